@@ -1,0 +1,29 @@
+"""What every test shares: fixed seeds, repeatable properties, the folder of real data."""
+
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+# The first call of a kernel compiles it, so no example has a deadline. `explore` looks for new
+# examples: pytest --hypothesis-profile=explore
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=1000, print_blob=True)
+settings.load_profile("repeatable")
+
+
+def pytest_runtest_setup() -> None:
+    random.seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder that LAZYNET_DATA names; tests that ask for it skip without one."""
+    folder = os.environ.get("LAZYNET_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("LAZYNET_DATA names no folder")
+    return Path(folder)
