@@ -1,0 +1,44 @@
+"""Minibatches: plain lists of examples, in a new order every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Generic, TypeVar
+
+import numpy as np
+
+Example = TypeVar("Example")
+
+
+class Loader(Generic[Example]):
+    """Iterates over examples in lists of `batch_size`; the last list may be shorter.
+
+    With `shuffle` every epoch has an order of its own, which depends on `seed` and the number of
+    the epoch alone. `epoch` counts the epochs begun; set it to go on where an earlier run stopped.
+    """
+
+    def __init__(
+        self, examples: Sequence[Example], batch_size: int, shuffle: bool = True, seed: int = 0
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self.examples = examples
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """The number of minibatches of an epoch."""
+        return -(-len(self.examples) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Example]]:
+        order = np.arange(len(self.examples))
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
+        self.epoch += 1
+        return self._batches(order.tolist())
+
+    def _batches(self, order: list[int]) -> Iterator[list[Example]]:
+        for start in range(0, len(order), self.batch_size):
+            yield [self.examples[i] for i in order[start : start + self.batch_size]]
