@@ -1,0 +1,106 @@
+"""Memory: buffers that are pooled across steps, and the arena of one graph.
+
+An arena grows by buffers and never moves one, so that the address of a row is good for as long as
+its graph lives. When the graph dies its buffers return to the pool.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+ALIGNMENT = 64
+SMALLEST = 1 << 16
+
+
+class Buffer:
+    """Bytes at a fixed, aligned address."""
+
+    __slots__ = ("_array", "address", "size")
+
+    def __init__(self, size: int):
+        self._array = np.empty(size + ALIGNMENT, np.uint8)
+        start = self._array.ctypes.data
+        self.address = (start + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+        self.size = size
+
+    def clear(self, size: int) -> None:
+        """Set the first `size` bytes to 0."""
+        first = self.address - self._array.ctypes.data
+        self._array[first : first + size] = 0
+
+
+class Pool:
+    """Free buffers by size class (powers of two); safe to use from several threads."""
+
+    def __init__(self):
+        self._free: dict[int, list[Buffer]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> Buffer:
+        """A buffer of at least `size` bytes, with any content."""
+        rounded = 1 << max(size - 1, SMALLEST - 1).bit_length()
+        with self._lock:
+            free = self._free.get(rounded)
+            if free:
+                return free.pop()
+        return Buffer(rounded)
+
+    def give(self, buffer: Buffer) -> None:
+        """Take a buffer back."""
+        with self._lock:
+            self._free.setdefault(buffer.size, []).append(buffer)
+
+    def held(self) -> int:
+        """Bytes of free buffers."""
+        with self._lock:
+            return sum(size * len(free) for size, free in self._free.items())
+
+    def release(self) -> None:
+        """Give all free buffers back to the system."""
+        with self._lock:
+            self._free.clear()
+
+    def after_fork(self) -> None:
+        """A forked child starts with a lock of its own."""
+        self._lock = threading.Lock()
+
+
+POOL = Pool()
+
+
+class Arena:
+    """The rows of one graph: buffers that grow geometrically, filled from the front."""
+
+    def __init__(self):
+        self.buffers: list[Buffer] = []
+        self._used: list[int] = []
+
+    def allocate(self, size: int) -> int:
+        """The address of `size` new bytes."""
+        size = (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+        if not self.buffers or self._used[-1] + size > self.buffers[-1].size:
+            last = self.buffers[-1].size if self.buffers else 0
+            self.buffers.append(POOL.take(max(size, 2 * last if size < last else size)))
+            self._used.append(0)
+        address = self.buffers[-1].address + self._used[-1]
+        self._used[-1] += size
+        return address
+
+    def chunks(self) -> list[tuple[int, int]]:
+        """(address, bytes in use) of every buffer."""
+        return [(b.address, used) for b, used in zip(self.buffers, self._used, strict=True)]
+
+    def size(self) -> int:
+        """Bytes in use."""
+        return sum(self._used)
+
+    def free(self) -> None:
+        """Return all buffers to the pool; every address in them ends here."""
+        for buffer in self.buffers:
+            POOL.give(buffer)
+        self.buffers, self._used = [], []
+
+    def __del__(self):
+        self.free()

@@ -1,0 +1,278 @@
+"""Backward: from a value to the gradients of the leaves behind it.
+
+First every node that leads to the value is marked, back through older graphs along links; nothing
+has changed if that finds a node that was consumed before. Then memory for gradients mirrors the
+memory of the visited rows, and each forward is run in reverse, latest first.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any
+
+import numpy as np
+
+from lazynet import executor
+from lazynet.arena import POOL as MEMORY
+from lazynet.arena import Buffer
+from lazynet.batching import layout as words
+from lazynet.batching.reverse import mark, settle, split
+from lazynet.graph import Graph
+from lazynet.op import TABLE
+from lazynet.parameter import STATICS, Leaf
+from lazynet.tensor import Sequence, Tensor, Value, gather_bytes
+from lazynet.trace import backward_program
+
+BACKWARD_TWICE = (
+    "Trying to backward through the graph a second time: its saved values were freed by the first "
+    "backward. Specify retain_graph=True for the first one if you need to go through it again."
+)
+
+
+def backward(value: Value, gradient: Any = None, retain_graph: bool = False) -> None:
+    """Add the gradient of `value` to `.grad` of every leaf behind it that requires one.
+
+    Runs what is pending first. Recording then moves on to a new graph.
+
+    Args:
+        gradient: the cotangent of `value`, of its shape; may be left out for a scalar.
+        retain_graph: keep what is needed to go through the same nodes again.
+
+    Raises:
+        ValueError: for a value that is no scalar, without `gradient`.
+        RuntimeError: if no leaf behind it requires a gradient, if its graph was consumed before,
+            or if a parameter it was computed with has been changed since.
+    """
+    seed = _seed(value, gradient)
+    if isinstance(value.graph, Leaf):
+        if not value.graph.requires_grad:
+            raise RuntimeError(_NO_GRADIENT)
+        value.graph.want_gradient()[...] += seed.reshape(value.type.shape)
+        return
+    graph = value.graph
+    graph.forward()
+    if not graph.needs_gradient(value.id):
+        raise RuntimeError(_NO_GRADIENT)
+    plan = _Plan(graph, _rows(value))
+    try:
+        plan.mark()
+        plan.check()
+        plan.run(value, seed)
+    finally:
+        plan.unmark()
+    if not retain_graph:
+        plan.consume()
+    graph.close()
+
+
+_NO_GRADIENT = (
+    "backward: no leaf behind this value requires a gradient (it was computed under no_grad, from "
+    "detached values, or from inputs only)"
+)
+
+
+def _seed(value: Value, gradient: Any) -> np.ndarray:
+    if gradient is None:
+        if value.shape not in ((), (1,)) or isinstance(value, Sequence):  # type: ignore[attr-defined]
+            raise ValueError(
+                f"backward: only a scalar needs no gradient; this has shape {value.shape}. "  # type: ignore[attr-defined]
+                "Sum or average it first, or give backward a gradient of that shape"
+            )
+        return np.ones(value.type.shape, value.type.dtype)
+    seed = np.asarray(gradient, value.type.dtype)
+    if seed.shape != tuple(value.shape):  # type: ignore[attr-defined]
+        raise ValueError(
+            f"backward: the gradient has shape {seed.shape}, the value {value.shape}"  # type: ignore[attr-defined]
+        )
+    return seed
+
+
+def _rows(value: Value) -> list[int]:
+    if isinstance(value, Sequence):
+        return [value.id + value.step * k for k in range(value.length)]
+    return [value.id]
+
+
+class _Plan:
+    """One backward: the graphs it visits, what it visits in them, and their gradients."""
+
+    def __init__(self, graph: Graph, rows: list[int]):
+        self.first = graph
+        self.rows = rows
+        self.graphs: list[Graph] = []  # latest first
+        self.leaves: dict[int, tuple[Leaf, int]] = {}
+        self.mirrors: list[tuple[int, int, Buffer]] = []
+
+    def mark(self) -> None:
+        """Mark every node that leads to the value, graph by graph, latest first."""
+        graph = self.first
+        graph.wanted[graph.head[self.rows]] = 1
+        waiting = [(-graph.number, graph)]
+        known = {graph.number}
+        while waiting:
+            graph = heapq.heappop(waiting)[1]
+            self.graphs.append(graph)
+            for run in reversed(graph.runs):
+                mark(run.tape, run.columns, run.signatures, graph.head, graph.needs, graph.wanted)
+            for vid, source, row in graph.links():
+                if not (graph.wanted[vid] and graph.needs[vid]):
+                    continue
+                if isinstance(source, Leaf):
+                    self.leaves[id(source)] = (source, row)
+                    continue
+                source.wanted[source.head[row]] = 1
+                if source.number not in known:
+                    known.add(source.number)
+                    heapq.heappush(waiting, (-source.number, source))
+
+    def unmark(self) -> None:
+        """Leave no trace of the marks."""
+        for graph in self.graphs:
+            graph.wanted[:] = 0
+        for _, _, buffer in self.mirrors:
+            MEMORY.give(buffer)
+        self.mirrors = []
+
+    def check(self) -> None:
+        """Raise if a node was consumed before, or a parameter has changed since."""
+        for graph in self.graphs:
+            for run in graph.runs:
+                if settle(
+                    run.columns, run.signatures, graph.needs, graph.wanted, graph.consumed, False
+                ):
+                    raise RuntimeError(BACKWARD_TWICE)
+            for number, version in graph.versions.items():
+                leaf = STATICS.leaf(number)
+                if leaf is not None and leaf.version != version:
+                    raise RuntimeError(
+                        "backward: a parameter of shape "
+                        f"{leaf.array.shape} that this value was computed with has been modified "
+                        f"since (version {version}, now {leaf.version}); run backward before "
+                        "the update, or compute the value again"
+                    )
+
+    def run(self, value: Value, seed: np.ndarray) -> None:
+        """Give every graph its gradients' memory, put the seed there, and go through the runs."""
+        self._parts = {}
+        for graph in self.graphs:
+            for run in graph.runs:
+                parts = split(
+                    run.columns, run.order, run.signatures, run.laid, graph.place, graph.needs,
+                    graph.wanted,
+                )  # fmt: skip
+                self._parts[id(run)] = parts
+                _prepare(run, parts)
+        chunks = self._allocate()
+        trash = MEMORY.take(self._widest())
+        self.mirrors.append((0, 0, trash))
+        self._put(chunks, value, seed)
+        for graph in self.graphs:
+            for run in reversed(graph.runs):
+                parts = self._parts[id(run)]
+                if len(parts):
+                    gradients = STATICS.gradients(_statics(run))
+                    executor.backward(run, parts, chunks, trash.address, gradients)
+        self._retain(chunks)
+
+    def _widest(self) -> int:
+        runs = [run for graph in self.graphs for run in graph.runs]
+        return max([64, *(int(run.laid.widths.max(initial=0)) for run in runs)])
+
+    def _allocate(self) -> np.ndarray:
+        """Zeroed gradients for all rows of the visited graphs and leaves; the table of chunks."""
+        table = []
+        for graph in self.graphs:
+            for run in graph.runs:
+                start, size = run.outputs
+                if not len(self._parts[id(run)]) or not size:
+                    continue
+                mirror = MEMORY.take(size)
+                mirror.clear(size)
+                self.mirrors.append((start, size, mirror))
+                table.append((start, start + size, mirror.address - start))
+        for leaf, _ in self.leaves.values():
+            gradient = leaf.want_gradient()
+            start = leaf.address
+            table.append((start, start + leaf.array.nbytes, gradient.ctypes.data - start))
+        return np.array(sorted(table), np.int64).reshape(-1, 3)
+
+    def _put(self, chunks: np.ndarray, value: Value, seed: np.ndarray) -> None:
+        rows = seed.reshape(len(self.rows), -1)
+        for row, address in zip(rows, self._gradient_addresses(chunks, value), strict=True):
+            view = _floats_at(address, row.size, value.type.dtype)
+            view += row
+
+    def _gradient_addresses(self, chunks: np.ndarray, value: Value) -> list[int]:
+        found = []
+        for row in _rows(value):
+            address = int(value.graph.place[row])
+            k = int(np.searchsorted(chunks[:, 0], address, side="right")) - 1
+            if k < 0 or address >= chunks[k, 1]:
+                found.append(0)
+            else:
+                found.append(address + int(chunks[k, 2]) + value.type.offset)
+        return found
+
+    def _retain(self, chunks: np.ndarray) -> None:
+        """Copy out the gradients that `retain_grad` asked for."""
+        for graph in self.graphs:
+            for key, handle in list(graph.retained.items()):
+                if not graph.wanted[graph.head[handle.id]]:
+                    continue
+                addresses = np.array(self._gradient_addresses(chunks, handle))
+                if (addresses == 0).any():
+                    continue
+                rows = gather_bytes(addresses, handle.type)
+                rows = rows[0] if isinstance(handle, Tensor) else rows
+                before = graph.gradients.get(key)
+                graph.gradients[key] = rows if before is None else before + rows
+
+    def consume(self) -> None:
+        """Note that the visited nodes have been gone through."""
+        for graph in self.graphs:
+            graph.wanted[:] = 0
+        self.first.wanted[self.first.head[self.rows]] = 1
+        self.graphs = []
+        self.leaves = {}
+        self.mark()
+        for graph in self.graphs:
+            for run in graph.runs:
+                settle(run.columns, run.signatures, graph.needs, graph.wanted, graph.consumed, True)
+        for graph in self.graphs:
+            graph.wanted[:] = 0
+
+
+def _floats_at(address: int, count: int, dtype: str) -> np.ndarray:
+    import ctypes
+
+    kind = ctypes.c_float if dtype == "float32" else ctypes.c_double
+    return np.ctypeslib.as_array((kind * count).from_address(address))
+
+
+def _statics(run: executor.Run) -> set[int]:
+    return {
+        number
+        for index, needs in run.used.tolist()
+        if needs
+        for _, number, _ in TABLE.signatures[index].statics
+    }
+
+
+def _prepare(run: executor.Run, parts: np.ndarray) -> None:
+    """Trace the backward programs that these parts need, unless that was done before."""
+    if not len(parts):
+        return
+    for index, needs in run.used.tolist():
+        if needs and TABLE.numbers[index, words.BACKWARD] == words.UNPREPARED:
+            signature = TABLE.signatures[index]
+            signature.set_backward(backward_program(signature))
+
+
+def retain_grad(value: Value) -> None:
+    """Keep the gradient of this value in `.grad` when backward comes through it."""
+    if not isinstance(value.graph, Leaf):
+        value.graph.retained[value.id, value.type] = value
+
+
+Tensor.backward = Sequence.backward = backward  # type: ignore[attr-defined]
+Tensor.retain_grad = Sequence.retain_grad = retain_grad  # type: ignore[attr-defined]

@@ -1,0 +1,171 @@
+"""Reads the tape: integers in, columns and dependencies of the pending nodes out.
+
+Links and aliases are no nodes to the later stages: they compute nothing. A link's rows have an
+address already; an alias's row lies inside the row it names (its root), shifted by some bytes.
+"""
+
+import numpy as np
+
+from lazynet.batching.layout import (
+    ALIAS,
+    ARGUMENTS,
+    BACKWARD,
+    KIND,
+    LINK,
+    NEEDS,
+    NO_DERIVATIVE,
+    OUTPUTS,
+    PAYLOAD,
+    PER_ITEM,
+    ROWS,
+    SEGMENT,
+)
+from lazynet.kernels.jit import inline, jit
+
+# Rows of the node columns.
+(SIGNATURE, ITEM_COUNT, SEGMENT_COUNT, FORM, POSITION, FIRST, NODE_COLUMNS) = range(7)
+# Forms of a tape entry: one row; rows given by (id, step); rows listed one by one.
+SINGLE, STEPPED, LISTED = range(3)
+
+
+@inline
+def entry_words(tape, p, numbers):
+    """Signature, items, segments, form, first argument and end of the tape entry at `p`."""
+    code = tape[p]
+    if code >= 0:
+        end = p + 1 + numbers[code, ARGUMENTS] + numbers[code, PAYLOAD]
+        return np.int64(code), np.int64(1), np.int64(1), SINGLE, p + 1, end
+    s = np.int64(-code - 1)
+    n = np.int64(tape[p + 1])
+    kind, arguments = numbers[s, KIND], numbers[s, ARGUMENTS]
+    if kind == LINK:
+        return s, n, np.int64(1), STEPPED, p + 2, p + 2
+    if kind == SEGMENT:
+        k = np.int64(tape[p + 2])
+        if tape[p + 3] == 0:
+            return s, n, k, STEPPED, p + 4, p + 4 + 2 * arguments
+        return s, n, k, LISTED, p + 4, p + 4 + n * arguments + k
+    return s, n, n, STEPPED, p + 2, p + 2 + 2 * arguments + n * numbers[s, PAYLOAD]
+
+
+@inline
+def output_rows(numbers, s, items, segments):
+    """Rows that each output of a node has."""
+    if numbers[s, KIND] == SEGMENT and numbers[s, PER_ITEM] == 0:
+        return segments
+    return items
+
+
+@jit
+def count(tape, numbers):
+    """The number of nodes, links and aliases left out, and of argument ids on the tape."""
+    p = np.int64(0)
+    nodes = 0
+    ids = 0
+    while p < tape.size:
+        s, n, _, form, _, end = entry_words(tape, p, numbers)
+        kind = numbers[s, KIND]
+        if kind != LINK and kind != ALIAS:
+            nodes += 1
+            ids += numbers[s, ARGUMENTS] * (n if form == LISTED else 1)
+        p = end
+    return nodes, ids
+
+
+@jit
+def decode(tape, numbers, base, nodes, ids, marks, head, needs, root, shift):
+    """Columns of the pending nodes, their dependencies, and the signatures they use.
+
+    Args:
+        base: the first id of the pending rows.
+        marks: (id, flag) pairs: from that id on, gradients are recorded or not.
+        head: for each row of the graph, the first row of its node (written for pending rows).
+        needs: for each row, whether a leaf that wants a gradient lies behind it (likewise).
+        root, shift: for each pending row, the row it lies in and how many bytes in.
+
+    Returns:
+        columns, dependency starts, dependencies, and the (signature, needs) pair of each local
+        signature number in the first column.
+    """
+    columns = np.empty((NODE_COLUMNS, nodes), np.int32)
+    starts = np.empty(nodes + 1, np.int32)
+    dependencies = np.empty(ids, np.int32)
+    local = np.full((numbers.shape[0], 2), -1, np.int32)
+    used = np.empty((min(nodes, 2 * numbers.shape[0]), 2), np.int32)
+    producer = np.empty(root.size, np.int32)
+    p, v = np.int64(0), np.int64(base)
+    i = d = signatures = mark = 0
+    recording = True
+    while p < tape.size:
+        s, n, k, form, first, end = entry_words(tape, p, numbers)
+        while mark < marks.shape[0] and marks[mark, 0] <= v:
+            recording = marks[mark, 1] == 1
+            mark += 1
+        kind, arguments = numbers[s, KIND], numbers[s, ARGUMENTS]
+        rows = output_rows(numbers, s, n, k)
+        if kind == LINK:
+            for j in range(rows):
+                head[v + j] = v
+                root[v + j - base], shift[v + j - base] = v + j, 0
+                producer[v + j - base] = -1
+            v += rows
+            p = end
+            continue
+        if kind == ALIAS:
+            step = 0 if form == SINGLE else tape[first + 1]
+            offsets = first + (1 if form == SINGLE else 2)
+            for j in range(rows):
+                source = np.int64(tape[first]) + step * j
+                at = source - base
+                offset = np.int64(tape[offsets + j])
+                root[v + j - base] = root[at] if at >= 0 else source
+                shift[v + j - base] = (shift[at] if at >= 0 else 0) + offset
+                producer[v + j - base] = producer[at] if at >= 0 else -1
+                head[v + j] = head[source]
+                needs[v + j] = needs[source]
+            v += rows
+            p = end
+            continue
+        starts[i] = d
+        need = numbers[s, NEEDS] != 0
+        listed = arguments * (n if form == LISTED else 1)
+        stride = 2 if form == STEPPED else 1
+        if n > 0:
+            for a in range(listed):
+                source = np.int64(tape[first + a * stride])
+                need = need or needs[source] != 0
+                if source >= base and producer[source - base] >= 0:
+                    dependencies[d] = producer[source - base]
+                    d += 1
+        need = need and recording and numbers[s, BACKWARD] != NO_DERIVATIVE
+        slot = 1 if need else 0
+        if local[s, slot] < 0:
+            local[s, slot] = signatures
+            used[signatures, 0], used[signatures, 1] = s, slot
+            signatures += 1
+        columns[SIGNATURE, i] = local[s, slot]
+        columns[ITEM_COUNT, i], columns[SEGMENT_COUNT, i] = n, k
+        columns[FORM, i], columns[POSITION, i], columns[FIRST, i] = form, first, v
+        for j in range(rows * numbers[s, OUTPUTS]):
+            head[v + j] = v
+            needs[v + j] = slot
+            root[v + j - base], shift[v + j - base] = v + j, 0
+            producer[v + j - base] = i
+        v += rows * numbers[s, OUTPUTS]
+        i += 1
+        p = end
+    starts[nodes] = d
+    return columns, starts, dependencies[:d].copy(), used[:signatures].copy()
+
+
+@inline
+def source_row(tape, form, first, items, argument, j):
+    """The id of item `j` of an argument of the node whose arguments begin at `first`."""
+    if form == SINGLE:
+        return np.int64(tape[first + argument])
+    if form == STEPPED:
+        return np.int64(tape[first + 2 * argument]) + np.int64(tape[first + 2 * argument + 1]) * j
+    return np.int64(tape[first + argument * items + j])
+
+
+__all__ = ["ROWS", "count", "decode", "source_row"]

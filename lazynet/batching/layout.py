@@ -1,0 +1,55 @@
+"""The words of the integer tables: columns of a signature, spaces of an operand, kinds of a node.
+
+The tape, 32-bit words, one entry a node. `s` is the signature, an id names a row of the graph:
+
+    ROWS, ALIAS, one row:   s, id of each argument, payload
+    ROWS, ALIAS, n rows:    -s-1, n, (id, step) of each argument, payload of each row
+    SCAN:                   -s-1, n, (id, step) of each argument (states have step 0)
+    SEGMENT, one segment:   -s-1, m, 1, 0, (id, step) of each argument
+    SEGMENT, k segments:    -s-1, m, k, 1, m ids of each argument, k counts
+    LINK:                   -s-1, n
+
+An encoded program (`program.py`), 64-bit words:
+
+    regions, steps, words of one emission, vectors, arguments, states
+    each region:  width in bytes, domain, lifetime
+    each argument: the bytes between its rows where they lie end to end
+    each step:    words, kernel, domain, phase, attributes, operands, then the attributes, then
+                  OPERAND_WORDS for each operand
+"""
+
+# Kinds of node.
+ROWS, SEGMENT, SCAN, ALIAS, LINK = range(5)
+
+# Columns of the signature table.
+(KIND, ARGUMENTS, PAYLOAD, OUTPUTS, PER_ITEM, FORWARD, BACKWARD, STATICS, NEEDS, COLUMNS) = range(10)
+UNPREPARED, NO_DERIVATIVE = -1, -2
+
+# Spaces: what an operand of a step refers to.
+(
+    ARGUMENT,  # an operand of the node
+    REGION,  # a value of this program
+    STATIC,  # a parameter
+    STATE,  # the previous state of a scan
+    OFFSETS,  # where the segments of the batch begin
+    WORDS,  # the payload of the batch
+    FORWARD_REGION,  # in a backward program: a value of the forward program
+    D_ARGUMENT,  # and the gradients of all these
+    D_FORWARD,
+    D_STATIC,
+    D_STATE,
+    LITERAL,  # a Python number, written into the kernel
+) = range(12)
+
+# Domains of a step or region: a row for each item of the batch, or for each segment.
+ITEMS, SEGMENTS = 0, 1
+# Lifetimes of a region.
+OUTPUT, SAVED, SCRATCH = 0, 1, 2
+# Phases of a step: before, in and after the loop of a scan; once for all rows of a signature.
+BEFORE, LOOP, AFTER, DEFERRED = range(4)
+# Flags of an operand.
+VIEW, WRITTEN, ACCUMULATED = 1, 2, 4
+
+PROGRAM_HEADER, REGION_WORDS, STEP_HEADER, OPERAND_WORDS = 6, 3, 6, 8
+# Words of an operand: space, index, offset, width in bytes, flags, helper kernel, elements, region.
+(O_SPACE, O_INDEX, O_OFFSET, O_WIDTH, O_FLAGS, O_HELPER, O_SIZE, O_REGION) = range(8)

@@ -1,0 +1,337 @@
+"""Plans backward: the batches of a forward plan in reverse, each as its signature's backward program.
+
+`mark` finds the nodes that lead to what is differentiated, `split` cuts every batch into runs of
+such nodes (nearly always the whole batch), `lay_out_reverse` emits their kernel calls. Steps whose
+result is a parameter's gradient are deferred: they run after the last batch, and steps of
+neighbouring batches merge, so that a weight's gradient is one product over all its rows.
+"""
+
+import numpy as np
+
+from lazynet.batching.decode import (
+    FIRST,
+    FORM,
+    ITEM_COUNT,
+    LISTED,
+    POSITION,
+    SEGMENT_COUNT,
+    SIGNATURE,
+    STEPPED,
+    source_row,
+)
+from lazynet.batching.emit import (
+    ALL_STEPS,
+    CALL_WORDS,
+    DELTA,
+    FIRST_STEP,
+    FRAME_WORDS,
+    ITEM_ROWS,
+    MAX_OPERANDS,
+    OFFSETS_AT,
+    PAYLOAD_AT,
+    PREVIOUS,
+    SEGMENT_ROWS,
+    SEQUENCES,
+    SKIPPED,
+    TIMES,
+    TRASH,
+    Frame,
+    emit_phase,
+    emit_step,
+)
+from lazynet.batching.layout import (
+    AFTER,
+    ARGUMENTS,
+    BACKWARD,
+    BEFORE,
+    DEFERRED,
+    FORWARD,
+    KIND,
+    LOOP,
+    OPERAND_WORDS,
+    OUTPUTS,
+    PAYLOAD,
+    PER_ITEM,
+    PROGRAM_HEADER,
+    REGION_WORDS,
+    ROWS,
+    SAVED,
+    SCAN,
+    SCRATCH,
+    SEGMENT,
+    STEP_HEADER,
+)
+from lazynet.batching.plan import (
+    B_ALIVE,
+    B_ARGUMENTS,
+    B_FIRST_ITEM,
+    B_FIRST_NODE,
+    B_FIRST_SEGMENT,
+    B_ITEMS,
+    B_LAST_NODE,
+    B_OFFSETS,
+    B_PAYLOAD,
+    B_SEGMENT_OF,
+    B_SEGMENTS,
+    B_SIGNATURE,
+    B_TIMES,
+    aligned,
+    region_sizes,
+    take_step,
+)
+from lazynet.kernels.jit import inline, jit
+
+# Columns of a part of a batch.
+P_BATCH, P_START, P_STOP = range(3)
+# What `measure_reverse` returns.
+R_SAVED, R_SCRATCH, R_CALLS, R_VECTORS, R_LONGEST, R_REGIONS, R_MEASURES = range(7)
+
+
+@inline
+def node_rows(columns, i, signatures):
+    """Rows of each output of node `i`."""
+    s = columns[SIGNATURE, i]
+    if signatures[s, KIND] == SEGMENT and signatures[s, PER_ITEM] == 0:
+        return columns[SEGMENT_COUNT, i]
+    return columns[ITEM_COUNT, i]
+
+
+@jit
+def mark(tape, columns, signatures, head, needs, wanted):
+    """Spread `wanted` from nodes to what they depend on, latest node first; the number of nodes."""
+    visited = 0
+    for i in range(columns.shape[1] - 1, -1, -1):
+        first = columns[FIRST, i]
+        if node_rows(columns, i, signatures) == 0 or not wanted[first] or not needs[first]:
+            continue
+        visited += 1
+        form, position = columns[FORM, i], columns[POSITION, i]
+        items = columns[ITEM_COUNT, i]
+        if items == 0:
+            continue
+        for k in range(signatures[columns[SIGNATURE, i], ARGUMENTS]):
+            for j in range(items if form == LISTED else 1):
+                source = head[source_row(tape, form, position, items, k, j)]
+                if needs[source]:
+                    wanted[source] = 1
+    return visited
+
+
+@jit
+def settle(columns, signatures, needs, wanted, consumed, spend):
+    """Whether a wanted node was consumed before; if not (and `spend`) all of them are consumed."""
+    for i in range(columns.shape[1]):
+        first = columns[FIRST, i]
+        if node_rows(columns, i, signatures) and wanted[first] and needs[first] and consumed[first]:
+            return True
+    if spend:
+        for i in range(columns.shape[1]):
+            first = columns[FIRST, i]
+            if node_rows(columns, i, signatures) and wanted[first] and needs[first]:
+                consumed[first] = 1
+    return False
+
+
+@jit
+def split(columns, order, signatures, laid, place, needs, wanted):
+    """The parts of each batch, as (batch, start, stop) in items, that backward has to visit.
+
+    Batches of segments and scans are not cut: rows that are not wanted have gradients of 0.
+    """
+    longest = 0
+    for b in range(laid.batches.shape[0]):
+        longest = max(longest, laid.batches[b, B_ITEMS])
+    parts = np.empty((columns[ITEM_COUNT].sum() + laid.batches.shape[0], 3), np.int64)
+    visited = np.zeros(longest, np.uint8)
+    count = 0
+    for b in range(laid.batches.shape[0]):
+        batch = laid.batches[b]
+        s, items = batch[B_SIGNATURE], batch[B_ITEMS]
+        found = missing = 0
+        for x in range(batch[B_FIRST_NODE], batch[B_LAST_NODE]):
+            i = order[x]
+            first = columns[FIRST, i]
+            if node_rows(columns, i, signatures) == 0:
+                continue
+            if wanted[first] and needs[first]:
+                found += 1
+            else:
+                missing += 1
+        if found == 0:
+            continue
+        if missing == 0 or signatures[s, KIND] != ROWS:
+            parts[count, P_BATCH], parts[count, P_START], parts[count, P_STOP] = b, 0, items
+            count += 1
+            continue
+        width = laid.widths[laid.first[s]]
+        begin = laid.regions[laid.first[s]] + width * batch[B_FIRST_ITEM]
+        visited[:items] = 0
+        for x in range(batch[B_FIRST_NODE], batch[B_LAST_NODE]):
+            i = order[x]
+            first = columns[FIRST, i]
+            rows = columns[ITEM_COUNT, i]
+            if rows and wanted[first] and needs[first]:
+                for j in range(rows):
+                    visited[(place[first + j] - begin) // width] = 1
+        q = 0
+        while q < items:
+            if not visited[q]:
+                q += 1
+                continue
+            start = q
+            while q < items and visited[q]:
+                q += 1
+            parts[count, P_BATCH], parts[count, P_START], parts[count, P_STOP] = b, start, q
+            count += 1
+    return parts[:count].copy()
+
+
+@jit
+def measure_reverse(parts, laid, signatures, totals, programs):
+    """The memory that backward through these parts takes."""
+    sizes = np.zeros(R_MEASURES, np.int64)
+    for p in range(parts.shape[0]):
+        batch = laid.batches[parts[p, P_BATCH]]
+        program = signatures[batch[B_SIGNATURE], BACKWARD]
+        items, segments = parts[p, P_STOP] - parts[p, P_START], batch[B_SEGMENTS]
+        scratch = region_sizes(program, programs, items, segments, SCRATCH)
+        sizes[R_SCRATCH] = max(sizes[R_SCRATCH], scratch)
+        sizes[R_CALLS] += 2 * (programs[program + 2] + 16) * max(batch[B_TIMES], 1)
+        sizes[R_VECTORS] += 2 * items * programs[program + 3]
+        sizes[R_LONGEST] = max(sizes[R_LONGEST], items)
+    for s in range(signatures.shape[0]):
+        program = signatures[s, BACKWARD]
+        if program >= 0:
+            sizes[R_SAVED] += region_sizes(program, programs, totals[s, 0], totals[s, 1], SAVED)
+            sizes[R_REGIONS] += programs[program]
+    return sizes
+
+
+@jit
+def enter_part(part, laid, signatures, frame, programs, bases, scratch):
+    """Point the frame at one part of a batch; gives its backward program."""
+    batch = laid.batches[part[P_BATCH]]
+    s, start = batch[B_SIGNATURE], part[P_START]
+    forward, program = signatures[s, FORWARD], signatures[s, BACKWARD]
+    items, segments = part[P_STOP] - start, batch[B_SEGMENTS]
+    frame.at[ITEM_ROWS], frame.at[SEGMENT_ROWS], frame.at[SKIPPED] = items, segments, start
+    first = laid.first[s]
+    for v in range(programs[forward]):
+        region = forward + PROGRAM_HEADER + REGION_WORDS * v
+        width, per_segment = programs[region], programs[region + 1] == 1
+        before = batch[B_FIRST_SEGMENT] if per_segment else batch[B_FIRST_ITEM]
+        frame.forward[v] = laid.regions[first + v] + width * before
+        frame.forward_widths[v], frame.forward_domains[v] = width, programs[region + 1]
+    at = bases[s]
+    for v in range(programs[program]):
+        region = program + PROGRAM_HEADER + REGION_WORDS * v
+        width, per_segment = programs[region], programs[region + 1] == 1
+        if programs[region + 2] == SCRATCH:
+            frame.regions[v] = scratch
+            scratch += aligned(width * (segments if per_segment else items))
+        else:
+            before = batch[B_FIRST_SEGMENT] if per_segment else batch[B_FIRST_ITEM] + start
+            frame.regions[v] = laid.reverse_regions[at + v] + width * before
+    for k in range(signatures[s, ARGUMENTS]):
+        frame.arguments[k] = laid.arguments[batch[B_ARGUMENTS] + k]
+    integers = laid.integers
+    if signatures[s, KIND] == SEGMENT:
+        frame.at[OFFSETS_AT] = np.int64(integers.ctypes.data) + 8 * batch[B_OFFSETS]
+        for q in range(batch[B_ITEMS]):
+            frame.segment_of[q] = integers[batch[B_SEGMENT_OF] + q]
+    if signatures[s, KIND] == SCAN:
+        times = batch[B_TIMES]
+        frame.alive[:times] = integers[batch[B_ALIVE] : batch[B_ALIVE] + times]
+        frame.at[TIMES] = times
+        frame.at[SEQUENCES] = signatures[s, ARGUMENTS] - programs[forward + 5]
+    payload = batch[B_PAYLOAD] + start * signatures[s, PAYLOAD]
+    frame.at[PAYLOAD_AT] = np.int64(laid.payload.ctypes.data) + 4 * payload
+    frame.at[PREVIOUS] = ALL_STEPS
+    return program
+
+
+@jit
+def emit_loop_reversed(program, frame, tables, stream, operands):
+    """The steps of a scan's loop, last time step first."""
+    items, times = frame.at[ITEM_ROWS], frame.at[TIMES]
+    regions = frame.regions.copy()
+    begin = items
+    for t in range(times - 1, -1, -1):
+        begin -= frame.alive[t]
+        frame.regions[:] = regions
+        take_step(t, begin, frame, program, tables.programs)
+        frame.at[PREVIOUS] = FIRST_STEP if t == 0 else begin - frame.alive[t - 1]
+        emit_phase(LOOP, program, frame, tables, stream, operands)
+    frame.regions[:] = regions
+    frame.at[ITEM_ROWS], frame.at[SKIPPED], frame.at[PREVIOUS] = items, 0, ALL_STEPS
+
+
+@jit
+def merge_calls(stream, before, after, attributes, arity):
+    """Let the call at `after` do the work of the call at `before` as well, if rows continue."""
+    calls = stream.calls
+    items = calls[before + 2]
+    for k in range(arity):
+        x, y = before + 3 + attributes + 3 * k, after + 3 + attributes + 3 * k
+        if calls[x + 2] != 0 or calls[y + 2] != 0 or calls[x + 1] != calls[y + 1]:
+            return
+        if calls[y] != calls[x] + items * calls[x + 1]:
+            return
+    for k in range(arity):
+        calls[after + 3 + attributes + 3 * k] = calls[before + 3 + attributes + 3 * k]
+    calls[after + 2] += items
+    calls[before + 2] = 0
+
+
+@jit
+def lay_out_reverse(parts, laid, signatures, bases, delta, trash, scratch, tables, stream, longest):
+    """Emit backward through the parts, last batch first, then the deferred steps."""
+    programs = tables.programs
+    widest, most = 1, 1
+    for s in range(signatures.shape[0]):
+        widest = max(widest, programs[signatures[s, FORWARD]])
+        if signatures[s, BACKWARD] >= 0:
+            widest = max(widest, programs[signatures[s, BACKWARD]])
+        most = max(most, signatures[s, ARGUMENTS])
+    frame = Frame(
+        np.zeros(FRAME_WORDS, np.int64),
+        np.zeros(widest, np.int64),
+        np.zeros(widest, np.int64),
+        np.zeros(widest, np.int64),
+        np.zeros(widest, np.int64),
+        np.zeros((most, 3), np.int64),
+        np.zeros(longest, np.int32),
+        np.zeros(longest + 1, np.int64),
+    )
+    frame.at[DELTA], frame.at[TRASH] = delta, trash
+    operands = np.empty((MAX_OPERANDS, 4), np.int64)
+    for p in range(parts.shape[0] - 1, -1, -1):
+        if parts[p, P_STOP] == parts[p, P_START] and laid.batches[parts[p, P_BATCH], B_SEGMENTS] == 0:
+            continue
+        program = enter_part(parts[p], laid, signatures, frame, programs, bases, scratch)
+        emit_phase(BEFORE, program, frame, tables, stream, operands)
+        if signatures[laid.batches[parts[p, P_BATCH], B_SIGNATURE], KIND] == SCAN:
+            emit_loop_reversed(program, frame, tables, stream, operands)
+        emit_phase(AFTER, program, frame, tables, stream, operands)
+    for s in range(signatures.shape[0]):
+        program = signatures[s, BACKWARD]
+        if program < 0 or signatures[s, OUTPUTS] == 0:
+            continue
+        step = program + PROGRAM_HEADER + REGION_WORDS * programs[program] + programs[program + 4]
+        for _ in range(programs[program + 1]):
+            if programs[step + 3] == DEFERRED:
+                last = np.int64(-1)
+                for p in range(parts.shape[0]):
+                    if laid.batches[parts[p, P_BATCH], B_SIGNATURE] != s:
+                        continue
+                    enter_part(parts[p], laid, signatures, frame, programs, bases, scratch)
+                    if emit_step(step, program, frame, tables, stream, operands):
+                        words = 3 + programs[step + 4] + 3 * programs[step + 5]
+                        at = stream.used[CALL_WORDS] - words
+                        if last >= 0:
+                            merge_calls(stream, last, at, programs[step + 4], programs[step + 5])
+                        last = at
+            step += programs[step]
+
+
+__all__ = ["OPERAND_WORDS", "STEPPED", "STEP_HEADER", "lay_out_reverse", "mark", "measure_reverse"]

@@ -1,0 +1,210 @@
+"""Plan in, arrays out: runs the stages over a tape and walks the resulting calls.
+
+`forward` decodes, schedules, lays out and runs what is pending on a tape. `run_calls` is the
+compiled interpreter: a few nanoseconds a call beside the kernels themselves.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from lazynet.arena import POOL as MEMORY
+from lazynet.arena import Arena
+from lazynet.batching import layout as words
+from lazynet.batching.decode import count, decode
+from lazynet.batching.emit import BYTES_GATHERED, CALL_WORDS, CALLS, Stream, Tables
+from lazynet.batching.plan import (
+    BATCH_COLUMNS,
+    M_ARGUMENTS,
+    M_CALLS,
+    M_INTEGERS,
+    M_LONGEST,
+    M_OUTPUT,
+    M_PAYLOAD,
+    M_REGIONS,
+    M_SAVED,
+    M_SCRATCH,
+    M_VECTORS,
+    Laid,
+    Nodes,
+    lay_out,
+    measure,
+    place_regions,
+)
+from lazynet.batching.policies import schedule
+from lazynet.batching.reverse import (
+    R_CALLS,
+    R_LONGEST,
+    R_REGIONS,
+    R_SAVED,
+    R_SCRATCH,
+    R_VECTORS,
+    lay_out_reverse,
+    measure_reverse,
+)
+from lazynet.kernels import blas
+from lazynet.kernels.jit import jit
+from lazynet.kernels.memory import call
+from lazynet.op import TABLE
+from lazynet.parameter import STATICS
+from lazynet.program import POOL as PROGRAMS
+
+# Calls between two looks at pending signals, so that Ctrl-C ends a long forward soon.
+SLICE = 4096
+_NO_CHUNKS = np.zeros((0, 3), np.int64)
+_NO_ADDRESSES = np.zeros(0, np.int64)
+
+
+@dataclass
+class Run:
+    """One forward, as backward and the profiler read it."""
+
+    base: int
+    tape: np.ndarray
+    columns: np.ndarray
+    order: np.ndarray
+    signatures: np.ndarray  # rows of the signature table, one for each local signature
+    used: np.ndarray  # (signature, whether gradients are wanted) of each local signature
+    totals: np.ndarray
+    laid: Laid
+    outputs: tuple[int, int]  # address and size of the block of output rows
+    vectors: np.ndarray  # what arguments point into
+    dependencies: tuple[np.ndarray, np.ndarray]
+    batches: int
+    calls: int
+    bytes_gathered: int
+    seconds: dict[str, float]
+
+
+@jit
+def run_calls(calls, start, stop, limit, context):
+    """Run the calls from word `start` on, at most `limit` of them; gives the next word."""
+    first = calls.ctypes.data
+    at = start
+    done = 0
+    while at < stop and done < limit:
+        call(calls[at], np.int64(first + 8 * (at + 2)), context)
+        at += calls[at + 1]
+        done += 1
+    return at
+
+
+def execute(stream: Stream) -> None:
+    """Run a stream of calls from first to last."""
+    at, stop = 0, int(stream.used[CALL_WORDS])
+    context = blas.context().ctypes.data
+    while at < stop:
+        at = run_calls(stream.calls, at, stop, SLICE, context)
+
+
+def _stream(calls: int, vectors: int) -> Stream:
+    return Stream(np.empty(calls, np.int64), np.empty(vectors, np.int64), np.zeros(4, np.int64))
+
+
+def forward(tape, base, place, head, needs, marks, arena: Arena, policy: int) -> Run | None:
+    """Compute every pending node of a tape; fills `place`, `head` and `needs` for its rows.
+
+    Args:
+        tape: the entries of the pending nodes.
+        base: the first pending row; `place`, `head` and `needs` cover all rows of the graph.
+        marks: (row, flag) pairs that say from where on gradients are recorded.
+        policy: a number of `batching/policies.py`.
+    """
+    times = [time.perf_counter()]
+    pending = len(place) - base
+    nodes, ids = count(tape, TABLE.numbers)
+    root, shift = np.empty(pending, np.int32), np.empty(pending, np.int64)
+    columns, starts, dependencies, used = decode(
+        tape, TABLE.numbers, base, nodes, ids, marks, head, needs, root, shift
+    )
+    for index in used[:, 0]:
+        if TABLE.numbers[index, words.FORWARD] == words.UNPREPARED:
+            TABLE.signatures[index].prepare_forward()
+    signatures = TABLE.numbers[used[:, 0]]
+    times.append(time.perf_counter())
+    order, batches = schedule(columns[0], starts, dependencies, len(used), policy)
+    times.append(time.perf_counter())
+    programs = PROGRAMS.words
+    sizes, totals = measure(columns, order, batches, signatures, programs)
+    output = arena.allocate(int(sizes[M_OUTPUT]))
+    saved = arena.allocate(int(sizes[M_SAVED])) if sizes[M_SAVED] else 0
+    scratch = MEMORY.take(int(sizes[M_SCRATCH])) if sizes[M_SCRATCH] else None
+    laid = Laid(
+        np.zeros((len(batches), BATCH_COLUMNS), np.int64),
+        np.zeros((sizes[M_ARGUMENTS], 3), np.int64),
+        np.empty(sizes[M_INTEGERS], np.int64),
+        np.empty(sizes[M_PAYLOAD], np.int32),
+        np.empty(sizes[M_REGIONS], np.int64),
+        np.empty(len(used), np.int64),
+        np.empty(sizes[M_REGIONS], np.int64),
+        _NO_ADDRESSES,
+    )
+    place_regions(
+        signatures, words.FORWARD, totals, programs, output, saved, laid.regions, laid.first,
+        laid.widths,
+    )  # fmt: skip
+    stream = _stream(sizes[M_CALLS], sizes[M_VECTORS])
+    tables = Tables(programs, STATICS.addresses, _NO_ADDRESSES, _NO_CHUNKS)
+    rows = Nodes(tape, columns, root, shift, place)
+    lay_out(
+        rows, order, batches, signatures, base, totals, scratch.address if scratch else 0, laid,
+        tables, stream, int(sizes[M_LONGEST]),
+    )  # fmt: skip
+    times.append(time.perf_counter())
+    try:
+        execute(stream)
+    finally:
+        if scratch:
+            MEMORY.give(scratch)
+    times.append(time.perf_counter())
+    phases = ("decode", "schedule", "lay out", "forward")
+    seconds = {name: b - a for name, a, b in zip(phases, times, times[1:], strict=False)}
+    return Run(
+        base, tape, columns, order, signatures, used, totals, laid, (output, int(sizes[M_OUTPUT])),
+        stream.vectors, (starts, dependencies), len(batches), int(stream.used[CALLS]),
+        int(stream.used[BYTES_GATHERED]), seconds,
+    )  # fmt: skip
+
+
+def backward(run: Run, parts: np.ndarray, chunks: np.ndarray, trash: int, gradients: np.ndarray):
+    """Run backward through the parts of one forward, adding to the gradients behind `chunks`.
+
+    Args:
+        parts: (batch, start, stop) rows, from `batching.reverse.split`.
+        chunks: (start, stop, distance to its gradients) of all memory that has gradients, sorted.
+        trash: address of rows that nobody reads.
+        gradients: addresses of the parameters' gradients, by static number.
+
+    Returns:
+        the number of kernel calls.
+    """
+    signatures = TABLE.numbers[run.used[:, 0]]
+    programs = PROGRAMS.words
+    sizes = measure_reverse(parts, run.laid, signatures, run.totals, programs)
+    saved = MEMORY.take(int(sizes[R_SAVED])) if sizes[R_SAVED] else None
+    scratch = MEMORY.take(int(sizes[R_SCRATCH])) if sizes[R_SCRATCH] else None
+    regions = np.zeros(sizes[R_REGIONS], np.int64)
+    bases, widths = np.zeros(len(signatures), np.int64), np.empty_like(regions)
+    place_regions(
+        signatures, words.BACKWARD, run.totals, programs, 0, saved.address if saved else 0, regions,
+        bases, widths,
+    )  # fmt: skip
+    laid = run.laid._replace(reverse_regions=regions)
+    stream = _stream(sizes[R_CALLS], sizes[R_VECTORS])
+    tables = Tables(programs, STATICS.addresses, gradients, chunks)
+    start = run.outputs[0]
+    delta = next((d for a, b, d in chunks.tolist() if a <= start < b), 0)
+    lay_out_reverse(
+        parts, laid, signatures, bases, delta, trash, scratch.address if scratch else 0, tables,
+        stream, int(sizes[R_LONGEST]),
+    )  # fmt: skip
+    try:
+        execute(stream)
+    finally:
+        for buffer in (saved, scratch):
+            if buffer:
+                MEMORY.give(buffer)
+    return int(stream.used[CALLS])

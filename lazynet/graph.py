@@ -1,0 +1,362 @@
+"""Graphs: the tape of pending nodes, the rows that were computed, and how long they live.
+
+A graph is a tape of integers. Handles (`tensor.py`) own it; the thread that records holds it
+weakly, so that a loop that drops its values drops its graph. Recording moves on to a new graph
+after a backward, or after a forward under `no_grad`; an older value that is used again enters the
+new graph as a link.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import itertools
+import threading
+import weakref
+from _thread import get_ident
+from typing import Any
+
+import numpy as np
+
+from lazynet import executor
+from lazynet.arena import Arena
+from lazynet.batching import layout as words
+from lazynet.batching.policies import NAMES
+from lazynet.op import Op, Signature
+from lazynet.parameter import Leaf
+
+recording_gradients: contextvars.ContextVar[bool] = contextvars.ContextVar("gradients", default=True)
+current_policy: contextvars.ContextVar[str] = contextvars.ContextVar("policy", default="auto")
+debugging: contextvars.ContextVar[bool] = contextvars.ContextVar("debugging", default=False)
+_default_policy = ["auto"]
+_thread = threading.local()
+_numbers = itertools.count()
+_FIRST_ROWS = 256
+
+
+class Graph:
+    """One tape, its rows and their memory."""
+
+    __slots__ = (
+        "__weakref__", "_link_rows", "_links", "_place", "arena", "constants", "consumed", "done", "gradients",
+        "head", "literals", "marks", "memo", "needs", "number", "open", "owner", "retained", "runs", "sites", "tape",
+        "thread", "values", "versions", "wanted",
+    )  # fmt: skip
+
+    def __init__(self):
+        self.number = next(_numbers)
+        self.tape = bytearray()
+        self.values = 0  # rows recorded
+        self.done = 0  # rows computed
+        self.owner = get_ident()
+        self.open = True
+        self.thread = self.owner  # what fast recording compares; 0 sends it the long way
+        self.arena = Arena()
+        self.runs: list[executor.Run] = []
+        self.literals: dict[Any, tuple[int, Any]] = {}
+        self.memo: dict[Any, Any] = {}  # pure expressions of parameters -> row
+        self.retained: dict[Any, Any] = {}  # handles of such values
+        self.constants: set[int] = set()  # the rows of such expressions
+        self.gradients: dict[Any, Any] = {}  # of values whose gradient is retained
+        self.sites: dict[int, str] = {}
+        self.versions: dict[int, int] = {}
+        self._links: dict[Any, tuple[int, Any, int]] = {}
+        self._link_rows: list[tuple[int, np.ndarray]] = []
+        self.marks = [(0, int(recording_gradients.get()))]
+        self._place = np.empty(_FIRST_ROWS, np.int64)
+        self.head = np.empty(_FIRST_ROWS, np.int32)
+        self.needs = np.zeros(_FIRST_ROWS, np.uint8)
+        self.wanted = np.zeros(_FIRST_ROWS, np.uint8)
+        self.consumed = np.zeros(_FIRST_ROWS, np.uint8)
+        if debugging.get():
+            self.thread = 0
+
+    # -- rows ------------------------------------------------------------------------------------
+
+    @property
+    def place(self) -> np.ndarray:
+        """The address of every row, as far as rows were computed."""
+        return self._place
+
+    def _grow(self, rows: int) -> None:
+        if rows <= len(self._place):
+            return
+        size = max(rows, 2 * len(self._place))
+        for name in ("_place", "head", "needs", "wanted", "consumed"):
+            old = getattr(self, name)
+            new = np.zeros(size, old.dtype)
+            new[: len(old)] = old
+            setattr(self, name, new)
+
+    def addresses(self, first: int, step: int, count: int) -> np.ndarray:
+        """The addresses of rows, computing them if they are pending."""
+        if first >= self.done or first + step * (count - 1) >= self.done:
+            self.forward()
+        return self._place[first + step * np.arange(count)]
+
+    def needs_gradient(self, row: int) -> bool:
+        """Whether a leaf that wants a gradient lies behind a computed row."""
+        return bool(self.needs[self.head[row]])
+
+    # -- recording -------------------------------------------------------------------------------
+
+    def link(self, source: Any, first: int, step: int, count: int, width: int) -> int:
+        """Let rows of a leaf or of an older graph be rows of this one; the first row's id."""
+        key = (id(source), first, step, count, width)
+        found = self._links.get(key)
+        if found is not None:
+            return found[0]
+        if isinstance(source, Leaf):
+            addresses = source.address + width * (first + step * np.arange(count))
+            needs = source.requires_grad
+        else:
+            addresses = source.addresses(first, step, count)
+            needs = count > 0 and source.needs_gradient(first)
+        vid = self.values
+        self._links[key] = (vid, source, first)
+        self._link_rows.append((vid, addresses))
+        self._grow(vid + count)
+        self.needs[vid : vid + count] = needs
+        self.append(_LINK, words_of(-_LINK.index - 1, count), count)
+        return vid
+
+    def literal(self, value: Any, dtype: str) -> int:
+        """The id of a row that holds a Python number."""
+        key = (dtype, value if value == value else "nan", str(value)[0] == "-")
+        found = self.literals.get(key)
+        if found is None:
+            leaf = Leaf(np.array(value, dtype), None)  # type: ignore[arg-type]
+            found = self.literals[key] = (self.link(leaf, 0, 0, 1, 0), leaf)
+        return found[0]
+
+    def append(self, signature: Signature, entry: bytes, rows: int) -> int:
+        """Put one node on the tape; the id of its first row."""
+        vid = self.values
+        self.values = vid + rows
+        self.tape += entry
+        if debugging.get() and signature is not _LINK:
+            self.sites[vid] = call_site()
+        return vid
+
+    def mark_mode(self) -> None:
+        """Note on the tape whether gradients are recorded from here on."""
+        flag = int(recording_gradients.get())
+        if self.marks[-1][1] != flag:
+            self.marks.append((self.values, flag))
+
+    def links(self):
+        """(id, source, its row) of every link."""
+        return list(self._links.values())
+
+    # -- running ---------------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> bool:
+        return self.done < self.values
+
+    def forward(self) -> None:
+        """Compute everything that is pending on this graph."""
+        if not self.pending and not self.tape:
+            return
+        if self.owner != get_ident():
+            raise RuntimeError(
+                "this value is pending in another thread; ask for it there (or call ln.forward "
+                "on it there) before using it here"
+            )
+        values = self.values
+        self._grow(values)
+        for vid, addresses in self._link_rows:
+            self._place[vid : vid + len(addresses)] = addresses
+        run = executor.forward(
+            np.frombuffer(bytes(self.tape), np.int32),
+            self.done,
+            self._place[:values],
+            self.head[:values],
+            self.needs[:values],
+            np.array(self.marks, np.int64),
+            self.arena,
+            NAMES[policy()],
+        )
+        self._link_rows.clear()
+        self.tape.clear()
+        self.done = values
+        self.marks = [(values, self.marks[-1][1])]
+        self.runs.append(run)
+        self._note_versions(run)
+        for observer in observers:
+            observer(self, run)
+        if not recording_gradients.get():
+            self.close()
+
+    def _note_versions(self, run: executor.Run) -> None:
+        for index in run.used[:, 0].tolist():
+            if executor.TABLE.numbers[index, words.STATICS]:
+                for _, number, _ in executor.TABLE.signatures[index].statics:
+                    leaf = executor.STATICS.leaf(number)
+                    if leaf is not None:
+                        self.versions.setdefault(number, leaf.version)
+
+    def close(self) -> None:
+        """End recording here: later nodes go to a new graph, which links to this one."""
+        if self.pending:
+            self.forward()
+        self.open = False
+        self.thread = 0
+        if getattr(_thread, "graph", None) is not None and _thread.graph() is self:
+            _thread.graph = None
+
+
+observers: list[Any] = []
+
+
+def words_of(*integers: int) -> bytes:
+    """A tape entry of these words."""
+    return np.array(integers, np.int32).tobytes()
+
+
+def current_graph() -> Graph:
+    """The graph that this thread records into."""
+    held = getattr(_thread, "graph", None)
+    graph = held() if held is not None else None
+    if graph is None or not graph.open:
+        graph = Graph()
+        _thread.graph = weakref.ref(graph)
+    return graph
+
+
+def pending_graph() -> Graph | None:
+    """The graph that this thread records into, if there is one."""
+    held = getattr(_thread, "graph", None)
+    return held() if held is not None else None
+
+
+@contextlib.contextmanager
+def recording_into(graph: Graph):
+    """Record into `graph` for a while: how formulas and cells are traced."""
+    before = getattr(_thread, "graph", None)
+    _thread.graph = weakref.ref(graph)
+    try:
+        yield graph
+    finally:
+        _thread.graph = before
+
+
+def _sync() -> None:
+    graph = pending_graph()
+    if graph is not None:
+        graph.mark_mode()
+
+
+class _Gradients(contextlib.ContextDecorator):
+    """Switches the recording of gradients, as a context manager or decorator."""
+
+    def __init__(self, enabled: bool):
+        self._enabled = enabled
+        self._tokens: list[Any] = []
+
+    def __enter__(self):
+        self._tokens.append(recording_gradients.set(self._enabled))
+        _sync()
+        return self
+
+    def __exit__(self, *error):
+        recording_gradients.reset(self._tokens.pop())
+        _sync()
+
+
+def no_grad() -> _Gradients:
+    """Nodes recorded inside get no gradients, and hold nothing for backward."""
+    return _Gradients(False)
+
+
+def enable_grad() -> _Gradients:
+    """Nodes recorded inside get gradients, also inside `no_grad`."""
+    return _Gradients(True)
+
+
+def is_grad_enabled() -> bool:
+    """Whether nodes recorded now get gradients."""
+    return recording_gradients.get()
+
+
+class UnknownPolicy(ValueError):
+    """A batching policy that does not exist."""
+
+
+class batching(contextlib.ContextDecorator):  # noqa: N801 - reads as a setting: with ln.batching("none")
+    """Run forwards under one batching policy, as a context manager, a decorator or for good.
+
+    Args:
+        policy: "none" (one node at a time), "depth", "agenda", "frontier" or "auto".
+
+    Raises:
+        UnknownPolicy: for any other name.
+    """
+
+    def __init__(self, policy: str):
+        if policy not in NAMES:
+            raise UnknownPolicy(
+                f"unknown batching policy {policy!r}; choose one of {', '.join(map(repr, NAMES))}"
+            )
+        self._policy = policy
+        self._tokens: list[Any] = []
+
+    def __enter__(self):
+        self._tokens.append(current_policy.set(self._policy))
+        return self
+
+    def __exit__(self, *error):
+        graph = pending_graph()
+        if graph is not None and graph.open and graph.owner == get_ident() and error[0] is None:
+            graph.forward()
+        current_policy.reset(self._tokens.pop())
+
+
+def set_batching(policy: str) -> None:
+    """Make `policy` the one that is used outside any `with ln.batching(...)`."""
+    batching(policy)
+    _default_policy[0] = policy
+
+
+def policy() -> str:
+    """The name of the policy in force."""
+    name = current_policy.get()
+    return _default_policy[0] if name == "auto" else name
+
+
+class debug(contextlib.ContextDecorator):  # noqa: N801 - a setting, like `batching`
+    """Remember the line that recorded each node, and check every result for NaN.
+
+    Errors that can only come up while running then name that line. Slower; for finding mistakes.
+    """
+
+    def __init__(self):
+        self._tokens: list[Any] = []
+
+    def _restart(self) -> None:
+        graph = pending_graph()
+        if graph is not None:
+            graph.close()
+
+    def __enter__(self):
+        self._restart()
+        self._tokens.append(debugging.set(True))
+        return self
+
+    def __exit__(self, *error):
+        if error[0] is None:
+            self._restart()
+        debugging.reset(self._tokens.pop())
+
+
+def call_site() -> str:
+    """The file and line outside lazynet from which the current call comes."""
+    import sys
+
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("lazynet"):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+_LINK = Op("", "rows of another graph", lambda: (), kind=words.LINK).signature(())

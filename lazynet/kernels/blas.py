@@ -1,0 +1,136 @@
+"""One BLAS, called by address: the OpenBLAS that numpy itself carries.
+
+Two copies of a threaded BLAS in one process fight for the cores, so lazynet uses numpy's copy. The
+addresses live in a small table that every kernel is given (its `context`), never in compiled code,
+which is why kernels can be cached on disk. Where numpy carries no OpenBLAS, scipy's Cython BLAS
+serves.
+"""
+
+import ctypes
+import functools
+import pathlib
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_ROW_MAJOR, _NO_TRANS, _TRANS = 101, 111, 112
+_FORTRAN = 1  # value of the context's third word when the functions follow Fortran's convention
+_NAMES = ("scipy_cblas_{}64_", "cblas_{}64_")
+
+
+class BlasNotFound(ImportError):
+    """Neither numpy nor scipy gives a BLAS that can be called by address."""
+
+
+def _numpy_library():
+    package = pathlib.Path(np.__file__).parent
+    for folder in (package.parent / "numpy.libs", package / ".dylibs"):
+        for path in sorted(folder.glob("*openblas*")):
+            library = ctypes.CDLL(str(path))
+            for name in _NAMES:
+                if hasattr(library, name.format("sgemm")):
+                    return library, path.name, name
+    return None
+
+
+@functools.cache
+def description() -> str:
+    """Which BLAS is in use, in words."""
+    found = _numpy_library()
+    return f"numpy's {found[1]}" if found else "scipy.linalg.cython_blas"
+
+
+def threads() -> int | None:
+    """The number of threads the BLAS uses, or None where it does not tell."""
+    found = _numpy_library()
+    if found is None:
+        return None
+    for name in ("scipy_openblas_get_num_threads64_", "openblas_get_num_threads64_"):
+        if hasattr(found[0], name):
+            return int(getattr(found[0], name)())
+    return None
+
+
+@functools.cache
+def context() -> np.ndarray:
+    """The table that kernels are given: the addresses of sgemm and dgemm, and their convention."""
+    found = _numpy_library()
+    if found is not None:
+        library, _, name = found
+        addresses = [
+            ctypes.cast(getattr(library, name.format(routine)), ctypes.c_void_p).value
+            for routine in ("sgemm", "dgemm")
+        ]
+        return np.array([*addresses, 0], np.int64)
+    try:
+        from numba.extending import get_cython_function_address as cython_address
+
+        addresses = [cython_address("scipy.linalg.cython_blas", r) for r in ("sgemm", "dgemm")]
+    except ImportError as error:
+        raise BlasNotFound(
+            "this numpy carries no OpenBLAS that lazynet can call; `pip install scipy` brings one"
+        ) from error
+    return np.array([*addresses, _FORTRAN], np.int64)
+
+
+def _gemm(element, llvm_element):
+    """A compiled product C = alpha op(A) op(B) + beta C of row-major matrices, by address."""
+    word, half = ir.IntType(64), ir.IntType(32)
+    integer = types.int64
+
+    @intrinsic
+    def gemm(typing_context, function, fortran, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
+        signature = types.void(
+            *(integer,) * 7, element, *(integer,) * 4, element, integer, integer
+        )
+
+        def generate(context, builder, sig, values):
+            function, fortran, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc = values
+            with builder.if_else(builder.icmp_signed("==", fortran, word(0))) as (plain, by_reference):
+                with plain:
+                    kind = ir.FunctionType(
+                        ir.VoidType(),
+                        [half] * 3 + [word] * 3
+                        + [llvm_element, word, word, word, word, llvm_element, word, word],
+                    )
+                    trans = [
+                        builder.select(builder.icmp_signed("!=", t, word(0)), half(_TRANS), half(_NO_TRANS))
+                        for t in (ta, tb)
+                    ]
+                    builder.call(
+                        builder.inttoptr(function, kind.as_pointer()),
+                        [half(_ROW_MAJOR), *trans, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc],
+                    )
+                with by_reference:
+                    # Fortran reads our row-major matrices as their transposes: C' = op(B)' op(A)'.
+                    byte = ir.IntType(8)
+                    kind = ir.FunctionType(ir.VoidType(), [word] * 13)
+
+                    def slot(value):
+                        place = cgutils.alloca_once(builder, value.type)
+                        builder.store(value, place)
+                        return builder.ptrtoint(place, word)
+
+                    def letter(t):
+                        yes = builder.icmp_signed("!=", t, word(0))
+                        return slot(builder.select(yes, byte(ord("T")), byte(ord("N"))))
+
+                    def whole(value):
+                        return slot(builder.trunc(value, half))
+
+                    builder.call(
+                        builder.inttoptr(function, kind.as_pointer()),
+                        [letter(tb), letter(ta), whole(n), whole(m), whole(k), slot(alpha), b,
+                         whole(ldb), a, whole(lda), slot(beta), c, whole(ldc)],
+                    )
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return gemm
+
+
+GEMM = {"float32": _gemm(types.float32, ir.FloatType()), "float64": _gemm(types.float64, ir.DoubleType())}

@@ -1,0 +1,125 @@
+"""Writes elementwise kernels: a formula, or a chain of them, becomes one loop over rows.
+
+A generated kernel's attributes are one word, the row width. Its operands are the inputs and then
+the outputs. An operand is either as wide as the row or a single element for the whole row
+(`scalar`). An output is stored, or added to what is there (`accumulate`), which is how backward
+puts gradients where they belong: rows shared by several items add up because items run in order.
+"""
+
+import functools
+import linecache
+from dataclasses import dataclass
+
+import numpy as np
+
+from lazynet.kernels import memory
+from lazynet.kernels.jit import kernel_address
+from lazynet.kernels.scalars import WORDS
+
+HEADER = 8  # bytes before the attributes: the number of items
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One input or output of an elementwise kernel."""
+
+    dtype: str
+    scalar: bool = False
+    accumulate: bool = False
+
+
+@dataclass(frozen=True)
+class Formula:
+    """`name = expression`; the expression reads inputs `x0, x1, ...` and earlier names."""
+
+    name: str
+    expression: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """A whole elementwise kernel: inputs, a straight line of formulas, and what is written where."""
+
+    inputs: tuple[Operand, ...]
+    formulas: tuple[Formula, ...]
+    outputs: tuple[tuple[str, Operand], ...]
+
+    def source(self) -> str:
+        """The kernel as Python source for numba."""
+        operands = [*self.inputs, *(operand for _, operand in self.outputs)]
+        names = [f"a{k}" for k in range(len(self.inputs))]
+        names += [f"b{k}" for k in range(len(self.outputs))]
+        places = [HEADER + 8 + memory.OPERAND * k for k in range(len(operands))]
+        lines = ["def elementwise(call, context):", "    n = load(call)", "    w = load(call + 8)"]
+        if not any(operand.scalar for operand in operands):
+            # Rows that lie end to end are one long row.
+            whole = " and ".join(
+                f"contiguous(call + {place}, w * {_size(operand.dtype)})"
+                for place, operand in zip(places, operands, strict=True)
+            )
+            lines += [f"    if {whole}:", "        w = w * n", "        n = min(n, 1)"]
+        lines.append("    for r in range(n):")
+        for name, place, operand in zip(names, places, operands, strict=True):
+            width = "1" if operand.scalar else "w"
+            lines.append(
+                f"        {name} = row_{operand.dtype}(address(call + {place}, r), {width})"
+            )
+        for k, operand in enumerate(self.inputs):
+            if operand.scalar:
+                lines.append(f"        x{k} = a{k}[0]")
+        lines.append("        for j in range(w):")
+        for k, operand in enumerate(self.inputs):
+            if not operand.scalar:
+                lines.append(f"            x{k} = a{k}[j]")
+        for formula in self.formulas:
+            lines.append(f"            {formula.name} = {_cast(formula)}")
+        for k, (name, operand) in enumerate(self.outputs):
+            sign = "+=" if operand.accumulate else "="
+            index = "0" if operand.scalar else "j"
+            lines.append(f"            b{k}[{index}] {sign} {name}")
+        return "\n".join(lines) + "\n"
+
+    def address(self) -> int:
+        """The compiled kernel's address."""
+        return kernel_address(_function(self))
+
+
+def _size(dtype: str) -> int:
+    return np.dtype(dtype).itemsize
+
+
+def _cast(formula: Formula) -> str:
+    return formula.expression.replace("c(", f"c_{formula.dtype}(")
+
+
+@functools.cache
+def _function(kernel: Elementwise):
+    source = kernel.source()
+    dtype = next((f.dtype for f in kernel.formulas if f.dtype in ("float32", "float64")), None)
+    dtype = dtype or (kernel.formulas[0].dtype if kernel.formulas else kernel.inputs[0].dtype)
+    return compile_source(source, "elementwise", dtype)
+
+
+def compile_source(source: str, name: str, dtype: str):
+    """The function `name` of `source`, in a namespace of the words for `dtype`."""
+    namespace = {
+        "__name__": __name__,  # numba asks for the module when it loads a cached kernel
+        "load": memory.load,
+        "address": memory.address,
+        "contiguous": _contiguous,
+        **WORDS[dtype],
+        **{f"row_{key}": row for key, row in memory.ROW.items()},
+        **{f"c_{key}": words["c"] for key, words in WORDS.items()},
+    }
+    filename = f"<lazynet {name} {abs(hash(source)):x}>"
+    exec(compile(source, filename, "exec"), namespace)
+    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+    function = namespace[name]
+    function.generated_source = f"{dtype}\n{source}"
+    return function
+
+
+@memory.inline
+def _contiguous(operand, width):
+    return memory.load(operand + 16) == 0 and memory.load(operand + 8) == width

@@ -1,0 +1,152 @@
+"""The door to numba: what is compiled here is cached on disk under a digest of the kernel sources.
+
+numba keys its own cache by one source file, so that a cached function which calls into another file
+goes on returning old results when that file changes. Here one digest covers every file with
+compiled code, and generated sources (which have no file) are cached by their text.
+"""
+
+import functools
+import hashlib
+import os
+import pathlib
+import warnings
+
+import numba
+import numpy as np
+from numba.core import caching, types
+from numba.core.ccallback import CFunc
+from platformdirs import user_cache_dir
+
+# Fast-math flags without `nnan` and `ninf`: a NaN that enters a kernel must come out of it.
+FAST_MATH = {"contract", "reassoc", "nsz", "arcp", "afn"}
+# numba's default error model puts a branch into every division, which stops vectorization.
+OPTIONS = {"fastmath": FAST_MATH, "error_model": "numpy", "nogil": True}
+KERNEL_TYPE = types.void(types.int64, types.int64)
+
+_PACKAGE = pathlib.Path(__file__).resolve().parent.parent
+_COMPILED_ROOMS = ("kernels/*.py", "batching/*.py", "executor.py")
+_state = {"warned": False}
+
+
+@functools.cache
+def source_digest() -> str:
+    """A digest of every source file that holds compiled code, and of the versions that matter."""
+    digest = hashlib.sha256(f"{numba.__version__} {np.__version__}".encode())
+    for pattern in _COMPILED_ROOMS:
+        for path in sorted(_PACKAGE.glob(pattern)):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def cache_directory() -> str:
+    """Where compiled kernels are kept: `$LAZYNET_CACHE` or the user's cache directory."""
+    root = os.environ.get("LAZYNET_CACHE") or user_cache_dir("lazynet", appauthor=False)
+    return os.path.join(root, source_digest())
+
+
+class _Locator(caching._CacheLocator):
+    """Tells numba to keep a function in our directory, stamped with its own source text."""
+
+    def __init__(self, function, file):
+        code = function.__code__
+        text = getattr(function, "generated_source", None) or f"{file}:{code.co_firstlineno}"
+        self._stamp = hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def get_cache_path(self):
+        return cache_directory()
+
+    def get_source_stamp(self):
+        return self._stamp
+
+    def get_disambiguator(self):
+        return self._stamp
+
+    @classmethod
+    def from_function(cls, function, file):
+        return cls(function, file)
+
+
+class _Storage(caching.CompileResultCacheImpl):
+    _locator_classes = (_Locator,)
+
+
+class _Cache(caching.FunctionCache):
+    """A cache that goes on without its directory, and says so once, when it cannot be written."""
+
+    _impl_class = _Storage
+
+    def __init__(self, function):
+        super().__init__(function)
+        # A generated function has no useful file name: its stamp and its name identify it.
+        self._cache_file = caching.IndexDataCacheFile(
+            cache_path=self._cache_path,
+            filename_base=f"{function.__name__}-{self._impl.locator.get_disambiguator()}",
+            source_stamp=self._impl.locator.get_source_stamp(),
+        )
+
+    def _index_key(self, signature, codegen):
+        # numba's key hashes closure cells by pickling them; ours are covered by the digest.
+        return (signature, codegen.magic_tuple())
+
+    def load_overload(self, signature, target_context):
+        try:
+            return super().load_overload(signature, target_context)
+        except (OSError, EOFError, ValueError):
+            return None  # an unreadable cache is no cache
+
+    def save_overload(self, signature, data):
+        try:
+            super().save_overload(signature, data)
+        except OSError as error:
+            if not _state["warned"]:
+                _state["warned"] = True
+                warnings.warn(
+                    f"lazynet cannot write its kernel cache in {cache_directory()} "
+                    f"({error.strerror}); kernels are compiled anew in every process. "
+                    "Set LAZYNET_CACHE to a writable directory.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+
+
+def jit(function):
+    """Compile `function` when it is first called, with lazynet's options and cache."""
+    dispatcher = numba.njit(**OPTIONS)(function)
+    dispatcher._cache = _DeferredCache(function)
+    return dispatcher
+
+
+def inline(function):
+    """Compile `function` into its callers; it has no cache entry of its own."""
+    return numba.njit(**OPTIONS)(function)
+
+
+class _DeferredCache(caching.NullCache):
+    """Looks for the cache directory only when something is compiled, never at import."""
+
+    def __init__(self, function):
+        self._function = function
+
+    @functools.cached_property
+    def _cache(self):
+        return _Cache(self._function)
+
+    def load_overload(self, signature, target_context):
+        return self._cache.load_overload(signature, target_context)
+
+    def save_overload(self, signature, data):
+        self._cache.save_overload(signature, data)
+
+
+@functools.cache
+def _compiled(function):
+    callback = CFunc(function, (KERNEL_TYPE.args, KERNEL_TYPE.return_type), {}, dict(OPTIONS))
+    callback._cache = _Cache(function)
+    callback.compile()
+    return callback
+
+
+def kernel_address(function) -> int:
+    """The machine address of `function(call, context)`, compiled now unless it already is."""
+    return _compiled(function).address

@@ -1,0 +1,202 @@
+"""What an op is: its record, its registry, and the signatures under which its nodes batch.
+
+An op is defined in one block, with `Op(...)` or one of the helpers in `ops/`. Everything else
+(recording, shape checks, batching, derivatives, tests, documentation) is derived from that record.
+
+A signature is what must agree for two nodes to run as one batch: op, attributes, operand types,
+and the identity of parameters. Signatures are interned, compared in full, and looked up with one
+dictionary hit, which also gives the output types.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lazynet.batching import layout as words
+from lazynet.program import POOL, Program
+
+
+class RowType:
+    """What one row is: a dtype and a shape, and where in its stored row it begins.
+
+    Interned: equal types are one object. `offset` (bytes) is not 0 for a feature view, such as one
+    of the parts that `chunk` gives: a view is a type, not a node.
+    """
+
+    __slots__ = ("dtype", "offset", "shape", "size", "stride", "views", "width")
+
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+
+    def __init__(self, dtype: str, shape: tuple[int, ...], offset: int, stride: int):
+        self.dtype, self.shape, self.offset = dtype, shape, offset
+        self.size = int(np.prod(shape, dtype=np.int64))
+        self.width = self.size * np.dtype(dtype).itemsize
+        self.stride = stride or self.width
+        self.views: dict[Any, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"{self.dtype}{list(self.shape)}"
+
+    def __reduce__(self):
+        return row_type, (self.dtype, self.shape, self.offset, self.stride)
+
+    def view(self, shape: tuple[int, ...], first: int = 0) -> RowType:
+        """The type of `shape` that begins `first` elements into this one."""
+        offset = self.offset + first * np.dtype(self.dtype).itemsize
+        return row_type(self.dtype, shape, offset, self.stride)
+
+    @property
+    def stored(self) -> RowType:
+        """The same row, stored by itself."""
+        return row_type(self.dtype, self.shape)
+
+    @property
+    def is_float(self) -> bool:
+        return self.dtype in ("float32", "float64")
+
+
+def row_type(dtype: str, shape: tuple[int, ...] = (), offset: int = 0, stride: int = 0) -> RowType:
+    """The one RowType of these; `stride` (bytes) is the width of the stored row, by default its own."""
+    if stride == int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize:
+        stride = 0
+    return _interned(dtype, shape, offset, stride)
+
+
+@functools.cache
+def _interned(dtype: str, shape: tuple[int, ...], offset: int, stride: int) -> RowType:
+    return RowType(dtype, shape, offset, stride)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Operands on which an op is checked: row shapes, and what must hold for their values."""
+
+    operands: tuple[tuple[int, ...], ...]
+    attributes: tuple = ()
+    low: float = -2.0
+    high: float = 2.0
+
+
+@dataclass(eq=False)
+class Op:
+    """One operation. See `ops/elementwise.py` for how a block reads.
+
+    Args:
+        name: what errors, profiles and documentation call it.
+        formula: the op in one line, as documentation shows it.
+        kind: how its nodes hold rows: ROWS, SEGMENT, SCAN, ALIAS or LINK (`batching/layout.py`).
+        shape: `shape(*operand_types, **attributes)` gives the output types or raises ShapeError.
+        lower: `lower(signature)` gives the op as a Program of kernels.
+        vjp: `vjp(g, y, *operands, **attributes)` gives a cotangent (or None) for each operand as
+            a formula in lazy ops; None where the op has no derivative.
+        payload: 32-bit words that each row carries besides its operands.
+        per_item: for SEGMENT ops, whether they give a row an item instead of a row a segment.
+        samples: what the tests run it on.
+    """
+
+    name: str
+    formula: str
+    shape: Callable[..., tuple[RowType, ...]]
+    lower: Callable[[Signature], Program] | None = None
+    vjp: Callable[..., tuple] | None = None
+    kind: int = words.ROWS
+    payload: int = 0
+    per_item: bool = False
+    flops: Callable[..., float] | None = None
+    samples: tuple[Sample, ...] = ()
+    record: Callable[..., Any] | None = None
+    signatures: dict = field(default_factory=dict, repr=False)
+
+    def __post_init__(self):
+        if self.name:
+            REGISTRY[self.name] = self
+
+    def signature(self, types: tuple, attributes: tuple = ()) -> Signature:
+        """The signature for operands of these types; a Parameter stands for itself."""
+        home = self.signatures
+        for operand in types:
+            if not isinstance(operand, RowType):
+                home = operand.signatures  # dies with the parameter
+                break
+        key = (self, types, attributes)
+        found = home.get(key)
+        if found is None:
+            found = home[key] = Signature(self, types, attributes)
+        return found
+
+
+REGISTRY: dict[str, Op] = {}
+
+
+class Signature:
+    """An interned record of all that two nodes of one batch have in common."""
+
+    __slots__ = (
+        "attributes", "backward", "forward", "index", "op", "operands", "outputs", "statics", "type",
+    )  # fmt: skip
+
+    def __init__(self, op: Op, operands: tuple, attributes: tuple):
+        self.op, self.attributes = op, attributes
+        types = tuple(o if isinstance(o, RowType) else o.type for o in operands)
+        self.outputs = op.shape(*types, **dict(attributes))
+        self.operands = tuple(o for o in operands if isinstance(o, RowType))
+        # Statics are kept by number and type, never by reference: the parameter owns us.
+        self.statics = tuple(
+            (position, o.number, o.type)
+            for position, o in enumerate(operands)
+            if not isinstance(o, RowType)
+        )
+        self.type = self.outputs[0] if self.outputs else None
+        self.forward: Program | None = None
+        self.backward: Program | None = None
+        self.index = TABLE.add(self)
+
+    def __repr__(self) -> str:
+        inner = ", ".join(map(repr, self.operands))
+        extra = "".join(f", {name}={value}" for name, value in self.attributes)
+        return f"{self.op.name}({inner}{extra})"
+
+    def prepare_forward(self) -> None:
+        """Lower, compile and encode the forward program."""
+        self.forward = self.op.lower(self)
+        TABLE.numbers[self.index, words.FORWARD] = POOL.add(self.forward)
+
+    def set_backward(self, program: Program | None) -> None:
+        """Keep the traced backward program; None for an op without derivative."""
+        self.backward = program
+        offset = words.NO_DERIVATIVE if program is None else POOL.add(program)
+        TABLE.numbers[self.index, words.BACKWARD] = offset
+
+
+class SignatureTable:
+    """All signatures by number, and the columns of integers that the batching stages read."""
+
+    def __init__(self):
+        self.signatures: list[Signature] = []
+        self.numbers = np.zeros((64, words.COLUMNS), np.int64)
+
+    def add(self, signature: Signature) -> int:
+        index = len(self.signatures)
+        if index == len(self.numbers):
+            self.numbers = np.concatenate([self.numbers, np.zeros_like(self.numbers)])
+        op, row = signature.op, self.numbers[index]
+        row[words.KIND] = op.kind
+        row[words.ARGUMENTS] = len(signature.operands)
+        row[words.PAYLOAD] = op.payload
+        row[words.OUTPUTS] = len(signature.outputs)
+        row[words.PER_ITEM] = op.per_item
+        row[words.FORWARD] = words.UNPREPARED
+        row[words.BACKWARD] = words.UNPREPARED if op.vjp else words.NO_DERIVATIVE
+        row[words.STATICS] = len(signature.statics)
+        self.signatures.append(signature)
+        return index
+
+
+TABLE = SignatureTable()

@@ -1,0 +1,261 @@
+"""Elementwise ops: one scalar formula each, lifted to rows, to fused loops and to every dtype.
+
+The formula reads its operands as x0, x1, ... in the words of `kernels/scalars.py`. Operands
+broadcast as in numpy within a row; a Tensor broadcasts against each row of a Sequence.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from lazynet.op import Op, RowType, Sample, row_type
+from lazynet.ops.reduce import expand, unbroadcast
+from lazynet.program import elementwise as elementwise_step
+from lazynet.program import lowered, operand_refs, output_refs
+from lazynet.record import Literal, ShapeError, as_value, binary, record, unary
+from lazynet.tensor import Sequence, Tensor, Value
+
+PAIRS = (
+    Sample(((5,), (5,))),
+    Sample(((3, 4), (4,))),
+    Sample(((5,), ())),
+    Sample(((), (5,))),
+    Sample(((), ())),
+)
+
+
+def _broadcast(name: str, *rows: RowType) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(*(row.shape for row in rows))
+    except ValueError:
+        shapes = " and ".join(str(row.shape) for row in rows)
+        raise ShapeError(
+            f"{name}: rows of {shapes} do not broadcast; shapes must agree from the right, "
+            "or be 1"
+        ) from None
+
+
+def elementwise(name, formula, scalar, vjp=None, result=None, samples=(Sample(((5,),)),)) -> Op:
+    """An elementwise op.
+
+    Args:
+        scalar: the formula that gives one element.
+        vjp: cotangents of the operands as if nothing were broadcast; sums are added by themselves.
+        result: dtype of the result, if it is not that of the operands.
+    """
+
+    def shape(*rows):
+        dtype = result or next((r.dtype for r in rows if r.dtype != "bool"), rows[0].dtype)
+        return (row_type(dtype, _broadcast(name, *rows)),)
+
+    def lower(signature):
+        step = elementwise_step(scalar, operand_refs(signature), output_refs(signature)[0])
+        return lowered(signature, [step])
+
+    def derivative(g, y, *operands):
+        cotangents = vjp(g, y, *operands)
+        return tuple(
+            None if c is None else unbroadcast(c, x.type)
+            for c, x in zip(cotangents, operands, strict=True)
+        )
+
+    return Op(name, formula, shape, lower, derivative if vjp else None, samples=samples,
+              flops=lambda *rows: max(r.size for r in rows))  # fmt: skip
+
+
+def prepare(op: Op, *operands):
+    """Make the operands of one call alike: numbers become literals, dtypes and shapes agree."""
+    values = [x for x in operands if isinstance(x, Value)]
+    if any(not isinstance(x, (Value, bool, int, float)) for x in operands):
+        operands = tuple(x if isinstance(x, (bool, int, float)) else as_value(x, op.name)
+                         for x in operands)  # fmt: skip
+        values = [x for x in operands if isinstance(x, Value)]
+    dtype = np.result_type(*(x.dtype for x in values)).name if values else "float32"
+    if dtype == "bool" and any(isinstance(x, (int, float)) and not isinstance(x, bool)
+                               for x in operands):  # fmt: skip
+        dtype = "int64"
+    if dtype in ("int64", "bool") and any(isinstance(x, float) for x in operands):
+        dtype = "float32"
+    made = [x if isinstance(x, Value) else Literal(getattr(x, "value", x), dtype) for x in operands]
+    made = [x if x.type.dtype == dtype else cast(x, dtype) for x in made]
+    target = _broadcast(op.name, *(x.type for x in made))
+    return [
+        x if x.type.shape == target or x.type.size == 1 else expand(x, target) for x in made
+    ]
+
+
+def _arithmetic(dtype: str) -> None:
+    if dtype == "bool":
+        raise TypeError("arithmetic on bool tensors is ambiguous; convert with .astype first")
+
+
+cast_ops: dict[str, Op] = {}
+
+
+def cast(x, dtype: str):
+    """The same values in another dtype."""
+    if isinstance(x, Literal):
+        return Literal(x.value, dtype)
+    if dtype not in cast_ops:
+        cast_ops[dtype] = elementwise(
+            f"to_{dtype}", f"y = {dtype}(x)", "x0", lambda g, y, x: (cast(g, x.type.dtype),),
+            result=dtype,
+        )  # fmt: skip
+    return record(cast_ops[dtype], (x,))
+
+
+# -- arithmetic ------------------------------------------------------------------------------------
+
+ADD = elementwise("add", "z = x + y", "x0 + x1", lambda g, z, x, y: (g, g), samples=PAIRS)
+SUBTRACT = elementwise("sub", "z = x - y", "x0 - x1", lambda g, z, x, y: (g, -g), samples=PAIRS)
+MULTIPLY = elementwise("mul", "z = x y", "x0 * x1", lambda g, z, x, y: (g * y, g * x), samples=PAIRS)
+DIVIDE = elementwise(
+    "div", "z = x / y", "x0 / x1", lambda g, z, x, y: (g / y, -(g * z) / y),
+    samples=tuple(Sample(s.operands, low=0.5, high=2.0) for s in PAIRS),
+)  # fmt: skip
+POWER = elementwise(
+    "pow", "z = x ^ y", "power(x0, x1)",
+    lambda g, z, x, y: (
+        g * y * power(x, y - 1),
+        g * where(x > 0, z * log(where(x > 0, x, ones_like(x))), zeros_like(x)),
+    ),
+    samples=tuple(Sample(s.operands, low=0.5, high=2.0) for s in PAIRS),
+)  # fmt: skip
+MAXIMUM = elementwise(
+    "maximum", "z = max(x, y)", "maximum(x0, x1)",
+    lambda g, z, x, y: (where(x > y, g, where(x == y, g * 0.5, zeros_like(g))),
+                        where(y > x, g, where(x == y, g * 0.5, zeros_like(g)))),
+    samples=PAIRS,
+)  # fmt: skip
+MINIMUM = elementwise(
+    "minimum", "z = min(x, y)", "minimum(x0, x1)",
+    lambda g, z, x, y: (where(x < y, g, where(x == y, g * 0.5, zeros_like(g))),
+                        where(y < x, g, where(x == y, g * 0.5, zeros_like(g)))),
+    samples=PAIRS,
+)  # fmt: skip
+
+NEGATIVE = elementwise("neg", "y = -x", "-x0", lambda g, y, x: (-g,))
+EXP = elementwise("exp", "y = exp(x)", "exp(x0)", lambda g, y, x: (g * y,))
+LOG = elementwise(
+    "log", "y = log(x)", "log(x0)", lambda g, y, x: (g / x,), samples=(Sample(((5,),), low=0.5),)
+)
+SQRT = elementwise(
+    "sqrt", "y = sqrt(x)", "sqrt(x0)", lambda g, y, x: (g * 0.5 / y,),
+    samples=(Sample(((5,),), low=0.5),),
+)  # fmt: skip
+ABSOLUTE = elementwise("abs", "y = |x|", "abs(x0)", lambda g, y, x: (g * sign(x),))
+SIGN = elementwise(
+    "sign", "y = sign(x)", "where(x0 > c(0), c(1), where(x0 < c(0), c(-1), x0))",
+    lambda g, y, x: (None,),
+)  # fmt: skip
+SQUARE = elementwise("square", "y = x^2", "x0 * x0", lambda g, y, x: (g * 2.0 * x,))
+TANH = elementwise("tanh", "y = tanh(x)", "tanh(x0)", lambda g, y, x: (g * (1.0 - y * y),))
+SIGMOID = elementwise(
+    "sigmoid", "y = 1 / (1 + exp(-x))", "sigmoid(x0)", lambda g, y, x: (g * y * (1.0 - y),)
+)
+RELU = elementwise(
+    "relu", "y = max(x, 0)", "maximum(x0, c(0))",
+    lambda g, y, x: (where(x > 0.0, g, zeros_like(g)),),
+)  # fmt: skip
+DETACH = elementwise("detach", "y = x, without gradient", "x0", None)
+
+# -- comparisons -----------------------------------------------------------------------------------
+
+
+def _comparison(name: str, sign_: str) -> Op:
+    return elementwise(name, f"z = x {sign_} y", f"x0 {sign_} x1", None, result="bool", samples=PAIRS)
+
+
+LESS, LESS_EQUAL = _comparison("lt", "<"), _comparison("le", "<=")
+GREATER, GREATER_EQUAL = _comparison("gt", ">"), _comparison("ge", ">=")
+EQUAL, NOT_EQUAL = _comparison("eq", "=="), _comparison("ne", "!=")
+
+
+def _where_shape(condition, x, y):
+    if condition.dtype != "bool":
+        raise TypeError(f"where: the condition must be bool, not {condition.dtype}")
+    return (row_type(x.dtype, _broadcast("where", condition, x, y)),)
+
+
+WHERE = elementwise(
+    "where", "z = x where c, else y", "where(x0, x1, x2)",
+    lambda g, z, c, x, y: (None, where(c, g, zeros_like(g)), where(c, zeros_like(g), g)),
+    samples=(),
+)  # fmt: skip
+WHERE.shape = _where_shape
+
+
+# -- functions -------------------------------------------------------------------------------------
+
+add, subtract = binary(ADD, prepare), binary(SUBTRACT, prepare)
+multiply, divide = binary(MULTIPLY, prepare), binary(DIVIDE, prepare)
+power = binary(POWER, prepare)
+maximum, minimum = binary(MAXIMUM, prepare), binary(MINIMUM, prepare)
+less, less_equal = binary(LESS, prepare), binary(LESS_EQUAL, prepare)
+greater, greater_equal = binary(GREATER, prepare), binary(GREATER_EQUAL, prepare)
+equal, not_equal = binary(EQUAL, prepare), binary(NOT_EQUAL, prepare)
+negative, exp, log, sqrt = unary(NEGATIVE), unary(EXP), unary(LOG), unary(SQRT)
+absolute, sign, square = unary(ABSOLUTE), unary(SIGN), unary(SQUARE)
+tanh, sigmoid, relu = unary(TANH), unary(SIGMOID), unary(RELU)
+detach = unary(DETACH)
+
+
+def where(condition, x, y):
+    """Elements of x where the condition holds, of y elsewhere.
+
+    z = x where c, else y. All three broadcast against each other.
+    """
+    condition = as_value(condition, "where")
+    if condition.type.dtype != "bool":
+        raise TypeError(f"where: the condition must be bool, not {condition.type.dtype}")
+    x, y = prepare(WHERE, x, y)
+    target = np.broadcast_shapes(condition.type.shape, x.type.shape, y.type.shape)
+    operands = [
+        v if v.type.shape == target or v.type.size == 1 else expand(v, target)
+        for v in (condition, x, y)
+    ]
+    return record(WHERE, tuple(operands))
+
+
+def zeros_like(x):
+    """A literal 0 in the dtype of x, which broadcasts."""
+    return Literal(0, x.type.dtype)
+
+
+def ones_like(x):
+    """A literal 1 in the dtype of x, which broadcasts."""
+    return Literal(1, x.type.dtype)
+
+
+def _reflected(function):
+    @functools.wraps(function)
+    def reflected(x, y):
+        return function(y, x)
+
+    return reflected
+
+
+def _power(x, exponent):
+    if isinstance(exponent, (int, float)) and exponent == 2:
+        return square(x)
+    return power(x, exponent)
+
+
+for _class in (Tensor, Sequence):
+    _class.__add__ = _class.__radd__ = add
+    _class.__sub__, _class.__rsub__ = subtract, _reflected(subtract)
+    _class.__mul__ = _class.__rmul__ = multiply
+    _class.__truediv__, _class.__rtruediv__ = divide, _reflected(divide)
+    _class.__pow__, _class.__rpow__ = _power, _reflected(power)
+    _class.__neg__, _class.__abs__ = negative, absolute
+    _class.__lt__, _class.__le__ = less, less_equal
+    _class.__gt__, _class.__ge__ = greater, greater_equal
+    _class.__eq__, _class.__ne__ = equal, not_equal
+    _class.__hash__ = object.__hash__
+    _class.exp, _class.log, _class.sqrt = exp, log, sqrt
+    _class.tanh, _class.sigmoid, _class.relu = tanh, sigmoid, relu
+    _class.abs, _class.sign, _class.square = absolute, sign, square
+    _class.detach = detach
+    _class.astype = lambda x, dtype: cast(x, np.dtype(dtype).name)

@@ -1,0 +1,213 @@
+"""Products. One kernel serves them all: items that share a factor become one product of all rows.
+
+Vectors are rows of one-row matrices, so that `linear`, its two derivatives and the weight gradient
+are the same op with other transposes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lazynet.batching import layout as words
+from lazynet.op import Op, Sample, row_type
+from lazynet.ops.reduce import reshape, retyped, signature_row
+from lazynet.ops.reduce import sum as sum_of
+from lazynet.program import Ref, Step, call, elementwise, lowered, operand_refs, output_refs
+from lazynet.record import DtypeError, ShapeError, as_value, record
+from lazynet.tensor import Sequence, Tensor
+
+
+def _check_dtypes(name: str, *rows) -> None:
+    dtypes = [row.dtype for row in rows]
+    if len(set(dtypes)) > 1 or not rows[0].is_float:
+        raise DtypeError(
+            f"{name}: operands must be of one float dtype, not {' and '.join(dtypes)}; "
+            "convert with .astype"
+        )
+
+
+def product(a: Ref, b: Ref, c: Ref, m: int, n: int, k: int, ta: int, tb: int, dtype: str) -> Step:
+    """The step C = op(A) op(B). What varies from item to item is wanted evenly spaced."""
+    views = (
+        a.space != words.STATIC,
+        bool(ta) and b.space != words.STATIC,
+        not ta,
+    )
+    return call("matmul", (a, b), c, (m, n, k, ta, tb), dtype, views)
+
+
+# -- matmul ----------------------------------------------------------------------------------------
+
+
+def _sizes(a, b, ta: int, tb: int) -> tuple[int, int, int, int]:
+    m, k = a.shape[::-1] if ta else a.shape
+    inner, n = b.shape[::-1] if tb else b.shape
+    return m, n, k, inner
+
+
+def _matmul_shape(a, b, ta, tb):
+    _check_dtypes("matmul", a, b)
+    m, n, k, inner = _sizes(a, b, ta, tb)
+    if k != inner:
+        raise ShapeError(f"matmul: {a.shape} and {b.shape} do not match: {k} against {inner}")
+    return (row_type(a.dtype, (m, n)),)
+
+
+def _matmul_lower(signature):
+    ta, tb = (value for _, value in signature.attributes)
+    a, b = operand_refs(signature)
+    rows = _operand_types(signature)
+    m, n, k, _ = _sizes(*rows, ta, tb)
+    step = product(a, b, output_refs(signature)[0], m, n, k, ta, tb, rows[0].dtype)
+    return lowered(signature, [step])
+
+
+def _operand_types(signature):
+    statics = {position: row for position, _, row in signature.statics}
+    dynamic = iter(signature.operands)
+    return [
+        statics[p] if p in statics else next(dynamic)
+        for p in range(len(statics) + len(signature.operands))
+    ]
+
+
+def _product(a, b, ta: int = 0, tb: int = 0):
+    return record(MATMUL, (a, b), (("ta", ta), ("tb", tb)))
+
+
+def _matmul_vjp(g, c, a, b, ta, tb):
+    if ta:
+        return _product(b, g, 0, 1), _product(a, g)
+    if tb:
+        return _product(g, b), _product(g, a, 1, 0)
+    return _product(g, b, 0, 1), _product(a, g, 1, 0)
+
+
+MATMUL = Op(
+    "matmul", "C = A B", _matmul_shape, _matmul_lower, _matmul_vjp,
+    flops=lambda a, b, ta, tb: 2 * a.size * b.size // b.shape[1 if tb else 0],
+    samples=(
+        Sample(((3, 4), (4, 2)), (("ta", 0), ("tb", 0))),
+        Sample(((4, 3), (4, 2)), (("ta", 1), ("tb", 0))),
+        Sample(((3, 4), (2, 4)), (("ta", 0), ("tb", 1))),
+    ),
+)  # fmt: skip
+
+
+def matmul(a, b):
+    """The matrix product of each row: C = A B; vectors are rows on the left, columns on the right.
+
+    Shapes: (m, k) (k, n) -> (m, n); (k,) (k, n) -> (n,); (m, k) (k,) -> (m,); (k,) (k,) -> ().
+    A Sequence stands for its rows one by one; two ragged axes (`q @ k.T`) are not a value.
+
+    Raises:
+        ShapeError: if the inner sizes differ. DtypeError: if the dtypes differ.
+    """
+    a, b = as_value(a, "matmul"), as_value(b, "matmul")
+    for x in (a, b):
+        if len(x.type.shape) not in (1, 2):
+            raise ShapeError(
+                f"matmul: expected vectors or matrices, not rows of {x.type.shape}"
+                + (
+                    "; scores of all queries against all keys have two ragged axes and are not a "
+                    "value: use attention over Sequences"
+                    if isinstance(x, Sequence)
+                    else ""
+                )
+            )
+    rows, columns = len(a.type.shape) == 2, len(b.type.shape) == 2
+    if rows and not columns:
+        if a.type.shape[1] != b.type.shape[0]:
+            raise ShapeError(f"matmul: {a.type.shape} and {b.type.shape} do not match")
+        flat = _product(reshape(b, (1, b.type.size)), a, 0, 1)
+        return reshape(flat, (a.type.shape[0],))
+    left = a if rows else reshape(a, (1, a.type.size))
+    right = b if columns else reshape(b, (b.type.size, 1))
+    c = _product(left, right)
+    shape = (a.type.shape[:1] if rows else ()) + (b.type.shape[1:] if columns else ())
+    return reshape(c, shape)
+
+
+# -- linear ----------------------------------------------------------------------------------------
+
+
+def _linear_shape(x, weight, bias=None):
+    _check_dtypes("linear", x, weight, *([bias] if bias else []))
+    if len(weight.shape) != 2 or not x.shape or x.shape[-1] != weight.shape[1]:
+        raise ShapeError(
+            f"linear: input row {x.shape} does not match weight {weight.shape}; expected rows of "
+            f"({weight.shape[-1] if weight.shape else '?'},)"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ShapeError(f"linear: bias {bias.shape} does not match weight {weight.shape}")
+    return (row_type(x.dtype, (*x.shape[:-1], weight.shape[0])),)
+
+
+def _linear_lower(signature):
+    x, weight, *bias = operand_refs(signature)
+    rows = _operand_types(signature)
+    y = output_refs(signature)[0]
+    out, k = rows[1].shape
+    m = rows[0].size // k
+    step = product(x, weight, y, m, out, k, 0, 1, rows[0].dtype)
+    if not bias:
+        return lowered(signature, [step])
+    first = (
+        elementwise("x0", bias, y)
+        if m == 1
+        else call("repeat_axis", bias, y, (1, m, out), rows[0].dtype)
+    )
+    return lowered(signature, [first, replace(step, accumulate=(True,))])
+
+
+def _as_matrix(x):
+    width = x.type.shape[-1]
+    return x if len(x.type.shape) == 2 else reshape(x, (x.type.size // width, width))
+
+
+def _linear_vjp(g, y, x, weight, *bias):
+    gm, xm = _as_matrix(g), _as_matrix(x)
+    dx = reshape(_product(gm, weight), x.type.shape)
+    dw = _product(gm, xm, 1, 0)
+    if not bias:
+        return dx, dw
+    db = gm if gm.type.shape[0] > 1 else reshape(gm, bias[0].type.shape)
+    return dx, dw, (sum_of(db, 0) if gm.type.shape[0] > 1 else db)
+
+
+LINEAR = Op(
+    "linear", "y = W x + b", _linear_shape, _linear_lower, _linear_vjp,
+    flops=lambda x, weight, bias=None: 2 * weight.size * x.size // weight.shape[1],
+    samples=(Sample(((4,), (3, 4), (3,))), Sample(((4,), (3, 4))), Sample(((2, 4), (3, 4), (3,)))),
+)  # fmt: skip
+
+
+def linear(x, weight, bias=None):
+    """y = W x + b for each row.
+
+    Args:
+        x: rows of (..., in).
+        weight: (out, in), a Parameter or a Tensor.
+        bias: (out,), or None.
+
+    Returns:
+        rows of (..., out).
+
+    Raises:
+        ShapeError: if a row does not match the weight. DtypeError: if the dtypes differ.
+    """
+    x = as_value(x, "linear")
+    return record(LINEAR, (x, weight) if bias is None else (x, weight, bias))
+
+
+def dot(x, y):
+    """The inner product of two vectors: sum of x_i y_i; row by row for Sequences."""
+    return sum_of(x * y, -1)
+
+
+for _class in (Tensor, Sequence):
+    _class.__matmul__ = matmul
+    _class.__rmatmul__ = lambda b, a: matmul(a, b)
+    _class.dot = dot
+
+__all__ = ["LINEAR", "MATMUL", "dot", "linear", "matmul", "retyped", "signature_row"]

@@ -1,0 +1,287 @@
+"""Ops along an axis of each row: sums, maxima, softmax, and the shapes that go with them.
+
+An axis splits a row into (outer, axis, inner); the kernels of `kernels/cpu.py` see rows that way.
+For a Sequence, axis 0 is the ragged one (`ops/rows.py`), axes of the rows are counted from -1 down
+or from 1 up.
+"""
+
+from __future__ import annotations
+
+import math
+
+from lazynet.op import Op, Sample, row_type
+from lazynet.program import call, lowered, operand_refs, output_refs
+from lazynet.record import ShapeError, as_value, record
+from lazynet.tensor import Sequence, Tensor
+
+AXES = (Sample(((5,),), (("axis", 0),)), Sample(((3, 4),), (("axis", 0),)),
+        Sample(((3, 4, 2),), (("axis", 1),)))  # fmt: skip
+
+
+def _split(row, axis: int) -> tuple[int, int, int]:
+    shape = row.shape
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+
+
+def along_axis(name, formula, kernel, vjp, keeps=False, dtype=None, samples=AXES) -> Op:
+    """An op that works along one axis of each row, and removes it unless it `keeps` it."""
+
+    def shape(row, axis):
+        kept = row.shape if keeps else row.shape[:axis] + row.shape[axis + 1 :]
+        if not row.is_float and name != "argmax" and kernel not in ("sum_axis", "max_axis"):
+            raise TypeError(f"{name}: expected float rows, not {row.dtype}")
+        return (row_type(dtype or row.dtype, kept),)
+
+    def lower(signature):
+        axis = dict(signature.attributes)["axis"]
+        row = signature_row(signature)
+        step = call(
+            kernel, operand_refs(signature), output_refs(signature)[0], _split(row, axis), row.dtype
+        )
+        return lowered(signature, [step])
+
+    return Op(name, formula, shape, lower, vjp, samples=samples, flops=lambda row, **_: row.size)
+
+
+def signature_row(signature):
+    """The type of the first operand, argument or parameter."""
+    return signature.operands[0] if signature.operands else signature.statics[0][2]
+
+
+def _expanded(g, x, axis: int):
+    """`g`, which lost an axis, as wide as `x` again."""
+    return record(REPEAT, (g,), (("axis", axis), ("times", x.type.shape[axis])))
+
+
+SUM = along_axis(
+    "sum", "y = sum over the axis of x", "sum_axis", lambda g, y, x, axis: (_expanded(g, x, axis),)
+)
+MAX = along_axis(
+    "max", "y = max over the axis of x; ties share the gradient", "max_axis",
+    lambda g, y, x, axis: (_max_cotangent(g, y, x, axis),),
+)  # fmt: skip
+ARGMAX = along_axis(
+    "argmax", "y = the first index of the largest x along the axis", "argmax_axis", None,
+    dtype="int64",
+)  # fmt: skip
+LOG_SOFTMAX = along_axis(
+    "log_softmax", "y = x - log(sum exp(x))", "log_softmax_axis",
+    lambda g, y, x, axis: (
+        g - y.exp() * _expanded(record(SUM, (g,), (("axis", axis),)), x, axis),
+    ),
+    keeps=True,
+)  # fmt: skip
+SOFTMAX = along_axis(
+    "softmax", "y = exp(x) / sum exp(x)", "softmax_axis",
+    lambda g, y, x, axis: (
+        y * (g - _expanded(record(SUM, (g * y,), (("axis", axis),)), x, axis)),
+    ),
+    keeps=True,
+)  # fmt: skip
+
+
+def _max_cotangent(g, y, x, axis):
+    chosen = (x == _expanded(y, x, axis)).astype(x.type.dtype)
+    count = record(SUM, (chosen,), (("axis", axis),))
+    return chosen * _expanded(g / count, x, axis)
+
+
+def _repeat_shape(row, axis, times):
+    return (row_type(row.dtype, row.shape[:axis] + (times,) + row.shape[axis:]),)
+
+
+def _repeat_lower(signature):
+    (_, axis), (_, times) = signature.attributes
+    row = signature_row(signature)
+    outer, inner = math.prod(row.shape[:axis]), math.prod(row.shape[axis:])
+    step = call(
+        "repeat_axis", operand_refs(signature), output_refs(signature)[0], (outer, times, inner),
+        row.dtype,
+    )  # fmt: skip
+    return lowered(signature, [step])
+
+
+REPEAT = Op(
+    "repeat", "y = x, repeated along a new axis", _repeat_shape, _repeat_lower,
+    lambda g, y, x, axis, times: (record(SUM, (g,), (("axis", axis),)),),
+    samples=(Sample(((4,),), (("axis", 0), ("times", 3))), Sample(((4,),), (("axis", 1), ("times", 2)))),
+)  # fmt: skip
+
+
+def _transpose_lower(signature):
+    row = signature_row(signature)
+    step = call("transpose", operand_refs(signature), output_refs(signature)[0], row.shape, row.dtype)
+    return lowered(signature, [step])
+
+
+def _transpose_shape(row):
+    if len(row.shape) != 2:
+        raise ShapeError(f"transpose: expected a matrix, not rows of {row.shape}")
+    return (row_type(row.dtype, row.shape[::-1]),)
+
+
+TRANSPOSE = Op(
+    "transpose", "y[j, i] = x[i, j]", _transpose_shape, _transpose_lower,
+    lambda g, y, x: (transpose(g),), samples=(Sample(((3, 4),)),),
+)  # fmt: skip
+
+
+def transpose(x):
+    """The transposed matrix of each row: y[j, i] = x[i, j]."""
+    return record(TRANSPOSE, (as_value(x, "transpose"),))
+
+
+def retyped(x, row):
+    """The same rows under another type: a view, no node."""
+    if isinstance(x, Sequence):
+        return Sequence(x.graph, x.id, row, x.length, x.step)
+    return Tensor(x.graph, x.id, row)
+
+
+def reshape(x, *shape):
+    """The same elements in another shape; for a Sequence the shape of each row. A view, no node.
+
+    Raises:
+        ShapeError: if the number of elements differs.
+    """
+    shape = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else tuple(shape)
+    known = math.prod(s for s in shape if s != -1)
+    if shape.count(-1) == 1 and known:
+        shape = tuple(x.type.size // known if s == -1 else s for s in shape)
+    if math.prod(shape) != x.type.size or -1 in shape:
+        raise ShapeError(f"reshape: rows of {x.type.shape} have {x.type.size} elements, not {shape}")
+    key = ("reshape", shape)
+    row = x.type.views.get(key)
+    if row is None:
+        row = x.type.views[key] = x.type.view(shape)
+    return retyped(x, row)
+
+
+def expand(x, shape: tuple[int, ...]):
+    """Rows broadcast to `shape`, as numpy broadcasts."""
+    for axis in range(len(shape) - len(x.type.shape)):
+        x = record(REPEAT, (x,), (("axis", axis), ("times", shape[axis])))
+    for axis, (have, want) in enumerate(zip(x.type.shape, shape, strict=True)):
+        if have != want:
+            squeezed = reshape(x, x.type.shape[:axis] + x.type.shape[axis + 1 :])
+            x = record(REPEAT, (squeezed,), (("axis", axis), ("times", want)))
+    return x
+
+
+def unbroadcast(g, row):
+    """`g` summed over the axes along which `row` was broadcast."""
+    while len(g.type.shape) > len(row.shape):
+        g = record(SUM, (g,), (("axis", 0),))
+    for axis, (have, want) in enumerate(zip(g.type.shape, row.shape, strict=True)):
+        if have != want:
+            total = record(SUM, (g,), (("axis", axis),))
+            g = reshape(total, g.type.shape[:axis] + (1,) + g.type.shape[axis + 1 :])
+    return g
+
+
+def axis_of(x, axis: int | None, name: str) -> int | None:
+    """A user's axis as an axis of the rows; None for the ragged axis of a Sequence."""
+    ragged = isinstance(x, Sequence)
+    ndim = len(x.type.shape) + ragged
+    if not isinstance(axis, int) or not -ndim <= axis < ndim:
+        raise ShapeError(f"{name}: no axis {axis} in a value of shape {x.shape}")
+    axis = axis % ndim
+    if ragged:
+        return None if axis == 0 else axis - 1
+    return axis
+
+
+# -- functions -------------------------------------------------------------------------------------
+
+
+def _over_rows(name: str, x, axis: int):
+    """What `name` does along the ragged axis; `ops/rows.py` registers itself here."""
+    return ROW_REDUCTIONS[name](x)
+
+
+ROW_REDUCTIONS: dict = {}
+
+
+def _reduce(name: str, op: Op, x, axis, keepdim: bool = False):
+    x = as_value(x, name)
+    if axis is None:
+        if isinstance(x, Sequence):
+            x = ROW_REDUCTIONS[name](x)
+        return record(op, (reshape(x, (x.type.size,)),), (("axis", 0),))
+    own = axis_of(x, axis, name)
+    if own is None:
+        return ROW_REDUCTIONS[name](x)
+    y = record(op, (x,), (("axis", own),))
+    if keepdim:
+        shape = x.type.shape
+        return reshape(y, shape[:own] + (1,) + shape[own + 1 :])
+    return y
+
+
+def sum(x, axis: int | None = None, keepdim: bool = False):
+    """The sum over an axis, or over everything; axis 0 of a Sequence is its rows.
+
+    A list of Tensors is summed element by element.
+    """
+    if isinstance(x, (list, tuple)):
+        return ROW_REDUCTIONS["sum"](x)
+    return _reduce("sum", SUM, x, axis, keepdim)
+
+
+def mean(x, axis: int | None = None, keepdim: bool = False):
+    """The mean over an axis, or over everything; of nothing it is NaN, as in numpy.
+
+    A list of Tensors is averaged element by element.
+    """
+    if isinstance(x, (list, tuple)):
+        return ROW_REDUCTIONS["sum"](x) * _inverse(len(x))
+    total = sum(x, axis, keepdim)
+    if axis is None:
+        count = x.type.size * (x.length if isinstance(x, Sequence) else 1)
+    else:
+        count = x.shape[axis]
+    return total * _inverse(count)
+
+
+def _inverse(count: int) -> float:
+    return 1.0 / count if count else math.nan
+
+
+def max(x, axis: int | None = None, keepdim: bool = False):
+    """The largest element along an axis, or of all; ties share the gradient (as torch.amax)."""
+    return _reduce("max", MAX, x, axis, keepdim)
+
+
+def argmax(x, axis: int = -1):
+    """The first index of the largest element along an axis of each row."""
+    x = as_value(x, "argmax")
+    own = axis_of(x, axis, "argmax")
+    if own is None:
+        raise ShapeError("argmax: give an axis of the rows; over rows, use .numpy().argmax(0)")
+    return record(ARGMAX, (x,), (("axis", own),))
+
+
+def log_softmax(x, axis: int = -1):
+    """y = x - log(sum exp(x)) along an axis of each row."""
+    x = as_value(x, "log_softmax")
+    own = axis_of(x, axis, "log_softmax")
+    if own is None:
+        return ROW_REDUCTIONS["log_softmax"](x)
+    return record(LOG_SOFTMAX, (x,), (("axis", own),))
+
+
+def softmax(x, axis: int = -1):
+    """y = exp(x) / sum exp(x) along an axis; axis 0 of a Sequence is its rows."""
+    x = as_value(x, "softmax")
+    own = axis_of(x, axis, "softmax")
+    if own is None:
+        return ROW_REDUCTIONS["softmax"](x)
+    return record(SOFTMAX, (x,), (("axis", own),))
+
+
+for _class in (Tensor, Sequence):
+    _class.sum, _class.mean, _class.max, _class.argmax = sum, mean, max, argmax
+    _class.softmax, _class.log_softmax = softmax, log_softmax
+    _class.reshape = reshape
+    _class.flatten = lambda x: reshape(x, (x.type.size,))
+Tensor.T = property(transpose)

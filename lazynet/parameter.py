@@ -1,0 +1,105 @@
+"""Leaves: values that own their storage outside any graph, and the table of static operands.
+
+A leaf is what `ln.tensor` makes and what a parameter holds. A parameter is also a *static*: part of
+the signatures that use it, found by number in `STATICS`, so that one batch never mixes weights.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import weakref
+from typing import Any
+
+import numpy as np
+
+from lazynet.batching import layout as words
+from lazynet.op import TABLE, RowType, row_type
+
+
+class Leaf:
+    """Storage of a value: an array of its own, and a gradient if it wants one."""
+
+    __slots__ = (
+        "__weakref__", "array", "gradient", "number", "requires_grad", "signatures", "type", "version",
+    )  # fmt: skip
+
+    thread = 0  # a leaf is no graph that could be recorded into
+
+    def __init__(self, array: np.ndarray, row: RowType, requires_grad: bool = False):
+        self.array = array
+        self.type = row
+        self.requires_grad = requires_grad
+        self.gradient: np.ndarray | None = None
+        self.number = -1
+        self.signatures: dict[Any, Any] = {}
+        self.version = 0
+
+    @property
+    def address(self) -> int:
+        return self.array.ctypes.data
+
+    def clear_gradient(self) -> None:
+        """Forget the gradient; the next backward starts at 0."""
+        self.gradient = None
+
+    def want_gradient(self) -> np.ndarray:
+        """The gradient's storage, zeros if there is none yet."""
+        if self.gradient is None:
+            self.gradient = np.zeros_like(self.array)
+        return self.gradient
+
+
+class StaticTable:
+    """Parameters by number, held weakly, with the addresses that plans read."""
+
+    def __init__(self):
+        self.addresses = np.zeros(64, np.int64)
+        self.version = 0  # counts changes of any parameter
+        self._leaves: dict[int, weakref.ref[Leaf]] = {}
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+
+    def add(self, leaf: Leaf) -> None:
+        """Give `leaf` a number, for good: numbers are not used twice."""
+        with self._lock:
+            leaf.number = next(self._numbers)
+            if leaf.number >= len(self.addresses):
+                self.addresses = np.concatenate([self.addresses, np.zeros_like(self.addresses)])
+            self._leaves[leaf.number] = weakref.ref(leaf, self._forget(leaf.number))
+            self.addresses[leaf.number] = leaf.address
+
+    def _forget(self, number: int):
+        leaves = self._leaves
+        return lambda _: leaves.pop(number, None)
+
+    def leaf(self, number: int) -> Leaf | None:
+        """The leaf with that number, if it still lives."""
+        found = self._leaves.get(number)
+        return found() if found is not None else None
+
+    def gradients(self, numbers) -> np.ndarray:
+        """Addresses of the gradients of these parameters, 0 for all that want none."""
+        addresses = np.zeros(len(self.addresses), np.int64)
+        for number in numbers:
+            leaf = self.leaf(number)
+            if leaf is not None and leaf.requires_grad:
+                addresses[number] = leaf.want_gradient().ctypes.data
+        return addresses
+
+
+STATICS = StaticTable()
+
+
+def update_needs(leaf: Leaf) -> None:
+    """Tell the signatures that use a parameter whether gradients are wanted behind it."""
+    for signature in leaf.signatures.values():
+        statics = (STATICS.leaf(number) for _, number, _ in signature.statics)
+        wanted = any(s is not None and s.requires_grad for s in statics)
+        TABLE.numbers[signature.index, words.NEEDS] = wanted
+
+
+def leaf_of(array: np.ndarray, requires_grad: bool = False) -> Leaf:
+    """A leaf whose one row is `array`, copied."""
+    own = np.array(array, order="C", copy=True)
+    return Leaf(own, row_type(own.dtype.name, own.shape), requires_grad)

@@ -1,0 +1,254 @@
+"""Passes over programs: a program goes in, a better program comes out.
+
+    fold_accumulation   a product that is only added somewhere is added there by its own kernel
+    defer               steps that give a parameter's gradient run once, over all rows
+    fuse                elementwise steps of one width become one loop
+    drop_unused         what nobody reads is not computed
+    keep_for_deferred   values that deferred steps read outlive their batch
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+
+from lazynet.batching import layout as words
+from lazynet.kernels.generate import Formula
+from lazynet.program import Program, Ref, Step
+
+_ACCUMULATING = {"matmul", "sum_axis", "repeat_axis", "transpose", "segment_sum", "add_rows"}
+
+
+def optimize_backward(program: Program) -> Program:
+    """All passes that a derivative's program goes through."""
+    for change in (fold_accumulation, defer, fuse, drop_unused, keep_for_deferred):
+        program = change(program)
+    return program
+
+
+def optimize_forward(program: Program) -> Program:
+    """The passes for a program whose outputs are its first regions."""
+    for change in (fuse, drop_unused):
+        program = change(program)
+    return program
+
+
+def with_steps(program: Program, steps: list[Step]) -> Program:
+    """The same program with other steps."""
+    return replace(program, steps=steps)
+
+
+def is_copy(step: Step) -> bool:
+    """Whether a step only moves one value."""
+    return step.elementwise and len(step.inputs) == 1 and step.formulas[0].expression == "x0"
+
+
+def readers(program: Program) -> dict[int, list[int]]:
+    """For each region, the numbers of the steps that read it."""
+    found: dict[int, list[int]] = {}
+    for number, step in enumerate(program.steps):
+        for ref in step.inputs:
+            if ref.space == words.REGION:
+                found.setdefault(ref.index, []).append(number)
+    return found
+
+
+def fold_accumulation(program: Program) -> Program:
+    """`r = kernel(...)` and then `target += r`, with no other reader, is `target += kernel(...)`."""
+    steps: list[Step | None] = list(program.steps)
+    reading = readers(program)
+    for number, step in enumerate(program.steps):
+        if step.kernel not in _ACCUMULATING:
+            continue
+        written = step.outputs[0]
+        used = reading.get(written.index, [])
+        if written.space != words.REGION or len(used) != 1:
+            continue
+        adding = program.steps[used[0]]
+        if not (is_copy(adding) and adding.accumulate == (True,) and adding.inputs[0] == written):
+            continue
+        if adding.outputs[0].dtype != step.dtype or adding.domain != step.domain:
+            continue
+        steps[number] = None
+        steps[used[0]] = replace(step, outputs=adding.outputs, accumulate=(True,))
+    return with_steps(program, [step for step in steps if step is not None])
+
+
+def defer(program: Program) -> Program:
+    """Steps that only add to parameters' gradients run after the last batch."""
+    steps = [
+        replace(step, phase=words.DEFERRED)
+        if all(ref.space == words.D_STATIC for ref in step.outputs)
+        else step
+        for step in program.steps
+    ]
+    return with_steps(program, steps)
+
+
+def drop_unused(program: Program) -> Program:
+    """Remove steps whose results nobody reads, and elementwise results that nobody reads."""
+    steps = list(program.steps)
+    outputs = {k for k, region in enumerate(program.regions) if region.lifetime == words.OUTPUT}
+    while True:
+        read = {ref.index for step in steps for ref in step.inputs if ref.space == words.REGION}
+        read |= outputs
+        kept = []
+        for step in steps:
+            useful = [
+                k
+                for k, ref in enumerate(step.outputs)
+                if ref.space != words.REGION or ref.index in read
+            ]
+            if len(useful) == len(step.outputs):
+                kept.append(step)
+            elif useful:
+                kept.append(
+                    replace(
+                        step,
+                        outputs=tuple(step.outputs[k] for k in useful),
+                        accumulate=tuple(step.accumulate[k] for k in useful),
+                        results=tuple(step.results[k] for k in useful),
+                    )
+                )
+        if kept == steps:
+            break
+        steps = kept
+    used = read | {ref.index for s in steps for ref in s.outputs if ref.space == words.REGION}
+    regions = [
+        region if k in used else replace(region, width=0) for k, region in enumerate(program.regions)
+    ]
+    return replace(program, steps=steps, regions=regions)
+
+
+def keep_for_deferred(program: Program) -> Program:
+    """Regions that deferred steps read are kept until those steps run."""
+    late = {
+        ref.index
+        for step in program.steps
+        if step.phase == words.DEFERRED
+        for ref in step.inputs
+        if ref.space == words.REGION
+    }
+    regions = [
+        replace(region, lifetime=words.SAVED)
+        if k in late and region.lifetime == words.SCRATCH
+        else region
+        for k, region in enumerate(program.regions)
+    ]
+    return replace(program, regions=regions)
+
+
+# -- fusing ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Group:
+    """Elementwise steps that become one loop."""
+
+    width: int
+    domain: int
+    phase: int
+    inputs: list[Ref] = field(default_factory=list)
+    formulas: list[Formula] = field(default_factory=list)
+    outputs: list[tuple[str, Ref, bool]] = field(default_factory=list)
+
+    def name_of(self, ref: Ref) -> str:
+        """How the value at `ref` is called in this loop."""
+        for name, written, accumulated in self.outputs:
+            if written == ref and not accumulated:
+                return name
+        if ref not in self.inputs:
+            self.inputs.append(ref)
+        return f"x{self.inputs.index(ref)}"
+
+    def add(self, step: Step) -> None:
+        """Append the formulas of a step, under new names."""
+        names = {f"x{k}": self._operand(ref) for k, ref in enumerate(step.inputs)}
+        for formula in step.formulas:
+            own = f"v{len(self.formulas)}"
+            self.formulas.append(Formula(own, _renamed(formula.expression, names), formula.dtype))
+            names[formula.name] = own
+        for result, ref, accumulate in zip(
+            step.results, step.outputs, step.accumulate, strict=True
+        ):
+            self._write(names[result], ref, accumulate)
+
+    def _operand(self, ref: Ref) -> str:
+        if ref.space == words.LITERAL:
+            return _constant(ref)
+        return self.name_of(ref)
+
+    def _write(self, name: str, ref: Ref, accumulate: bool) -> None:
+        for k, (other, target, accumulated) in enumerate(self.outputs):
+            if accumulate and accumulated and target == ref:
+                total = f"v{len(self.formulas)}"
+                self.formulas.append(Formula(total, f"{other} + {name}", ref.dtype))
+                self.outputs[k] = (total, ref, True)
+                return
+        self.outputs.append((name, ref, accumulate))
+
+    def step(self) -> Step:
+        return Step(
+            inputs=tuple(self.inputs),
+            outputs=tuple(ref for _, ref, _ in self.outputs),
+            accumulate=tuple(accumulate for _, _, accumulate in self.outputs),
+            formulas=tuple(self.formulas),
+            results=tuple(name for name, _, _ in self.outputs),
+            domain=self.domain,
+            phase=self.phase,
+        )
+
+
+def _constant(ref: Ref) -> str:
+    value = ref.literal
+    if value != value:
+        return "c(inf - inf)"
+    if value in (float("inf"), float("-inf")):
+        return "c(inf)" if value > 0 else "c(-inf)"
+    return f"c({value!r})" if ref.dtype.startswith("float") else f"c({int(value)})"
+
+
+def _renamed(expression: str, names: dict[str, str]) -> str:
+    return re.sub(r"\b[xvy]\d*\b", lambda m: names.get(m.group(), m.group()), expression)
+
+
+def fuse(program: Program) -> Program:
+    """Elementwise steps of one width, domain and phase become one loop where the order allows it."""
+    done: list[Step | _Group] = []
+    for step in program.steps:
+        if not step.elementwise:
+            done.append(step)
+            continue
+        width = max(ref.size for ref in (*step.inputs, *step.outputs))
+        group = _group_for(step, width, done)
+        if group is None:
+            group = _Group(width, step.domain, step.phase)
+            done.append(group)
+        group.add(step)
+    return with_steps(program, [s if isinstance(s, Step) else s.step() for s in done])
+
+
+def _group_for(step: Step, width: int, done: list[Step | _Group]) -> _Group | None:
+    """The latest loop that `step` can join: nothing after it may write what the step reads."""
+    for entry in reversed(done):
+        if isinstance(entry, _Group):
+            written = [ref for _, ref, _ in entry.outputs]
+            same = (entry.width, entry.domain, entry.phase) == (width, step.domain, step.phase)
+            if same and not _overlaps(step, written, exact=True):
+                return entry
+        else:
+            written = list(entry.outputs)
+        if _overlaps(step, written, exact=False):
+            return None
+    return None
+
+
+def _overlaps(step: Step, written: list[Ref], exact: bool) -> bool:
+    """Whether a step reads a region that is among `written`; with `exact`, other than as written."""
+    for ref in step.inputs:
+        for other in written:
+            if (ref.space, ref.index) == (other.space, other.index) and not (
+                exact and ref == other
+            ):
+                return True
+    return False

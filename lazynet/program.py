@@ -1,0 +1,220 @@
+"""Programs: what one signature does to a batch, as a straight line of kernel calls.
+
+An op lowers to a program of a step or two; a formula for its derivative, traced, is a program; a
+cell, traced, is a program. Passes (`fuse`, `defer`, ...) take a program and give a program. The
+batching stages read programs as integers (`encode`), in the words of `batching/layout.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from lazynet.batching import layout as words
+from lazynet.kernels import cpu
+from lazynet.kernels.generate import Elementwise, Formula, Operand
+
+
+@dataclass(frozen=True)
+class Ref:
+    """An operand of a step: which space, which value of it, and what part of its row."""
+
+    space: int
+    index: int
+    dtype: str
+    size: int
+    offset: int = 0  # bytes
+    literal: float = 0.0
+
+    @property
+    def width(self) -> int:
+        return self.size * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Region:
+    """A value of the program: a row for each item, or for each segment, of the batch."""
+
+    width: int
+    domain: int = words.ITEMS
+    lifetime: int = words.SCRATCH
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kernel call: a shared kernel by name, or formulas to be generated as one loop."""
+
+    inputs: tuple[Ref, ...]
+    outputs: tuple[Ref, ...]
+    accumulate: tuple[bool, ...]
+    kernel: str = ""
+    dtype: str = "float32"
+    attributes: tuple[int, ...] = ()
+    views: tuple[bool, ...] = ()  # which operands must be evenly spaced; inputs, then outputs
+    formulas: tuple[Formula, ...] = ()  # reading x0, x1, ...; the outputs are `results`
+    results: tuple[str, ...] = ()
+    domain: int = words.ITEMS
+    phase: int = words.BEFORE
+
+    @property
+    def elementwise(self) -> bool:
+        return not self.kernel
+
+
+@dataclass
+class Program:
+    """Steps over regions; the first regions are the node's outputs."""
+
+    regions: list[Region]
+    steps: list[Step]
+    states: int = 0
+    strides: tuple[int, ...] = ()  # bytes between an argument's rows where they lie end to end
+    gathered: dict[int, int] = field(default_factory=dict)  # argument -> region of its gathered rows
+    forward: Program | None = None  # of a backward program, the forward program it belongs to
+
+    @property
+    def arguments(self) -> int:
+        return len(self.strides)
+
+
+def elementwise(expression: str, inputs, output: Ref, accumulate=False, domain=words.ITEMS) -> Step:
+    """The step `output (+)= expression`, where the expression reads x0, x1, ..."""
+    dtype = next((ref.dtype for ref in inputs if ref.dtype != "bool"), output.dtype)
+    return Step(
+        inputs=tuple(inputs),
+        outputs=(output,),
+        accumulate=(accumulate,),
+        formulas=(Formula("y", expression, dtype),),
+        results=("y",),
+        domain=domain,
+    )
+
+
+def call(kernel: str, inputs, output: Ref, attributes, dtype, views=None, domain=words.ITEMS) -> Step:
+    """The step that calls a shared kernel of `kernels/cpu.py`."""
+    views = tuple(views) if views else (False,) * (len(inputs) + 1)
+    return Step(
+        tuple(inputs), (output,), (False,), kernel, dtype, tuple(attributes), views, domain=domain
+    )
+
+
+def operand_refs(signature) -> list[Ref]:
+    """The operands of a signature in their order: arguments of the node, or parameters."""
+    statics = {position: (number, row) for position, number, row in signature.statics}
+    refs, argument = [], 0
+    for position in range(len(statics) + len(signature.operands)):
+        if position in statics:
+            number, row = statics[position]
+            refs.append(Ref(words.STATIC, number, row.dtype, row.size, row.offset))
+        else:
+            row = signature.operands[argument]
+            refs.append(Ref(words.ARGUMENT, argument, row.dtype, row.size, row.offset))
+            argument += 1
+    return refs
+
+
+def output_refs(signature) -> list[Ref]:
+    """The outputs of a signature: the first regions of its program."""
+    rows = enumerate(signature.outputs)
+    return [Ref(words.REGION, k, row.dtype, row.size) for k, row in rows]
+
+
+def lowered(signature, steps, domain: int = words.ITEMS, regions=()) -> Program:
+    """A forward program of these steps, whose first regions are the signature's outputs."""
+    outputs = [Region(row.width, domain, words.OUTPUT) for row in signature.outputs]
+    strides = tuple(row.stride for row in signature.operands)
+    return Program([*outputs, *regions], list(steps), strides=strides)
+
+
+class Pool:
+    """All encoded programs, end to end in one array that the batching stages read."""
+
+    def __init__(self):
+        self.words = np.zeros(4096, np.int64)
+        self.used = 0
+
+    def add(self, program: Program) -> int:
+        encoded = encode(program)
+        while self.used + len(encoded) > len(self.words):
+            self.words = np.concatenate([self.words, np.zeros_like(self.words)])
+        start = self.used
+        self.words[start : start + len(encoded)] = encoded
+        self.used += len(encoded)
+        return start
+
+
+POOL = Pool()
+
+
+def encode(program: Program) -> list[int]:
+    """The program as integers, its kernels compiled. Adds the regions that gathers need."""
+    program.regions = list(program.regions)
+    steps, emission, vectors = [], 0, 0
+    for step in program.steps:
+        encoded, extra = _encode_step(step, program)
+        steps += encoded
+        emission += len(encoded) + extra
+        vectors += 2 * (len(step.inputs) + len(step.outputs))
+    regions = [w for r in program.regions for w in (r.width, r.domain, r.lifetime)]
+    header = [len(program.regions), len(program.steps), emission, vectors]
+    return [*header, program.arguments, program.states, *regions, *program.strides, *steps]
+
+
+def _encode_step(step: Step, program: Program) -> tuple[list[int], int]:
+    refs = [*step.inputs, *step.outputs]
+    flags = [0] * len(step.inputs)
+    flags += [words.WRITTEN | (words.ACCUMULATED if a else 0) for a in step.accumulate]
+    if step.elementwise:
+        width = max(ref.size for ref in refs)
+        attributes, kernel = (width,), _elementwise_kernel(step, width).address()
+        views = (False,) * len(refs)
+    else:
+        attributes = (int(step.accumulate[0]), *step.attributes)
+        kernel, views = cpu.kernel(step.kernel, step.dtype), step.views
+    operands, extra = [], 0
+    for ref, flag, view in zip(refs, flags, views, strict=True):
+        helper, region = 0, -1
+        if view:
+            flag |= words.VIEW
+            helper = copy_kernel(ref.dtype, bool(flag & words.WRITTEN)).address()
+            region = _gather_region(ref, step, program)
+            extra += words.STEP_HEADER + 2 * words.OPERAND_WORDS
+        operands += [ref.space, ref.index, ref.offset, ref.width, flag, helper, ref.size, region]
+    encoded = [kernel, step.domain, step.phase, len(attributes), len(refs), *attributes, *operands]
+    return [len(encoded) + 1, *encoded], extra
+
+
+def _gather_region(ref: Ref, step: Step, program: Program) -> int:
+    """The region where rows of `ref` are gathered when they are not evenly spaced."""
+    if ref.space == words.ARGUMENT and ref.index in program.gathered:
+        return program.gathered[ref.index]
+    if ref.space == words.ARGUMENT and program.forward and ref.index in program.forward.gathered:
+        return -2 - program.forward.gathered[ref.index]
+    keep = ref.space in (words.ARGUMENT, words.STATE) and (
+        step.phase == words.DEFERRED or step.kernel == "matmul"
+    )
+    lifetime = words.SAVED if keep else words.SCRATCH
+    program.regions.append(Region(ref.width, step.domain, lifetime))
+    region = len(program.regions) - 1
+    if ref.space == words.ARGUMENT and lifetime == words.SAVED:
+        program.gathered[ref.index] = region
+    return region
+
+
+def _elementwise_kernel(step: Step, width: int) -> Elementwise:
+    def operand(ref, accumulate=False):
+        return Operand(ref.dtype, scalar=ref.size == 1 and width != 1, accumulate=accumulate)
+
+    outputs = zip(step.results, step.outputs, step.accumulate, strict=True)
+    return Elementwise(
+        tuple(operand(ref) for ref in step.inputs),
+        step.formulas,
+        tuple((name, operand(ref, a)) for name, ref, a in outputs),
+    )
+
+
+def copy_kernel(dtype: str, accumulate: bool) -> Elementwise:
+    """y (+)= x: what gathers and scatters rows."""
+    formula = Formula("y", "x0", dtype)
+    return Elementwise((Operand(dtype),), (formula,), (("y", Operand(dtype, False, accumulate)),))

@@ -1,0 +1,259 @@
+"""Recording: from operands to one entry on the tape and a handle.
+
+`record` is the long way, for any op and any operands. `unary` and `binary` make functions that
+first try the short way: Tensor operands of the graph being recorded, a signature met before. That
+path is the hottest Python of the library (0.3 us), which is why it is written flat.
+"""
+
+from __future__ import annotations
+
+import struct
+from _thread import get_ident
+from typing import Any
+
+import numpy as np
+
+from lazynet.batching import layout as words
+from lazynet.graph import Graph, current_graph, recording_gradients, words_of
+from lazynet.op import Op, RowType, Signature, row_type
+from lazynet.parameter import STATICS, Leaf, update_needs
+from lazynet.tensor import Parameter, Sequence, Tensor, Value, tensor
+
+_pack2 = struct.Struct("2i").pack
+_pack3 = struct.Struct("3i").pack
+
+
+class ShapeError(ValueError):
+    """Operands whose shapes do not fit; raised on the line that recorded the op."""
+
+
+class DtypeError(TypeError):
+    """Operands whose dtypes do not fit; raised on the line that recorded the op."""
+
+
+class Literal:
+    """A Python number as an operand: it takes the dtype of the other operand."""
+
+    __slots__ = ("type", "value")
+
+    def __init__(self, value, dtype: str):
+        self.value = value
+        self.type = row_type(dtype)
+
+
+def graph_of(operands) -> Graph:
+    """The graph to record into: that of the operands if it is open and ours, else the current one."""
+    me = get_ident()
+    for x in operands:
+        graph = getattr(x, "graph", None)
+        if isinstance(graph, Graph):
+            if graph.open and graph.owner == me:
+                return graph
+            if graph.owner != me and graph.pending:
+                graph.forward()  # raises: it is pending in another thread
+    return current_graph()
+
+
+def enter(graph: Graph, x: Any) -> tuple[int, int]:
+    """The (id, step) of an operand's rows in `graph`."""
+    if isinstance(x, Literal):
+        return graph.literal(x.value, x.type.dtype), 0
+    count, step = (x.length, x.step) if isinstance(x, Sequence) else (1, 0)
+    if x.graph is graph:
+        return x.id, step
+    if count > 1 and step == 0:
+        return graph.link(x.graph, x.id, 0, 1, x.type.stride), 0
+    return graph.link(x.graph, x.id, step, count, x.type.stride), 1 if count > 1 else step
+
+
+def record(op: Op, operands, attributes: tuple = (), payload=None, length: int | None = None):
+    """Record one row-wise node (or alias) over the operands.
+
+    Args:
+        operands: Tensors, Sequences, Parameters or Literals; Sequences must agree in length.
+        attributes: (name, value) pairs, part of the signature.
+        payload: 32-bit words: `op.payload` of them for each row.
+        length: for ops without Sequence operands, the number of rows, to give a Sequence.
+
+    Returns:
+        the output's handle, or a tuple of handles where the op has several outputs.
+    """
+    types = []
+    dynamic = []
+    for x in operands:
+        if x.__class__ is Sequence:
+            if length is None:
+                length = x.length
+            elif x.length != length:
+                raise ShapeError(
+                    f"{op.name}: Sequences of {length} and {x.length} rows cannot be combined row "
+                    "by row"
+                )
+            types.append(x.type)
+            dynamic.append(x)
+        elif x.__class__ is Parameter:
+            types.append(x)
+        else:
+            types.append(x.type)
+            dynamic.append(x)
+    signature = signature_of(op, tuple(types), attributes)
+    graph = graph_of(dynamic)
+    memo = None
+    if length is None and not op.payload:
+        memo = _expression(graph, signature, dynamic)
+        if memo in graph.memo:
+            return handles(graph, signature, graph.memo[memo], None)
+    ids = [enter(graph, x) for x in dynamic]
+    if length is None:
+        flat = [i for i, _ in ids]
+        entry = words_of(signature.index, *flat, *(payload if payload is not None else ()))
+        rows = 1
+    else:
+        entry = words_of(-signature.index - 1, length, *(w for pair in ids for w in pair))
+        if payload is not None:
+            entry += np.ascontiguousarray(payload, np.int32).tobytes()
+        rows = length
+    vid = graph.append(signature, entry, rows * len(signature.outputs))
+    if memo is not None:
+        graph.memo[memo] = vid
+        graph.constants.update(range(vid, graph.values))
+    return handles(graph, signature, vid, length)
+
+
+def _expression(graph: Graph, signature: Signature, dynamic) -> Any:
+    """What identifies a pure expression of parameters; None for a node that is none.
+
+    Such an expression is computed once a graph, however many examples record it.
+    """
+    key = [signature, STATICS.version, recording_gradients.get()]
+    for x in dynamic:
+        if x.__class__ is Literal:
+            key.append((x.type, x.value))
+        elif x.__class__ is Tensor and x.graph is graph and x.id in graph.constants:
+            key.append((x.type, x.id))
+        else:
+            return None
+    return tuple(key) if signature.statics or len(dynamic) > 0 else None
+
+
+def signature_of(op: Op, types: tuple, attributes: tuple = ()) -> Signature:
+    """The signature, with its needs for gradients noted when it is new."""
+    signature = op.signature(types, attributes)
+    if signature.statics and signature.backward is None:
+        for x in types:
+            if not isinstance(x, RowType):
+                update_needs(x.graph)
+                break
+    return signature
+
+
+def handles(graph: Graph, signature: Signature, vid: int, length: int | None):
+    """The handles of a node's outputs."""
+    if length is None:
+        found = [Tensor(graph, vid + k, t) for k, t in enumerate(signature.outputs)]
+    else:
+        found = [
+            Sequence(graph, vid + k * length, t, length) for k, t in enumerate(signature.outputs)
+        ]
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+def record_segments(op: Op, items, attributes: tuple = (), counts=None):
+    """Record one node over the rows of a Sequence (one segment) or over a list of Tensors.
+
+    Args:
+        items: a Sequence, or a list of Tensors of one type.
+        counts: how many consecutive items each segment has; by default all make one segment.
+
+    Returns:
+        a Sequence with a row an item where the op is `per_item`; else a Tensor, or a Sequence with
+        a row a segment where `counts` is given.
+    """
+    row = items.type if isinstance(items, Sequence) else items[0].type
+    signature = signature_of(op, (row,), attributes)
+    if isinstance(items, Sequence) and counts is None:
+        graph = graph_of((items,))
+        vid, step = enter(graph, items)
+        n = items.length
+        entry = words_of(-signature.index - 1, n, 1, 0, vid, step)
+        segments = 1
+    else:
+        if isinstance(items, Sequence):
+            graph = graph_of((items,))
+            vid, step = enter(graph, items)
+            ids = [vid + step * k for k in range(items.length)]
+        else:
+            graph = graph_of(items)
+            ids = [x.id if x.graph is graph else enter(graph, x)[0] for x in items]
+        n = len(ids)
+        counted = [n] if counts is None else list(counts)
+        segments = len(counted)
+        entry = words_of(-signature.index - 1, n, segments, 1, *ids, *counted)
+    rows = n if op.per_item else segments
+    vid = graph.append(signature, entry, rows)
+    if op.per_item or counts is not None:
+        return Sequence(graph, vid, signature.type, rows)
+    return Tensor(graph, vid, signature.type)
+
+
+def unary(op: Op):
+    """A function that records `op` on one operand."""
+    entries: dict[RowType, Signature] = {}
+
+    def recorded(x):
+        if x.__class__ is Tensor:
+            entry = entries.get(x.type)
+            graph = x.graph
+            if entry is not None and graph.thread == get_ident():
+                vid = graph.values
+                graph.values = vid + 1
+                tape = graph.tape
+                tape += _pack2(entry.index, x.id)
+                return Tensor(graph, vid, entry.type)
+        x = as_value(x, op.name)
+        y = record(op, (x,))
+        if x.__class__ is Tensor:
+            entries[x.type] = op.signature((x.type,))
+        return y
+
+    return recorded
+
+
+def binary(op: Op, prepare):
+    """A function that records `op` on two operands; `prepare` makes unlike operands alike."""
+    entries: dict[tuple[RowType, RowType], Signature] = {}
+
+    def recorded(x, y):
+        if x.__class__ is Tensor and y.__class__ is Tensor:
+            entry = entries.get((x.type, y.type))
+            graph = x.graph
+            if entry is not None and graph is y.graph and graph.thread == get_ident():
+                vid = graph.values
+                graph.values = vid + 1
+                tape = graph.tape
+                tape += _pack3(entry.index, x.id, y.id)
+                return Tensor(graph, vid, entry.type)
+        a, b = prepare(op, x, y)
+        z = record(op, (a, b))
+        if a is x and b is y and x.__class__ is Tensor and y.__class__ is Tensor:
+            entries[x.type, y.type] = op.signature((x.type, y.type))
+        return z
+
+    return recorded
+
+
+def as_value(x: Any, name: str) -> Any:
+    """An operand as a value; arrays and numbers become leaves."""
+    if isinstance(x, (Value, Literal)):
+        return x
+    if isinstance(x, (np.ndarray, np.generic, int, float, bool)):
+        return tensor(x)
+    if isinstance(x, (list, tuple)):
+        raise TypeError(
+            f"{name}: expected a Tensor or Sequence, not a {type(x).__name__}; "
+            "ln.sequence(list) or ln.stack(list) makes one of a list of Tensors"
+        )
+    raise TypeError(f"{name}: expected a Tensor or Sequence, not {type(x).__name__}")
+
+
+__all__ = ["Leaf", "ShapeError", "as_value", "binary", "record", "record_segments", "unary", "words"]

@@ -1,0 +1,387 @@
+"""Handles: `Tensor`, one row, and `Sequence`, n rows. They name values and hold nothing else.
+
+Operators and methods such as `x + y` or `x.sum()` are attached by the ops (`ops/`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lazynet import graph as graphs
+from lazynet.op import RowType, row_type
+from lazynet.parameter import STATICS, Leaf, leaf_of, update_needs
+
+FLOATS = ("float32", "float64")
+
+
+class Value:
+    """What Tensor and Sequence share: a graph (or a leaf), a first row, and the rows' type."""
+
+    __slots__ = ()
+    graph: Any
+    id: int
+    type: RowType
+    __array_priority__ = 1000  # numpy arrays leave mixed operators to us
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The numpy dtype of the elements."""
+        return np.dtype(self.type.dtype)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a leaf that wants a gradient lies behind this value. Runs what is pending."""
+        if isinstance(self.graph, Leaf):
+            return self.graph.requires_grad
+        self._wait()
+        return self.graph.needs_gradient(self.id)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the value was made by `ln.tensor` and not computed."""
+        return isinstance(self.graph, Leaf)
+
+    @property
+    def pending(self) -> bool:
+        """Whether the value has still to be computed."""
+        return not isinstance(self.graph, Leaf) and self._last() >= self.graph.done
+
+    def _last(self) -> int:
+        return self.id
+
+    def _wait(self) -> None:
+        if self.pending:
+            wait_for(self)
+
+    def __array__(self, dtype=None, copy=None):
+        array = self.numpy()  # type: ignore[attr-defined]
+        return array if dtype is None else array.astype(dtype)
+
+    def __setitem__(self, index, value):
+        raise TypeError(
+            "values are immutable: assigning into one would change what other values were "
+            "computed from; build a new value with ln.where, ln.cat or ln.stack"
+        )
+
+    def tolist(self):
+        """The value as nested Python lists. Runs what is pending."""
+        return self.numpy().tolist()  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        shape = tuple(self.shape)  # type: ignore[attr-defined]
+        if self.pending:
+            return f"{name}(shape={shape}, dtype={self.dtype}, pending)"
+        with np.printoptions(threshold=50, edgeitems=3):
+            text = np.array2string(self.numpy(), separator=", ", prefix=name + "(")  # type: ignore[attr-defined]
+        return f"{name}({text}, dtype={self.dtype})"
+
+    def __deepcopy__(self, memo):
+        if not isinstance(self.graph, Leaf):
+            raise TypeError("only leaves can be copied; use .detach() and ln.tensor(x.numpy())")
+        return tensor(self.numpy(), requires_grad=self.graph.requires_grad)  # type: ignore[attr-defined]
+
+
+class Tensor(Value):
+    """A lazy value of one example, with `shape` and `dtype` known at once.
+
+    Nothing runs until a value is asked for: `.numpy()`, `.item()`, `bool(x)`, `.backward()`.
+    """
+
+    __slots__ = ("__weakref__", "graph", "id", "type")
+
+    def __init__(self, graph, id, type):
+        self.graph = graph
+        self.id = id
+        self.type = type
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape, as numpy has it."""
+        return self.type.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.type.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.type.size
+
+    def __len__(self) -> int:
+        if not self.type.shape:
+            raise TypeError("a scalar Tensor has no length")
+        return self.type.shape[0]
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the value as a numpy array. Runs what is pending."""
+        self._wait()
+        return read_rows(self.graph, self.id, 0, 1, self.type)[0]
+
+    def item(self) -> Any:
+        """The value of a tensor of one element, as a Python number. Runs what is pending."""
+        if self.type.size != 1:
+            raise ValueError(
+                f"item: only a tensor of one element is a Python number; this has {self.type.shape}"
+            )
+        return self.numpy().reshape(()).item()
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.type.dtype != "int64":
+            raise TypeError(f"only an int64 tensor can be an index; this is {self.type.dtype}")
+        return int(self.item())
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient of a leaf, or of a value after `retain_grad`; None before backward."""
+        if isinstance(self.graph, Leaf):
+            gradient = self.graph.gradient
+            return None if gradient is None else _share(gradient)
+        kept = self.graph.gradients.get((self.id, self.type))
+        return None if kept is None else _share(kept)
+
+
+class Sequence(Value):
+    """A lazy value with a ragged leading axis: n rows of one row shape; `shape` is (n, *row).
+
+    `len`, iteration, `x[i]`, `x[2:5]` and `x[::-1]` run nothing and copy nothing. A Tensor
+    broadcasts against each of its rows.
+    """
+
+    __slots__ = ("__weakref__", "graph", "id", "length", "step", "type")
+
+    def __init__(self, graph, id, type, length, step=1):
+        self.graph = graph
+        self.id = id
+        self.type = type
+        self.length = length
+        self.step = step
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, *row): axis 0 is the ragged one."""
+        return (self.length, *self.type.shape)
+
+    @property
+    def ndim(self) -> int:
+        return 1 + len(self.type.shape)
+
+    def _last(self) -> int:
+        return max(self.id, self.id + self.step * (self.length - 1)) if self.length else -1
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self):
+        for k in range(self.length):
+            yield Tensor(self.graph, self.id + self.step * k, self.type)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            chosen = range(self.length)[index]
+            first = self.id + self.step * (chosen[0] if len(chosen) else 0)
+            return Sequence(self.graph, first, self.type, len(chosen), self.step * chosen.step)
+        if isinstance(index, (int, np.integer)):
+            k = index + self.length if index < 0 else index
+            if not 0 <= k < self.length:
+                raise IndexError(f"row {index} of a Sequence of {self.length} rows")
+            return Tensor(self.graph, self.id + self.step * int(k), self.type)
+        return self._index(index)  # attached by ops/rows.py: index arrays, and feature axes
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the rows as one numpy array. Runs what is pending."""
+        self._wait()
+        return read_rows(self.graph, self.id, self.step, self.length, self.type)
+
+
+class Parameter(Tensor):
+    """A leaf that modules own and optimizers change: a tensor that wants a gradient.
+
+    Args:
+        data: the initial value, copied.
+        requires_grad: whether backward collects a gradient for it.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data, requires_grad: bool = True):
+        leaf = leaf_of(_as_array(data), requires_grad)
+        if leaf.type.dtype not in FLOATS:
+            raise TypeError(f"a parameter holds float32 or float64, not {leaf.type.dtype}")
+        STATICS.add(leaf)
+        super().__init__(leaf, 0, leaf.type)
+
+    @property
+    def number(self) -> int:
+        return self.graph.number
+
+    @property
+    def signatures(self) -> dict:
+        return self.graph.signatures
+
+    @property
+    def data(self) -> np.ndarray:
+        """The value's own storage. What is pending runs before it can be changed."""
+        settle()
+        self.graph.version += 1
+        STATICS.version += 1
+        return self.graph.array
+
+    @data.setter
+    def data(self, value) -> None:
+        self.copy_(value)
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.graph.requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, flag: bool) -> None:
+        settle()
+        self.graph.requires_grad = bool(flag)
+        update_needs(self.graph)
+
+    def requires_grad_(self, flag: bool = True) -> Parameter:
+        """Set `requires_grad`, as PyTorch spells it."""
+        self.requires_grad = flag
+        return self
+
+    def copy_(self, value) -> Parameter:
+        """Change the value in place. What is pending runs first, with the old value."""
+        array = np.asarray(value, self.graph.array.dtype)
+        if array.shape != self.shape:
+            raise ValueError(f"copy_: a parameter of {self.shape} cannot take {array.shape}")
+        self.data[...] = array
+        return self
+
+    def zero_grad(self) -> None:
+        """Forget the gradient."""
+        self.graph.clear_gradient()
+
+    @property
+    def grad(self) -> Tensor | None:
+        """What backward collected; None before the first backward after `zero_grad`."""
+        gradient = self.graph.gradient
+        return None if gradient is None else _share(gradient)
+
+    @grad.setter
+    def grad(self, value) -> None:
+        self.graph.clear_gradient()
+        if value is not None:
+            self.graph.want_gradient()[...] = np.asarray(value)
+
+    def __deepcopy__(self, memo):
+        copied = Parameter(self.graph.array, self.requires_grad)
+        memo[id(self)] = copied
+        return copied
+
+    def __reduce__(self):
+        return Parameter, (self.graph.array, self.requires_grad)
+
+    def __repr__(self) -> str:
+        return f"Parameter containing:\n{super().__repr__()}"
+
+
+def tensor(data, dtype=None, requires_grad: bool = False) -> Tensor:
+    """A leaf with a copy of `data`; Python floats become float32, as in PyTorch.
+
+    Args:
+        data: a number, nested lists, a numpy array, or anything with `__array__` or `__dlpack__`.
+        dtype: float32, float64, int64 or bool; by default that of `data`.
+        requires_grad: whether backward collects a gradient in `.grad`.
+
+    Raises:
+        TypeError: for a dtype that is not one of these, or a gradient of integers.
+    """
+    array = _as_array(data) if dtype is None else np.asarray(data, dtype)
+    leaf = leaf_of(array, requires_grad)
+    if requires_grad and leaf.type.dtype not in FLOATS:
+        raise TypeError(f"only float tensors can require gradients, not {leaf.type.dtype}")
+    return Tensor(leaf, 0, leaf.type)
+
+
+_DTYPES = {"float32", "float64", "int64", "bool"}
+
+
+def _as_array(data) -> np.ndarray:
+    if isinstance(data, Value):
+        array = data.numpy()  # type: ignore[attr-defined]
+    elif hasattr(data, "__dlpack__") and not isinstance(data, np.ndarray):
+        array = np.from_dlpack(data)
+    else:
+        try:
+            array = np.asarray(data)
+        except ValueError as error:
+            raise ValueError(
+                "tensor: ragged nested lists are no tensor; make one tensor for each example, or a "
+                "Sequence with ln.sequence"
+            ) from error
+        if array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
+            array = array.astype(np.float32)
+    if array.dtype.kind in "iu":
+        array = array.astype(np.int64)
+    if array.dtype == np.float16:
+        array = array.astype(np.float32)
+    if array.dtype.name not in _DTYPES:
+        raise TypeError(
+            f"tensor: dtype {array.dtype} is not supported; use float32, float64, int64 or bool"
+        )
+    return array
+
+
+def _share(array: np.ndarray) -> Tensor:
+    return Tensor(Leaf(array, row_type(array.dtype.name, array.shape)), 0,
+                  row_type(array.dtype.name, array.shape))  # fmt: skip
+
+
+def read_rows(source, first: int, step: int, count: int, row: RowType) -> np.ndarray:
+    """Copies of rows that have been computed, as one array."""
+    if isinstance(source, Leaf):
+        base = source.address + row.stride * np.arange(first, first + step * count + (step == 0), step or 1)
+        addresses = base[:count] if step else np.full(count, source.address + row.stride * first)
+    else:
+        addresses = source.place[first + step * np.arange(count)]
+    return gather_bytes(addresses + row.offset, row)
+
+
+def gather_bytes(addresses: np.ndarray, row: RowType) -> np.ndarray:
+    """Copies of the rows at these addresses."""
+    import ctypes
+
+    out = np.empty((len(addresses), *row.shape), row.dtype)
+    target = out.ctypes.data
+    for k, address in enumerate(addresses.tolist()):
+        ctypes.memmove(target + k * row.width, address, row.width)
+    return out
+
+
+def settle() -> None:
+    """Run what is pending in this thread: parameters are about to change."""
+    graph = graphs.pending_graph()
+    if graph is not None and graph.pending:
+        graph.forward()
+
+
+def forward(values=None) -> None:
+    """Run everything that is pending (all of it, whatever `values` names)."""
+    settle()
+
+
+def wait_for(value: Value) -> None:
+    """Make a pending value be computed; programs run by `ln.map` wait here for each other."""
+    waiters[-1](value)
+
+
+waiters = [lambda value: value.graph.forward()]

@@ -1,0 +1,207 @@
+"""Tracing: a function of lazy values becomes a Program.
+
+The function is run once on symbolic handles that record into a graph of its own; what it recorded
+is lowered, op by op, into steps. `backward_program` does that with an op's derivative formula.
+Inside a formula for an op over segments, a Tensor stands for a row a segment and a Sequence for the
+rows of the segment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from lazynet import passes
+from lazynet.batching import layout as words
+from lazynet.graph import Graph, recording_into
+from lazynet.op import TABLE, RowType, Signature
+from lazynet.program import Program, Ref, Region, Step, elementwise
+from lazynet.tensor import Parameter, Sequence, Tensor
+
+# The length of every symbolic Sequence; ids of its rows are never looked at one by one.
+ROWS_OF_A_SEGMENT = 1 << 20
+
+
+class TraceGraph(Graph):
+    """A graph that only remembers what was recorded into it."""
+
+    __slots__ = ("nodes", "symbols")
+
+    def __init__(self):
+        super().__init__()
+        self.thread = 0  # everything is recorded the long way, through `append`
+        self.symbols: dict[int, Ref] = {}  # id -> where that value comes from
+        self.nodes: list[tuple[Signature, int, list[int]]] = []
+
+    def symbol(self, row: RowType, ref: Ref, ragged: bool = False):
+        """A handle that stands for `ref`."""
+        vid = self.values
+        self.values += ROWS_OF_A_SEGMENT if ragged else 1
+        self.symbols[vid] = ref
+        if ragged:
+            return Sequence(self, vid, row, ROWS_OF_A_SEGMENT)
+        return Tensor(self, vid, row)
+
+    def literal(self, value, dtype: str) -> int:
+        vid = self.values
+        self.values += 1
+        self.symbols[vid] = Ref(words.LITERAL, 0, dtype, 1, literal=float(value))
+        return vid
+
+    def link(self, source, first, step, count, width) -> int:
+        raise TypeError("a traced function may use only its arguments, parameters and numbers")
+
+    def append(self, signature, entry, rows) -> int:
+        vid = self.values
+        self.values += rows
+        self.nodes.append((signature, vid, np.frombuffer(entry, np.int32).tolist()))
+        return vid
+
+    def forward(self) -> None:
+        raise TypeError("a traced function cannot look at values")
+
+
+def ref_of(row: RowType, space: int, index: int) -> Ref:
+    """The reference to a value of this type, which may be a view."""
+    return Ref(space, index, row.dtype, row.size, row.offset)
+
+
+def backward_program(signature: Signature) -> Program | None:
+    """The program that takes gradients of a node's outputs to its operands and parameters."""
+    op = signature.op
+    if op.vjp is None:
+        return None
+    assert signature.forward is not None
+    graph = TraceGraph()
+    with recording_into(graph):
+        operands = _operand_symbols(graph, signature)
+        ragged = op.kind == words.SEGMENT and op.per_item
+        y = graph.symbol(signature.type, ref_of(signature.type, words.FORWARD_REGION, 0), ragged)
+        g = graph.symbol(signature.type, ref_of(signature.type, words.D_FORWARD, 0), ragged)
+        extra = {"payload": (0,) * op.payload} if op.payload else {}
+        cotangents = op.vjp(g, y, *operands, **dict(signature.attributes), **extra)
+    lowering = Lowering(graph, segments=op.kind == words.SEGMENT)
+    statics = {position: (number, row) for position, number, row in signature.statics}
+    argument = 0
+    for position, cotangent in enumerate(cotangents):
+        if position in statics:
+            number, row = statics[position]
+            target = ref_of(row, words.D_STATIC, number)
+        else:
+            row = signature.operands[argument]
+            target = ref_of(row, words.D_ARGUMENT, argument)
+            argument += 1
+        if cotangent is not None and row.is_float:
+            lowering.accumulate(cotangent, target)
+    program = lowering.program()
+    program.strides = signature.forward.strides
+    program.forward = signature.forward
+    return passes.optimize_backward(program)
+
+
+def _operand_symbols(graph: TraceGraph, signature: Signature):
+    """Handles for the operands in their order: symbols for arguments, symbols for parameters."""
+    statics = {position: (number, row) for position, number, row in signature.statics}
+    dynamic = iter(enumerate(signature.operands))
+    handles = []
+    for position in range(len(statics) + len(signature.operands)):
+        if position in statics:
+            number, row = statics[position]
+            handles.append(graph.symbol(row, ref_of(row, words.STATIC, number)))
+        else:
+            k, row = next(dynamic)
+            ragged = signature.op.kind == words.SEGMENT
+            handles.append(graph.symbol(row, ref_of(row, words.ARGUMENT, k), ragged))
+    return handles
+
+
+def argument_ids(signature: Signature, entry: list[int]) -> tuple[list[int], bool]:
+    """The argument ids of a tape entry, and whether its outputs have a row an item."""
+    arity = len(signature.operands)
+    if entry[0] >= 0:
+        return entry[1 : 1 + arity], False
+    if signature.op.kind == words.SEGMENT:
+        return entry[4 : 4 + 2 * arity : 2], signature.op.per_item
+    return entry[2 : 2 + 2 * arity : 2], True
+
+
+class Lowering:
+    """Collects the steps of what a trace recorded."""
+
+    def __init__(self, graph: TraceGraph, segments: bool):
+        self.graph = graph
+        self.segments = segments
+        self.regions: list[Region] = []
+        self.steps: list[Step] = []
+        self.values = dict(graph.symbols)
+        for signature, vid, entry in graph.nodes:
+            self._lower(signature, vid, entry)
+
+    def region(self, row_width: int, domain: int) -> int:
+        """A new value of the program."""
+        self.regions.append(Region(row_width, domain))
+        return len(self.regions) - 1
+
+    def value(self, handle) -> Ref:
+        """Where the value behind a handle lies."""
+        if isinstance(handle, Parameter):
+            return ref_of(handle.type, words.STATIC, handle.number)
+        return self.at(handle.id, handle.type)
+
+    def at(self, vid: int, row: RowType) -> Ref:
+        ref = self.values[vid]
+        return replace(ref, dtype=row.dtype, size=row.size, offset=ref.offset + row.offset)
+
+    def _lower(self, signature: Signature, vid: int, entry: list[int]) -> None:
+        sources, ragged = argument_ids(signature, entry)
+        if signature.op.kind == words.ALIAS:
+            base = self.values[sources[0]]
+            self.values[vid] = replace(base, offset=base.offset + entry[-1])
+            return
+        inner = signature.op.lower(signature)
+        own = {}
+        for k, region in enumerate(inner.regions):
+            domain = region.domain
+            if signature.op.kind == words.ROWS and self.segments:
+                domain = words.ITEMS if ragged else words.SEGMENTS
+            own[k] = self.region(region.width, domain)
+        for k in range(len(signature.outputs)):
+            row = signature.outputs[k]
+            span = ROWS_OF_A_SEGMENT if ragged else 1
+            self.values[vid + k * span] = Ref(words.REGION, own[k], row.dtype, row.size)
+
+        def resolve(ref: Ref) -> Ref:
+            if ref.space == words.REGION:
+                return replace(ref, index=own[ref.index])
+            if ref.space == words.ARGUMENT:
+                base = self.values[sources[ref.index]]
+                return replace(
+                    base, dtype=ref.dtype, size=ref.size, offset=base.offset + ref.offset
+                )
+            return ref
+
+        for step in inner.steps:
+            domain = step.domain
+            if signature.op.kind == words.ROWS and self.segments:
+                domain = words.ITEMS if ragged else words.SEGMENTS
+            self.steps.append(
+                replace(
+                    step,
+                    inputs=tuple(map(resolve, step.inputs)),
+                    outputs=tuple(map(resolve, step.outputs)),
+                    domain=domain,
+                )
+            )
+
+    def accumulate(self, handle, target: Ref) -> None:
+        """Add a value to `target`."""
+        source = self.value(handle)
+        domain = words.ITEMS
+        if self.segments and isinstance(handle, Tensor):
+            domain = words.ITEMS if target.space == words.D_ARGUMENT else words.SEGMENTS
+        step = elementwise("x0", [source], target, accumulate=True, domain=domain)
+        self.steps.append(step)
+
+    def program(self) -> Program:
+        return Program(self.regions, self.steps)
