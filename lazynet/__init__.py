@@ -2,6 +2,7 @@
 
 from lazynet import backward as _backward
 from lazynet import ops as ops
+from lazynet.cell import scan as scan
 from lazynet.graph import batching as batching
 from lazynet.graph import debug as debug
 from lazynet.graph import enable_grad as enable_grad

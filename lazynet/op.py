@@ -111,7 +111,7 @@ class Op:
     per_item: bool = False
     flops: Callable[..., float] | None = None
     samples: tuple[Sample, ...] = ()
-    record: Callable[..., Any] | None = None
+    backward: Callable[[Signature], Program] | None = None  # derived instead of traced from `vjp`
     signatures: dict = field(default_factory=dict, repr=False)
 
     def __post_init__(self):

@@ -36,6 +36,11 @@ class Leaf:
         self.version = 0
 
     @property
+    def graph(self) -> Leaf:
+        """A leaf stands for the parameter that holds it."""
+        return self
+
+    @property
     def address(self) -> int:
         return self.array.ctypes.data
 

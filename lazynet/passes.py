@@ -19,9 +19,10 @@ from lazynet.program import Program, Ref, Step
 _ACCUMULATING = {"matmul", "sum_axis", "repeat_axis", "transpose", "segment_sum", "add_rows"}
 
 
-def optimize_backward(program: Program) -> Program:
-    """All passes that a derivative's program goes through."""
-    for change in (fold_accumulation, defer, fuse, drop_unused, keep_for_deferred):
+def optimize_backward(program: Program, scan: bool = False) -> Program:
+    """All passes that a derivative's program goes through; of a scan, with its loop."""
+    changes = (fold_accumulation, postpone if scan else defer, fuse, drop_unused, keep_for_deferred)
+    for change in changes:
         program = change(program)
     return program
 
@@ -85,10 +86,65 @@ def defer(program: Program) -> Program:
     return with_steps(program, steps)
 
 
+def hoist(program: Program) -> Program:
+    """In a scan, what depends on the state runs in the loop; everything else before it, at once."""
+    moving: set[int] = set()
+    steps = []
+    for step in program.steps:
+        inside = any(
+            ref.space == words.STATE or (ref.space == words.REGION and ref.index in moving)
+            for ref in step.inputs
+        )
+        if inside:
+            moving |= {ref.index for ref in step.outputs}
+        steps.append(replace(step, phase=words.LOOP if inside else words.BEFORE))
+    return with_steps(program, steps)
+
+
+def postpone(program: Program) -> Program:
+    """In a scan's backward, only what leads to the previous state's gradient runs in the loop.
+
+    The rest runs after it, for all rows at once; what gives a parameter's gradient is deferred.
+    """
+    needed: set[int] = set()
+    inside = []
+    for step in reversed(program.steps):
+        here = any(
+            ref.space == words.D_STATE or (ref.space == words.REGION and ref.index in needed)
+            for ref in step.outputs
+        )
+        if here:
+            needed |= {ref.index for ref in step.inputs if ref.space == words.REGION}
+        inside.append(here)
+    steps = [
+        replace(step, phase=words.LOOP if here else words.AFTER)
+        for step, here in zip(program.steps, reversed(inside), strict=True)
+    ]
+    deferred = defer(with_steps(program, steps)).steps
+    return with_steps(program, deferred)
+
+
+def save_for(program: Program, backward: Program) -> Program:
+    """Regions of a forward program that its backward program reads outlive their batch."""
+    read = {
+        ref.index
+        for step in backward.steps
+        for ref in step.inputs
+        if ref.space == words.FORWARD_REGION
+    }
+    regions = [
+        replace(region, lifetime=words.SAVED)
+        if k in read and region.lifetime == words.SCRATCH
+        else region
+        for k, region in enumerate(program.regions)
+    ]
+    return replace(program, regions=regions)
+
+
 def drop_unused(program: Program) -> Program:
     """Remove steps whose results nobody reads, and elementwise results that nobody reads."""
     steps = list(program.steps)
-    outputs = {k for k, region in enumerate(program.regions) if region.lifetime == words.OUTPUT}
+    outputs = {k for k, region in enumerate(program.regions) if region.lifetime != words.SCRATCH}
     while True:
         read = {ref.index for step in steps for ref in step.inputs if ref.space == words.REGION}
         read |= outputs

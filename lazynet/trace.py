@@ -70,6 +70,8 @@ def ref_of(row: RowType, space: int, index: int) -> Ref:
 def backward_program(signature: Signature) -> Program | None:
     """The program that takes gradients of a node's outputs to its operands and parameters."""
     op = signature.op
+    if op.backward is not None:
+        return op.backward(signature)
     if op.vjp is None:
         return None
     assert signature.forward is not None

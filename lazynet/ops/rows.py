@@ -110,6 +110,20 @@ def _cat_vjp(g, y, *operands):
 CAT = Op("cat", "y = [a; b; ...]", _cat_shape, _cat_lower, _cat_vjp,
          samples=(Sample(((3,), (2,))), Sample(((2, 3), (2, 1)))))  # fmt: skip
 
+
+def _zeros_lower(signature):
+    return lowered(signature, [elementwise("c(0)", [], output_refs(signature)[0])])
+
+
+ZEROS = Op("zeros", "y = 0", lambda shape, dtype: (row_type(dtype, shape),), _zeros_lower, None)
+
+
+def zeros(*shape, dtype: str = "float32", length: int | None = None):
+    """Zeros: a Tensor of this shape, or a Sequence of `length` such rows."""
+    shape = tuple(shape[0]) if shape and not isinstance(shape[0], int) else shape
+    return record(ZEROS, (), (("shape", shape), ("dtype", dtype)), length=length)
+
+
 # -- elements and slices of a Tensor ---------------------------------------------------------------
 
 

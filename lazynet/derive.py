@@ -1,0 +1,116 @@
+"""The derivative of a traced function: its ops in reverse, each by its own formula, as a program."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from lazynet.batching import layout as words
+from lazynet.graph import recording_into
+from lazynet.op import RowType, Signature
+from lazynet.ops.reduce import reshape
+from lazynet.ops.rows import cat, zeros
+from lazynet.program import Program
+from lazynet.tensor import Tensor
+from lazynet.trace import Lowering, TraceGraph, argument_ids, ref_of
+
+
+def reverse(graph: TraceGraph, lowering: Lowering, forward_ref, seeds, targets) -> Program:
+    """The derivative of what a trace recorded: every node by its own formula, last node first.
+
+    Args:
+        lowering: how the forward was lowered, which says where its values lie.
+        forward_ref: tells where the backward program finds a forward value.
+        seeds: (handle, where its gradient lies) of each output.
+        targets: for the ids of symbols, where their gradients are added.
+    """
+    tape = TraceGraph()
+    cotangents: dict[int, list[tuple[RowType, Tensor]]] = {}
+    known: dict[tuple[int, RowType], Tensor] = {}
+
+    def forward_value(vid: int, row: RowType):
+        if (vid, row) not in known:
+            ref = forward_ref(lowering.at(vid, row))
+            known[vid, row] = tape.symbol(row.stored, ref)
+        return known[vid, row]
+
+    static: dict[int, list[Tensor]] = {}
+    with recording_into(tape):
+        for handle, ref in seeds:
+            g = tape.symbol(handle.type.stored, ref)
+            cotangents.setdefault(handle.id, []).append((handle.type, g))
+        for signature, vid, entry in reversed(graph.nodes):
+            if vid not in cotangents or signature.op.vjp is None:
+                continue
+            full = signature.type
+            g = whole_cotangent(full, cotangents.pop(vid))
+            sources, _ = argument_ids(signature, entry)
+            operands = _forward_operands(tape, signature, sources, forward_value)
+            y = forward_value(vid, full)
+            given = signature.op.vjp(g, y, *operands, **dict(signature.attributes))
+            _collect(signature, sources, given, cotangents, static)
+    lower = Lowering(tape, segments=False)
+    for vid, target in targets.items():
+        for row, g in cotangents.get(vid, []):
+            at = replace(target, size=row.size, offset=target.offset + row.offset)
+            if vid == 0:
+                at = replace(at, offset=row.offset)
+            lower.accumulate(g, at)
+    for number, (row, gs) in static.items():
+        for g in gs:
+            lower.accumulate(g, ref_of(row, words.D_STATIC, number))
+    return lower.program()
+
+
+def _forward_operands(tape: TraceGraph, signature: Signature, sources, forward_value):
+    statics = {position: (number, row) for position, number, row in signature.statics}
+    handles, argument = [], 0
+    for position in range(len(statics) + len(signature.operands)):
+        if position in statics:
+            number, row = statics[position]
+            handles.append(tape.symbol(row, ref_of(row, words.STATIC, number)))
+        else:
+            handles.append(forward_value(sources[argument], signature.operands[argument]))
+            argument += 1
+    return handles
+
+
+def _collect(signature: Signature, sources, given, cotangents, static) -> None:
+    statics = {position: (number, row) for position, number, row in signature.statics}
+    argument = 0
+    for position, g in enumerate(given):
+        if position in statics:
+            number, row = statics[position]
+            if g is not None:
+                static.setdefault(number, (row, []))[1].append(g)
+            continue
+        vid, row = sources[argument], signature.operands[argument]
+        argument += 1
+        if g is not None and row.is_float:
+            cotangents.setdefault(vid, []).append((row, g))
+
+
+def whole_cotangent(full: RowType, parts: list[tuple[RowType, Tensor]]) -> Tensor:
+    """The cotangent of a value from the cotangents of the views that were read of it."""
+    by_place: dict[tuple[int, int], Tensor] = {}
+    for row, g in parts:
+        flat = reshape(g, (g.type.size,)) if g.type.shape else g
+        key = (row.offset - full.offset, row.size)
+        by_place[key] = by_place[key] + flat if key in by_place else flat
+    whole = by_place.pop((0, full.size), None)
+    if by_place:
+        item = np.dtype(full.dtype).itemsize
+        pieces, at = [], 0
+        for (offset, size), g in sorted(by_place.items(), key=lambda entry: entry[0]):
+            if offset // item < at:
+                raise NotImplementedError("overlapping views of one value in a traced function")
+            if offset // item > at:
+                pieces.append(zeros(offset // item - at, dtype=full.dtype))
+            pieces.append(g if g.type.shape else reshape(g, (1,)))
+            at = offset // item + size
+        if at < full.size:
+            pieces.append(zeros(full.size - at, dtype=full.dtype))
+        joined = cat(pieces)
+        whole = joined if whole is None else whole + joined
+    return reshape(whole, full.shape)
