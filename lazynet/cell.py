@@ -19,7 +19,7 @@ from lazynet.derive import reverse
 from lazynet.graph import recording_into, words_of
 from lazynet.op import Op, RowType, Signature
 from lazynet.program import Program, Ref, Region, elementwise
-from lazynet.record import ShapeError, enter, graph_of, handles, signature_of
+from lazynet.record import ShapeError, enter, graph_of, handles
 from lazynet.parameter import STATICS, Leaf
 from lazynet.tensor import Sequence, Tensor
 from lazynet.trace import Lowering, TraceGraph, ref_of
@@ -90,7 +90,7 @@ class Scan:
 
     def signature(self) -> Signature:
         """The signature of this scan's nodes."""
-        return signature_of(self.op, (self.row, *self.states, *self.parameters))
+        return self.op.signature((self.row, *self.states, *self.parameters))
 
     def _forward(self, signature: Signature) -> Program:
         lowering = Lowering(self.graph, segments=False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import itertools
+import struct
 import threading
 import weakref
 from _thread import get_ident
@@ -32,6 +33,10 @@ _default_policy = ["auto"]
 _thread = threading.local()
 _numbers = itertools.count()
 _FIRST_ROWS = 256
+# Under `no_grad` recording moves on to a new graph after a forward, once the graph has that many rows:
+# links cost more than rows, and memory stays bounded all the same.
+ROWS_WITHOUT_GRADIENTS = 1 << 14
+_PACKERS = [struct.Struct(f"{count}i").pack for count in range(16)]
 
 
 class Graph:
@@ -185,7 +190,7 @@ class Graph:
         self._note_versions(run)
         for observer in observers:
             observer(self, run)
-        if not recording_gradients.get():
+        if not recording_gradients.get() and self.values > ROWS_WITHOUT_GRADIENTS:
             self.close()
 
     def _note_versions(self, run: executor.Run) -> None:
@@ -202,6 +207,8 @@ class Graph:
             self.forward()
         self.open = False
         self.thread = 0
+        if not self.needs[: self.values].any():
+            self._links.clear()  # nothing will go back along them: let older graphs die
         if getattr(_thread, "graph", None) is not None and _thread.graph() is self:
             _thread.graph = None
 
@@ -211,6 +218,9 @@ observers: list[Any] = []
 
 def words_of(*integers: int) -> bytes:
     """A tape entry of these words."""
+    count = len(integers)
+    if count < len(_PACKERS):
+        return _PACKERS[count](*integers)
     return np.array(integers, np.int32).tobytes()
 
 

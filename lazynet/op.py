@@ -122,7 +122,7 @@ class Op:
         """The signature for operands of these types; a Parameter stands for itself."""
         home = self.signatures
         for operand in types:
-            if not isinstance(operand, RowType):
+            if operand.__class__ is not RowType:
                 home = operand.signatures  # dies with the parameter
                 break
         key = (self, types, attributes)
@@ -156,7 +156,7 @@ class Signature:
         self.type = self.outputs[0] if self.outputs else None
         self.forward: Program | None = None
         self.backward: Program | None = None
-        self.index = TABLE.add(self)
+        self.index = TABLE.add(self, any(o.requires_grad for o in operands if not isinstance(o, RowType)))
 
     def __repr__(self) -> str:
         inner = ", ".join(map(repr, self.operands))
@@ -182,7 +182,8 @@ class SignatureTable:
         self.signatures: list[Signature] = []
         self.numbers = np.zeros((64, words.COLUMNS), np.int64)
 
-    def add(self, signature: Signature) -> int:
+    def add(self, signature: Signature, needs: bool) -> int:
+        """Enter a signature; `needs` says whether a parameter of it wants a gradient."""
         index = len(self.signatures)
         if index == len(self.numbers):
             self.numbers = np.concatenate([self.numbers, np.zeros_like(self.numbers)])
@@ -195,6 +196,7 @@ class SignatureTable:
         row[words.FORWARD] = words.UNPREPARED
         row[words.BACKWARD] = words.UNPREPARED if op.vjp else words.NO_DERIVATIVE
         row[words.STATICS] = len(signature.statics)
+        row[words.NEEDS] = needs
         self.signatures.append(signature)
         return index
 

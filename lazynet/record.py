@@ -16,7 +16,7 @@ import numpy as np
 from lazynet.batching import layout as words
 from lazynet.graph import Graph, current_graph, recording_gradients, words_of
 from lazynet.op import Op, RowType, Signature, row_type
-from lazynet.parameter import STATICS, Leaf, update_needs
+from lazynet.parameter import STATICS, Leaf
 from lazynet.tensor import Parameter, Sequence, Tensor, Value, tensor
 
 _pack2 = struct.Struct("2i").pack
@@ -45,8 +45,12 @@ def graph_of(operands) -> Graph:
     """The graph to record into: that of the operands if it is open and ours, else the current one."""
     me = get_ident()
     for x in operands:
-        graph = getattr(x, "graph", None)
-        if isinstance(graph, Graph):
+        if x.__class__ is Literal:
+            continue
+        graph = x.graph
+        if graph.thread == me:
+            return graph
+        if graph.__class__ is not Leaf:
             if graph.open and graph.owner == me:
                 return graph
             if graph.owner != me and graph.pending:
@@ -56,9 +60,9 @@ def graph_of(operands) -> Graph:
 
 def enter(graph: Graph, x: Any) -> tuple[int, int]:
     """The (id, step) of an operand's rows in `graph`."""
-    if isinstance(x, Literal):
+    if x.__class__ is Literal:
         return graph.literal(x.value, x.type.dtype), 0
-    count, step = (x.length, x.step) if isinstance(x, Sequence) else (1, 0)
+    count, step = (x.length, x.step) if x.__class__ is Sequence else (1, 0)
     if x.graph is graph:
         return x.id, step
     if count > 1 and step == 0:
@@ -78,10 +82,16 @@ def record(op: Op, operands, attributes: tuple = (), payload=None, length: int |
     Returns:
         the output's handle, or a tuple of handles where the op has several outputs.
     """
-    types = []
-    dynamic = []
+    types, dynamic = [], []
+    graph = None
     for x in operands:
-        if x.__class__ is Sequence:
+        kind = x.__class__
+        if kind is Parameter:
+            types.append(x)
+            continue
+        types.append(x.type)
+        dynamic.append(x)
+        if kind is Sequence:
             if length is None:
                 length = x.length
             elif x.length != length:
@@ -89,31 +99,26 @@ def record(op: Op, operands, attributes: tuple = (), payload=None, length: int |
                     f"{op.name}: Sequences of {length} and {x.length} rows cannot be combined row "
                     "by row"
                 )
-            types.append(x.type)
-            dynamic.append(x)
-        elif x.__class__ is Parameter:
-            types.append(x)
-        else:
-            types.append(x.type)
-            dynamic.append(x)
-    signature = signature_of(op, tuple(types), attributes)
+    signature = op.signature(tuple(types), attributes)
     graph = graph_of(dynamic)
     memo = None
-    if length is None and not op.payload:
-        memo = _expression(graph, signature, dynamic)
-        if memo in graph.memo:
-            return handles(graph, signature, graph.memo[memo], None)
-    ids = [enter(graph, x) for x in dynamic]
     if length is None:
-        flat = [i for i, _ in ids]
-        entry = words_of(signature.index, *flat, *(payload if payload is not None else ()))
-        rows = 1
-    else:
-        entry = words_of(-signature.index - 1, length, *(w for pair in ids for w in pair))
+        if not op.payload:
+            memo = _expression(graph, signature, dynamic)
+            if memo is not None and memo in graph.memo:
+                return handles(graph, signature, graph.memo[memo], None)
+        entry = [signature.index, *[enter(graph, x)[0] for x in dynamic]]
         if payload is not None:
-            entry += np.ascontiguousarray(payload, np.int32).tobytes()
-        rows = length
-    vid = graph.append(signature, entry, rows * len(signature.outputs))
+            entry.extend(payload)
+        vid = graph.append(signature, words_of(*entry), len(signature.outputs))
+    else:
+        entry = [-signature.index - 1, length]
+        for x in dynamic:
+            entry.extend(enter(graph, x))
+        packed = words_of(*entry)
+        if payload is not None:
+            packed += np.asarray(payload, np.int32).tobytes()
+        vid = graph.append(signature, packed, length * len(signature.outputs))
     if memo is not None:
         graph.memo[memo] = vid
         graph.constants.update(range(vid, graph.values))
@@ -125,37 +130,28 @@ def _expression(graph: Graph, signature: Signature, dynamic) -> Any:
 
     Such an expression is computed once a graph, however many examples record it.
     """
-    key = [signature, STATICS.version, recording_gradients.get()]
     for x in dynamic:
-        if x.__class__ is Literal:
-            key.append((x.type, x.value))
-        elif x.__class__ is Tensor and x.graph is graph and x.id in graph.constants:
-            key.append((x.type, x.id))
-        else:
+        if x.__class__ is not Literal and (x.graph is not graph or x.id not in graph.constants):
             return None
+    key: list[Any] = [signature, STATICS.version, recording_gradients.get()]
+    for x in dynamic:
+        key.append((x.type, x.value if x.__class__ is Literal else x.id))
     return tuple(key) if signature.statics or len(dynamic) > 0 else None
-
-
-def signature_of(op: Op, types: tuple, attributes: tuple = ()) -> Signature:
-    """The signature, with its needs for gradients noted when it is new."""
-    signature = op.signature(types, attributes)
-    if signature.statics and signature.backward is None:
-        for x in types:
-            if not isinstance(x, RowType):
-                update_needs(x.graph)
-                break
-    return signature
 
 
 def handles(graph: Graph, signature: Signature, vid: int, length: int | None):
     """The handles of a node's outputs."""
+    if len(signature.outputs) == 1:
+        if length is None:
+            return Tensor(graph, vid, signature.type)
+        return Sequence(graph, vid, signature.type, length)
     if length is None:
         found = [Tensor(graph, vid + k, t) for k, t in enumerate(signature.outputs)]
     else:
         found = [
             Sequence(graph, vid + k * length, t, length) for k, t in enumerate(signature.outputs)
         ]
-    return found[0] if len(found) == 1 else tuple(found)
+    return tuple(found)
 
 
 def record_segments(op: Op, items, attributes: tuple = (), counts=None):
@@ -170,7 +166,7 @@ def record_segments(op: Op, items, attributes: tuple = (), counts=None):
         a row a segment where `counts` is given.
     """
     row = items.type if isinstance(items, Sequence) else items[0].type
-    signature = signature_of(op, (row,), attributes)
+    signature = op.signature((row,), attributes)
     if isinstance(items, Sequence) and counts is None:
         graph = graph_of((items,))
         vid, step = enter(graph, items)

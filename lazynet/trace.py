@@ -35,10 +35,11 @@ class TraceGraph(Graph):
         self.nodes: list[tuple[Signature, int, list[int]]] = []
 
     def symbol(self, row: RowType, ref: Ref, ragged: bool = False):
-        """A handle that stands for `ref`."""
+        """A handle of type `row` that stands for `ref`."""
         vid = self.values
         self.values += ROWS_OF_A_SEGMENT if ragged else 1
-        self.symbols[vid] = ref
+        # A symbol is the stored row: the handle's type says what part of it is meant.
+        self.symbols[vid] = replace(ref, offset=ref.offset - row.offset)
         if ragged:
             return Sequence(self, vid, row, ROWS_OF_A_SEGMENT)
         return Tensor(self, vid, row)
