@@ -44,7 +44,7 @@ class Graph:
 
     __slots__ = (
         "__weakref__", "_link_rows", "_links", "_place", "arena", "constants", "consumed", "done", "gradients",
-        "head", "literals", "marks", "memo", "needs", "number", "open", "owner", "retained", "runs", "sites", "tape",
+        "head", "literals", "marks", "memo", "needs", "number", "numbers", "open", "owner", "retained", "runs", "sites", "tape",
         "thread", "values", "versions", "wanted",
     )  # fmt: skip
 
@@ -59,6 +59,7 @@ class Graph:
         self.arena = Arena()
         self.runs: list[executor.Run] = []
         self.literals: dict[Any, tuple[int, Any]] = {}
+        self.numbers: dict[tuple[str, float], int] = {}  # the same, for quick look-up of floats
         self.memo: dict[Any, Any] = {}  # pure expressions of parameters -> row
         self.retained: dict[Any, Any] = {}  # handles of such values
         self.constants: set[int] = set()  # the rows of such expressions
@@ -132,6 +133,8 @@ class Graph:
         if found is None:
             leaf = Leaf(np.array(value, dtype), None)  # type: ignore[arg-type]
             found = self.literals[key] = (self.link(leaf, 0, 0, 1, 0), leaf)
+            if value.__class__ is float and value:
+                self.numbers[dtype, value] = found[0]
         return found[0]
 
     def append(self, signature: Signature, entry: bytes, rows: int) -> int:

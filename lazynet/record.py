@@ -21,6 +21,7 @@ from lazynet.tensor import Parameter, Sequence, Tensor, Value, tensor
 
 _pack2 = struct.Struct("2i").pack
 _pack3 = struct.Struct("3i").pack
+_pack4 = struct.Struct("4i").pack
 
 
 class ShapeError(ValueError):
@@ -87,7 +88,7 @@ def record(op: Op, operands, attributes: tuple = (), payload=None, length: int |
     for x in operands:
         kind = x.__class__
         if kind is Parameter:
-            types.append(x)
+            types.append(x.graph)
             continue
         types.append(x.type)
         dynamic.append(x)
@@ -197,7 +198,8 @@ def unary(op: Op):
     entries: dict[RowType, Signature] = {}
 
     def recorded(x):
-        if x.__class__ is Tensor:
+        kind = x.__class__
+        if kind is Tensor:
             entry = entries.get(x.type)
             graph = x.graph
             if entry is not None and graph.thread == get_ident():
@@ -206,9 +208,18 @@ def unary(op: Op):
                 tape = graph.tape
                 tape += _pack2(entry.index, x.id)
                 return Tensor(graph, vid, entry.type)
+        elif kind is Sequence:
+            entry = entries.get(x.type)
+            graph = x.graph
+            if entry is not None and graph.thread == get_ident():
+                vid, length = graph.values, x.length
+                graph.values = vid + length
+                tape = graph.tape
+                tape += _pack4(-entry.index - 1, length, x.id, x.step)
+                return Sequence(graph, vid, entry.type, length)
         x = as_value(x, op.name)
         y = record(op, (x,))
-        if x.__class__ is Tensor:
+        if x.__class__ is Tensor or x.__class__ is Sequence:
             entries[x.type] = op.signature((x.type,))
         return y
 
@@ -217,25 +228,55 @@ def unary(op: Op):
 
 def binary(op: Op, prepare):
     """A function that records `op` on two operands; `prepare` makes unlike operands alike."""
-    entries: dict[tuple[RowType, RowType], Signature] = {}
+    entries: dict[tuple[Any, Any], Signature] = {}
 
     def recorded(x, y):
-        if x.__class__ is Tensor and y.__class__ is Tensor:
-            entry = entries.get((x.type, y.type))
+        if x.__class__ is Tensor:
             graph = x.graph
-            if entry is not None and graph is y.graph and graph.thread == get_ident():
-                vid = graph.values
-                graph.values = vid + 1
-                tape = graph.tape
-                tape += _pack3(entry.index, x.id, y.id)
-                return Tensor(graph, vid, entry.type)
+            if y.__class__ is Tensor:
+                entry = entries.get((x.type, y.type))
+                if entry is not None and graph is y.graph and graph.thread == get_ident():
+                    vid = graph.values
+                    graph.values = vid + 1
+                    tape = graph.tape
+                    tape += _pack3(entry.index, x.id, y.id)
+                    return Tensor(graph, vid, entry.type)
+            elif y.__class__ is float and y and graph.thread == get_ident():
+                entry = entries.get((x.type, float))
+                number = graph.numbers.get((x.type.dtype, y))
+                if entry is not None and number is not None:
+                    vid = graph.values
+                    graph.values = vid + 1
+                    tape = graph.tape
+                    tape += _pack3(entry.index, x.id, number)
+                    return Tensor(graph, vid, entry.type)
+        kinds = (getattr(x, "type", None), getattr(y, "type", y.__class__))
+        if kinds in entries and x.__class__ is not Parameter and y.__class__ is not Parameter:
+            if y.__class__ is float:
+                y = Literal(y, x.type.dtype)
+            return record(op, (x, y))
         a, b = prepare(op, x, y)
         z = record(op, (a, b))
-        if a is x and b is y and x.__class__ is Tensor and y.__class__ is Tensor:
-            entries[x.type, y.type] = op.signature((x.type, y.type))
+        if a is x and x.__class__ is not Parameter and y.__class__ is not Parameter:
+            if b is y or (y.__class__ is float and b.type.dtype == x.type.dtype):
+                entries[kinds] = op.signature((a.type, b.type))
         return z
 
     return recorded
+
+
+def with_parameters(op: Op, x: Tensor, *parameters: Parameter):
+    """Record `op` on a Tensor and parameters, the short way where that is possible."""
+    leaves = [p.graph for p in parameters]
+    signature = leaves[0].signatures.get((op, (x.type, *leaves), ()))
+    graph = x.graph
+    if signature is None or graph.thread != get_ident():
+        return record(op, (x, *parameters))
+    vid = graph.values
+    graph.values = vid + 1
+    tape = graph.tape
+    tape += _pack2(signature.index, x.id)
+    return Tensor(graph, vid, signature.type)
 
 
 def as_value(x: Any, name: str) -> Any:

@@ -5,6 +5,7 @@ Operators and methods such as `x + y` or `x.sum()` are attached by the ops (`ops
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,12 @@ from lazynet.op import RowType, row_type
 from lazynet.parameter import STATICS, Leaf, leaf_of, update_needs
 
 FLOATS = ("float32", "float64")
+_SCALARS: dict[str, Any] = {
+    "float32": ctypes.c_float,
+    "float64": ctypes.c_double,
+    "int64": ctypes.c_int64,
+    "bool": ctypes.c_bool,
+}
 
 
 class Value:
@@ -127,7 +134,11 @@ class Tensor(Value):
             raise ValueError(
                 f"item: only a tensor of one element is a Python number; this has {self.type.shape}"
             )
-        return self.numpy().reshape(()).item()
+        self._wait()
+        row = self.type
+        if isinstance(self.graph, Leaf):
+            return read_rows(self.graph, self.id, 0, 1, row).item()
+        return _SCALARS[row.dtype].from_address(int(self.graph.place[self.id]) + row.offset).value
 
     def __bool__(self) -> bool:
         return bool(self.item())
@@ -358,8 +369,6 @@ def read_rows(source, first: int, step: int, count: int, row: RowType) -> np.nda
 
 def gather_bytes(addresses: np.ndarray, row: RowType) -> np.ndarray:
     """Copies of the rows at these addresses."""
-    import ctypes
-
     out = np.empty((len(addresses), *row.shape), row.dtype)
     target = out.ctypes.data
     for k, address in enumerate(addresses.tolist()):

@@ -182,7 +182,10 @@ def _where_shape(condition, x, y):
 WHERE = elementwise(
     "where", "z = x where c, else y", "where(x0, x1, x2)",
     lambda g, z, c, x, y: (None, where(c, g, zeros_like(g)), where(c, zeros_like(g), g)),
-    samples=(),
+    samples=tuple(
+        Sample(shapes, dtypes=("bool", "", ""))
+        for shapes in (((5,), (5,), (5,)), ((5,), (), ()), ((), (5,), (5,)), ((), (), ()))
+    ),
 )  # fmt: skip
 WHERE.shape = _where_shape
 

@@ -13,8 +13,8 @@ from lazynet.op import Op, Sample, row_type
 from lazynet.ops.reduce import reshape, retyped, signature_row
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.program import Ref, Step, call, elementwise, lowered, operand_refs, output_refs
-from lazynet.record import DtypeError, ShapeError, as_value, record
-from lazynet.tensor import Sequence, Tensor
+from lazynet.record import DtypeError, ShapeError, as_value, record, with_parameters
+from lazynet.tensor import Parameter, Sequence, Tensor
 
 
 def _check_dtypes(name: str, *rows) -> None:
@@ -196,6 +196,11 @@ def linear(x, weight, bias=None):
     Raises:
         ShapeError: if a row does not match the weight. DtypeError: if the dtypes differ.
     """
+    if x.__class__ is Tensor and weight.__class__ is Parameter:
+        if bias is None:
+            return with_parameters(LINEAR, x, weight)
+        if bias.__class__ is Parameter:
+            return with_parameters(LINEAR, x, weight, bias)
     x = as_value(x, "linear")
     return record(LINEAR, (x, weight) if bias is None else (x, weight, bias))
 

@@ -12,7 +12,7 @@ import itertools
 import numpy as np
 
 from lazynet.batching import layout as words
-from lazynet.op import Op, row_type
+from lazynet.op import Op, Sample, row_type
 from lazynet.program import Ref, call, lowered, output_refs
 from lazynet.record import as_value, record
 from lazynet.tensor import FLOATS, Sequence
@@ -80,7 +80,7 @@ def _uniform_lower(signature):
 
 UNIFORM = Op(
     "uniform", "y ~ U[0, 1)", lambda shape, dtype: (row_type(dtype, shape),), _uniform_lower, None,
-    payload=2,
+    payload=2, samples=(Sample((), (("shape", (5,)), ("dtype", "float32")), payload=(1, 2)),),
 )  # fmt: skip
 
 

@@ -131,7 +131,11 @@ def _alias_shape(row, shape):
     return (row_type(row.dtype, shape, 0, row.stride),)
 
 
-ALIAS = Op("alias", "a part of x", _alias_shape, kind=words.ALIAS, payload=1)
+ALIAS = Op(
+    "alias", "a part of x", _alias_shape, kind=words.ALIAS, payload=1,
+    samples=(Sample(((5,),), (("shape", (2,)),), payload=(8,)),
+             Sample(((2, 3),), (("shape", ()),), payload=(16,))),
+)  # fmt: skip
 
 
 def _part(x, shape: tuple[int, ...], first):
@@ -261,7 +265,7 @@ LOOKUP = Op(
     lambda g, y, table, payload: (
         record(SCATTER_ROW, (g,), (("rows", table.type.shape[0]),), payload=payload),
     ),
-    payload=1,
+    payload=1, samples=(Sample(((4, 3),), payload=(2,), parameters=(0,)),),
 )  # fmt: skip
 
 
@@ -278,6 +282,7 @@ SCATTER_ROW = Op(
     "scatter_row", "y = zeros; y[index] = x",
     lambda row, rows: (row_type(row.dtype, (rows, *row.shape)),), _scatter_row_lower,
     lambda g, y, x, rows, payload: (record(TAKE_ROW, (g,), payload=payload),), payload=1,
+    samples=(Sample(((3,),), (("rows", 4),), payload=(2,)),),
 )  # fmt: skip
 
 
@@ -294,7 +299,7 @@ TAKE_ROW = Op(
     lambda g, y, x, payload: (
         record(SCATTER_ROW, (g,), (("rows", x.type.shape[0]),), payload=payload),
     ),
-    payload=1,
+    payload=1, samples=(Sample(((4, 3),), payload=(2,)),),
 )  # fmt: skip
 
 
