@@ -1,0 +1,125 @@
+"""The slow, obvious version of everything: what each op computes, and what a schedule must obey.
+
+Nothing here imports the executor or the ops. Values are numpy arrays of float64, one row each; a
+list of rows stands for a Sequence.
+"""
+
+import math
+
+import numpy as np
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(x, axis):
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+def linear(x, weight, bias=0.0):
+    return x @ weight.T + bias
+
+
+def matmul(a, b, ta, tb):
+    return (a.T if ta else a) @ (b.T if tb else b)
+
+
+def scattered(x, rows, payload):
+    y = np.zeros((rows, *x.shape))
+    y[payload[0]] = x
+    return y
+
+
+def part(x, shape, payload):
+    first = payload[0] // x.itemsize
+    return x.reshape(-1)[first : first + math.prod(shape)].reshape(shape)
+
+
+# What a row-wise op gives for one row of each operand.
+ROWS = {
+    "add": lambda x, y: x + y,
+    "sub": lambda x, y: x - y,
+    "mul": lambda x, y: x * y,
+    "div": lambda x, y: x / y,
+    "pow": lambda x, y: x**y,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "neg": lambda x: -x,
+    "exp": np.exp,
+    "log": np.log,
+    "sqrt": np.sqrt,
+    "abs": np.abs,
+    "sign": np.sign,
+    "square": lambda x: x * x,
+    "tanh": np.tanh,
+    "sigmoid": sigmoid,
+    "relu": lambda x: np.maximum(x, 0),
+    "detach": lambda x: x,
+    "lt": lambda x, y: x < y,
+    "le": lambda x, y: x <= y,
+    "gt": lambda x, y: x > y,
+    "ge": lambda x, y: x >= y,
+    "eq": lambda x, y: x == y,
+    "ne": lambda x, y: x != y,
+    "where": np.where,
+    "to_float32": lambda x: x.astype(np.float32),
+    "to_float64": lambda x: x.astype(np.float64),
+    "to_int64": lambda x: x.astype(np.int64),
+    "to_bool": lambda x: x.astype(bool),
+    "matmul": matmul,
+    "linear": linear,
+    "sum": lambda x, axis: x.sum(axis),
+    "max": lambda x, axis: x.max(axis),
+    "argmax": lambda x, axis: x.argmax(axis),
+    "softmax": softmax,
+    "log_softmax": lambda x, axis: np.log(softmax(x, axis)),
+    "repeat": lambda x, axis, times: np.repeat(np.expand_dims(x, axis), times, axis),
+    "transpose": lambda x: x.T,
+    "cat": lambda *rows: np.concatenate(rows, -1),
+    "lookup": lambda table, payload: table[payload[0]],
+    "take_row": lambda x, payload: x[payload[0]],
+    "scatter_row": scattered,
+    "alias": part,
+}
+
+# What an op over segments gives for the rows of one segment: a row, or a list of rows.
+SEGMENTS = {
+    "row_sum": lambda rows: sum(rows, np.zeros(rows[0].shape)),
+    "row_max": lambda rows: np.max(rows, 0),
+    "row_softmax": lambda rows: list(softmax(np.array(rows), 0)),
+    "gather": lambda rows: list(rows),
+}
+
+
+def longest_chains(signature, dependencies):
+    """For each signature, the largest number of its nodes that wait for one another."""
+    best = {}
+    chains = []
+    for i, s in enumerate(signature):
+        longest = {}
+        for d in dependencies[i]:
+            for t, length in chains[d].items():
+                longest[t] = max(longest.get(t, 0), length)
+        longest[s] = longest.get(s, 0) + 1
+        best[s] = max(best.get(s, 0), longest[s])
+        chains.append(longest)
+    return best
+
+
+def check_schedule(signature, dependencies, order, batches):
+    """Raise unless every node runs once, after its arguments, in a batch of its own signature."""
+    assert sorted(order) == list(range(len(signature))), "every node runs exactly once"
+    when = {}
+    position = 0
+    for number, (s, start, stop) in enumerate(batches):
+        assert start == position < stop, "batches follow each other and are not empty"
+        position = stop
+        for i in order[start:stop]:
+            assert signature[i] == s, "a batch has one signature"
+            when[i] = number
+    assert position == len(order)
+    for i, arguments in enumerate(dependencies):
+        for d in arguments:
+            assert when[d] < when[i], "arguments run in an earlier batch"
