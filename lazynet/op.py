@@ -76,12 +76,21 @@ def _interned(dtype: str, shape: tuple[int, ...], offset: int, stride: int) -> R
 
 @dataclass(frozen=True)
 class Sample:
-    """Operands on which an op is checked: row shapes, and what must hold for their values."""
+    """Operands on which an op is checked: row shapes, and what must hold for their values.
+
+    Args:
+        payload: the words that each row carries.
+        dtypes: of the operands; float by default.
+        parameters: positions of operands that must be Parameters.
+    """
 
     operands: tuple[tuple[int, ...], ...]
     attributes: tuple = ()
     low: float = -2.0
     high: float = 2.0
+    payload: tuple[int, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    parameters: tuple[int, ...] = ()
 
 
 @dataclass(eq=False)
