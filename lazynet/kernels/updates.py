@@ -1,0 +1,71 @@
+"""What changes parameters: one pass over flat arrays for each update rule, and norms.
+
+Scalars come in the arrays' dtype, so that nothing is computed in another one. Bound: memory.
+"""
+
+import numpy as np
+
+from lazynet.kernels.jit import jit
+
+
+@jit
+def sgd(p, g, rate, decay):
+    """p -= rate (g + decay p)."""
+    for i in range(p.size):
+        p[i] -= rate * (g[i] + decay * p[i])
+
+
+@jit
+def momentum(p, g, buffer, rate, decay, keep, take):
+    """b = keep b + take (g + decay p);  p -= rate b."""
+    for i in range(p.size):
+        b = keep * buffer[i] + take * (g[i] + decay * p[i])
+        buffer[i] = b
+        p[i] -= rate * b
+
+
+@jit
+def nesterov(p, g, buffer, rate, decay, keep, take):
+    """d = g + decay p;  b = keep b + take d;  p -= rate (d + keep b)."""
+    for i in range(p.size):
+        d = g[i] + decay * p[i]
+        b = keep * buffer[i] + take * d
+        buffer[i] = b
+        p[i] -= rate * (d + keep * b)
+
+
+@jit
+def adam(p, g, first, second, shrink, decay, keep1, take1, keep2, take2, rate, scale, eps):
+    """Adam; `shrink` multiplies p (AdamW), `decay` adds to the gradient (Adam).
+
+    m = keep1 m + take1 d;  v = keep2 v + take2 d^2;  p = shrink p - rate m / (scale sqrt(v) + eps)
+    """
+    for i in range(p.size):
+        d = g[i] + decay * p[i]
+        m = keep1 * first[i] + take1 * d
+        v = keep2 * second[i] + take2 * d * d
+        first[i] = m
+        second[i] = v
+        p[i] = shrink * p[i] - rate * m / (scale * np.sqrt(v) + eps)
+
+
+@jit
+def square_sum(x):
+    """The sum of squares, in float64."""
+    total = 0.0
+    for i in range(x.size):
+        total += np.float64(x[i]) * np.float64(x[i])
+    return total
+
+
+@jit
+def largest(x):
+    """The largest absolute value; NaN if there is one."""
+    found = 0.0
+    for i in range(x.size):
+        a = np.float64(abs(x[i]))
+        if not a <= found:
+            found = a
+            if a != a:
+                break
+    return found

@@ -1,0 +1,163 @@
+"""Modules that hold modules: in a row, in a list, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from lazynet.nn.module import Module
+
+
+class _Container(Module):
+    """Modules by name, kept apart from the attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: dict[str, Any] = {}
+
+    def _members(self) -> Iterator[tuple[str, Any]]:
+        yield from self._held.items()
+        yield from vars(self).items()
+
+    def _replace(self, name: str, value: Any) -> None:
+        (self._held if name in self._held else vars(self))[name] = value
+
+    def _check(self, value: Any) -> Module:
+        if not isinstance(value, Module):
+            raise TypeError(f"{type(self).__name__} holds modules, not {type(value).__name__}")
+        return value
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __bool__(self) -> bool:
+        return True
+
+
+class _Listed(_Container):
+    """Modules by position; their names are "0", "1", ..."""
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        super().__init__()
+        self.extend(modules)
+
+    def append(self, module: Module) -> Any:
+        """Add a module at the end."""
+        self._held[str(len(self._held))] = self._check(module)
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> Any:
+        """Add modules at the end."""
+        for module in modules:
+            self.append(module)
+        return self
+
+    def insert(self, index: int, module: Module) -> None:
+        """Put a module before position `index`."""
+        modules = list(self)
+        modules.insert(index, self._check(module))
+        self._set(modules)
+
+    def _set(self, modules: list[Module]) -> None:
+        self._held.clear()
+        self._held.update((str(k), m) for k, m in enumerate(modules))
+
+    def _made(self, modules: list[Module]) -> Any:
+        return type(self)(modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(list(self._held.values()))
+
+    def __getitem__(self, index: int | slice) -> Any:
+        found = list(self._held.values())[index]
+        return self._made(found) if isinstance(found, list) else found
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        modules = list(self)
+        modules[index] = self._check(module)
+        self._set(modules)
+
+    def __delitem__(self, index: int | slice) -> None:
+        modules = list(self)
+        del modules[index]
+        self._set(modules)
+
+
+class ModuleList(_Listed):
+    """A list of modules whose parameters are found: `ModuleList([a, b])`, `.append(c)`, `[i]`."""
+
+
+class Sequential(_Listed):
+    """y = m_k(... m_2(m_1(x))).
+
+    Args:
+        modules: in the order in which they are called, or one dict of them by name.
+    """
+
+    def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
+        if len(modules) == 1 and isinstance(modules[0], Mapping):
+            super().__init__()
+            for name, module in modules[0].items():
+                self._held[str(name)] = self._check(module)
+        else:
+            super().__init__(modules)  # type: ignore[arg-type]
+
+    def _made(self, modules: list[Module]) -> Any:
+        return Sequential(*modules)
+
+    def forward(self, x: Any) -> Any:
+        for module in self._held.values():
+            x = module(x)
+        return x
+
+
+class ModuleDict(_Container):
+    """Modules by name, whose parameters are found: `ModuleDict({"a": a})`, `["b"] = b`."""
+
+    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+        super().__init__()
+        self.update(modules or {})
+
+    def update(self, modules: Mapping[str, Module]) -> None:
+        """Add these modules, or put them in the place of others."""
+        for name, module in modules.items():
+            self[name] = module
+
+    def __getitem__(self, name: str) -> Module:
+        return self._held[name]
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        if not isinstance(name, str) or not name or "." in name:
+            raise KeyError(f"ModuleDict: a name is a string without dots, not {name!r}")
+        self._held[name] = self._check(module)
+
+    def __delitem__(self, name: str) -> None:
+        del self._held[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._held
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._held))
+
+    def keys(self) -> Iterable[str]:
+        """The names."""
+        return self._held.keys()
+
+    def values(self) -> Iterable[Module]:
+        """The modules."""
+        return self._held.values()
+
+    def items(self) -> Iterable[tuple[str, Module]]:
+        """(name, module) pairs."""
+        return self._held.items()
+
+
+class Identity(Module):
+    """y = x. Takes any arguments when it is made, so that it can stand in for any module."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, x: Any) -> Any:
+        return x

@@ -1,0 +1,115 @@
+"""Initial values, drawn in place from the generator that `ln.manual_seed` governs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lazynet.ops.random import numpy_generator
+from lazynet.tensor import Parameter
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """(fan in, fan out) of a weight of shape (out, in, ...).
+
+    Raises:
+        ValueError: for fewer than two axes.
+    """
+    if len(shape) < 2:
+        raise ValueError(f"fan in and fan out need at least two axes; this shape is {shape}")
+    field = math.prod(shape[2:])
+    return shape[1] * field, shape[0] * field
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """The gain that keeps the variance through a nonlinearity; PyTorch's table.
+
+    Args:
+        nonlinearity: "linear", "sigmoid", "tanh", "relu", "leaky_relu" or "selu".
+        param: the negative slope of "leaky_relu", by default 0.01.
+    """
+    if nonlinearity == "leaky_relu":
+        return math.sqrt(2.0 / (1.0 + (0.01 if param is None else param) ** 2))
+    gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3, "relu": math.sqrt(2.0), "selu": 0.75}
+    if nonlinearity not in gains:
+        names = ", ".join([*gains, "leaky_relu"])
+        raise ValueError(f"calculate_gain: no gain for {nonlinearity!r}; there are {names}")
+    return gains[nonlinearity]
+
+
+def uniform_(parameter: Parameter, a: float = 0.0, b: float = 1.0) -> Parameter:
+    """Uniform in [a, b)."""
+    return parameter.copy_(numpy_generator().uniform(a, b, parameter.shape))
+
+
+def normal_(parameter: Parameter, mean: float = 0.0, std: float = 1.0) -> Parameter:
+    """Normal with this mean and standard deviation."""
+    return parameter.copy_(numpy_generator().normal(mean, std, parameter.shape))
+
+
+def constant_(parameter: Parameter, value: float) -> Parameter:
+    """One number everywhere."""
+    return parameter.copy_(np.full(parameter.shape, value))
+
+
+def zeros_(parameter: Parameter) -> Parameter:
+    """0 everywhere."""
+    return constant_(parameter, 0.0)
+
+
+def ones_(parameter: Parameter) -> Parameter:
+    """1 everywhere."""
+    return constant_(parameter, 1.0)
+
+
+def eye_(parameter: Parameter) -> Parameter:
+    """1 on the diagonal of a matrix, 0 elsewhere."""
+    if parameter.ndim != 2:
+        raise ValueError(f"eye_: expected a matrix, not {parameter.shape}")
+    return parameter.copy_(np.eye(parameter.shape[0], parameter.shape[1]))
+
+
+def xavier_uniform_(parameter: Parameter, gain: float = 1.0) -> Parameter:
+    """Uniform in (-a, a), a = gain sqrt(6 / (fan in + fan out)) (Glorot and Bengio, 2010)."""
+    bound = gain * math.sqrt(6.0 / sum(fans(parameter.shape)))
+    return uniform_(parameter, -bound, bound)
+
+
+def xavier_normal_(parameter: Parameter, gain: float = 1.0) -> Parameter:
+    """Normal, std = gain sqrt(2 / (fan in + fan out)) (Glorot and Bengio, 2010)."""
+    return normal_(parameter, 0.0, gain * math.sqrt(2.0 / sum(fans(parameter.shape))))
+
+
+def _kaiming(parameter: Parameter, a: float, mode: str, nonlinearity: str) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"kaiming: mode is 'fan_in' or 'fan_out', not {mode!r}")
+    fan = fans(parameter.shape)[mode == "fan_out"]
+    return calculate_gain(nonlinearity, a) / math.sqrt(fan)
+
+
+def kaiming_uniform_(
+    parameter: Parameter, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Parameter:
+    """Uniform in (-b, b), b = gain sqrt(3 / fan) (He et al., 2015); `a` is the negative slope."""
+    bound = math.sqrt(3.0) * _kaiming(parameter, a, mode, nonlinearity)
+    return uniform_(parameter, -bound, bound)
+
+
+def kaiming_normal_(
+    parameter: Parameter, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Parameter:
+    """Normal, std = gain / sqrt(fan) (He et al., 2015); `a` is the negative slope."""
+    return normal_(parameter, 0.0, _kaiming(parameter, a, mode, nonlinearity))
+
+
+def orthogonal_(parameter: Parameter, gain: float = 1.0) -> Parameter:
+    """Gain times a matrix with orthonormal rows or columns, uniformly drawn (Saxe et al., 2013)."""
+    rows = parameter.shape[0] if parameter.ndim else 0
+    if parameter.ndim < 2:
+        raise ValueError(f"orthogonal_: expected at least two axes, not {parameter.shape}")
+    drawn = numpy_generator().normal(size=(rows, parameter.size // rows))
+    q, r = np.linalg.qr(drawn.T if drawn.shape[0] < drawn.shape[1] else drawn)
+    q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)  # makes the draw uniform
+    q = q.T if drawn.shape[0] < drawn.shape[1] else q
+    return parameter.copy_(gain * q.reshape(parameter.shape))

@@ -1,0 +1,101 @@
+"""Modules that are one op on each row: Linear, Embedding, Dropout."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from lazynet.nn.module import Module
+from lazynet.ops import linear as products
+from lazynet.ops.random import dropout, numpy_generator
+from lazynet.ops.rows import lookup
+from lazynet.tensor import Parameter
+
+
+def drawn(bound: float, *shape: int) -> Parameter:
+    """A parameter drawn uniformly from [-bound, bound)."""
+    values = numpy_generator().uniform(-bound, bound, shape)
+    return Parameter(values.astype(np.float32))
+
+
+def sizes(module: str, **named: int) -> None:
+    """Check that these are positive integers.
+
+    Raises:
+        ValueError: naming the one that is not.
+    """
+    for name, value in named.items():
+        if not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{module}: {name} must be a positive integer, not {value!r}")
+
+
+class Linear(Module):
+    """y = W x + b for each row.
+
+    Parameters: weight (out, in) and bias (out,), uniform in (-1/sqrt(in), 1/sqrt(in)).
+    Shapes: (in,) -> (out,); n rows of (in,) -> n rows of (out,).
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__()
+        sizes("Linear", in_features=in_features, out_features=out_features)
+        self.in_features, self.out_features = in_features, out_features
+        bound = 1.0 / math.sqrt(in_features)  # kaiming_uniform_ with a = sqrt(5)
+        self.weight = drawn(bound, out_features, in_features)
+        self.bias = drawn(bound, out_features) if bias else None
+
+    def forward(self, x: Any) -> Any:
+        return products.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        bias = self.bias is not None
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}"
+
+
+class Embedding(Module):
+    """y = weight[index].
+
+    Parameters: weight (num_embeddings, embedding_dim), normal with mean 0 and deviation 1.
+    Shapes: an integer gives a Tensor (dim,), a list of n integers a Sequence of n rows of (dim,).
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__()
+        sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        values = numpy_generator().normal(size=(num_embeddings, embedding_dim))
+        self.weight = Parameter(values.astype(np.float32))
+
+    @classmethod
+    def from_pretrained(cls, embeddings: Any, freeze: bool = True) -> Embedding:
+        """An Embedding of the rows of a matrix; with `freeze`, they are not trained."""
+        values = np.asarray(embeddings)
+        if values.ndim != 2:
+            raise ValueError(f"from_pretrained: expected a matrix, not {values.shape}")
+        made = cls(*values.shape)
+        made.weight = Parameter(values, requires_grad=not freeze)
+        return made
+
+    def forward(self, index: Any) -> Any:
+        return lookup(self.weight, index)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}"
+
+
+class Dropout(Module):
+    """y = x / (1 - p), but each element 0 with probability p; outside training y = x."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        if not 0.0 <= p < 1.0:
+            raise ValueError(f"Dropout: the probability must be in [0, 1), not {p}")
+        self.p = p
+
+    def forward(self, x: Any) -> Any:
+        return dropout(x, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"

@@ -1,0 +1,278 @@
+"""`Module`: an object that owns parameters and other modules, and finds them by attribute.
+
+Nothing has to be registered: the attributes of an object are its parameters, buffers and children,
+in the order in which they were assigned. Reading one is a plain attribute access.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from lazynet.tensor import Parameter, Tensor, Value, tensor
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `load_state_dict(..., strict=False)` passed over."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class _Entry(NamedTuple):
+    """A parameter or buffer, whether it is part of the state, and where it is kept."""
+
+    name: str
+    value: Tensor
+    kept: bool
+    owner: Module
+    key: str
+
+
+class Module:
+    """A part of a model. Subclasses assign parameters and modules, and define `forward`.
+
+    `forward` is plain Python over ONE example. Attributes that are neither parameters nor modules
+    are left alone; Tensors given to `register_buffer` are saved with the state.
+    """
+
+    training: bool = True
+    _buffers: Mapping[str, bool] = {}  # by name, whether it is part of the state
+
+    def __init__(self) -> None:
+        # Nothing to set up; here so that `super().__init__()` may be written, as in PyTorch.
+        pass
+
+    forward: Callable[..., Any]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        old = vars(self).get(name)
+        if isinstance(old, Parameter) and not isinstance(value, Parameter) and value is not None:
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a parameter and cannot become a "
+                f"{type(value).__name__}; change its value with .copy_(...)"
+            )
+        object.__setattr__(self, name, value)
+
+    # -- what it owns ------------------------------------------------------------------------------
+
+    def _members(self) -> Iterator[tuple[str, Any]]:
+        """(name, value) of everything that may be a parameter, a buffer or a module."""
+        yield from list(vars(self).items())
+
+    def _replace(self, name: str, value: Any) -> None:
+        """Put another value in the place of a member."""
+        vars(self)[name] = value
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """(name, module) of the modules that this one owns directly, each once."""
+        seen = set()
+        for name, value in self._members():
+            if isinstance(value, Module) and id(value) not in seen:
+                seen.add(id(value))
+                yield name, value
+
+    def children(self) -> Iterator[Module]:
+        """The modules that this one owns directly."""
+        return (module for _, module in self.named_children())
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """(dotted name, module) of this module and of all below it, each once."""
+        return self._walk(prefix, set())
+
+    def _walk(self, prefix: str, seen: set[int] | None) -> Iterator[tuple[str, Module]]:
+        """All modules from here down; with `seen`, each once, else once for each of its names."""
+        if seen is not None:
+            if id(self) in seen:
+                return
+            seen.add(id(self))
+        yield prefix, self
+        for name, value in self._members():
+            if isinstance(value, Module):
+                yield from value._walk(f"{prefix}.{name}" if prefix else name, seen)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all below it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def submodules(self) -> Iterator[Module]:
+        """All modules below this one, each once."""
+        return (module for module in self.modules() if module is not self)
+
+    def get_submodule(self, path: str) -> Module:
+        """The module of this dotted name; "" is the module itself."""
+        for name, module in self._walk("", None):
+            if name == path:
+                return module
+        raise AttributeError(f"{type(self).__name__} has no module {path!r}")
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """(dotted name, parameter) of each parameter, once, also where modules share it."""
+        seen = set()
+        for entry in self._entries(prefix, set(), recurse):
+            if isinstance(entry.value, Parameter) and id(entry.value) not in seen:
+                seen.add(id(entry.value))
+                yield entry.name, entry.value
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Each parameter of this module and (unless `recurse` is false) of all below it, once."""
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """(dotted name, Tensor) of what `register_buffer` was given."""
+        for entry in self._entries(prefix, set(), recurse):
+            if not isinstance(entry.value, Parameter):
+                yield entry.name, entry.value
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """What `register_buffer` was given, here and below."""
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+
+    def register_buffer(self, name: str, value: Tensor | None, persistent: bool = True) -> None:
+        """Make a Tensor, no parameter, an attribute; part of the state if `persistent`."""
+        if value is not None and (isinstance(value, Parameter) or not isinstance(value, Tensor)):
+            raise TypeError(f"register_buffer: {name} must be a Tensor, not {type(value).__name__}")
+        setattr(self, name, value)
+        self._buffers = {**self._buffers, name: persistent}
+
+    def register_parameter(self, name: str, value: Parameter | None) -> None:
+        """Make a parameter an attribute: the same as assigning it."""
+        setattr(self, name, value)
+
+    def _entries(
+        self, prefix: str, seen: set[int] | None, recurse: bool = True
+    ) -> Iterator[_Entry]:
+        """Parameters and buffers, module by module, as `_walk` goes."""
+        for path, module in self._walk(prefix, seen) if recurse else [(prefix, self)]:
+            for key, value in module._members():
+                if isinstance(value, Parameter) or (
+                    key in module._buffers and isinstance(value, Tensor)
+                ):
+                    name = f"{path}.{key}" if path else key
+                    yield _Entry(name, value, module._buffers.get(key, True), module, key)
+
+    # -- what is done to all of it -----------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> Self:
+        """Set `training` here and below: dropout drops only while training."""
+        for module in self.modules():
+            module.training = bool(mode)
+        return self
+
+    def eval(self) -> Self:
+        """Set `training` to false here and below."""
+        return self.train(False)
+
+    def apply(self, function: Callable[[Module], Any]) -> Self:
+        """Call `function` on every module, children first."""
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
+
+    def requires_grad_(self, flag: bool = True) -> Self:
+        """Set `requires_grad` of all parameters; without it, backward and optimizers skip them."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(flag)
+        return self
+
+    def float(self) -> Self:
+        """Make all parameters and float buffers float32; optimizers must be made afterwards."""
+        return self._cast("float32")
+
+    def double(self) -> Self:
+        """Make all parameters and float buffers float64; optimizers must be made afterwards."""
+        return self._cast("float64")
+
+    def _cast(self, dtype: str) -> Self:
+        made: dict[int, Tensor] = {}
+        for _, old, _, owner, key in list(self._entries("", None)):
+            if old.dtype.kind != "f":
+                continue
+            if id(old) not in made:
+                array = old.numpy().astype(dtype)
+                parameter = isinstance(old, Parameter)
+                made[id(old)] = Parameter(array, old.requires_grad) if parameter else tensor(array)
+            owner._replace(key, made[id(old)])
+        return self
+
+    # -- state -------------------------------------------------------------------------------------
+
+    def state_dict(self, prefix: str = "") -> dict[str, np.ndarray]:
+        """Copies of all parameters and persistent buffers, by dotted name.
+
+        A parameter that modules share appears under each of its names.
+        """
+        entries = self._entries(prefix.rstrip("."), None)
+        return {entry.name: entry.value.numpy() for entry in entries if entry.kept}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+        """Set parameters and persistent buffers to these values; PyTorch's tensors will do.
+
+        All is checked first: after an error nothing has changed.
+
+        Args:
+            state: arrays or tensors by dotted name.
+            strict: whether the names must be exactly those of `state_dict()`.
+
+        Raises:
+            RuntimeError: naming each missing or unexpected key, and each shape that differs.
+        """
+        places = {entry.name: entry for entry in self._entries("", None) if entry.kept}
+        missing = [name for name in places if name not in state]
+        unexpected = [name for name in state if name not in places]
+        problems = []
+        if strict and missing:
+            problems.append("Missing key(s): " + ", ".join(missing))
+        if strict and unexpected:
+            problems.append("Unexpected key(s): " + ", ".join(unexpected))
+        arrays = {name: _as_array(state[name]) for name in places if name in state}
+        for name, array in arrays.items():
+            shape = places[name].value.shape
+            if array.shape != shape:
+                problems.append(f"{name}: the state has shape {array.shape}, the module {shape}")
+        if problems:
+            what = f"Error(s) in loading state_dict for {type(self).__name__}:"
+            raise RuntimeError("\n    ".join([what, *problems]))
+        for name, array in arrays.items():
+            _, old, _, owner, key = places[name]
+            if isinstance(old, Parameter):
+                old.copy_(array)
+            else:
+                owner._replace(key, tensor(array.astype(old.dtype)))
+        return IncompatibleKeys(missing, unexpected)
+
+    # -- how it shows ------------------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of a module without children."""
+        return ""
+
+    def __repr__(self) -> str:
+        extra = self.extra_repr()
+        lines = extra.split("\n") if extra else []
+        for name, value in self._members():
+            if isinstance(value, Module):
+                lines.append(f"({name}): " + repr(value).replace("\n", "\n  "))
+        name = type(self).__name__
+        if not lines or (extra and lines == [extra]):
+            return f"{name}({extra})"
+        return f"{name}(\n  " + "\n  ".join(lines) + "\n)"
+
+
+def _as_array(value: Any) -> np.ndarray:
+    if not isinstance(value, Value) and hasattr(value, "detach"):
+        value = value.detach()  # a PyTorch tensor that requires a gradient is no array
+    return np.asarray(value)
