@@ -226,6 +226,16 @@ def unary(op: Op):
     return recorded
 
 
+def short(signature: Signature, x: Tensor, *words: int) -> Tensor:
+    """Record a known signature on a Tensor of the graph being recorded, with payload words."""
+    graph = x.graph
+    vid = graph.values
+    graph.values = vid + 1
+    tape = graph.tape
+    tape += words_of(signature.index, x.id, *words)
+    return Tensor(graph, vid, signature.type)
+
+
 def binary(op: Op, prepare):
     """A function that records `op` on two operands; `prepare` makes unlike operands alike."""
     entries: dict[tuple[Any, Any], Signature] = {}

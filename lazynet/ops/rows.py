@@ -8,16 +8,18 @@ their source's by itself.
 from __future__ import annotations
 
 import math
+from _thread import get_ident
 
 import numpy as np
 
 from lazynet.batching import layout as words
+from lazynet.graph import current_graph, words_of
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops import reduce
 from lazynet.ops.reduce import reshape, retyped
 from lazynet.program import Ref, call, elementwise, lowered, operand_refs, output_refs
-from lazynet.record import ShapeError, as_value, record, record_segments
-from lazynet.tensor import Sequence, Tensor, Value, tensor
+from lazynet.record import ShapeError, as_value, record, record_segments, short
+from lazynet.tensor import Parameter, Sequence, Tensor, Value, tensor
 
 # -- features of a row -----------------------------------------------------------------------------
 
@@ -59,6 +61,23 @@ def cat(values, axis: int = -1):
     y = [a; b; ...]. Sequences of one length are joined row by row; a Tensor among them is joined
     to each row. With `axis=0`, Sequences are laid end to end.
     """
+    if axis == -1:
+        # The short way, for Tensors of the graph being recorded.
+        graph = values[0].graph if values and values[0].__class__ is Tensor else None
+        if graph is not None and graph.thread == get_ident():
+            types, ids = [], []
+            for v in values:
+                if v.__class__ is not Tensor or v.graph is not graph:
+                    break
+                types.append(v.type)
+                ids.append(v.id)
+            else:
+                signature = CAT.signature(tuple(types))
+                vid = graph.values
+                graph.values = vid + 1
+                tape = graph.tape
+                tape += words_of(signature.index, *ids)
+                return Tensor(graph, vid, signature.type)
     values = [as_value(v, "cat") for v in values]
     if not values:
         raise ShapeError("cat: nothing to join")
@@ -214,6 +233,11 @@ def pick(x, index):
     Raises:
         IndexError: on this line, if an index is out of range.
     """
+    if x.__class__ is Tensor and index.__class__ is int and x.graph.thread == get_ident():
+        row = x.type
+        known = row.views.get("pick")
+        if known is not None and 0 <= index < row.size:
+            return short(known[0], x, row.offset + index * known[1])
     x = as_value(x, "pick")
     if len(x.type.shape) != 1:
         raise ShapeError(f"pick: expected vector rows, not rows of {x.type.shape}")
@@ -222,6 +246,8 @@ def pick(x, index):
         if len(numbers) != x.length:
             raise ShapeError(f"pick: {len(numbers)} indices for a Sequence of {x.length} rows")
         return _part(x, (), numbers)
+    signature = ALIAS.signature((x.type,), (("shape", ()),))
+    x.type.views["pick"] = signature, np.dtype(x.type.dtype).itemsize
     return _part(x, (), int(indices([index], x.type.size, "pick")[0]))
 
 
@@ -317,6 +343,15 @@ def lookup(table, index):
     if isinstance(index, (int, np.integer)):
         if not 0 <= index < count:
             raise IndexError(f"lookup: index {index} is out of range; the table has {count} rows")
+        if table.__class__ is Parameter:
+            graph = current_graph()
+            if graph.thread:
+                signature = LOOKUP.signature((table.graph,))
+                vid = graph.values
+                graph.values = vid + 1
+                tape = graph.tape
+                tape += words_of(signature.index, index)
+                return Tensor(graph, vid, signature.type)
         return record(LOOKUP, (table,), payload=(int(index),))
     if isinstance(index, Tensor) and not index.type.shape:
         return lookup(table, int(index))
