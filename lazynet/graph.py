@@ -175,16 +175,20 @@ class Graph:
         self._grow(values)
         for vid, addresses in self._link_rows:
             self._place[vid : vid + len(addresses)] = addresses
-        run = executor.forward(
-            np.frombuffer(bytes(self.tape), np.int32),
-            self.done,
-            self._place[:values],
-            self.head[:values],
-            self.needs[:values],
-            np.array(self.marks, np.int64),
-            self.arena,
-            NAMES[policy()],
-        )
+        try:
+            run = executor.forward(
+                np.frombuffer(bytes(self.tape), np.int32),
+                self.done,
+                self._place[:values],
+                self.head[:values],
+                self.needs[:values],
+                np.array(self.marks, np.int64),
+                self.arena,
+                NAMES[policy()],
+            )
+        except BaseException:
+            self._leave()  # what is recorded from here on does not wait for what failed
+            raise
         self._link_rows.clear()
         self.tape.clear()
         self.done = values
@@ -208,10 +212,13 @@ class Graph:
         """End recording here: later nodes go to a new graph, which links to this one."""
         if self.pending:
             self.forward()
-        self.open = False
-        self.thread = 0
+        self._leave()
         if not self.needs[: self.values].any():
             self._links.clear()  # nothing will go back along them: let older graphs die
+
+    def _leave(self) -> None:
+        self.open = False
+        self.thread = 0
         if getattr(_thread, "graph", None) is not None and _thread.graph() is self:
             _thread.graph = None
 
