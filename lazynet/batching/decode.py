@@ -127,7 +127,8 @@ def decode(tape, numbers, base, nodes, ids, marks, head, needs, root, shift):
             p = end
             continue
         starts[i] = d
-        need = numbers[s, NEEDS] != 0
+        # A node without rows goes with those that have some, which most often need gradients.
+        need = numbers[s, NEEDS] != 0 or n == 0
         listed = arguments * (n if form == LISTED else 1)
         stride = 2 if form == STEPPED else 1
         if n > 0:

@@ -250,6 +250,17 @@ def take_rows(call, context):
             y[j] = x[j]
 
 
+def take_own_row(call, context):
+    """y = x[index] of each item's own x; operands: payload, x, y; attributes: accumulate, width."""
+    items, width = load(call), load(call + 16)
+    index = payload_words(load(call + 24), items)
+    for r in range(items):
+        x = row(address(call + 48, r) + np.int64(index[r]) * width * itemsize, width)
+        y = row(address(call + 72, r), width)
+        for j in range(width):
+            y[j] = x[j]
+
+
 def add_rows(call, context):
     """table[index] += x, into zeros unless it accumulates; attributes: width, rows of the table."""
     items, accumulate, width, rows = load(call), load(call + 8), load(call + 16), load(call + 24)

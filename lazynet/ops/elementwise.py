@@ -19,7 +19,7 @@ from lazynet.tensor import Sequence, Tensor, Value
 
 PAIRS = (
     Sample(((5,), (5,))),
-    Sample(((3, 4), (4,))),
+    Sample(((3, 4), (3, 4))),
     Sample(((5,), ())),
     Sample(((), (5,))),
     Sample(((), ())),
@@ -100,7 +100,8 @@ def cast(x, dtype: str):
         return Literal(x.value, dtype)
     if dtype not in cast_ops:
         cast_ops[dtype] = elementwise(
-            f"to_{dtype}", f"y = {dtype}(x)", "x0", lambda g, y, x: (cast(g, x.type.dtype),),
+            f"to_{dtype}", f"y = {dtype}(x)", "x0 != c(0)" if dtype == "bool" else "x0",
+            (lambda g, y, x: (cast(g, x.type.dtype),)) if dtype.startswith("float") else None,
             result=dtype,
         )  # fmt: skip
     return record(cast_ops[dtype], (x,))
