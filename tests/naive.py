@@ -77,6 +77,7 @@ ROWS = {
     "log_softmax": lambda x, axis: np.log(softmax(x, axis)),
     "repeat": lambda x, axis, times: np.repeat(np.expand_dims(x, axis), times, axis),
     "transpose": lambda x: x.T,
+    "zeros": np.zeros,
     "cat": lambda *rows: np.concatenate(rows, -1),
     "lookup": lambda table, payload: table[payload[0]],
     "take_row": lambda x, payload: x[payload[0]],

@@ -134,7 +134,10 @@ def _zeros_lower(signature):
     return lowered(signature, [elementwise("c(0)", [], output_refs(signature)[0])])
 
 
-ZEROS = Op("zeros", "y = 0", lambda shape, dtype: (row_type(dtype, shape),), _zeros_lower, None)
+ZEROS = Op(
+    "zeros", "y = 0", lambda shape, dtype: (row_type(dtype, shape),), _zeros_lower, None,
+    samples=(Sample((), (("shape", (5,)), ("dtype", "float64"))),),
+)  # fmt: skip
 
 
 def zeros(*shape, dtype: str = "float32", length: int | None = None):
