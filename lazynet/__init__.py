@@ -1,7 +1,9 @@
 """lazynet: write the program for one example; everything pending runs as a few large kernels."""
 
-from lazynet import backward as _backward
+from lazynet import backward as _backward  # noqa: F401 - attaches the methods
+from lazynet import nn as nn
 from lazynet import ops as ops
+from lazynet import optim as optim
 from lazynet.cell import scan as scan
 from lazynet.graph import batching as batching
 from lazynet.graph import debug as debug
@@ -9,6 +11,8 @@ from lazynet.graph import enable_grad as enable_grad
 from lazynet.graph import is_grad_enabled as is_grad_enabled
 from lazynet.graph import no_grad as no_grad
 from lazynet.graph import set_batching as set_batching
+from lazynet.io import load as load
+from lazynet.io import save as save
 from lazynet.map import map as map
 from lazynet.ops.elementwise import exp as exp
 from lazynet.ops.elementwise import log as log
