@@ -46,8 +46,13 @@ from lazynet.ops.rows import sequence as sequence
 from lazynet.ops.rows import split as split
 from lazynet.ops.rows import stack as stack
 from lazynet.ops.rows import zeros as zeros
+from lazynet.profile import profile as profile
 from lazynet.tensor import Parameter as Parameter
 from lazynet.tensor import Sequence as Sequence
 from lazynet.tensor import Tensor as Tensor
 from lazynet.tensor import forward as forward
 from lazynet.tensor import tensor as tensor
+from lazynet.autodiff import check_grads as check_grads
+from lazynet.autodiff import grad as grad
+from lazynet.autodiff import gradients as gradients
+from lazynet.autodiff import value_and_grad as value_and_grad

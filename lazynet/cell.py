@@ -13,16 +13,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from lazynet import passes
 from lazynet.batching import layout as words
 from lazynet.derive import reverse
 from lazynet.graph import recording_into, words_of
 from lazynet.op import Op, RowType, Signature
+from lazynet.ops.reduce import retyped
 from lazynet.program import Program, Ref, Region, elementwise
-from lazynet.record import ShapeError, enter, graph_of, handles
+from lazynet.record import Literal, ShapeError, enter, graph_of, handles, record
 from lazynet.parameter import STATICS, Leaf
 from lazynet.tensor import Sequence, Tensor
-from lazynet.trace import Lowering, TraceGraph, ref_of
+from lazynet.trace import Lowering, TraceGraph, argument_ids, ref_of
 
 _known: weakref.WeakKeyDictionary[Any, dict[Any, Scan]] = weakref.WeakKeyDictionary()
 
@@ -130,7 +133,40 @@ class Scan:
 
 
 def _no_formula(*_):
-    raise NotImplementedError("second derivatives through a scan: run the step row by row instead")
+    raise NotImplementedError("a scan is differentiated by its own program")
+
+
+def replay(traced: Scan, x: Tensor, states) -> list[Tensor]:
+    """Record the ops of a traced step again, op by op, on these values."""
+    known: dict[int, Tensor] = {}
+    for vid, ref in traced.graph.symbols.items():
+        if ref.space == words.ARGUMENT:
+            known[vid] = x
+        elif ref.space == words.STATE:
+            known[vid] = states[ref.index]
+    numbers = {vid: ref for vid, ref in traced.graph.symbols.items() if ref.space == words.LITERAL}
+
+    def value(vid: int, row: RowType):
+        if vid in numbers:
+            return Literal(numbers[vid].literal, numbers[vid].dtype)
+        base = known[vid]
+        if row is base.type or row.offset == 0 and row.shape == base.type.shape:
+            return base
+        item = np.dtype(row.dtype).itemsize
+        return retyped(base, base.type.view(row.shape, row.offset // item))
+
+    for signature, vid, entry in traced.graph.nodes:
+        sources, _ = argument_ids(signature, entry)
+        statics = {p: Tensor(STATICS.leaf(n), 0, row) for p, n, row in signature.statics}
+        dynamic = iter(zip(sources, signature.operands, strict=True))
+        operands = [
+            statics[p] if p in statics else value(*next(dynamic))
+            for p in range(len(statics) + len(signature.operands))
+        ]
+        payload = entry[-signature.op.payload :] if signature.op.payload else None
+        known[vid] = record(signature.op, operands, signature.attributes, payload=payload)
+    return [retyped(value(h.id, h.type), h.type.stored) if h.type.offset == 0
+            else value(h.id, h.type) for h in traced.after]  # fmt: skip
 
 
 def _check_states(step, states, after) -> None:

@@ -156,6 +156,10 @@ class Graph:
         """(id, source, its row) of every link."""
         return list(self._links.values())
 
+    def link_records(self):
+        """(id, source, its row, step) of every link."""
+        return [(vid, source, row, key[2]) for key, (vid, source, row) in self._links.items()]
+
     # -- running ---------------------------------------------------------------------------------
 
     @property

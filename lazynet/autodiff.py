@@ -1,0 +1,534 @@
+"""Derivatives as values: gradients that are lazy themselves, and can be differentiated again.
+
+`backward` runs compiled derivative programs and keeps numbers. Here the same formulas are recorded
+node by node, on the handles of the forward, so that the result is an ordinary lazy graph: it
+batches with everything else, and its own derivatives follow.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lazynet.batching import layout as words
+from lazynet.cell import Scan, replay
+from lazynet.derive import whole_cotangent
+from lazynet.graph import Graph
+from lazynet.op import TABLE, RowType, Signature
+from lazynet.ops.reduce import reshape, retyped
+from lazynet.ops.reduce import sum as sum_of
+from lazynet.ops.rows import GATHER, cat, sequence, zeros
+from lazynet.parameter import STATICS, Leaf
+from lazynet.tensor import Sequence, Tensor, Value, tensor
+
+
+def gradients(y: Value, inputs, seed: Any = None) -> list[Tensor | None]:
+    """The gradients of y with respect to each input, as lazy values.
+
+    Args:
+        y: a scalar, or any value together with a `seed` of its shape.
+        inputs: leaves or values that y was computed from.
+        seed: the cotangent of y: an array or a value.
+
+    Returns:
+        for each input a value of its shape, or None where y does not depend on it.
+
+    Raises:
+        ValueError: if y is no scalar and there is no seed.
+    """
+    if seed is None and (isinstance(y, Sequence) or y.type.size != 1):
+        raise ValueError(f"gradients: only a scalar needs no seed; this has shape {y.shape}")  # type: ignore[attr-defined]
+    if seed is None:
+        seed = tensor(np.ones(y.type.shape, y.type.dtype))
+    elif not isinstance(seed, Value):
+        array = np.asarray(seed, y.type.dtype)
+        seed = sequence(tensor(array)) if isinstance(y, Sequence) else tensor(array)
+    walk = _Walk(inputs)
+    walk.add(y, seed)
+    walk.run()
+    return [walk.gradient_of(x) for x in inputs]
+
+
+def grad(function: Callable, argnum: int = 0) -> Callable:
+    """The function that gives the gradient of `function` with respect to one argument.
+
+    The result is lazy: `grad(grad(f))` works, and gradients of many examples batch.
+    """
+
+    def gradient(*arguments):
+        return value_and_grad(function, argnum)(*arguments)[1]
+
+    return gradient
+
+
+def value_and_grad(function: Callable, argnum: int = 0) -> Callable:
+    """The function that gives both `function`'s value and its gradient for one argument."""
+
+    def both(*arguments):
+        chosen = _differentiable(arguments[argnum])
+        arguments = (*arguments[:argnum], chosen, *arguments[argnum + 1 :])
+        value = function(*arguments)
+        (found,) = gradients(value, [chosen])
+        if found is None:
+            found = tensor(np.zeros(chosen.shape, chosen.dtype))
+        return value, found
+
+    return both
+
+
+def check_grads(function: Callable, arguments, order: int = 2, tolerance: float = 1e-6) -> None:
+    """Compare reverse-mode derivatives with central differences in float64.
+
+    The derivative of `function` along a random direction is compared for every argument at once;
+    for `order` 2 the same is done to its gradient.
+
+    Args:
+        function: of float64 tensors, giving a Tensor or Sequence.
+        arguments: arrays.
+        order: 1 or 2.
+        tolerance: relative to the size of the derivative, or absolute below 1.
+
+    Raises:
+        AssertionError: with both numbers, where they differ.
+    """
+    generator = np.random.default_rng(0)
+    arrays = [np.asarray(a, np.float64) for a in arguments]
+    weights: dict[tuple[int, ...], np.ndarray] = {}
+
+    def scalar(*values):
+        y = function(*values)
+        shape = tuple(y.shape)
+        if shape not in weights:
+            weights[shape] = generator.standard_normal(shape)
+        w = weights[shape]
+        seed = sequence(tensor(w)) if isinstance(y, Sequence) else tensor(w)
+        return sum_of(y * seed)
+
+    directions = [generator.standard_normal(a.shape) for a in arrays]
+    _check_order(scalar, arrays, directions, order, tolerance)
+
+
+def _check_order(scalar, arrays, directions, order: int, tolerance: float, name="first") -> None:
+    def slope(*values):
+        found = gradients(scalar(*values), values)
+        parts = [
+            sum_of(g * tensor(d)) for g, d in zip(found, directions, strict=True) if g is not None
+        ]
+        return sum_of(parts) if parts else tensor(np.zeros(()))
+
+    def at(function, step: float) -> float:
+        moved = [tensor(a + step * d, requires_grad=True)
+                 for a, d in zip(arrays, directions, strict=True)]  # fmt: skip
+        return float(function(*moved).numpy())
+
+    epsilon = 1e-5 if order == 1 or name == "first" else 1e-4
+    numeric = (at(scalar, epsilon) - at(scalar, -epsilon)) / (2 * epsilon)
+    exact = at(slope, 0.0)
+    if abs(numeric - exact) > tolerance * max(1.0, abs(numeric), abs(exact)):
+        raise AssertionError(
+            f"{name} derivative along a random direction: {exact} by formula, {numeric} by "
+            "central differences"
+        )
+    if order > 1:
+        _check_order(slope, arrays, directions, order - 1, 10 * tolerance, "second")
+
+
+def _differentiable(x: Any) -> Tensor:
+    if not isinstance(x, Value):
+        return tensor(x, requires_grad=True)
+    if isinstance(x.graph, Leaf) and not x.graph.requires_grad:
+        return tensor(x.numpy(), requires_grad=True)  # type: ignore[attr-defined]
+    return x  # type: ignore[return-value]
+
+
+class _Walk:
+    """Goes back over the nodes behind a value, recording each one's formula.
+
+    Cotangents are kept with the rows they belong to: (first row, step, count, type, cotangent) for
+    each graph and leaf, until the node that made the rows is reached.
+    """
+
+    def __init__(self, inputs):
+        self.kept = {(id(x.graph), self._head(x)) for x in inputs}
+        self.found: dict[tuple[int, int], Any] = {}
+        self.pieces: dict[tuple[int, int], list[tuple[int, int, int, RowType, Value]]] = {}
+        self.graphs: list[tuple[int, Graph]] = []
+        self.known: set[int] = set()
+        self.sources: dict[int, Any] = {}
+
+    @staticmethod
+    def _head(x: Value) -> int:
+        if isinstance(x.graph, Leaf):
+            return 0
+        x.graph.forward()
+        return int(x.graph.head[x.id])
+
+    def add(self, x: Value, g: Value) -> None:
+        """Note that `g` is (a part of) the cotangent of x."""
+        source = x.graph
+        count, step = (x.length, x.step) if isinstance(x, Sequence) else (1, 0)
+        if count == 0:
+            return
+        self.sources[id(source)] = source
+        if isinstance(source, Leaf):
+            self.pieces.setdefault((id(source), 0), []).append((x.id, step, count, x.type, g))
+            return
+        source.forward()
+        if not source.needs_gradient(x.id) and (id(source), self._head(x)) not in self.kept:
+            return
+        if source.number not in self.known:
+            self.known.add(source.number)
+            heapq.heappush(self.graphs, (-source.number, source))
+        # An alias has the head of its source, but a cotangent of its own.
+        key = (id(source), self._own_head(source, x.id))
+        self.pieces.setdefault(key, []).append((x.id, step, count, x.type, g))
+
+    @staticmethod
+    def _own_head(graph: Graph, row: int) -> int:
+        return graph_nodes(graph).node_of(row)
+
+    def run(self) -> None:
+        """Visit the graphs, latest first, and in each the nodes, latest first."""
+        while self.graphs:
+            graph = heapq.heappop(self.graphs)[1]
+            for node in reversed(graph_nodes(graph).nodes):
+                pieces = self.pieces.pop((id(graph), node.first), None)
+                if pieces:
+                    self._visit(graph, node, pieces)
+
+    def _visit(self, graph: Graph, node: _Node, pieces) -> None:
+        op = node.signature.op
+        if op.kind == words.LINK:
+            if (id(graph), node.first) in self.kept:
+                row_type = next(type_ for *_, type_, _ in pieces)
+                own = [(at - node.first, *rest) for at, *rest in pieces]
+                rows = _assembled(own, row_type, node.rows, True)
+                self.found[id(graph), node.first] = (node.first, [rows])
+            vid, source, row, step = node.link
+            for first, own_step, count, type_, g in pieces:
+                at = row + (first - vid) * (step or 0)
+                moved = own_step * (step or 0)
+                handle = (
+                    Sequence(source, at, type_, count, moved)
+                    if isinstance(g, Sequence)
+                    else Tensor(source, at, type_)
+                )
+                self.add(handle, g)
+            return
+        outputs = _split_outputs(graph, node, pieces)
+        if (id(graph), node.first) in self.kept:
+            self.found[id(graph), node.first] = (node.first, outputs)
+        if op.vjp is None and op.kind != words.ALIAS:
+            return
+        ys = node.outputs(graph)
+        if node.listed:
+            self._visit_listed(graph, node, outputs[0], ys[0])
+            return
+        operands = _operands(graph, node)
+        if op.kind == words.ALIAS:
+            given: Any = (_unalias(outputs[0], ys[0], operands[0], node),)
+        elif op.kind == words.SCAN:
+            given = _scan_cotangents(op.backward.__self__, operands, outputs, ys)  # type: ignore[union-attr]
+        else:
+            extra = {"payload": node.payload} if op.payload else {}
+            given = op.vjp(
+                outputs[0], ys[0], *operands, **dict(node.signature.attributes), **extra
+            )  # type: ignore[misc]
+        for x, g in zip(operands, given, strict=True):
+            if g is not None and x.type.is_float:
+                self.add(x, _fitted(g, x))
+
+    def _visit_listed(self, graph: Graph, node: _Node, g, y) -> None:
+        """A node over listed rows: its formula for each segment, its cotangents row by row."""
+        row = node.signature.operands[0]
+        ids, counts = node.arguments
+        rows = [Tensor(graph, i, row) for i in ids]
+        if node.signature.op is GATHER:
+            for j, x in enumerate(rows):
+                self.add(x, g[j])
+            return
+        start = 0
+        for k, count in enumerate(counts):
+            if not count:
+                continue
+            x = sequence(rows[start : start + count])
+            segment = slice(start, start + count) if node.signature.op.per_item else k
+            ragged = isinstance(g, Sequence)
+            (given,) = node.signature.op.vjp(
+                g[segment] if ragged else g, y[segment] if ragged else y, x
+            )
+            given = _fitted(given, x)
+            for j in range(count):
+                self.add(rows[start + j], given[j])
+            start += count
+
+    def gradient_of(self, x: Value) -> Tensor | None:
+        """The whole cotangent of an input."""
+        if isinstance(x.graph, Leaf):
+            pieces = self.pieces.get((id(x.graph), 0))
+            if not pieces:
+                return None
+            return _leaf_cotangent(x, pieces)
+        head = self._own_head(x.graph, x.id)
+        found = self.found.get((id(x.graph), head))
+        if found is None:
+            return None
+        first, outputs = found
+        rows = outputs[0]
+        if isinstance(x, Sequence):
+            return rows[slice(None)] if rows.length == x.length else rows  # type: ignore[return-value]
+        return rows if isinstance(rows, Tensor) else rows[x.id - first]
+
+
+class _Node:
+    """A node of a tape, read back."""
+
+    __slots__ = (
+        "arguments", "first", "items", "link", "listed", "payload", "ragged", "rows", "signature",
+    )  # fmt: skip
+
+    def __init__(self, signature, first, items, rows, ragged, arguments, payload):
+        self.signature: Signature = signature
+        self.first, self.items, self.rows, self.ragged = first, items, rows, ragged
+        self.arguments: list[Any] = arguments
+        self.payload: Any = payload
+        self.link: Any = None
+        self.listed = bool(arguments) and isinstance(arguments[0], list)
+
+    def outputs(self, graph: Graph) -> list[Value]:
+        """The handles of the outputs."""
+        if not self.ragged:
+            return [Tensor(graph, self.first + k, t) for k, t in enumerate(self.signature.outputs)]
+        return [
+            Sequence(graph, self.first + k * self.rows, t, self.rows)
+            for k, t in enumerate(self.signature.outputs)
+        ]
+
+
+class _Nodes:
+    """The nodes of a graph, read back from the tapes of its runs."""
+
+    def __init__(self):
+        self.nodes: list[_Node] = []
+        self.runs = 0
+        self._starts: list[int] = []
+
+    def node_of(self, row: int) -> int:
+        """The first row of the node that made a row."""
+        k = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return self._starts[k]
+
+    def read(self, graph: Graph) -> None:
+        """Read the runs that have come since."""
+        links = {vid: (vid, source, row, step) for vid, source, row, step in graph.link_records()}
+        for run in graph.runs[self.runs :]:
+            for node in read_tape(run.tape.tolist(), run.base):
+                if node.signature.op.kind == words.LINK:
+                    node.link = links.get(node.first)
+                if node.rows or node.signature.op.kind == words.LINK:
+                    self.nodes.append(node)
+                    self._starts.append(node.first)
+        self.runs = len(graph.runs)
+
+
+def graph_nodes(graph: Graph) -> _Nodes:
+    """The nodes of a graph; read once, and added to as the graph grows."""
+    found = graph.memo.get("nodes")
+    if found is None:
+        found = graph.memo["nodes"] = _Nodes()
+    found.read(graph)
+    return found
+
+
+def read_tape(tape: list[int], base: int):
+    """The nodes of a tape, in the words of `batching/layout.py`."""
+    p, vid = 0, base
+    while p < len(tape):
+        code = tape[p]
+        signature = TABLE.signatures[code if code >= 0 else -code - 1]
+        op, arity = signature.op, len(signature.operands)
+        if code >= 0:
+            ids = [(i, 0, 1) for i in tape[p + 1 : p + 1 + arity]]
+            end = p + 1 + arity + op.payload
+            payload = tape[p + 1 + arity : end]
+            yield _Node(signature, vid, 1, 1, False, ids, payload)
+            p, vid = end, vid + len(signature.outputs)
+            continue
+        n = tape[p + 1]
+        if op.kind == words.LINK:
+            yield _Node(signature, vid, n, n, True, [], None)
+            p, vid = p + 2, vid + n
+            continue
+        if op.kind == words.SEGMENT:
+            k, listed = tape[p + 2], tape[p + 3]
+            if listed:
+                ids = [tape[p + 4 : p + 4 + n], tape[p + 4 + n : p + 4 + n + k]]
+                end = p + 4 + n + k
+            else:
+                ids = [(tape[p + 4], tape[p + 5], n)]
+                end = p + 6
+            rows = n if op.per_item else k
+            yield _Node(signature, vid, n, rows, op.per_item or k != 1, ids, None)
+            p, vid = end, vid + rows
+            continue
+        pairs = tape[p + 2 : p + 2 + 2 * arity]
+        end = p + 2 + 2 * arity + n * op.payload
+        ids = [(pairs[2 * a], pairs[2 * a + 1], n) for a in range(arity)]
+        payload = np.array(tape[p + 2 + 2 * arity : end], np.int32)
+        yield _Node(signature, vid, n, n, True, ids, payload)
+        p, vid = end, vid + n * len(signature.outputs)
+
+
+def _operands(graph: Graph, node: _Node):
+    """The handles of a node's operands in their order; parameters stand for themselves."""
+    signature = node.signature
+    statics = {position: (number, row) for position, number, row in signature.statics}
+    handles: list[Any] = []
+    argument = 0
+    for position in range(len(statics) + len(signature.operands)):
+        if position in statics:
+            number, row = statics[position]
+            handles.append(Tensor(STATICS.leaf(number), 0, row))
+            continue
+        row = signature.operands[argument]
+        first, step, count = node.arguments[argument]
+        state = signature.op.kind == words.SCAN and argument > 0
+        if (node.ragged or signature.op.kind == words.SEGMENT) and not state:
+            handles.append(Sequence(graph, first, row, count, step))
+        else:
+            handles.append(Tensor(graph, first, row))
+        argument += 1
+    return handles
+
+
+def _split_outputs(graph: Graph, node: _Node, pieces) -> list[Value | None]:
+    """The cotangent of each output of a node, put together from its pieces."""
+    outputs: list[Value | None] = []
+    for k, row in enumerate(node.signature.outputs):
+        first = node.first + k * node.rows
+        own = [
+            (at - first, step, count, type_, g)
+            for at, step, count, type_, g in pieces
+            if first <= at < first + max(node.rows, 1)
+        ]
+        outputs.append(_assembled(own, row, node.rows, node.ragged) if own else None)
+    if any(g is None for g in outputs):
+        whole = [
+            g if g is not None else _zero_rows(row, node.rows, node.ragged)
+            for g, row in zip(outputs, node.signature.outputs, strict=True)
+        ]
+        outputs = list(whole)
+    del graph
+    return outputs
+
+
+def _zero_rows(row: RowType, rows: int, ragged: bool):
+    return zeros(*row.shape, dtype=row.dtype, length=rows if ragged else None)
+
+
+def _assembled(pieces, row: RowType, rows: int, ragged: bool):
+    """One cotangent for `rows` rows of type `row` from cotangents of some rows and views."""
+    whole = [
+        g[::step] if step == -1 else g
+        for at, step, count, type_, g in pieces
+        if isinstance(g, Sequence) and type_ is row and count == rows
+        and (step == 1 or (step == -1 and at == rows - 1))
+    ]  # fmt: skip
+    total: Any = None
+    for g in whole:
+        total = g if total is None else total + g
+    rest = [
+        piece for piece in pieces
+        if not (isinstance(piece[4], Sequence) and piece[3] is row and piece[2] == rows
+                and (piece[1] == 1 or (piece[1] == -1 and piece[0] == rows - 1)))
+    ]  # fmt: skip
+    if not rest:
+        return total
+    by_row: dict[int, list[tuple[RowType, Tensor]]] = {}
+    for at, step, count, type_, g in rest:
+        if isinstance(g, Sequence) and step == 0:
+            by_row.setdefault(at, []).append((type_, sum_of(g, 0)))
+        elif isinstance(g, Sequence):
+            for j in range(count):
+                by_row.setdefault(at + step * j, []).append((type_, g[j]))
+        else:
+            by_row.setdefault(at, []).append((type_, g))
+    single = {at: whole_cotangent(row, parts) for at, parts in by_row.items()}
+    if not ragged:
+        return single[0]
+    zero = zeros(*row.shape, dtype=row.dtype)
+    scattered = sequence([single.get(at, zero) for at in range(rows)])
+    return scattered if total is None else total + scattered
+
+
+def _fitted(g: Value, x: Value) -> Value:
+    """A cotangent with as many rows as what it belongs to."""
+    if isinstance(x, Sequence) and isinstance(g, Tensor):
+        return Sequence(g.graph, g.id, g.type, x.length, 0)
+    return g
+
+
+def _unalias(g, y, x, node: _Node):
+    """The cotangent of what an alias is a part of: zeros around it."""
+    item = np.dtype(x.type.dtype).itemsize
+
+    def placed(part, offset: int):
+        first = (offset - x.type.offset) // item
+        flat = reshape(part, (part.type.size,))
+        pieces = [flat]
+        if first:
+            pieces.insert(0, zeros(first, dtype=x.type.dtype))
+        if first + part.type.size < x.type.size:
+            pieces.append(zeros(x.type.size - first - part.type.size, dtype=x.type.dtype))
+        joined = cat(pieces) if len(pieces) > 1 else flat
+        return reshape(joined, x.type.shape)
+
+    if isinstance(g, Tensor):
+        return placed(g, int(node.payload[0]))
+    del y
+    return sequence([placed(g[j], int(node.payload[j])) for j in range(g.length)])
+
+
+def _scan_cotangents(scan: Scan, operands, cotangents, outputs):
+    """Derivatives through a scan: the traced step is recorded again, row by row, and gone through."""
+    del outputs
+    x, states = operands[0], operands[1 : 1 + len(scan.states)]
+    rows: list[list[Tensor]] = [[] for _ in states]
+    current = list(states)
+    for t in range(x.length):
+        current = replay(scan, x[t], current)
+        for k, s in enumerate(current):
+            rows[k].append(s)
+    total = sum_of([
+        sum_of(g[t] * rows[k][t]) for k, g in enumerate(cotangents) for t in range(x.length)
+    ])  # fmt: skip
+    inputs = [x, *states, *operands[1 + len(states) :]]
+    return [retyped_like(g, v) for g, v in zip(gradients(total, inputs), inputs, strict=True)]
+
+
+def retyped_like(g, x):
+    """A cotangent under the plain type of what it belongs to."""
+    return None if g is None else retyped(g, x.type.stored)
+
+
+def _leaf_cotangent(x: Value, pieces) -> Any:
+    """The cotangent of a leaf from pieces of its rows."""
+    full = x.type.stored
+    total = None
+    for at, step, count, type_, g in pieces:
+        if isinstance(g, Sequence) and step == 0:
+            g = sum_of(g, 0)
+        # Row `at` of a leaf lies that many of its own widths into the leaf.
+        views = [(at + step * j, g[j]) for j in range(count)] if isinstance(g, Sequence) else [(at, g)]
+        for row, part in views:
+            view = full.view(type_.shape, row * type_.size + type_.offset // _item(type_))
+            whole = whole_cotangent(full, [(view, part)])
+            total = whole if total is None else total + whole
+    return total
+
+
+def _item(row: RowType) -> int:
+    return np.dtype(row.dtype).itemsize

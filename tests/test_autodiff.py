@@ -1,0 +1,125 @@
+"""Gradients as values: first and second derivatives from the formulas, for every kind of node."""
+
+import numpy as np
+import pytest
+
+import lazynet as ln
+from lazynet.autodiff import check_grads, grad, gradients, value_and_grad
+from lazynet.batching import layout as words
+from lazynet.op import REGISTRY
+from lazynet.ops.elementwise import elementwise
+from lazynet.record import record, record_segments
+
+generator = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return generator.standard_normal(shape)
+
+
+WEIGHT, RECURRENT = ln.Parameter(normal(4, 3)), ln.Parameter(normal(4, 4))
+TABLE = ln.Parameter(normal(5, 3))
+
+
+def rnn_step(x, states):
+    return ((ln.linear(x, WEIGHT) + ln.linear(states[0], RECURRENT)).tanh(),)
+
+
+def unrolled(x, h):
+    rows = []
+    for row in ln.sequence(x):
+        h = (row + h).tanh()
+        rows.append(h)
+    return ln.sequence(rows)
+
+
+PROGRAMS = {
+    "quotients and broadcasting": (lambda x, y: (x * y).tanh() / (1.0 + y * y), [(5,), (5,)]),
+    "a layer with weights as arguments": (
+        lambda x, w, b: ln.linear(x, w, b).sigmoid(), [(4,), (3, 4), (3,)],
+    ),
+    "a matrix product": (lambda a, b: (a @ b).tanh(), [(2, 3), (3, 4)]),
+    "softmax over features": (lambda x: ln.softmax(x) * ln.log_softmax(x), [(4,)]),
+    "views and elements": (lambda x: x.chunk(2)[0] * x.chunk(2)[1] + x[1], [(4,)]),
+    "softmax over rows and reversal": (
+        lambda x: ln.softmax(ln.sequence(x), 0) * ln.sequence(x)[::-1], [(4, 3)],
+    ),
+    "a sum of a list": (lambda x: ln.sum([x, x * 2.0, x.tanh()]), [(3,)]),
+    "rows made of a list": (lambda x: ln.sequence([x, x * 2.0, x.tanh()]).sum(0), [(3,)]),
+    "a broadcast row": (lambda x, q: ln.sequence(x) * q.tanh(), [(4, 3), (3,)]),
+    "segment sums": (
+        lambda x: ln.segment_sum(ln.sequence(x).square(), [0, 2, 0, 2], 3), [(4, 3)],
+    ),
+    "a loss": (lambda x: ln.cross_entropy(ln.sequence(x), [0, 2, 0, 1]), [(4, 3)]),
+    "a recurrence, row by row": (unrolled, [(3, 4), (4,)]),
+    "a choice": (lambda x, y: ln.where(x > y, x * y, y.square()), [(5,), (5,)]),
+    "a scan": (lambda x, h: ln.scan(rnn_step, (h,), ln.sequence(x))[0], [(3, 3), (4,)]),
+    "the last state of a scan": (
+        lambda x, h: ln.scan(rnn_step, (h,), ln.sequence(x)[::-1])[0][-1], [(3, 3), (4,)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_first_and_second_derivatives_are_those_of_central_differences(name):
+    function, shapes = PROGRAMS[name]
+    check_grads(function, [normal(*shape) for shape in shapes], order=2)
+
+
+@pytest.mark.parametrize("name", sorted(n for n, op in REGISTRY.items() if op.vjp and op.samples))
+def test_every_op_has_a_second_derivative_from_its_formula(name):
+    op = REGISTRY[name]
+    if op.payload or name == "where":
+        pytest.skip("has operands that are no floats; covered by its family's own tests")
+    for sample in op.samples:
+        arrays = [
+            sample.low + (sample.high - sample.low) * generator.random(shape)
+            for shape in sample.operands
+        ]
+        if op.kind == words.SEGMENT:
+            arrays = [generator.standard_normal((3, *shape)) for shape in sample.operands]
+
+        def run(*operands, op=op, sample=sample):
+            if op.kind == words.SEGMENT:
+                return record_segments(op, ln.sequence(operands[0]))
+            return record(op, operands, sample.attributes)
+
+        check_grads(run, arrays, order=2)
+
+
+def test_a_wrong_formula_is_found():
+    wrong = elementwise("", "y = x^2", "x0 * x0", lambda g, y, x: (g * x,))
+    with pytest.raises(AssertionError, match="first derivative"):
+        check_grads(lambda x: record(wrong, (x,)), [normal(3)])
+
+
+def test_gradients_of_a_looked_up_table_are_exact():
+    y = ln.lookup(TABLE, [1, 2, 1]).square().sum()
+    (first,) = gradients(y, [TABLE])
+    counts = np.array([0, 2, 1, 0, 0])[:, None]
+    np.testing.assert_allclose(first.numpy(), 2 * counts * TABLE.numpy())
+    (second,) = gradients(first.square().sum(), [TABLE])
+    np.testing.assert_allclose(second.numpy(), 8 * counts**2 * TABLE.numpy())
+
+
+def test_grad_of_grad():
+    cube = lambda x: (x * x * x).sum()  # noqa: E731
+    x = np.array([1.0, 2.0, 3.0])
+    value, slope = value_and_grad(cube)(x)
+    np.testing.assert_allclose((value.item(), *slope.numpy()), (36, 3, 12, 27))
+    np.testing.assert_allclose(grad(lambda x: grad(cube)(x).sum())(x).numpy(), 6 * x)
+
+
+def test_a_value_that_does_not_depend_on_an_input_has_no_gradient():
+    x, y = (ln.tensor(normal(3), requires_grad=True) for _ in range(2))
+    assert gradients((x * 2.0).sum(), [y]) == [None]
+
+
+def test_gradients_agree_with_backward():
+    x = ln.tensor(normal(4, 3), requires_grad=True)
+    loss = ln.cross_entropy(ln.linear(ln.sequence(x), WEIGHT).tanh(), [0, 3, 1, 2])
+    lazy = [g.numpy() for g in gradients(loss, [x, WEIGHT])]
+    WEIGHT.zero_grad()
+    loss.backward()
+    np.testing.assert_allclose(x.grad.numpy(), lazy[0], atol=1e-12)
+    np.testing.assert_allclose(WEIGHT.grad.numpy(), lazy[1], atol=1e-12)
