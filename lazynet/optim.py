@@ -6,15 +6,18 @@ What is pending runs before a parameter changes, so values keep the weights they
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from lazynet.kernels import updates
-from lazynet.tensor import Parameter
+from lazynet.tensor import Parameter, settle
 
 Group = dict[str, Any]
+# Called with the seconds of every step; what was pending before it is not in them.
+observers: list[Any] = []
 
 
 class Optimizer:
@@ -94,11 +97,15 @@ class Optimizer:
 
     def step(self) -> None:
         """Change every parameter that has a gradient."""
+        settle()
+        start = time.perf_counter()
         for group in self.param_groups:
             for p in group["params"]:
                 if p.graph.gradient is not None:
                     state = self.state.setdefault(p, {})
                     self._update(p.data.reshape(-1), p.graph.gradient.reshape(-1), state, group)
+        for observer in observers:
+            observer(time.perf_counter() - start)
 
     def _update(self, p: np.ndarray, g: np.ndarray, state: dict[str, Any], group: Group) -> None:
         raise NotImplementedError
@@ -151,7 +158,7 @@ class Optimizer:
     def _loaded(self, name: str, value: Any, p: Parameter) -> Any:
         if value is None or name == "step":
             return None if value is None else int(value)
-        array = np.array(value, p.dtype)
+        array = np.asarray(value).astype(p.dtype)
         if array.shape != p.shape:
             raise ValueError(
                 f"{self._name}: {name} has shape {array.shape}, its parameter {p.shape}"

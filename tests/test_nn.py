@@ -1,0 +1,726 @@
+"""Modules: PyTorch's values, gradients, names and initial values, over one example at a time."""
+
+import copy
+import math
+import pickle
+
+import numpy as np
+import pytest
+
+import lazynet as ln
+from lazynet import nn
+
+F = nn.functional
+
+
+def rows(*shape):
+    return np.random.standard_normal(shape)
+
+
+def leaf(array):
+    return ln.tensor(array, requires_grad=True)
+
+
+def parameter(*shape):
+    return nn.Parameter(np.zeros(shape, np.float32))
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter([2.0])
+        self.layers = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3, bias=False)])
+        self.by_name = nn.ModuleDict({"out": nn.Linear(3, 2)})
+        self.dropout = nn.Dropout(0.5)
+        self.note = {"any": "attribute"}
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = F.tanh(layer(x))
+        return self.by_name["out"](self.dropout(x)) * self.scale
+
+
+NAMES = [
+    "scale",
+    "layers.0.weight",
+    "layers.0.bias",
+    "layers.1.weight",
+    "by_name.out.weight",
+    "by_name.out.bias",
+]
+
+
+class TestModule:
+    def test_parameters_are_found_by_attribute_in_the_order_of_pytorch(self):
+        assert [name for name, _ in Net().named_parameters()] == NAMES
+        assert list(Net().state_dict()) == NAMES
+
+    def test_own_parameters_come_before_those_of_children(self):
+        module = nn.Module()
+        module.child = nn.Linear(2, 2)
+        module.own = parameter(2)
+        names = [name for name, _ in module.named_parameters()]
+        assert names == ["own", "child.weight", "child.bias"]
+
+    def test_modules_children_and_submodules(self):
+        net = Net()
+        names = ["", "layers", "layers.0", "layers.1", "by_name", "by_name.out", "dropout"]
+        assert [name for name, _ in net.named_modules()] == names
+        assert [name for name, _ in net.named_children()] == ["layers", "by_name", "dropout"]
+        assert list(net.submodules()) == list(net.modules())[1:]
+        assert net.get_submodule("by_name.out") is net.by_name["out"]
+        with pytest.raises(AttributeError, match=r"layers\.7"):
+            net.get_submodule("layers.7")
+
+    def test_super_init_may_be_left_out(self):
+        class Bare(nn.Module):
+            def __init__(self):
+                self.w = parameter(2)
+
+        assert [name for name, _ in Bare().named_parameters()] == ["w"]
+
+    def test_a_shared_parameter_is_listed_once_and_saved_under_each_name(self):
+        module = nn.Module()
+        module.a, module.b = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+        module.b.weight = module.a.weight
+        assert [name for name, _ in module.named_parameters()] == ["a.weight"]
+        assert list(module.state_dict()) == ["a.weight", "b.weight"]
+        module.load_state_dict(module.state_dict())
+
+    def test_parameters_of_this_module_alone(self):
+        assert [name for name, _ in Net().named_parameters(recurse=False)] == ["scale"]
+
+    def test_a_parameter_cannot_be_overwritten_by_a_plain_value(self):
+        net = Net()
+        with pytest.raises(TypeError, match="scale is a parameter"):
+            net.scale = np.zeros(1)
+        net.scale = None
+        net.scale = parameter(1)
+        assert net.scale.shape == (1,)
+
+    def test_a_module_without_forward_says_what_is_missing(self):
+        with pytest.raises(AttributeError, match="forward"):
+            nn.Module()(1)
+
+    def test_train_and_eval_reach_all_modules(self):
+        net = Net()
+        assert net.training and net.dropout.training
+        assert net.eval() is net
+        assert not any(module.training for module in net.modules())
+        assert all(module.training for module in net.train().modules())
+
+    def test_apply_visits_children_first(self):
+        seen = []
+        Net().apply(lambda module: seen.append(type(module).__name__))
+        assert seen == ["Linear", "Linear", "ModuleList", "Linear", "ModuleDict", "Dropout", "Net"]
+
+    def test_zero_grad_forgets_and_requires_grad_freezes(self):
+        net = Net().eval()
+        net(ln.tensor(np.ones(3, np.float32))).sum().backward()
+        assert all(p.grad is not None for p in net.parameters())
+        net.zero_grad()
+        assert all(p.grad is None for p in net.parameters())
+        net.requires_grad_(False)
+        net.scale.requires_grad_()
+        net(ln.tensor(np.ones(3, np.float32))).sum().backward()
+        assert [name for name, p in net.named_parameters() if p.grad is not None] == ["scale"]
+
+    @pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+    @pytest.mark.parametrize("make", [Net, lambda: nn.LSTM(3, 2, bidirectional=True)])
+    def test_a_copy_is_equal_and_independent(self, make, copied):
+        net, x = make().eval(), ln.sequence(rows(4, 3).astype(np.float32))
+        before = net(x).numpy()
+        twin = copied(net)
+        np.testing.assert_array_equal(twin(x).numpy(), before)
+        for p in twin.parameters():
+            p.copy_(np.zeros(p.shape))
+        np.testing.assert_array_equal(twin(x).numpy(), 0.0)
+        np.testing.assert_array_equal(net(x).numpy(), before)
+
+    def test_a_copy_keeps_what_is_shared_shared(self):
+        net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        net[1].weight = net[0].weight
+        twin = copy.deepcopy(net)
+        assert twin[0].weight is twin[1].weight and twin[0].weight is not net[0].weight
+
+    def test_double_and_float_change_the_dtype_of_all_of_it(self):
+        net = Net().double()
+        assert {p.dtype.name for p in net.parameters()} == {"float64"}
+        assert net(ln.tensor(np.ones(3))).dtype == np.float64
+        assert {p.dtype.name for p in net.float().parameters()} == {"float32"}
+
+    def test_repr_is_the_tree_of_pytorch(self, torch):
+        def tree(lib):
+            return lib.Sequential(
+                lib.Linear(2, 3),
+                lib.ModuleList([lib.Identity(), lib.Embedding(7, 2)]),
+                lib.LSTM(3, 4, num_layers=2, bidirectional=True),
+                lib.GRUCell(3, 4),
+            )
+
+        assert repr(tree(nn)) == repr(tree(torch.nn))
+
+
+class TestState:
+    def test_a_state_is_a_copy(self):
+        net = nn.Linear(2, 2)
+        state = net.state_dict()
+        net.weight.copy_(np.zeros((2, 2)))
+        assert state["weight"].any()
+
+    def test_what_is_pending_keeps_the_values_it_was_recorded_with(self):
+        net = nn.Linear(2, 2)
+        x = ln.tensor([1.0, 2.0])
+        expected = net(x).numpy()
+        pending = net(x)
+        net.load_state_dict({"weight": np.zeros((2, 2)), "bias": np.zeros(2)})
+        np.testing.assert_array_equal(pending.numpy(), expected)
+        np.testing.assert_array_equal(net(x).numpy(), 0.0)
+
+    def test_errors_name_every_key_and_shape_and_change_nothing(self):
+        net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
+        before = net.state_dict()
+        state = {name: value + 1 for name, value in before.items()}
+        del state["1.bias"]
+        state["2.bias"] = np.zeros(2)
+        state["0.weight"] = np.zeros((3, 4))
+        with pytest.raises(RuntimeError) as error:
+            net.load_state_dict(state)
+        for words in ("Sequential", "1.bias", "2.bias", "0.weight", "(3, 4)", "(3, 2)"):
+            assert words in str(error.value)
+        for name, value in net.state_dict().items():
+            np.testing.assert_array_equal(value, before[name])
+
+    def test_without_strict_what_fits_is_loaded_and_the_rest_is_told(self):
+        net = nn.Linear(2, 2)
+        passed = net.load_state_dict({"bias": np.ones(2), "other": np.ones(1)}, strict=False)
+        assert passed.missing_keys == ["weight"] and passed.unexpected_keys == ["other"]
+        np.testing.assert_array_equal(net.bias.numpy(), 1.0)
+        with pytest.raises(RuntimeError, match="shape"):
+            net.load_state_dict({"bias": np.ones(3)}, strict=False)
+
+    def test_buffers_are_part_of_the_state_but_no_parameters(self):
+        def make():
+            module = nn.Module()
+            module.register_buffer("kept", ln.tensor([1.0]))
+            module.register_buffer("lost", ln.tensor([1.0]), persistent=False)
+            return module
+
+        module, other = make(), make()
+        assert not list(module.parameters())
+        assert [name for name, _ in module.named_buffers()] == ["kept", "lost"]
+        assert list(module.state_dict()) == ["kept"]
+        module.kept = ln.tensor([5.0])
+        other.load_state_dict(module.state_dict())
+        assert other.kept.item() == 5.0
+        with pytest.raises(TypeError, match="buffer"):
+            module.register_buffer("bad", parameter(1))
+
+
+class TestContainers:
+    def test_sequential_calls_one_after_the_other(self):
+        net = nn.Sequential(nn.Linear(2, 3), nn.Identity(), nn.Linear(3, 1))
+        x = ln.tensor([1.0, 2.0])
+        assert net(x).numpy() == net[2](net[0](x)).numpy()
+        assert len(net) == 3 and isinstance(net[:2], nn.Sequential) and len(net[:2]) == 2
+        assert net[-1] is net[2]
+
+    def test_sequential_takes_names(self):
+        net = nn.Sequential({"first": nn.Linear(2, 3), "second": nn.Linear(3, 1)})
+        assert next(iter(net.state_dict())) == "first.weight"
+
+    def test_a_list_can_be_changed(self):
+        layers = nn.ModuleList([nn.Linear(1, 1)])
+        first, second, third = layers[0], nn.Identity(), nn.Linear(2, 2)
+        layers.append(third)
+        layers.insert(1, second)
+        assert list(layers) == [first, second, third]
+        del layers[0]
+        layers[0] = nn.Dropout()
+        assert [name for name, _ in layers.named_parameters()] == ["1.weight", "1.bias"]
+
+    def test_a_dict_can_be_changed_and_may_use_any_name(self):
+        modules = nn.ModuleDict({"forward": nn.Linear(1, 1)})
+        modules["items"] = nn.Identity()
+        assert list(modules) == list(modules.keys()) == ["forward", "items"]
+        assert "items" in modules and len(modules) == 2
+        del modules["items"]
+        assert list(modules.state_dict()) == ["forward.weight", "forward.bias"]
+
+    def test_only_modules_are_held_and_only_by_plain_names(self):
+        with pytest.raises(TypeError, match="int"):
+            nn.ModuleList([1])
+        with pytest.raises(TypeError, match="function"):
+            nn.Sequential(lambda x: x)
+        with pytest.raises(KeyError, match="dots"):
+            nn.ModuleDict({"a.b": nn.Identity()})
+
+
+class TestLayers:
+    def test_linear_is_that_of_pytorch(self, torch):
+        theirs, ours = torch.nn.Linear(3, 2).double(), nn.Linear(3, 2).double()
+        ours.load_state_dict(theirs.state_dict())
+        x = rows(4, 3)
+        y = ours(ln.sequence(x))
+        np.testing.assert_allclose(y.numpy(), theirs(torch.tensor(x)).detach())
+        np.testing.assert_allclose(ours(ln.tensor(x[0])).numpy(), y.numpy()[0])
+
+    def test_embedding_gives_a_tensor_for_a_number_and_a_sequence_for_a_list(self):
+        embed = nn.Embedding(5, 3)
+        table = embed.weight.numpy()
+        np.testing.assert_array_equal(embed(2).numpy(), table[2])
+        found = embed([4, 0, 4])
+        assert isinstance(found, ln.Sequence)
+        np.testing.assert_array_equal(found.numpy(), table[[4, 0, 4]])
+        assert embed([]).shape == (0, 3)
+        with pytest.raises(IndexError, match="5"):
+            embed([1, 5])
+
+    def test_the_gradient_of_an_embedding_adds_up_where_an_index_repeats(self):
+        embed = nn.Embedding(4, 2)
+        embed([1, 3, 1]).sum().backward()
+        np.testing.assert_array_equal(embed.weight.grad.numpy(), [[0, 0], [2, 2], [0, 0], [1, 1]])
+
+    def test_a_pretrained_embedding_is_frozen_unless_told_otherwise(self):
+        table = rows(4, 2)
+        assert not nn.Embedding.from_pretrained(table).weight.requires_grad
+        embed = nn.Embedding.from_pretrained(table, freeze=False)
+        assert embed.weight.requires_grad
+        np.testing.assert_array_equal(embed(1).numpy(), table[1])
+
+    def test_dropout_drops_while_training_only(self):
+        drop, x = nn.Dropout(0.25), ln.tensor(np.ones(10_000, np.float32))
+        y = drop(x).numpy()
+        np.testing.assert_allclose(np.unique(y), [0.0, 4 / 3], rtol=1e-6)
+        assert abs((y == 0).mean() - 0.25) < 0.03
+        assert (drop(x).numpy() != y).any()
+        np.testing.assert_array_equal(drop.eval()(x).numpy(), 1.0)
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: nn.Linear(0, 2),
+            lambda: nn.Embedding(2, -1),
+            lambda: nn.LSTM(2, 2, num_layers=0),
+            lambda: nn.GRUCell(2, 1.5),
+            lambda: nn.Dropout(1.0),
+            lambda: nn.LSTM(2, 2, dropout=2.0),
+            lambda: nn.RNN(2, 2, nonlinearity="sine"),
+            lambda: nn.TreeLSTMCell(2, 2, arity=0),
+        ],
+    )
+    def test_impossible_sizes_are_refused(self, make):
+        with pytest.raises(ValueError):
+            make()
+
+
+def state_of(name, make):
+    return (make(), make()) if name.startswith("LSTM") else make()
+
+
+def parts(state):
+    return state if isinstance(state, tuple) else (state,)
+
+
+CELLS = [
+    ("RNNCell", {}),
+    ("RNNCell", {"nonlinearity": "relu"}),
+    ("GRUCell", {}),
+    ("LSTMCell", {}),
+    ("LSTMCell", {"bias": False}),
+]
+NETWORKS = [
+    ("RNN", {}),
+    ("RNN", {"nonlinearity": "relu"}),
+    ("GRU", {}),
+    ("GRU", {"bias": False, "bidirectional": True}),
+    ("LSTM", {}),
+    ("LSTM", {"bidirectional": True}),
+    ("LSTM", {"num_layers": 3}),
+    ("LSTM", {"num_layers": 2, "bidirectional": True}),
+]
+
+
+def pair(torch, name, options):
+    """A module of PyTorch's and ours with the same weights, in float64."""
+    theirs = getattr(torch.nn, name)(3, 4, **options).double()
+    ours = getattr(nn, name)(3, 4, **options).double()
+    ours.load_state_dict(theirs.state_dict())
+    return theirs, ours
+
+
+def same_gradients(theirs, ours):
+    for (name, a), b in zip(theirs.named_parameters(), ours.parameters(), strict=True):
+        np.testing.assert_allclose(b.grad.numpy(), a.grad, atol=1e-12, err_msg=name)
+
+
+class TestRecurrence:
+    @pytest.mark.parametrize("name, options", CELLS)
+    def test_a_cell_is_that_of_pytorch_with_gradients(self, torch, name, options):
+        theirs, ours = pair(torch, name, options)
+        x, start = rows(3), state_of(name, lambda: rows(4))
+        xt = torch.tensor(x, requires_grad=True)
+        st = [torch.tensor(s, requires_grad=True) for s in parts(start)]
+        xl, sl = leaf(x), [leaf(s) for s in parts(start)]
+        a = parts(theirs(xt, tuple(st) if len(st) > 1 else st[0]))
+        b = parts(ours(xl, tuple(sl) if len(sl) > 1 else sl[0]))
+        weights = [rows(4) for _ in a]
+        for p, q in zip(a, b, strict=True):
+            np.testing.assert_allclose(q.numpy(), p.detach())
+        sum((p * torch.tensor(w)).sum() for p, w in zip(a, weights, strict=True)).backward()
+        ln.sum([(q * w).sum() for q, w in zip(b, weights, strict=True)]).backward()
+        same_gradients(theirs, ours)
+        for p, q in zip([xt, *st], [xl, *sl], strict=True):
+            np.testing.assert_allclose(q.grad.numpy(), p.grad, atol=1e-12)
+
+    @pytest.mark.parametrize("name, options", CELLS)
+    def test_a_cell_without_state_starts_from_zeros(self, torch, name, options):
+        theirs, ours = pair(torch, name, options)
+        x = rows(3)
+        for p, q in zip(parts(theirs(torch.tensor(x))), parts(ours(ln.tensor(x))), strict=True):
+            np.testing.assert_allclose(q.numpy(), p.detach())
+
+    @pytest.mark.parametrize("name, options", NETWORKS)
+    def test_a_network_is_that_of_pytorch_with_gradients(self, torch, name, options):
+        theirs, ours = pair(torch, name, options)
+        losses = []
+        for n in (5, 1, 3):  # each backward adds up over sequences of several lengths
+            x = rows(n, 3)
+            xt, xl = torch.tensor(x, requires_grad=True), leaf(x)
+            a, b = theirs(xt)[0], ours(ln.sequence(xl))
+            w = rows(*a.shape)
+            (a * torch.tensor(w)).sum().backward()
+            losses.append((b * ln.sequence(w)).sum())
+            np.testing.assert_allclose(b.numpy(), a.detach(), atol=1e-12)
+        ln.sum(losses).backward()
+        same_gradients(theirs, ours)
+
+    @pytest.mark.parametrize("name, options", NETWORKS)
+    def test_states_are_laid_out_as_in_pytorch(self, torch, name, options):
+        theirs, ours = pair(torch, name, options)
+        count = options.get("num_layers", 1) * (1 + options.get("bidirectional", False))
+        x, start = rows(5, 3), state_of(name, lambda: rows(count, 4))
+        st = [torch.tensor(s, requires_grad=True) for s in parts(start)]
+        sl = [leaf(s if count > 1 else s[0]) for s in parts(start)]
+        out, a = theirs(torch.tensor(x), tuple(st) if len(st) > 1 else st[0])
+        got, b = ours(ln.sequence(x), tuple(sl) if len(sl) > 1 else sl[0], return_state=True)
+        np.testing.assert_allclose(got.numpy(), out.detach(), atol=1e-12)
+        for p, q in zip(parts(a), parts(b), strict=True):
+            assert q.shape == ((count, 4) if count > 1 else (4,))
+            np.testing.assert_allclose(q.numpy().reshape(count, 4), p.detach(), atol=1e-12)
+        out.sum().backward()
+        got.sum().backward()
+        for p, q in zip(st, sl, strict=True):
+            np.testing.assert_allclose(q.grad.numpy().reshape(count, 4), p.grad, atol=1e-12)
+
+    @pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
+    def test_a_network_is_its_cell_step_by_step(self, name):
+        net, cell = getattr(nn, name)(3, 4), getattr(nn, name + "Cell")(3, 4)
+        cell.load_state_dict({k.removesuffix("_l0"): v for k, v in net.state_dict().items()})
+        x, state, steps = ln.sequence(rows(6, 3).astype(np.float32)), None, []
+        for row in x:
+            state = cell(row, state)
+            steps.append(parts(state)[0])
+        np.testing.assert_allclose(ln.stack(steps).numpy(), net(x).numpy(), atol=1e-6)
+
+    def test_reading_on_from_a_state_is_reading_at_once(self):
+        net, x = nn.LSTM(3, 4, num_layers=2), ln.sequence(rows(7, 3).astype(np.float32))
+        first, state = net(x[:3], return_state=True)
+        second, _ = net(x[3:], state, return_state=True)
+        joined = np.concatenate([first.numpy(), second.numpy()])
+        np.testing.assert_allclose(joined, net(x).numpy(), atol=1e-6)
+
+    @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}])
+    def test_without_rows_the_state_stays_what_it_was(self, options):
+        net = nn.LSTM(3, 4, **options)
+        x = ln.sequence(rows(2, 3).astype(np.float32))
+        _, state = net(x, return_state=True)
+        nothing, after = net(x[:0], state, return_state=True)
+        assert nothing.shape == (0, 4 * (1 + net.bidirectional))
+        for p, q in zip(state, after, strict=True):
+            np.testing.assert_array_equal(p.numpy(), q.numpy())
+
+    def test_dropout_acts_between_layers_while_training(self):
+        x = ln.sequence(rows(5, 3).astype(np.float32))
+        net = nn.GRU(3, 4, num_layers=2, dropout=0.5)
+        assert (net(x).numpy() != net(x).numpy()).any()
+        np.testing.assert_array_equal(net.eval()(x).numpy(), net(x).numpy())
+        single = nn.GRU(3, 4, dropout=0.5)
+        np.testing.assert_array_equal(single(x).numpy(), single(x).numpy())
+
+    def test_a_replaced_weight_is_used(self):
+        net, x = nn.RNN(3, 4), ln.sequence(rows(5, 3).astype(np.float32))
+        net(x).numpy()
+        net.weight_ih_l0 = parameter(4, 3)
+        net.weight_hh_l0 = parameter(4, 4)
+        net.bias_ih_l0 = net.bias_hh_l0 = parameter(4)
+        np.testing.assert_array_equal(net(x).numpy(), 0.0)
+
+    def test_wrong_shapes_are_told_where_they_are_given(self):
+        net = nn.LSTM(3, 4)
+        x = ln.sequence(rows(5, 3).astype(np.float32))
+        with pytest.raises(ValueError, match=r"LSTM: rows of \(2,\); expected rows of \(3,\)"):
+            net(ln.sequence(rows(5, 2)))
+        with pytest.raises(ValueError, match="expected a Sequence"):
+            net(x[0])
+        with pytest.raises(ValueError, match=r"2 part\(s\), each \(4,\)"):
+            net(x, (x[0], x[0]))
+        with pytest.raises(ValueError, match="part"):
+            net(x, (ln.tensor(np.zeros(4, np.float32)),))
+
+
+def zero(cell):
+    z = np.zeros(cell.hidden)
+    return ln.tensor(z), ln.tensor(z)
+
+
+class TestTrees:
+    """Each cell against its equations in numpy."""
+
+    @staticmethod
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    def nary(self, w, x, children):
+        hidden, n = w["weight_if"].shape[0], len(children)
+        gates, forget = np.zeros(3 * hidden), np.zeros((n, hidden))
+        if x is not None:
+            gates = gates + w["weight_ih"] @ x + w["bias_ih"]
+            forget = forget + w["weight_if"] @ x
+        if children:
+            joined = w["weight_hh"] @ np.concatenate([h for h, _ in children]) + w["bias_hh"]
+            gates = gates + joined[: 3 * hidden]
+            forget = forget + joined[3 * hidden :].reshape(n, hidden)
+        i, o, u = np.split(gates, 3)
+        c = self.sigmoid(i) * np.tanh(u)
+        for f, (_, below) in zip(forget, children, strict=True):
+            c = c + self.sigmoid(f) * below
+        return self.sigmoid(o) * np.tanh(c), c
+
+    def child_sum(self, w, x, children):
+        total = sum([h for h, _ in children], np.zeros(w["weight_if"].shape[0]))
+        wx, fx = (0, 0) if x is None else (w["weight_ih"] @ x, w["weight_if"] @ x)
+        i, o, u = np.split(wx + w["bias_ih"] + w["weight_hh"] @ total, 3)
+        c = self.sigmoid(i) * np.tanh(u)
+        for h, below in children:
+            c = c + self.sigmoid(fx + w["weight_hf"] @ h + w["bias_f"]) * below
+        return self.sigmoid(o) * np.tanh(c), c
+
+    @pytest.mark.parametrize("with_input", [True, False])
+    @pytest.mark.parametrize("arity", [0, 1, 2, 3])
+    def test_cells_follow_their_equations(self, arity, with_input):
+        x = rows(3) if with_input or arity == 0 else None
+        children = [(rows(4), rows(4)) for _ in range(arity)]
+        given = [(ln.tensor(h), ln.tensor(c)) for h, c in children]
+        for cell, oracle in (
+            (nn.TreeLSTMCell(3, 4, arity or 2).double(), self.nary),
+            (nn.ChildSumTreeLSTMCell(3, 4).double(), self.child_sum),
+        ):
+            expected = oracle(cell.state_dict(), x, children)
+            got = cell(None if x is None else ln.tensor(x), given)
+            for a, b in zip(expected, got, strict=True):
+                np.testing.assert_allclose(b.numpy(), a, atol=1e-12)
+
+    @pytest.mark.parametrize("kind", [nn.TreeLSTMCell, nn.ChildSumTreeLSTMCell])
+    def test_gradients_reach_every_weight_of_a_tree(self, kind):
+        cell = kind(3, 4).double()
+
+        def loss():
+            leaves = [cell(ln.tensor(x)) for x in inputs]
+            inner = cell(None, leaves[:2])
+            h, _ = cell(ln.tensor(inputs[0]), [inner, leaves[2]])
+            return (h * weights).sum()
+
+        inputs, weights = rows(3, 3), rows(4)
+        loss().backward()
+        for name, p in cell.named_parameters():
+            gradient, direction = p.grad.numpy(), rows(*p.shape)
+            value, step = p.numpy(), 1e-6
+            p.copy_(value + step * direction)
+            above = loss().item()
+            p.copy_(value - step * direction)
+            slope = (above - loss().item()) / (2 * step)
+            p.copy_(value)
+            assert slope == pytest.approx((gradient * direction).sum(), rel=1e-5), name
+
+    def test_impossible_nodes_are_refused(self):
+        cell = nn.TreeLSTMCell(3, 4)
+        with pytest.raises(ValueError, match="3 children; this cell joins 2"):
+            cell(None, [zero(cell)] * 3)
+        for one in (cell, nn.ChildSumTreeLSTMCell(3, 4)):
+            with pytest.raises(ValueError, match="needs an input, children, or both"):
+                one(None, [])
+
+
+class TestFunctional:
+    def test_losses_and_activations_are_those_of_pytorch(self, torch):
+        x, target = rows(4, 5), [0, 3, 3, 1]
+        xs, xt = ln.sequence(x), torch.tensor(x)
+        their, tt = torch.nn.functional, torch.tensor(target)
+        for name in ("relu", "tanh", "sigmoid"):
+            expected = getattr(their, name)(xt)
+            np.testing.assert_allclose(getattr(F, name)(xs).numpy(), expected, atol=1e-12)
+        for name in ("softmax", "log_softmax"):
+            for dim in (-1, 0):
+                expected = getattr(their, name)(xt, dim=dim)
+                got = getattr(F, name)(xs, dim=dim)
+                np.testing.assert_allclose(got.numpy(), expected, atol=1e-12)
+        for reduction in ("mean", "sum", "none"):
+            for got, expected in (
+                (
+                    F.cross_entropy(xs, target, reduction),
+                    their.cross_entropy(xt, tt, reduction=reduction),
+                ),
+                (F.nll_loss(xs, target, reduction), their.nll_loss(xt, tt, reduction=reduction)),
+            ):
+                np.testing.assert_allclose(got.numpy(), expected, atol=1e-12)
+        got = F.mse_loss(xs, ln.sequence(2 * x + 1))
+        np.testing.assert_allclose(got.numpy(), their.mse_loss(xt, 2 * xt + 1))
+
+    def test_linear_and_embedding_take_their_weights_as_arguments(self):
+        w, b, x = nn.Parameter(rows(2, 3)), nn.Parameter(rows(2)), rows(3)
+        got = F.linear(ln.tensor(x), w, b).numpy()
+        np.testing.assert_allclose(got, w.numpy() @ x + b.numpy())
+        np.testing.assert_array_equal(F.embedding([1, 0], w).numpy(), w.numpy()[[1, 0]])
+
+    def test_attention_is_that_of_pytorch_with_gradients(self, torch):
+        arrays = rows(4), rows(6, 4), rows(6, 3)
+        q, k, v = (torch.tensor(a, requires_grad=True) for a in arrays)
+        expected = torch.nn.functional.scaled_dot_product_attention(q[None], k, v)[0]
+        ours = [leaf(a) for a in arrays]
+        query, keys, values = ours[0], ln.sequence(ours[1]), ln.sequence(ours[2])
+        got = F.scaled_dot_product_attention(query, keys, values)
+        np.testing.assert_allclose(got.numpy(), expected.detach(), atol=1e-12)
+        expected.square().sum().backward()
+        got.square().sum().backward()
+        for a, b in zip((q, k, v), ours, strict=True):
+            np.testing.assert_allclose(b.grad.numpy(), a.grad, atol=1e-12)
+
+    def test_attention_refuses_what_does_not_match(self):
+        rows4, rows3 = ln.sequence(rows(6, 4)), ln.sequence(rows(5, 3))
+        with pytest.raises(ValueError, match=r"query of \(4,\)"):
+            F.scaled_dot_product_attention(rows4[0], rows3, rows3)
+        with pytest.raises(ValueError, match="6 keys for 5 values"):
+            F.scaled_dot_product_attention(rows4[0], rows4, rows3)
+        with pytest.raises(ValueError, match="at least one"):
+            F.scaled_dot_product_attention(rows4[0], rows4[:0], rows4[:0])
+
+
+def within(p, bound):
+    """Uniform in (-bound, bound), as far as one draw can tell."""
+    x = p.numpy()
+    assert np.abs(x).max() <= bound
+    assert x.std() == pytest.approx(bound / math.sqrt(3), rel=0.2)
+    assert x.dtype == np.float32
+
+
+class TestInitialValues:
+    def test_defaults_have_the_spread_of_pytorch(self):
+        ln.manual_seed(0)
+        linear = nn.Linear(100, 60)
+        within(linear.weight, 0.1)
+        within(linear.bias, 0.1)
+        for module in (nn.LSTM(20, 25), nn.GRUCell(20, 25), nn.TreeLSTMCell(20, 25)):
+            for p in module.parameters():
+                within(p, 0.2)
+        table = nn.Embedding(100, 50).weight.numpy()
+        assert table.std() == pytest.approx(1.0, rel=0.1) and abs(table.mean()) < 0.1
+
+    def test_the_seed_decides_all_of_it(self):
+        def draw(seed):
+            ln.manual_seed(seed)
+            return Net().state_dict()
+
+        one, same, other = draw(1), draw(1), draw(2)
+        for name, value in one.items():
+            np.testing.assert_array_equal(value, same[name])
+        assert (one["layers.0.weight"] != other["layers.0.weight"]).any()
+
+    @pytest.mark.parametrize(
+        "name, options, spread",
+        [
+            ("uniform_", {"a": -2.0, "b": 2.0}, 2 / math.sqrt(3)),
+            ("normal_", {"std": 3.0}, 3.0),
+            ("xavier_uniform_", {"gain": 2.0}, 2 * math.sqrt(2 / 300)),
+            ("xavier_normal_", {}, math.sqrt(2 / 300)),
+            ("kaiming_uniform_", {"a": math.sqrt(5)}, math.sqrt(1 / 3 / 200)),
+            ("kaiming_uniform_", {"nonlinearity": "relu", "mode": "fan_out"}, math.sqrt(2 / 100)),
+            ("kaiming_normal_", {"nonlinearity": "tanh"}, 5 / 3 / math.sqrt(200)),
+        ],
+    )
+    def test_random_values_have_the_spread_they_promise(self, name, options, spread):
+        ln.manual_seed(0)
+        p = parameter(100, 200)
+        assert getattr(nn.init, name)(p, **options) is p
+        assert p.numpy().std() == pytest.approx(spread, rel=0.03)
+        assert abs(p.numpy().mean()) < 0.05 * spread
+
+    def test_fixed_values(self):
+        p = parameter(2, 3)
+        np.testing.assert_array_equal(nn.init.ones_(p).numpy(), 1.0)
+        np.testing.assert_array_equal(nn.init.zeros_(p).numpy(), 0.0)
+        np.testing.assert_array_equal(nn.init.constant_(p, 0.5).numpy(), 0.5)
+        np.testing.assert_array_equal(nn.init.eye_(p).numpy(), np.eye(2, 3))
+
+    @pytest.mark.parametrize("shape", [(4, 4), (3, 5), (5, 3), (4, 2, 3)])
+    def test_orthogonal_matrices_are_orthogonal(self, shape):
+        p = nn.Parameter(np.zeros(shape))
+        m = nn.init.orthogonal_(p, gain=2.0).numpy().reshape(shape[0], -1) / 2
+        product = m @ m.T if m.shape[0] <= m.shape[1] else m.T @ m
+        np.testing.assert_allclose(product, np.eye(len(product)), atol=1e-12)
+
+    def test_what_cannot_be_drawn_is_refused(self):
+        for function in (nn.init.xavier_uniform_, nn.init.eye_, nn.init.orthogonal_):
+            with pytest.raises(ValueError, match=r"\(3,\)"):
+                function(parameter(3))
+        with pytest.raises(ValueError, match="sine"):
+            nn.init.calculate_gain("sine")
+        with pytest.raises(ValueError, match="mode"):
+            nn.init.kaiming_uniform_(parameter(2, 2), mode="fan")
+
+
+class TestClipping:
+    def given(self, *gradients):
+        made = [nn.Parameter(np.zeros(np.shape(g))) for g in gradients]
+        for p, g in zip(made, gradients, strict=True):
+            p.grad = g
+        return [*made, parameter(3)]  # the last one has no gradient
+
+    @pytest.mark.parametrize("kind", [2.0, math.inf])
+    @pytest.mark.parametrize("limit", [0.5, 100.0])
+    def test_the_norm_is_clipped_as_in_pytorch(self, torch, limit, kind):
+        gradients = rows(3, 2), rows(4)
+        ours = self.given(*gradients)
+        theirs = [torch.nn.Parameter(torch.zeros(g.shape).double()) for g in gradients]
+        for p, g in zip(theirs, gradients, strict=True):
+            p.grad = torch.tensor(g)
+        norm = nn.utils.clip_grad_norm_(ours, limit, kind)
+        assert norm == pytest.approx(float(torch.nn.utils.clip_grad_norm_(theirs, limit, kind)))
+        for p, q in zip(theirs, ours, strict=False):
+            np.testing.assert_allclose(q.grad.numpy(), p.grad)
+        assert ours[-1].grad is None
+
+    def test_one_parameter_or_none_will_do(self):
+        (p, _) = self.given([3.0, 4.0])
+        assert nn.utils.clip_grad_norm_(p, 1.0) == pytest.approx(5.0)
+        assert nn.utils.clip_grad_norm_([], 1.0) == 0.0
+
+    def test_a_norm_that_is_not_finite_is_an_error_when_asked(self):
+        given = self.given([math.nan, 1.0])
+        with pytest.raises(RuntimeError, match="nan"):
+            nn.utils.clip_grad_norm_(given, 1.0, error_if_nonfinite=True)
+        assert math.isnan(nn.utils.clip_grad_norm_(given, 1.0))
+        assert np.isnan(given[0].grad.numpy()).all()
+        assert math.isnan(nn.utils.clip_grad_norm_(given, 1.0, math.inf))
+        with pytest.raises(ValueError, match="norm_type"):
+            nn.utils.clip_grad_norm_(given, 1.0, 3.0)
+
+    def test_values_are_clipped_one_by_one(self):
+        given = self.given([3.0, -4.0, 0.5])
+        nn.utils.clip_grad_value_(given, 1.0)
+        np.testing.assert_array_equal(given[0].grad.numpy(), [1.0, -1.0, 0.5])

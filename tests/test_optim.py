@@ -1,0 +1,233 @@
+"""Optimizers: the trajectories of PyTorch's, and states that can be saved and go on."""
+
+import numpy as np
+import pytest
+
+import lazynet as ln
+from lazynet import nn, optim
+
+OPTIMIZERS_UNDER_TEST = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.3}),
+    ("SGD", {"lr": 0.05, "momentum": 0.9}),
+    ("SGD", {"lr": 0.05, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.1}),
+    ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+    ("Adam", {}),
+    ("Adam", {"lr": 0.1, "betas": (0.5, 0.7), "eps": 1e-3}),
+    ("Adam", {"lr": 0.1, "weight_decay": 0.3}),
+    ("AdamW", {}),
+    ("AdamW", {"lr": 0.1, "betas": (0.8, 0.9), "weight_decay": 0.3}),
+]
+each = pytest.mark.parametrize("name, options", OPTIMIZERS_UNDER_TEST)
+SHAPES = [(5, 7), (3,), ()]
+
+
+def made(dtype="float64"):
+    return [nn.Parameter(np.random.standard_normal(shape).astype(dtype)) for shape in SHAPES]
+
+
+def copies(parameters):
+    return [nn.Parameter(p.numpy()) for p in parameters]
+
+
+def gradients(parameters):
+    """A gradient for each, of the parameters' dtype; the same ones go to both sides."""
+    return [np.random.standard_normal(p.shape).astype(p.dtype) for p in parameters]
+
+
+def walk(optimizer, parameters, steps):
+    for given in steps:
+        for p, g in zip(parameters, given, strict=True):
+            p.grad = g
+        optimizer.step()
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 2e-5), ("float64", 1e-12)])
+@each
+def test_the_trajectory_is_that_of_pytorch(torch, name, options, dtype, tolerance):
+    ours = made(dtype)
+    theirs = [torch.nn.Parameter(torch.tensor(p.numpy())) for p in ours]
+    mine, other = (
+        getattr(optim, name)(ours, **options),
+        getattr(torch.optim, name)(theirs, **options),
+    )
+    for _ in range(25):
+        for p, q, g in zip(ours, theirs, gradients(ours), strict=True):
+            p.grad, q.grad = g, torch.tensor(g)
+        mine.step()
+        other.step()
+        for p, q in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(p.numpy(), q.detach(), rtol=tolerance, atol=tolerance)
+
+
+@each
+def test_a_loaded_state_goes_on_where_it_was_saved(name, options):
+    first = made()
+    steps = [gradients(first) for _ in range(6)]
+    a = getattr(optim, name)(first, **options)
+    walk(a, first, steps[:3])
+    second = copies(first)
+    b = getattr(optim, name)(second)  # options come with the state
+    b.load_state_dict(a.state_dict())
+    walk(a, first, steps[3:])
+    walk(b, second, steps[3:])
+    for p, q in zip(first, second, strict=True):
+        np.testing.assert_array_equal(p.numpy(), q.numpy())
+
+
+@each
+def test_the_state_of_pytorch_can_be_loaded(torch, name, options):
+    ours = made()
+    theirs = [torch.nn.Parameter(torch.tensor(p.numpy())) for p in ours]
+    other = getattr(torch.optim, name)(theirs, **options)
+    steps = [gradients(ours) for _ in range(4)]
+    for given in steps:
+        for q, g in zip(theirs, given, strict=True):
+            q.grad = torch.tensor(g)
+        if given is steps[2]:
+            for p, q in zip(ours, theirs, strict=True):
+                p.copy_(q.detach().numpy())
+            mine = getattr(optim, name)(ours)
+            mine.load_state_dict(other.state_dict())
+        other.step()
+    walk(mine, ours, steps[2:])
+    for p, q in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(p.numpy(), q.detach(), rtol=1e-12)
+
+
+@each
+def test_a_step_reduces_the_loss_of_a_model(name, options):
+    ln.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
+    opt = getattr(optim, name)(net.parameters(), **{**options, "lr": 1e-3})
+    x = ln.tensor([1.0, -2.0, 0.5])
+    losses = []
+    for _ in range(5):
+        loss = (net(x) - 3.0).square().sum()
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        losses.append(loss.item())
+    assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0]
+
+
+@each
+def test_parameters_without_gradient_stay_as_they_are(name, options):
+    moved, kept = nn.Parameter(np.ones(2)), nn.Parameter(np.ones(2))
+    opt = getattr(optim, name)([moved, kept], **options)
+    moved.grad = np.ones(2)
+    opt.step()
+    assert (moved.numpy() != 1.0).all()
+    np.testing.assert_array_equal(kept.numpy(), 1.0)
+    assert kept not in opt.state
+
+
+def test_what_is_pending_keeps_the_weights_it_was_recorded_with():
+    p = nn.Parameter([1.0])
+    opt = optim.SGD([p], lr=0.5)
+    p.grad = [1.0]
+    pending = p * 10.0
+    opt.step()
+    assert pending.item() == 10.0
+    assert (p * 10.0).item() == 5.0
+
+
+def test_zero_grad_forgets_the_gradients():
+    p = nn.Parameter([1.0])
+    opt = optim.Adam([p])
+    (p * 2.0).sum().backward()
+    assert p.grad.item() == 2.0
+    opt.zero_grad()
+    assert p.grad is None
+
+
+def test_groups_have_options_of_their_own():
+    a, b, c = (nn.Parameter([1.0]) for _ in range(3))
+    opt = optim.SGD([{"params": [a]}, {"params": b, "lr": 0.25}], lr=0.5)
+    opt.add_param_group({"params": [c], "weight_decay": 1.0})
+    for p in (a, b, c):
+        p.grad = [1.0]
+    opt.step()
+    assert (a.item(), b.item(), c.item()) == (0.5, 0.75, 0.0)
+
+
+def test_the_learning_rate_can_be_changed():
+    p = nn.Parameter([1.0])
+    opt = optim.SGD([p], lr=0.5)
+    p.grad = [1.0]
+    opt.step()
+    opt.lr = 0.25
+    assert opt.param_groups[0]["lr"] == opt.lr == 0.25
+    opt.step()
+    opt.param_groups[0]["lr"] = 0.125
+    opt.step()
+    assert p.item() == 0.125
+    with pytest.raises(ValueError, match="lr"):
+        opt.lr = -1.0
+
+
+def test_repr_tells_the_options():
+    assert "lr: 0.5" in repr(optim.SGD([nn.Parameter([1.0])], lr=0.5))
+
+
+@pytest.mark.parametrize(
+    "name, options, word",
+    [
+        ("Adam", {"lr": -1.0}, "lr"),
+        ("Adam", {"lr": float("nan")}, "lr"),
+        ("Adam", {"betas": (0.9, 1.0)}, "betas"),
+        ("Adam", {"eps": -1e-8}, "eps"),
+        ("AdamW", {"weight_decay": -1.0}, "weight_decay"),
+        ("SGD", {"momentum": -0.5}, "momentum"),
+        ("SGD", {"nesterov": True}, "nesterov"),
+        ("SGD", {"nesterov": True, "momentum": 0.9, "dampening": 0.5}, "nesterov"),
+    ],
+)
+def test_options_out_of_range_are_refused(name, options, word):
+    with pytest.raises(ValueError, match=word):
+        getattr(optim, name)([nn.Parameter([1.0])], **options)
+
+
+def test_what_cannot_be_optimized_is_refused():
+    p = nn.Parameter([1.0])
+    with pytest.raises(ValueError, match="no parameters"):
+        optim.Adam([])
+    with pytest.raises(ValueError, match="twice"):
+        optim.Adam([p, p])
+    with pytest.raises(ValueError, match="twice"):
+        optim.Adam([{"params": [p]}, {"params": [p]}])
+    with pytest.raises(TypeError, match="Tensor"):
+        optim.Adam([ln.tensor([1.0])])
+    with pytest.raises(TypeError, match="list"):
+        optim.Adam(p)
+    with pytest.raises(ValueError, match="rate"):
+        optim.Adam([{"params": [p], "rate": 1.0}])
+
+
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
+    a, b = nn.Parameter([1.0]), nn.Parameter([1.0, 2.0])
+    opt, other = optim.Adam([a]), optim.Adam([b], lr=0.5)
+    b.grad = [1.0, 1.0]
+    other.step()
+    with pytest.raises(ValueError, match=r"exp_avg has shape \(2,\)"):
+        opt.load_state_dict(other.state_dict())
+    with pytest.raises(ValueError, match="groups"):
+        opt.load_state_dict(optim.Adam([a, b]).state_dict())
+    assert opt.lr == 1e-3 and not opt.state
+
+
+def test_a_state_is_a_copy():
+    p = nn.Parameter(np.ones(2))
+    opt = optim.Adam([p])
+    p.grad = np.ones(2)
+    opt.step()
+    state = opt.state_dict()
+    before = state["state"][0]["exp_avg"].copy()
+    opt.step()
+    np.testing.assert_array_equal(state["state"][0]["exp_avg"], before)
+    assert state["state"][0]["step"] == 1
