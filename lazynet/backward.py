@@ -8,6 +8,8 @@ memory of the visited rows, and each forward is run in reverse, latest first.
 from __future__ import annotations
 
 import heapq
+import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,19 @@ from lazynet.op import TABLE
 from lazynet.parameter import STATICS, Leaf
 from lazynet.tensor import Sequence, Tensor, Value, gather_bytes
 from lazynet.trace import backward_program
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One backward, as the profiler reads it; what it had to run forward first is not in it."""
+
+    seconds: float
+    batches: int
+    calls: int
+
+
+# Called with the Pass of every backward that ended well, in the thread that asked for it.
+observers: list[Any] = []
 
 BACKWARD_TWICE = (
     "Trying to backward through the graph a second time: its saved values were freed by the first "
@@ -53,6 +68,7 @@ def backward(value: Value, gradient: Any = None, retain_graph: bool = False) -> 
     graph.forward()
     if not graph.needs_gradient(value.id):
         raise RuntimeError(_NO_GRADIENT)
+    start = time.perf_counter()
     plan = _Plan(graph, _rows(value))
     try:
         plan.mark()
@@ -63,6 +79,8 @@ def backward(value: Value, gradient: Any = None, retain_graph: bool = False) -> 
     if not retain_graph:
         plan.consume()
     graph.close()
+    for observer in observers:
+        observer(Pass(time.perf_counter() - start, plan.batches, plan.calls))
 
 
 _NO_GRADIENT = (
@@ -102,6 +120,7 @@ class _Plan:
         self.graphs: list[Graph] = []  # latest first
         self.leaves: dict[int, tuple[Leaf, int]] = {}
         self.mirrors: list[tuple[int, int, Buffer]] = []
+        self.batches = self.calls = 0
 
     def mark(self) -> None:
         """Mark every node that leads to the value, graph by graph, latest first."""
@@ -171,7 +190,8 @@ class _Plan:
                 parts = self._parts[id(run)]
                 if len(parts):
                     gradients = STATICS.gradients(_statics(run))
-                    executor.backward(run, parts, chunks, trash.address, gradients)
+                    self.batches += len(parts)
+                    self.calls += executor.backward(run, parts, chunks, trash.address, gradients)
         self._retain(chunks)
 
     def _widest(self) -> int:

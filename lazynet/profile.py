@@ -1,0 +1,277 @@
+"""`ln.profile()`: what ran, in which batches, how long it took, and how few batches it could be.
+
+No schedule has fewer batches than the bound: for each signature the longest chain of its nodes,
+since nodes of a chain wait for each other. A signature with many more batches than its bound is
+what to look at: something keeps its nodes from running together.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from threading import get_ident
+from typing import Any
+
+import numpy as np
+
+from lazynet import backward as backwards
+from lazynet import graph as graphs
+from lazynet import optim
+from lazynet.batching import layout as words
+from lazynet.batching.plan import B_ITEMS, B_SEGMENTS, B_SIGNATURE, B_TIMES
+from lazynet.batching.policies import chains
+from lazynet.executor import Run
+from lazynet.op import TABLE, RowType, Signature
+
+# In the order in which they happen. "build" is the program itself, and any other Python.
+PHASES = ("build", "decode", "schedule", "lay out", "forward", "backward", "update")
+_LONGEST_NAME = 60
+
+
+@dataclass
+class Batches:
+    """What ran under one signature."""
+
+    name: str
+    nodes: int = 0
+    rows: int = 0
+    batches: int = 0
+    bound: int = 0
+    kernel_calls: int = 0
+
+
+class profile:
+    """Records every forward, backward and optimizer step of this thread while it is entered.
+
+    What is pending at the end runs, so that it counts. Print it for a table, or take `summary()`.
+    What runs for the first time is also compiled; the phase in which that happens shows it.
+
+    Args:
+        examples: the number of examples that the program inside works on; tells the nodes recorded
+            for one.
+
+    Attributes:
+        signatures: the `Batches` of each signature, by its number.
+        seconds: the time spent in each of `PHASES`.
+    """
+
+    def __init__(self, examples: int | None = None) -> None:
+        if examples is not None and examples < 1:
+            raise ValueError(f"profile: examples must be at least 1, not {examples}")
+        self.examples = examples
+        self.signatures: dict[int, Batches] = {}
+        self.seconds = dict.fromkeys(PHASES, 0.0)
+        self.forwards = self.backwards = self.updates = 0
+        self.backward_batches = 0
+        self.kernel_calls = self.backward_kernel_calls = 0
+        self.bytes_gathered = 0
+        self._thread = 0  # that entered; 0 outside
+        self._elapsed = 0.0  # seconds inside, without those that recording took
+
+    def __enter__(self) -> profile:
+        if self._thread:
+            raise RuntimeError("profile: this one is entered already; use another ln.profile()")
+        self._thread = get_ident()
+        for observers, observer in self._hooks():
+            observers.append(observer)
+        self._elapsed -= time.perf_counter()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            graph = graphs.pending_graph()
+            if error[0] is None and graph is not None and graph.pending:
+                graph.forward()
+        finally:
+            self._elapsed += time.perf_counter()
+            engine = sum(self.seconds[phase] for phase in PHASES[1:])
+            self.seconds["build"] = max(0.0, self._elapsed - engine)
+            for observers, observer in self._hooks():
+                observers.remove(observer)
+            self._thread = 0
+
+    def _hooks(self) -> list[tuple[list[Any], Any]]:
+        return [
+            (graphs.observers, self._forward),
+            (backwards.observers, self._backward),
+            (optim.observers, self._update),
+        ]
+
+    # -- what happens inside -----------------------------------------------------------------------
+
+    def _forward(self, graph: graphs.Graph, run: Run) -> None:
+        if get_ident() != self._thread:
+            return
+        start = time.perf_counter()
+        self.forwards += 1
+        self.kernel_calls += run.calls
+        self.bytes_gathered += run.bytes_gathered
+        for phase, seconds in run.seconds.items():
+            self.seconds[phase] += seconds
+        signature = run.columns[0]
+        bounds = chains(signature, *run.dependencies, len(run.used))[1].tolist()
+        local = []
+        for (number, _), bound in zip(run.used.tolist(), bounds, strict=True):
+            entry = self.signatures.get(number)
+            if entry is None:
+                entry = self.signatures[number] = Batches(name_of(TABLE.signatures[number]))
+            entry.bound += bound
+            local.append((entry, *_calls(TABLE.signatures[number])))
+        nodes = np.bincount(signature, minlength=len(local)).tolist()
+        for (entry, _, _), count in zip(local, nodes, strict=True):
+            entry.nodes += count
+        for batch in run.laid.batches.tolist():
+            entry, calls, loop = local[batch[B_SIGNATURE]]
+            entry.batches += 1
+            per_segment = run.signatures[batch[B_SIGNATURE], words.KIND] == words.SEGMENT
+            per_item = run.signatures[batch[B_SIGNATURE], words.PER_ITEM]
+            entry.rows += batch[B_SEGMENTS if per_segment and not per_item else B_ITEMS]
+            entry.kernel_calls += calls + loop * batch[B_TIMES]
+        self._elapsed -= time.perf_counter() - start
+
+    def _backward(self, done: backwards.Pass) -> None:
+        if get_ident() != self._thread:
+            return
+        self.backwards += 1
+        self.backward_batches += done.batches
+        self.backward_kernel_calls += done.calls
+        self.seconds["backward"] += done.seconds
+
+    def _update(self, seconds: float) -> None:
+        if get_ident() != self._thread:
+            return
+        self.updates += 1
+        self.seconds["update"] += seconds
+
+    # -- what it tells -----------------------------------------------------------------------------
+
+    @property
+    def nodes(self) -> int:
+        """Nodes that ran forward."""
+        return sum(entry.nodes for entry in self.signatures.values())
+
+    @property
+    def batches(self) -> int:
+        """Batches that they ran in."""
+        return sum(entry.batches for entry in self.signatures.values())
+
+    @property
+    def lower_bound(self) -> int:
+        """The number of batches that no schedule of the same forwards goes below."""
+        return sum(entry.bound for entry in self.signatures.values())
+
+    def summary(self) -> dict[str, Any]:
+        """All of it as plain numbers, strings, lists and dicts."""
+        entries = sorted(self.signatures.values(), key=lambda e: (-e.batches, -e.nodes, e.name))
+        per_example = self.nodes / self.examples if self.examples else None
+        return {
+            "forwards": self.forwards,
+            "backwards": self.backwards,
+            "updates": self.updates,
+            "nodes": self.nodes,
+            "examples": self.examples,
+            "nodes_per_example": per_example,
+            "batches": self.batches,
+            "lower_bound": self.lower_bound,
+            "kernel_calls": self.kernel_calls,
+            "backward_batches": self.backward_batches,
+            "backward_kernel_calls": self.backward_kernel_calls,
+            "bytes_gathered": self.bytes_gathered,
+            "seconds": {**self.seconds, "total": sum(self.seconds.values())},
+            "signatures": [
+                {
+                    "name": e.name,
+                    "nodes": e.nodes,
+                    "rows": e.rows,
+                    "batches": e.batches,
+                    "lower_bound": e.bound,
+                    "kernel_calls": e.kernel_calls,
+                }
+                for e in entries
+            ],
+        }
+
+    def __str__(self) -> str:
+        told = self.summary()
+        nodes = f"{told['nodes']} nodes"
+        if self.examples:
+            nodes += f" ({told['nodes_per_example']:.1f} an example)"
+        lines = [
+            f"{_count(told['forwards'], 'forward')}: {nodes} in {told['batches']} batches "
+            f"(lower bound {told['lower_bound']}), {told['kernel_calls']} kernel calls, "
+            f"{_bytes(told['bytes_gathered'])} gathered",
+            f"{_count(told['backwards'], 'backward')}: {told['backward_batches']} batches, "
+            f"{told['backward_kernel_calls']} kernel calls",
+            "",
+            *self._table(told),
+            "",
+            *self._times(told["seconds"]),
+        ]
+        return "\n".join(lines)
+
+    def _table(self, told: dict[str, Any]) -> list[str]:
+        rows = [["signature", "nodes", "batches", "bound", "rows", "rows/batch", "kernel calls"]]
+        for e in told["signatures"]:
+            name = e["name"]
+            if len(name) > _LONGEST_NAME:
+                name = name[: _LONGEST_NAME - 3] + "..."
+            numbers = (e["nodes"], e["batches"], e["lower_bound"], e["rows"])
+            mean = e["rows"] / max(1, e["batches"])
+            rows.append([name, *map(str, numbers), f"{mean:.1f}", str(e["kernel_calls"])])
+        return aligned(rows)
+
+    def _times(self, seconds: dict[str, float]) -> list[str]:
+        total = seconds["total"] or 1.0
+        rows = [["phase", "ms", "share"]]
+        for phase, value in seconds.items():
+            rows.append([phase, f"{1e3 * value:.2f}", f"{value / total:.0%}"])
+        return aligned(rows)
+
+
+def name_of(signature: Signature) -> str:
+    """An op with the rows it takes, its parameters and its attributes: `linear [128] W[5, 128]`."""
+    statics = {position: row for position, _, row in signature.statics}
+    arguments = iter(signature.operands)
+    parts = [signature.op.name or signature.op.formula]
+    for position in range(len(statics) + len(signature.operands)):
+        row = statics.get(position)
+        parts.append(_shape(next(arguments)) if row is None else "W" + _shape(row))
+    parts += [f"{name}={value}" for name, value in signature.attributes]
+    return " ".join(parts)
+
+
+def _shape(row: RowType) -> str:
+    short = "" if row.dtype == "float32" else row.dtype
+    return short + str(list(row.shape))
+
+
+def _calls(signature: Signature) -> tuple[int, int]:
+    """Kernel calls of a batch, without gathers: once, and for each time step of a scan."""
+    if signature.forward is None:
+        return 0, 0
+    looped = sum(step.phase == words.LOOP for step in signature.forward.steps)
+    return len(signature.forward.steps) - looped, looped
+
+
+def aligned(rows: list[list[str]]) -> list[str]:
+    """The rows of a table as lines: the first column to the left, the others to the right."""
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.rjust(width) if k else cell.ljust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _bytes(number: float) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:.4g} {unit}"
+        number /= 1024
+    return f"{number:.4g} GiB"

@@ -1,0 +1,140 @@
+"""The profiler: counts that can be told by hand, and totals that agree with the engine's own."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import lazynet as ln
+from lazynet import nn, optim
+from lazynet.profile import PHASES
+
+
+def _chain(x, weight, steps):
+    for _ in range(steps):
+        x = ln.tanh(ln.linear(x, weight))
+    return x
+
+
+@pytest.fixture
+def weight():
+    return ln.Parameter(np.eye(3, dtype=np.float32))
+
+
+def test_nodes_batches_and_bound_of_chains_side_by_side(weight):
+    with ln.profile(examples=4) as p:
+        ends = [_chain(ln.tensor([1.0, 2.0, 3.0]), weight, 5) for _ in range(4)]
+        ends[0].numpy()
+    assert p.nodes == 4 * 10
+    assert p.batches == p.lower_bound == 10
+    told = p.summary()
+    assert told["nodes_per_example"] == 10
+    assert told["forwards"] == 1
+    assert told["backwards"] == 0
+    named = {e["name"]: e for e in told["signatures"]}
+    assert named["linear [3] W[3, 3]"] == {
+        "name": "linear [3] W[3, 3]", "nodes": 20, "rows": 20, "batches": 5, "lower_bound": 5,
+        "kernel_calls": 5,
+    }  # fmt: skip
+
+
+def test_policy_none_has_a_batch_a_node_and_the_same_bound(weight):
+    with ln.profile() as p, ln.batching("none"):
+        ends = [_chain(ln.tensor([1.0, 2.0, 3.0]), weight, 5) for _ in range(4)]
+    assert not any(end.pending for end in ends)
+    assert p.batches == p.nodes == 40
+    assert p.lower_bound == 10
+
+
+def test_what_is_pending_at_the_end_counts(weight):
+    with ln.profile() as p:
+        end = _chain(ln.tensor([1.0, 2.0, 3.0]), weight, 2)
+    assert p.nodes == 4
+    assert not end.pending
+
+
+def test_a_training_step_shows_every_phase():
+    layer = nn.Linear(3, 2)
+    opt = optim.Adam(layer.parameters())
+    with ln.profile() as p:
+        ln.mean([ln.cross_entropy(layer(ln.tensor([1.0, 2.0, 3.0])), 1)] * 2).backward()
+        opt.step()
+    told = p.summary()
+    assert (told["forwards"], told["backwards"], told["updates"]) == (1, 1, 1)
+    assert told["backward_batches"] > 0
+    assert told["backward_kernel_calls"] > 0
+    assert tuple(told["seconds"]) == (*PHASES, "total")
+    assert all(seconds > 0 for seconds in told["seconds"].values())
+    assert told["seconds"]["total"] == pytest.approx(sum(p.seconds.values()))
+
+
+def test_a_profile_goes_on_where_it_stopped_when_entered_again(weight):
+    p = ln.profile()
+    for forwards in (1, 2):
+        with p:
+            _chain(ln.tensor([1.0, 2.0, 3.0]), weight, 1).numpy()
+        assert p.forwards == forwards
+        assert p.nodes == 2 * forwards
+
+
+def test_entering_one_profile_twice_at_once_raises():
+    p = ln.profile()
+    with p, pytest.raises(RuntimeError, match="entered already"), p:
+        pass
+
+
+def test_profiles_nest(weight):
+    with ln.profile() as outer:
+        _chain(ln.tensor([1.0, 2.0, 3.0]), weight, 1).numpy()
+        with ln.profile() as inner:
+            _chain(ln.tensor([1.0, 2.0, 3.0]), weight, 1).numpy()
+    assert (outer.forwards, inner.forwards) == (2, 1)
+
+
+def test_nothing_is_recorded_outside_or_after_an_error(weight):
+    with pytest.raises(ZeroDivisionError), ln.profile() as p:
+        raise ZeroDivisionError
+    _chain(ln.tensor([1.0, 2.0, 3.0]), weight, 1).numpy()
+    assert p.forwards == 0
+
+
+def test_other_threads_are_not_recorded(weight):
+    with ln.profile() as p:
+        thread = threading.Thread(
+            target=lambda: _chain(ln.tensor([1.0, 2.0, 3.0]), weight, 1).numpy()
+        )
+        thread.start()
+        thread.join()
+    assert p.forwards == 0
+
+
+def test_rows_of_sequences_of_all_lengths_run_in_one_batch():
+    layer = nn.Linear(3, 2)
+    with ln.profile() as p:
+        x = ln.tensor([1.0, 2.0, 3.0])
+        rows = [layer(ln.sequence([x] * n)) for n in (1, 4, 2)]
+    assert [len(r.numpy()) for r in rows] == [1, 4, 2]
+    (linear,) = (e for e in p.summary()["signatures"] if e["name"].startswith("linear"))
+    assert (linear["nodes"], linear["rows"], linear["batches"]) == (3, 7, 1)
+
+
+def test_the_table_tells_what_the_summary_holds(weight):
+    with ln.profile(examples=2) as p:
+        ends = [_chain(ln.tensor([1.0, 2.0, 3.0]), weight, 3) for _ in range(2)]
+        ln.sum([ln.sum(end) for end in ends]).backward()
+    text = str(p)
+    assert f"{p.nodes} nodes ({p.nodes / 2:.1f} an example) in {p.batches} batches" in text
+    assert f"(lower bound {p.lower_bound})" in text
+    assert "linear [3] W[3, 3]" in text
+    assert all(phase in text for phase in PHASES)
+
+
+def test_an_empty_profile_prints_too():
+    with ln.profile() as p:
+        pass
+    assert "0 forwards: 0 nodes in 0 batches" in str(p)
+
+
+def test_examples_must_be_positive():
+    with pytest.raises(ValueError, match="at least 1"):
+        ln.profile(examples=0)
