@@ -64,12 +64,13 @@ class TreeLSTMCell(_TreeCell):
                 f"TreeLSTMCell: {len(children)} children; this cell joins {self.arity}"
             )
         joined = linear(cat([h for h, _ in children]), self.weight_hh, self.bias_hh)
-        gates, *forget = split(joined, self._parts)
-        if x is not None:
-            gates = gates + linear(x, self.weight_ih, self.bias_ih)
+        if x is None:
+            i, o, u, *forget = chunk(joined, 3 + self.arity)
+        else:
+            gates, *forget = split(joined, self._parts)
+            i, o, u = chunk(gates + linear(x, self.weight_ih, self.bias_ih), 3)
             shared = linear(x, self.weight_if)
             forget = [f + shared for f in forget]
-        i, o, u = chunk(gates, 3)
         c = sigmoid(i) * tanh(u)
         for f, (_, below) in zip(forget, children, strict=True):
             c = c + sigmoid(f) * below
