@@ -1,0 +1,280 @@
+"""Random programs, run by lazynet and by numpy: what every policy has to agree on.
+
+A program is a list of instructions over vectors of 4 floats and Sequences of such rows. Every
+instruction keeps values of moderate size, so that programs may be thousands of nodes deep.
+"""
+
+import numpy as np
+from hypothesis import strategies as st
+from naive import linear, sigmoid, softmax
+
+import lazynet as ln
+from lazynet.ops import linear as products
+from lazynet.ops import loss as losses
+from lazynet.ops import reduce, rows
+
+WIDTH = 4
+CLASSES = 7
+
+
+def lazy_part(x, first):
+    return rows.cat([x.chunk(2)[first], x.chunk(2)[1 - first]])
+
+
+def naive_part(x, first):
+    halves = [x[..., :2], x[..., 2:]]
+    return np.concatenate([halves[first], halves[1 - first]], -1)
+
+
+def lazy_segments(x, index, count):
+    return ln.tanh(rows.segment_sum(x, index, count))
+
+
+def naive_segments(x, index, count):
+    y = np.zeros((count, WIDTH))
+    np.add.at(y, np.array(index, np.int64), x)
+    return np.tanh(y)
+
+
+def naive_cross_entropy(x, target):
+    p = np.log(softmax(x, -1))
+    return p[target] if x.ndim == 1 else p[np.arange(len(x)), np.array(target, np.int64)]
+
+
+# name: (lazynet, numpy). `p` holds the parameters; T is a row, S a Sequence, L a list of rows.
+ELEMENTWISE = {
+    "tanh": (lambda p, x: ln.tanh(x), lambda p, x: np.tanh(x)),
+    "sigmoid": (lambda p, x: ln.sigmoid(x), lambda p, x: sigmoid(x)),
+    "softmax": (lambda p, x: x.softmax(-1), lambda p, x: softmax(x, -1)),
+    "log_softmax": (lambda p, x: x.log_softmax() * 0.1, lambda p, x: np.log(softmax(x, -1)) * 0.1),
+    "linear": (
+        lambda p, x: ln.tanh(products.linear(x, p["weight"], p["bias"])),
+        lambda p, x: np.tanh(linear(x, p["weight"], p["bias"])),
+    ),
+    "product": (lambda p, x: x @ (p["weight"] * 0.5), lambda p, x: x @ p["weight"] * 0.5),
+    "halves": (lambda p, x: lazy_part(x, 1), lambda p, x: naive_part(x, 1)),
+    "sum": (
+        lambda p, x: x.sum(-1, keepdim=True) * 0.25 + x * 0.5,
+        lambda p, x: x.sum(-1, keepdims=True) * 0.25 + x * 0.5,
+    ),
+    "matrix": (
+        lambda p, x: x.reshape(2, 2).sum(-2).reshape(2, 1).reshape(2) @ (p["wide"] * 0.5),
+        lambda p, x: x.reshape(*x.shape[:-1], 2, 2).sum(-2) @ p["wide"] * 0.5,
+    ),
+    "scale": (lambda p, x: p["bias"] * x + x / 2, lambda p, x: p["bias"] * x + x / 2),
+    "power": (lambda p, x: (x * x + 1.0) ** 0.5 - 1.0, lambda p, x: (x * x + 1.0) ** 0.5 - 1.0),
+}
+PAIRS = {
+    "mix": (lambda p, x, y: (x + y) * 0.5, lambda p, x, y: (x + y) * 0.5),
+    "gate": (lambda p, x, y: ln.sigmoid(x) * y, lambda p, x, y: sigmoid(x) * y),
+    "cat": (
+        lambda p, x, y: rows.cat([x.chunk(2)[0], y.chunk(2)[1]]),
+        lambda p, x, y: np.concatenate(
+            np.broadcast_arrays(x[..., :2], y[..., :2])[0:1]
+            + np.broadcast_arrays(x[..., 2:], y[..., 2:])[1:], -1
+        ),
+    ),
+    "dot": (
+        lambda p, x, y: ln.tanh((x * y).sum(-1, keepdim=True)) * x,
+        lambda p, x, y: np.tanh((x * y).sum(-1, keepdims=True)) * x,
+    ),
+}  # fmt: skip
+TENSORS = {
+    "rows": (lambda p, x: rows.sequence([x, x * 0.5]), lambda p, x: np.stack([x, x * 0.5])),
+    "elements": (
+        lambda p, x: x[1] * x + rows.cat([x[2:], x[:2]]) * 0.5,
+        lambda p, x: x[1] * x + np.concatenate([x[2:], x[:2]]) * 0.5,
+    ),
+    "pick": (lambda p, x: rows.pick(x, 3) * 0.5 + x * 0.5, lambda p, x: x[3] * 0.5 + x * 0.5),
+}
+SEQUENCES = {
+    "reverse": (lambda p, x: x[::-1], lambda p, x: x[::-1]),
+    "slice": (lambda p, x: x[1:], lambda p, x: x[1:]),
+    "strided": (lambda p, x: x[::-2], lambda p, x: x[::-2]),
+    "row_sum": (lambda p, x: ln.tanh(x.sum(0)), lambda p, x: np.tanh(x.sum(0))),
+    "row_softmax": (lambda p, x: x.softmax(0), lambda p, x: softmax(x, 0) if len(x) else x),
+    "ends": (
+        lambda p, x: (x[0] + x[-1]) * 0.5 if len(x) else rows.lookup(p["table"], 0),
+        lambda p, x: (x[0] + x[-1]) * 0.5 if len(x) else p["table"][0],
+    ),
+    "list": (
+        lambda p, x: rows.sequence([ln.tanh(r) for r in x]) if len(x) else x,
+        lambda p, x: np.tanh(x),
+    ),
+    "max": (
+        lambda p, x: x.max(0) if len(x) else rows.lookup(p["table"], 1),
+        lambda p, x: x.max(0) if len(x) else p["table"][1],
+    ),
+}
+
+
+class Program:
+    """A random program of `size` instructions; a shorter one of the same seed is its beginning."""
+
+    def __init__(self, seed: int, size: int, forwards: int = 0):
+        random = np.random.default_rng(seed)
+        self.leaves = [random.standard_normal(WIDTH) for _ in range(3)]
+        self.leaves += [random.standard_normal((n, WIDTH)) for n in (0, 1, 5)]
+        self.parameters = {
+            "weight": random.standard_normal((WIDTH, WIDTH)) * 0.5,
+            "bias": random.standard_normal(WIDTH) * 0.5,
+            "wide": random.standard_normal((2, WIDTH)) * 0.5,
+            "table": random.standard_normal((CLASSES, WIDTH)),
+        }
+        self.lengths = [None if a.ndim == 1 else len(a) for a in self.leaves]
+        self.steps = [self._step(random) for _ in range(size)]
+        self.picked = random.random(len(self.lengths)) < 0.5
+        self.picked[-1] = True
+        self.weights = [
+            random.standard_normal(WIDTH if n is None else (n, WIDTH)) for n in self.lengths
+        ]
+        chosen = np.random.default_rng(seed + 1).integers(0, max(size, 1), forwards)
+        self.forwards = set(chosen.tolist())  # after these steps everything pending is run
+
+    def _operand(self, random, wanted=lambda n: True):
+        """A value, recent ones more often than old ones."""
+        for _ in range(20):
+            count = len(self.lengths)
+            reach = count if random.random() < 0.2 else min(count, 12)
+            k = count - 1 - int(random.integers(reach))
+            if wanted(self.lengths[k]):
+                return k
+        return next(k for k, n in enumerate(self.lengths) if wanted(n))
+
+    def _step(self, random):
+        """(lazy, naive, operands, further arguments); notes the length of the result."""
+        kind = random.choice(
+            ["elementwise", "pair", "tensor", "sequence", "gather", "segments", "lookup", "tokens",
+             "sum", "mean", "stack", "join", "entropy"]
+        )  # fmt: skip
+
+        def is_row(n):
+            return n is None
+
+        def is_sequence(n):
+            return n is not None
+
+        more, table, name = (), {}, None
+        if kind == "elementwise":
+            a = self._operand(random)
+            operands, table, length = [a], ELEMENTWISE, self.lengths[a]
+        elif kind == "pair":
+            a = self._operand(random)
+            n = self.lengths[a]
+            b = self._operand(random, lambda m: n is None or m is None or m == n)
+            operands, table = [a, b], PAIRS
+            length = n if n is not None else self.lengths[b]
+        elif kind == "tensor":
+            operands, table, length = [self._operand(random, is_row)], TENSORS, None
+        elif kind == "sequence":
+            operands, table = [self._operand(random, is_sequence)], SEQUENCES
+            length = self.lengths[operands[0]]
+        if table:
+            name = random.choice(list(table))
+            lazy, naive = table[name]
+            n = self.lengths[operands[0]]
+            length = {
+                "rows": 2, "row_sum": None, "ends": None, "max": None,
+                "slice": max((n or 0) - 1, 0), "strided": ((n or 0) + 1) // 2,
+            }.get(name, length)  # fmt: skip
+        elif kind in ("gather", "segments"):
+            a = self._operand(random, lambda n: bool(n))
+            n = self.lengths[a]
+            operands, length = [a], int(random.integers(0, 6))
+            if kind == "gather":
+                more = (random.integers(0, n, length).tolist(),)
+                lazy, naive = lambda p, x, i: x[i], lambda p, x, i: x[np.array(i, np.int64)]
+            else:
+                length += 1
+                more = (random.integers(0, length, n).tolist(), length)
+                lazy = lambda p, x, i, k: lazy_segments(x, i, k)  # noqa: E731
+                naive = lambda p, x, i, k: naive_segments(x, i, k)  # noqa: E731
+        elif kind == "lookup":
+            operands, length, more = [], None, (int(random.integers(CLASSES)),)
+            lazy, naive = lambda p, i: rows.lookup(p["table"], i), lambda p, i: p["table"][i]
+        elif kind == "tokens":
+            length = int(random.choice([0, 1, 4]))
+            operands, more = [], (random.integers(0, CLASSES, length).tolist(),)
+            lazy = lambda p, i: rows.lookup(p["table"], i)  # noqa: E731
+            naive = lambda p, i: p["table"][np.array(i, np.int64)]  # noqa: E731
+        elif kind == "entropy":
+            operands = [self._operand(random)]
+            length = self.lengths[operands[0]]
+            more = (random.integers(0, WIDTH, length).tolist() if length is not None else 2,)
+            lazy = lambda p, x, t: (  # noqa: E731
+                x * 0.5 + losses.nll_loss(x.log_softmax(), t, "none") * -0.05
+            )
+            naive = lambda p, x, t: x * 0.5 + naive_cross_entropy(x, t)[..., None] * 0.05  # noqa: E731
+        elif kind == "join":
+            operands = [self._operand(random, lambda n: n is not None and n < 8) for _ in range(2)]
+            length = sum(self.lengths[k] for k in operands)
+            lazy = lambda p, *x: rows.cat(list(x), 0) if length else x[0]  # noqa: E731
+            naive = lambda p, *x: np.concatenate(x)  # noqa: E731
+        else:
+            operands = [self._operand(random, is_row) for _ in range(int(random.integers(1, 6)))]
+            length = len(operands) if kind == "stack" else None
+            lazy, naive = {
+                "sum": (
+                    lambda p, *x: ln.tanh(reduce.sum(list(x))),
+                    lambda p, *x: np.tanh(np.sum(x, 0)),
+                ),
+                "mean": (lambda p, *x: reduce.mean(list(x)), lambda p, *x: np.mean(x, 0)),
+                "stack": (lambda p, *x: rows.sequence(list(x)), lambda p, *x: np.stack(x)),
+            }[kind]
+        self.lengths.append(length)
+        return name or kind, lazy, naive, operands, more
+
+    def naive(self, leaves=None, parameters=None):
+        """All values, and the loss, by numpy."""
+        values = list(self.leaves if leaves is None else leaves)
+        parameters = self.parameters if parameters is None else parameters
+        for _, _, naive, operands, more in self.steps:
+            values.append(naive(parameters, *(values[k] for k in operands), *more))
+        chosen = zip(values, self.weights, self.picked, strict=True)
+        return values, sum((v * w).sum() for v, w, used in chosen if used)
+
+    def lazy(self, policy="auto"):
+        """All values, the loss, and the gradients of leaves and parameters, by lazynet."""
+        with ln.batching(policy):
+            leaves = [ln.tensor(a, requires_grad=True) for a in self.leaves]
+            parameters = {name: ln.Parameter(a) for name, a in self.parameters.items()}
+            values = [rows.sequence(x) if x.ndim == 2 else x for x in leaves]
+            for k, (_, lazy, _, operands, more) in enumerate(self.steps):
+                values.append(lazy(parameters, *(values[k] for k in operands), *more))
+                if k in self.forwards:
+                    ln.forward()
+            terms = []
+            for v, w, used in zip(values, self.weights, self.picked, strict=True):
+                if used:
+                    w = ln.tensor(w)
+                    terms.append(reduce.sum(v * (rows.sequence(w) if v.ndim == 2 else w)))
+            loss = reduce.sum(terms)
+            arrays = [v.numpy() for v in values]
+            loss.backward()
+        gradients = [
+            np.zeros(x.shape) if x.graph.gradient is None else x.graph.gradient.copy()
+            for x in (*leaves, *parameters.values())
+        ]
+        return arrays, loss.item(), gradients
+
+    def slope(self, random, step=1e-6):
+        """A random direction for leaves and parameters, and the naive loss's slope along it."""
+        direction = [
+            random.standard_normal(a.shape) for a in (*self.leaves, *self.parameters.values())
+        ]
+
+        def moved(distance):
+            leaves = [a + distance * d for a, d in zip(self.leaves, direction, strict=False)]
+            rest = direction[len(self.leaves) :]
+            parameters = {
+                name: a + distance * d
+                for (name, a), d in zip(self.parameters.items(), rest, strict=True)
+            }
+            return self.naive(leaves, parameters)[1]
+
+        return direction, (moved(step) - moved(-step)) / (2 * step)
+
+
+def programs(size=40):
+    """Programs of up to `size` instructions, with up to three forwards in the middle."""
+    return st.builds(Program, st.integers(0, 2**31), st.integers(0, size), st.integers(0, 3))

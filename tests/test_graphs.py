@@ -1,0 +1,49 @@
+"""Random programs give the same values and gradients under every policy, and numpy's."""
+
+import numpy as np
+import pytest
+from graphs import Program, programs
+from hypothesis import given, settings
+
+from lazynet.batching.policies import NAMES
+
+BATCHED = [policy for policy in NAMES if policy != "none"]
+
+
+def compare(found, wanted, what):
+    for k, (a, b) in enumerate(zip(found, wanted, strict=True)):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10, err_msg=f"{what} {k}")
+
+
+@settings(max_examples=60)
+@given(program=programs())
+def test_values_and_slopes_are_those_of_numpy(program):
+    values, loss, gradients = program.lazy("none")
+    expected, expected_loss = program.naive()
+    compare(values, expected, "value")
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-9, atol=1e-9)
+    direction, slope = program.slope(np.random.default_rng(0))
+    found = sum(np.vdot(g, d) for g, d in zip(gradients, direction, strict=True))
+    np.testing.assert_allclose(found, slope, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("policy", BATCHED)
+@settings(max_examples=40)
+@given(program=programs())
+def test_every_policy_gives_what_one_by_one_gives(policy, program):
+    values, loss, gradients = program.lazy(policy)
+    expected, expected_loss, expected_gradients = program.lazy("none")
+    compare(values, expected, "value")
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-9, atol=1e-9)
+    compare(gradients, expected_gradients, "gradient")
+
+
+@pytest.mark.parametrize("policy", BATCHED)
+@pytest.mark.parametrize("seed", range(3))
+def test_programs_of_thousands_of_nodes_agree(policy, seed):
+    program = Program(seed, 1500, forwards=seed)
+    values, loss, gradients = program.lazy(policy)
+    expected, expected_loss = program.naive()
+    compare(values, expected, "value")
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-8, atol=1e-8)
+    compare(gradients, program.lazy("none")[2], "gradient")
