@@ -14,13 +14,16 @@ import numpy as np
 
 from lazynet.batching.layout import (
     ACCUMULATED,
+    AFTER,
     ARGUMENT,
+    BEFORE,
     D_ARGUMENT,
     D_FORWARD,
     D_STATE,
     D_STATIC,
     FORWARD_REGION,
     ITEMS,
+    LOOP,
     O_FLAGS,
     O_HELPER,
     O_INDEX,
@@ -346,3 +349,46 @@ def emit_phase(phase, program, frame, tables, stream, operands):
         if words[step + 3] == phase:
             emit_step(step, program, frame, tables, stream, operands)
         step += words[step]
+
+
+@inline
+def take_step(begin, rows, previous, regions, frame, program, programs):
+    """Move the frame to `rows` rows of a batch from row `begin` on; `regions` is where it began."""
+    frame.at[ITEM_ROWS], frame.at[SKIPPED], frame.at[PREVIOUS] = rows, begin, previous
+    for v in range(programs[program]):
+        region = program + PROGRAM_HEADER + REGION_WORDS * v
+        shift = programs[region] * begin if programs[region + 1] == ITEMS else 0
+        frame.regions[v] = regions[v] + shift
+
+
+@jit
+def emit_program(program, frame, tables, stream, operands, regions, scan, backward):
+    """Emit all steps of a program: before the loop, each time step (last first), and after it.
+
+    There is one place that emits a phase, so that this large piece of code is compiled once.
+    """
+    programs = tables.programs
+    items, skipped = frame.at[ITEM_ROWS], frame.at[SKIPPED]
+    for v in range(programs[program]):
+        regions[v] = frame.regions[v]
+    times = frame.at[TIMES] if scan else 0
+    begin = items if backward else np.int64(0)
+    for visit in range(times + 2):
+        phase = LOOP
+        if visit == 0 or visit == times + 1:
+            phase = BEFORE if visit == 0 else AFTER
+            frame.at[PREVIOUS] = ALL_STEPS
+        else:
+            t = times - visit if backward else visit - 1
+            if backward:
+                begin -= frame.alive[t]
+            previous = FIRST_STEP if t == 0 else begin - frame.alive[t - 1]
+            take_step(begin, frame.alive[t], previous, regions, frame, program, programs)
+            if not backward:
+                begin += frame.alive[t]
+        emit_phase(phase, program, frame, tables, stream, operands)
+        if phase == LOOP:
+            for v in range(programs[program]):
+                frame.regions[v] = regions[v]
+            frame.at[ITEM_ROWS], frame.at[SKIPPED] = items, skipped
+            frame.at[PREVIOUS] = ALL_STEPS

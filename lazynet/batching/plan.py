@@ -21,34 +21,28 @@ from lazynet.batching.decode import (
     source_row,
 )
 from lazynet.batching.emit import (
-    ALL_STEPS,
     DELTA,
-    FIRST_STEP,
     FRAME_WORDS,
     ITEM_ROWS,
     MAX_OPERANDS,
     OFFSETS_AT,
     PAYLOAD_AT,
-    PREVIOUS,
     SEGMENT_ROWS,
     SEQUENCES,
     SKIPPED,
     TIMES,
     TRASH,
     Frame,
-    emit_phase,
+    emit_program,
     new_vector,
     row_address,
     vector_address,
 )
 from lazynet.batching.layout import (
-    AFTER,
     ARGUMENTS,
-    BEFORE,
     FORWARD,
     ITEMS,
     KIND,
-    LOOP,
     OUTPUT,
     OUTPUTS,
     PAYLOAD,
@@ -356,6 +350,7 @@ def lay_out(nodes, order, batches, signatures, base, totals, scratch, laid, tabl
     )
     frame.at[DELTA], frame.at[TRASH] = 0, -1
     operands = np.empty((MAX_OPERANDS, 4), np.int64)
+    regions = np.empty(widest, np.int64)
     rows = np.empty((most, longest), np.int64)
     permutation = np.empty(longest, np.int32)
     sorted_nodes = np.empty(nodes.columns.shape[1], np.int32)
@@ -391,7 +386,8 @@ def lay_out(nodes, order, batches, signatures, base, totals, scratch, laid, tabl
         if kind == SCAN:
             alive = laid.integers[integers_used : integers_used + times]
             scan_order(nodes, order, start, stop, alive, permutation, sorted_nodes)
-            frame.alive[:times] = alive
+            for t in range(times):
+                frame.alive[t] = alive[t]
             frame.at[TIMES] = times
             integers_used += times
             sequences = arguments - programs[program + 5]
@@ -402,7 +398,8 @@ def lay_out(nodes, order, batches, signatures, base, totals, scratch, laid, tabl
             sequences = arguments
         if items == 0 and kind != SEGMENT:
             arguments_used += arguments
-            described[:] = 0
+            for k in range(arguments):
+                described[k, 0] = described[k, 1] = described[k, 2] = 0
             continue
         if kind == ROWS and items > 1:
             for k in range(arguments):
@@ -427,7 +424,8 @@ def lay_out(nodes, order, batches, signatures, base, totals, scratch, laid, tabl
                     stream.vectors[at + q] = row_place(nodes, row, base)
                 set_argument(described[k], stream.vectors, at, segments, stream)
         for k in range(arguments):
-            frame.arguments[k] = described[k]
+            for w in range(3):
+                frame.arguments[k, w] = described[k, w]
         arguments_used += arguments
         if kind == SEGMENT:
             planned[B_OFFSETS] = integers_used
@@ -456,11 +454,7 @@ def lay_out(nodes, order, batches, signatures, base, totals, scratch, laid, tabl
             place_rows(nodes, order, start, stop, outputs, items, frame, permutation, True)
         items_done[s, 0] += items
         items_done[s, 1] += segments
-        frame.at[PREVIOUS] = ALL_STEPS
-        emit_phase(BEFORE, program, frame, tables, stream, operands)
-        if kind == SCAN:
-            emit_loop(program, frame, tables, stream, operands)
-            emit_phase(AFTER, program, frame, tables, stream, operands)
+        emit_program(program, frame, tables, stream, operands, regions, kind == SCAN, False)
     finish_aliases(nodes, base)
 
 
@@ -511,33 +505,6 @@ def place_segments(nodes, order, start, stop, outputs, frame):
                 row = frame.forward[z] + frame.forward_widths[z] * (m + j)
                 nodes.place[first + z * count + j] = row
         m += count
-
-
-@jit
-def take_step(t, begin, frame, program, programs):
-    """Move the frame's regions to time step `t` of a scan, whose rows begin at `begin`."""
-    frame.at[ITEM_ROWS] = frame.alive[t]
-    frame.at[SKIPPED] = begin
-    for v in range(programs[program]):
-        width = programs[program + PROGRAM_HEADER + REGION_WORDS * v]
-        if programs[program + PROGRAM_HEADER + REGION_WORDS * v + 1] == ITEMS:
-            frame.regions[v] += width * begin
-
-
-@jit
-def emit_loop(program, frame, tables, stream, operands):
-    """The steps of a scan's loop, time step after time step."""
-    items = frame.at[ITEM_ROWS]
-    regions = frame.regions.copy()
-    begin = np.int64(0)
-    for t in range(frame.at[TIMES]):
-        frame.regions[:] = regions
-        take_step(t, begin, frame, program, tables.programs)
-        frame.at[PREVIOUS] = FIRST_STEP if t == 0 else begin - frame.alive[t - 1]
-        emit_phase(LOOP, program, frame, tables, stream, operands)
-        begin += frame.alive[t]
-    frame.regions[:] = regions
-    frame.at[ITEM_ROWS], frame.at[SKIPPED], frame.at[PREVIOUS] = items, 0, ALL_STEPS
 
 
 @jit

@@ -23,7 +23,6 @@ from lazynet.batching.emit import (
     ALL_STEPS,
     CALL_WORDS,
     DELTA,
-    FIRST_STEP,
     FRAME_WORDS,
     ITEM_ROWS,
     MAX_OPERANDS,
@@ -36,18 +35,15 @@ from lazynet.batching.emit import (
     TIMES,
     TRASH,
     Frame,
-    emit_phase,
+    emit_program,
     emit_step,
 )
 from lazynet.batching.layout import (
-    AFTER,
     ARGUMENTS,
     BACKWARD,
-    BEFORE,
     DEFERRED,
     FORWARD,
     KIND,
-    LOOP,
     OPERAND_WORDS,
     OUTPUTS,
     PAYLOAD,
@@ -77,7 +73,6 @@ from lazynet.batching.plan import (
     B_TIMES,
     aligned,
     region_sizes,
-    take_step,
 )
 from lazynet.kernels.jit import inline, jit
 
@@ -165,7 +160,8 @@ def split(columns, order, signatures, laid, place, needs, wanted):
             continue
         width = laid.widths[laid.first[s]]
         begin = laid.regions[laid.first[s]] + width * batch[B_FIRST_ITEM]
-        visited[:items] = 0
+        for q in range(items):
+            visited[q] = 0
         for x in range(batch[B_FIRST_NODE], batch[B_LAST_NODE]):
             i = order[x]
             first = columns[FIRST, i]
@@ -233,7 +229,8 @@ def enter_part(part, laid, signatures, frame, programs, bases, scratch):
             before = batch[B_FIRST_SEGMENT] if per_segment else batch[B_FIRST_ITEM] + start
             frame.regions[v] = laid.reverse_regions[at + v] + width * before
     for k in range(signatures[s, ARGUMENTS]):
-        frame.arguments[k] = laid.arguments[batch[B_ARGUMENTS] + k]
+        for w in range(3):
+            frame.arguments[k, w] = laid.arguments[batch[B_ARGUMENTS] + k, w]
     integers = laid.integers
     if signatures[s, KIND] == SEGMENT:
         frame.at[OFFSETS_AT] = np.int64(integers.ctypes.data) + 8 * batch[B_OFFSETS]
@@ -241,29 +238,14 @@ def enter_part(part, laid, signatures, frame, programs, bases, scratch):
             frame.segment_of[q] = integers[batch[B_SEGMENT_OF] + q]
     if signatures[s, KIND] == SCAN:
         times = batch[B_TIMES]
-        frame.alive[:times] = integers[batch[B_ALIVE] : batch[B_ALIVE] + times]
+        for t in range(times):
+            frame.alive[t] = integers[batch[B_ALIVE] + t]
         frame.at[TIMES] = times
         frame.at[SEQUENCES] = signatures[s, ARGUMENTS] - programs[forward + 5]
     payload = batch[B_PAYLOAD] + start * signatures[s, PAYLOAD]
     frame.at[PAYLOAD_AT] = np.int64(laid.payload.ctypes.data) + 4 * payload
     frame.at[PREVIOUS] = ALL_STEPS
     return program
-
-
-@jit
-def emit_loop_reversed(program, frame, tables, stream, operands):
-    """The steps of a scan's loop, last time step first."""
-    items, times = frame.at[ITEM_ROWS], frame.at[TIMES]
-    regions = frame.regions.copy()
-    begin = items
-    for t in range(times - 1, -1, -1):
-        begin -= frame.alive[t]
-        frame.regions[:] = regions
-        take_step(t, begin, frame, program, tables.programs)
-        frame.at[PREVIOUS] = FIRST_STEP if t == 0 else begin - frame.alive[t - 1]
-        emit_phase(LOOP, program, frame, tables, stream, operands)
-    frame.regions[:] = regions
-    frame.at[ITEM_ROWS], frame.at[SKIPPED], frame.at[PREVIOUS] = items, 0, ALL_STEPS
 
 
 @jit
@@ -305,14 +287,13 @@ def lay_out_reverse(parts, laid, signatures, bases, delta, trash, scratch, table
     )
     frame.at[DELTA], frame.at[TRASH] = delta, trash
     operands = np.empty((MAX_OPERANDS, 4), np.int64)
+    regions = np.empty(widest, np.int64)
     for p in range(parts.shape[0] - 1, -1, -1):
         if parts[p, P_STOP] == parts[p, P_START] and laid.batches[parts[p, P_BATCH], B_SEGMENTS] == 0:
             continue
         program = enter_part(parts[p], laid, signatures, frame, programs, bases, scratch)
-        emit_phase(BEFORE, program, frame, tables, stream, operands)
-        if signatures[laid.batches[parts[p, P_BATCH], B_SIGNATURE], KIND] == SCAN:
-            emit_loop_reversed(program, frame, tables, stream, operands)
-        emit_phase(AFTER, program, frame, tables, stream, operands)
+        scan = signatures[laid.batches[parts[p, P_BATCH], B_SIGNATURE], KIND] == SCAN
+        emit_program(program, frame, tables, stream, operands, regions, scan, True)
     for s in range(signatures.shape[0]):
         program = signatures[s, BACKWARD]
         if program < 0 or signatures[s, OUTPUTS] == 0:
