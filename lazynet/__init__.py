@@ -4,6 +4,10 @@ from lazynet import backward as _backward  # noqa: F401 - attaches the methods
 from lazynet import nn as nn
 from lazynet import ops as ops
 from lazynet import optim as optim
+from lazynet.autodiff import check_grads as check_grads
+from lazynet.autodiff import grad as grad
+from lazynet.autodiff import gradients as gradients
+from lazynet.autodiff import value_and_grad as value_and_grad
 from lazynet.cell import scan as scan
 from lazynet.graph import batching as batching
 from lazynet.graph import debug as debug
@@ -52,7 +56,3 @@ from lazynet.tensor import Sequence as Sequence
 from lazynet.tensor import Tensor as Tensor
 from lazynet.tensor import forward as forward
 from lazynet.tensor import tensor as tensor
-from lazynet.autodiff import check_grads as check_grads
-from lazynet.autodiff import grad as grad
-from lazynet.autodiff import gradients as gradients
-from lazynet.autodiff import value_and_grad as value_and_grad

@@ -234,9 +234,7 @@ class _Walk:
             given = _scan_cotangents(op.backward.__self__, operands, outputs, ys)  # type: ignore[union-attr]
         else:
             extra = {"payload": node.payload} if op.payload else {}
-            given = op.vjp(
-                outputs[0], ys[0], *operands, **dict(node.signature.attributes), **extra
-            )  # type: ignore[misc]
+            given = op.vjp(outputs[0], ys[0], *operands, **dict(node.signature.attributes), **extra)  # type: ignore[misc]
         for x, g in zip(operands, given, strict=True):
             if g is not None and x.type.is_float:
                 self.add(x, _fitted(g, x))
@@ -493,7 +491,7 @@ def _unalias(g, y, x, node: _Node):
 
 
 def _scan_cotangents(scan: Scan, operands, cotangents, outputs):
-    """Derivatives through a scan: the traced step is recorded again, row by row, and gone through."""
+    """Derivatives through a scan: its step is recorded again, row by row, and gone through."""
     del outputs
     x, states = operands[0], operands[1 : 1 + len(scan.states)]
     rows: list[list[Tensor]] = [[] for _ in states]
@@ -522,7 +520,9 @@ def _leaf_cotangent(x: Value, pieces) -> Any:
         if isinstance(g, Sequence) and step == 0:
             g = sum_of(g, 0)
         # Row `at` of a leaf lies that many of its own widths into the leaf.
-        views = [(at + step * j, g[j]) for j in range(count)] if isinstance(g, Sequence) else [(at, g)]
+        views = (
+            [(at + step * j, g[j]) for j in range(count)] if isinstance(g, Sequence) else [(at, g)]
+        )
         for row, part in views:
             view = full.view(type_.shape, row * type_.size + type_.offset // _item(type_))
             whole = whole_cotangent(full, [(view, part)])

@@ -21,9 +21,9 @@ from lazynet.derive import reverse
 from lazynet.graph import recording_into, words_of
 from lazynet.op import Op, RowType, Signature
 from lazynet.ops.reduce import retyped
+from lazynet.parameter import STATICS
 from lazynet.program import Program, Ref, Region, elementwise
 from lazynet.record import Literal, ShapeError, enter, graph_of, handles, record
-from lazynet.parameter import STATICS, Leaf
 from lazynet.tensor import Sequence, Tensor
 from lazynet.trace import Lowering, TraceGraph, argument_ids, ref_of
 
@@ -85,7 +85,7 @@ class Scan:
         self.after = tuple(after) if isinstance(after, (tuple, list)) else (after,)
         _check_states(step, states, self.after)
         self.row, self.states = row, states
-        self.parameters = _parameters(self.graph)
+        self.parameters = _parameters(self.graph)  # by number: whoever owns them owns us
         self.op = Op(
             "", "scan", lambda *_: tuple(s.stored for s in states), self._forward,
             vjp=_no_formula, kind=words.SCAN, backward=self._backward,
@@ -93,7 +93,8 @@ class Scan:
 
     def signature(self) -> Signature:
         """The signature of this scan's nodes."""
-        return self.op.signature((self.row, *self.states, *self.parameters))
+        leaves = [STATICS.leaf(number) for number in self.parameters]
+        return self.op.signature((self.row, *self.states, *leaves))
 
     def _forward(self, signature: Signature) -> Program:
         lowering = Lowering(self.graph, segments=False)
@@ -150,7 +151,7 @@ def replay(traced: Scan, x: Tensor, states) -> list[Tensor]:
         if vid in numbers:
             return Literal(numbers[vid].literal, numbers[vid].dtype)
         base = known[vid]
-        if row is base.type or row.offset == 0 and row.shape == base.type.shape:
+        if row is base.type or (row.offset == 0 and row.shape == base.type.shape):
             return base
         item = np.dtype(row.dtype).itemsize
         return retyped(base, base.type.view(row.shape, row.offset // item))
@@ -178,14 +179,13 @@ def _check_states(step, states, after) -> None:
             raise ShapeError(f"scan: {name} makes state {k} of {s.stored} into {a!r}")
 
 
-def _parameters(graph: TraceGraph) -> tuple[Leaf, ...]:
-    numbers = {number: None for s, _, _ in graph.nodes for _, number, _ in s.statics}
-    leaves = [STATICS.leaf(number) for number in numbers]
-    return tuple(leaf for leaf in leaves if leaf is not None)
+def _parameters(graph: TraceGraph) -> tuple[int, ...]:
+    numbers = [number for s, _, _ in graph.nodes for _, number, _ in s.statics]
+    return tuple(dict.fromkeys(numbers))
 
 
 def _outputs_first(lowering: Lowering, after) -> tuple[Program, list[int]]:
-    """The lowered program with the regions of the outputs in front; copies where one is no region."""
+    """The lowered program with its outputs' regions in front; a copy where one is no region."""
     placed: list[int] = []
     for handle in after:
         ref = lowering.value(handle)

@@ -1,4 +1,4 @@
-"""The derivative of a traced function: its ops in reverse, each by its own formula, as a program."""
+"""The derivative of a traced function: its ops in reverse, each by its formula, as a program."""
 
 from __future__ import annotations
 

@@ -23,18 +23,20 @@ from lazynet import executor
 from lazynet.arena import Arena
 from lazynet.batching import layout as words
 from lazynet.batching.policies import NAMES
+from lazynet.debugging import call_site, debugging, first_nan
 from lazynet.op import Op, Signature
 from lazynet.parameter import Leaf
 
-recording_gradients: contextvars.ContextVar[bool] = contextvars.ContextVar("gradients", default=True)
+recording_gradients: contextvars.ContextVar[bool] = contextvars.ContextVar(
+    "gradients", default=True
+)
 current_policy: contextvars.ContextVar[str] = contextvars.ContextVar("policy", default="auto")
-debugging: contextvars.ContextVar[bool] = contextvars.ContextVar("debugging", default=False)
 _default_policy = ["auto"]
 _thread = threading.local()
 _numbers = itertools.count()
 _FIRST_ROWS = 256
-# Under `no_grad` recording moves on to a new graph after a forward, once the graph has that many rows:
-# links cost more than rows, and memory stays bounded all the same.
+# Under `no_grad` recording moves on to a new graph after a forward, once the graph has that many
+# rows: links cost more than rows, and memory stays bounded all the same.
 ROWS_WITHOUT_GRADIENTS = 1 << 14
 _PACKERS = [struct.Struct(f"{count}i").pack for count in range(16)]
 
@@ -43,10 +45,33 @@ class Graph:
     """One tape, its rows and their memory."""
 
     __slots__ = (
-        "__weakref__", "_link_rows", "_links", "_place", "arena", "constants", "consumed", "done", "gradients",
-        "head", "literals", "marks", "memo", "needs", "number", "numbers", "open", "owner", "retained", "runs", "sites", "tape",
-        "thread", "values", "versions", "wanted",
-    )  # fmt: skip
+        "__weakref__",
+        "_link_rows",
+        "_links",
+        "_place",
+        "arena",
+        "constants",
+        "consumed",
+        "done",
+        "gradients",
+        "head",
+        "literals",
+        "marks",
+        "memo",
+        "needs",
+        "number",
+        "numbers",
+        "open",
+        "owner",
+        "retained",
+        "runs",
+        "sites",
+        "tape",
+        "thread",
+        "values",
+        "versions",
+        "wanted",
+    )
 
     def __init__(self):
         self.number = next(_numbers)
@@ -201,6 +226,8 @@ class Graph:
         self._note_versions(run)
         for observer in observers:
             observer(self, run)
+        if debugging.get() and (found := first_nan(run, self._place, self.sites, values)):
+            raise FloatingPointError(found)
         if not recording_gradients.get() and self.values > ROWS_WITHOUT_GRADIENTS:
             self.close()
 
@@ -307,7 +334,7 @@ class UnknownPolicy(ValueError):
     """A batching policy that does not exist."""
 
 
-class batching(contextlib.ContextDecorator):  # noqa: N801 - reads as a setting: with ln.batching("none")
+class batching(contextlib.ContextDecorator):
     """Run forwards under one batching policy, as a context manager, a decorator or for good.
 
     Args:
@@ -348,7 +375,7 @@ def policy() -> str:
     return _default_policy[0] if name == "auto" else name
 
 
-class debug(contextlib.ContextDecorator):  # noqa: N801 - a setting, like `batching`
+class debug(contextlib.ContextDecorator):
     """Remember the line that recorded each node, and check every result for NaN.
 
     Errors that can only come up while running then name that line. Slower; for finding mistakes.
@@ -371,16 +398,6 @@ class debug(contextlib.ContextDecorator):  # noqa: N801 - a setting, like `batch
         if error[0] is None:
             self._restart()
         debugging.reset(self._tokens.pop())
-
-
-def call_site() -> str:
-    """The file and line outside lazynet from which the current call comes."""
-    import sys
-
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("lazynet"):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 _LINK = Op("", "rows of another graph", lambda: (), kind=words.LINK).signature(())

@@ -63,7 +63,7 @@ class RowType:
 
 
 def row_type(dtype: str, shape: tuple[int, ...] = (), offset: int = 0, stride: int = 0) -> RowType:
-    """The one RowType of these; `stride` (bytes) is the width of the stored row, by default its own."""
+    """The one RowType of these; `stride` (bytes) is the stored row's width, by default its own."""
     if stride == int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize:
         stride = 0
     return _interned(dtype, shape, offset, stride)
@@ -148,8 +148,16 @@ class Signature:
     """An interned record of all that two nodes of one batch have in common."""
 
     __slots__ = (
-        "attributes", "backward", "forward", "index", "op", "operands", "outputs", "statics", "type",
-    )  # fmt: skip
+        "attributes",
+        "backward",
+        "forward",
+        "index",
+        "op",
+        "operands",
+        "outputs",
+        "statics",
+        "type",
+    )
 
     def __init__(self, op: Op, operands: tuple, attributes: tuple):
         self.op, self.attributes = op, attributes
@@ -165,7 +173,9 @@ class Signature:
         self.type = self.outputs[0] if self.outputs else None
         self.forward: Program | None = None
         self.backward: Program | None = None
-        self.index = TABLE.add(self, any(o.requires_grad for o in operands if not isinstance(o, RowType)))
+        self.index = TABLE.add(
+            self, any(o.requires_grad for o in operands if not isinstance(o, RowType))
+        )
 
     def __repr__(self) -> str:
         inner = ", ".join(map(repr, self.operands))

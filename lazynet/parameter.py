@@ -21,8 +21,16 @@ class Leaf:
     """Storage of a value: an array of its own, and a gradient if it wants one."""
 
     __slots__ = (
-        "__weakref__", "array", "gradient", "number", "requires_grad", "signatures", "type", "version",
-    )  # fmt: skip
+        "__weakref__",
+        "_spare",
+        "array",
+        "gradient",
+        "number",
+        "requires_grad",
+        "signatures",
+        "type",
+        "version",
+    )
 
     thread = 0  # a leaf is no graph that could be recorded into
 
@@ -31,6 +39,7 @@ class Leaf:
         self.type = row
         self.requires_grad = requires_grad
         self.gradient: np.ndarray | None = None
+        self._spare: np.ndarray | None = None  # the gradient's storage between two uses
         self.number = -1
         self.signatures: dict[Any, Any] = {}
         self.version = 0
@@ -45,13 +54,18 @@ class Leaf:
         return self.array.ctypes.data
 
     def clear_gradient(self) -> None:
-        """Forget the gradient; the next backward starts at 0."""
-        self.gradient = None
+        """Forget the gradient; the next backward starts at 0, in the same storage."""
+        if self.gradient is not None:
+            self._spare, self.gradient = self.gradient, None
 
     def want_gradient(self) -> np.ndarray:
         """The gradient's storage, zeros if there is none yet."""
         if self.gradient is None:
-            self.gradient = np.zeros_like(self.array)
+            if self._spare is None:
+                self._spare = np.zeros_like(self.array)
+            else:
+                self._spare.fill(0)
+            self.gradient, self._spare = self._spare, None
         return self.gradient
 
 

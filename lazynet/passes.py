@@ -1,10 +1,10 @@
 """Passes over programs: a program goes in, a better program comes out.
 
-    fold_accumulation   a product that is only added somewhere is added there by its own kernel
-    defer               steps that give a parameter's gradient run once, over all rows
-    fuse                elementwise steps of one width become one loop
-    drop_unused         what nobody reads is not computed
-    keep_for_deferred   values that deferred steps read outlive their batch
+fold_accumulation   a product that is only added somewhere is added there by its own kernel
+defer               steps that give a parameter's gradient run once, over all rows
+fuse                elementwise steps of one width become one loop
+drop_unused         what nobody reads is not computed
+keep_for_deferred   values that deferred steps read outlive their batch
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def readers(program: Program) -> dict[int, list[int]]:
 
 
 def fold_accumulation(program: Program) -> Program:
-    """`r = kernel(...)` and then `target += r`, with no other reader, is `target += kernel(...)`."""
+    """`r = kernel(...)`, then `target += r` and no other reader, is `target += kernel(...)`."""
     steps: list[Step | None] = list(program.steps)
     reading = readers(program)
     for number, step in enumerate(program.steps):
@@ -171,7 +171,8 @@ def drop_unused(program: Program) -> Program:
         steps = kept
     used = read | {ref.index for s in steps for ref in s.outputs if ref.space == words.REGION}
     regions = [
-        region if k in used else replace(region, width=0) for k, region in enumerate(program.regions)
+        region if k in used else replace(region, width=0)
+        for k, region in enumerate(program.regions)
     ]
     return replace(program, steps=steps, regions=regions)
 
@@ -269,7 +270,7 @@ def _renamed(expression: str, names: dict[str, str]) -> str:
 
 
 def fuse(program: Program) -> Program:
-    """Elementwise steps of one width, domain and phase become one loop where the order allows it."""
+    """Elementwise steps of one width, domain and phase become one loop where order allows it."""
     done: list[Step | _Group] = []
     for step in program.steps:
         if not step.elementwise:
@@ -300,7 +301,7 @@ def _group_for(step: Step, width: int, done: list[Step | _Group]) -> _Group | No
 
 
 def _overlaps(step: Step, written: list[Ref], exact: bool) -> bool:
-    """Whether a step reads a region that is among `written`; with `exact`, other than as written."""
+    """Whether a step reads a region in `written`; with `exact`, in another way than written."""
     for ref in step.inputs:
         for other in written:
             if (ref.space, ref.index) == (other.space, other.index) and not (

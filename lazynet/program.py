@@ -7,7 +7,7 @@ batching stages read programs as integers (`encode`), in the words of `batching/
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -70,7 +70,9 @@ class Program:
     steps: list[Step]
     states: int = 0
     strides: tuple[int, ...] = ()  # bytes between an argument's rows where they lie end to end
-    gathered: dict[int, int] = field(default_factory=dict)  # argument -> region of its gathered rows
+    gathered: dict[int, int] = field(
+        default_factory=dict
+    )  # argument -> region of its gathered rows
     forward: Program | None = None  # of a backward program, the forward program it belongs to
 
     @property
@@ -91,7 +93,9 @@ def elementwise(expression: str, inputs, output: Ref, accumulate=False, domain=w
     )
 
 
-def call(kernel: str, inputs, output: Ref, attributes, dtype, views=None, domain=words.ITEMS) -> Step:
+def call(
+    kernel: str, inputs, output: Ref, attributes, dtype, views=None, domain=words.ITEMS
+) -> Step:
     """The step that calls a shared kernel of `kernels/cpu.py`."""
     views = tuple(views) if views else (False,) * (len(inputs) + 1)
     return Step(

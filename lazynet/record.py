@@ -43,7 +43,7 @@ class Literal:
 
 
 def graph_of(operands) -> Graph:
-    """The graph to record into: that of the operands if it is open and ours, else the current one."""
+    """The graph to record into: the operands' if it is open and ours, else the current one."""
     me = get_ident()
     for x in operands:
         if x.__class__ is Literal:
@@ -267,9 +267,9 @@ def binary(op: Op, prepare):
             return record(op, (x, y))
         a, b = prepare(op, x, y)
         z = record(op, (a, b))
-        if a is x and x.__class__ is not Parameter and y.__class__ is not Parameter:
-            if b is y or (y.__class__ is float and b.type.dtype == x.type.dtype):
-                entries[kinds] = op.signature((a.type, b.type))
+        plain = x.__class__ is not Parameter and y.__class__ is not Parameter
+        if plain and a is x and (b is y or y.__class__ is float and b.type.dtype == x.type.dtype):
+            entries[kinds] = op.signature((a.type, b.type))
         return z
 
     return recorded
@@ -303,4 +303,13 @@ def as_value(x: Any, name: str) -> Any:
     raise TypeError(f"{name}: expected a Tensor or Sequence, not {type(x).__name__}")
 
 
-__all__ = ["Leaf", "ShapeError", "as_value", "binary", "record", "record_segments", "unary", "words"]
+__all__ = [
+    "Leaf",
+    "ShapeError",
+    "as_value",
+    "binary",
+    "record",
+    "record_segments",
+    "unary",
+    "words",
+]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lazynet import graph as graphs
-from lazynet.op import RowType, row_type
+from lazynet.op import RowType
 from lazynet.parameter import STATICS, Leaf, leaf_of, update_needs
 
 FLOATS = ("float32", "float64")
@@ -159,9 +159,9 @@ class Tensor(Value):
         """The gradient of a leaf, or of a value after `retain_grad`; None before backward."""
         if isinstance(self.graph, Leaf):
             gradient = self.graph.gradient
-            return None if gradient is None else _share(gradient)
+            return None if gradient is None else tensor(gradient)
         kept = self.graph.gradients.get((self.id, self.type))
-        return None if kept is None else _share(kept)
+        return None if kept is None else tensor(kept)
 
 
 class Sequence(Value):
@@ -283,9 +283,9 @@ class Parameter(Tensor):
 
     @property
     def grad(self) -> Tensor | None:
-        """What backward collected; None before the first backward after `zero_grad`."""
+        """What backward collected, copied; None before the first backward after `zero_grad`."""
         gradient = self.graph.gradient
-        return None if gradient is None else _share(gradient)
+        return None if gradient is None else tensor(gradient)
 
     @grad.setter
     def grad(self, value) -> None:
@@ -352,15 +352,12 @@ def _as_array(data) -> np.ndarray:
     return array
 
 
-def _share(array: np.ndarray) -> Tensor:
-    return Tensor(Leaf(array, row_type(array.dtype.name, array.shape)), 0,
-                  row_type(array.dtype.name, array.shape))  # fmt: skip
-
-
 def read_rows(source, first: int, step: int, count: int, row: RowType) -> np.ndarray:
     """Copies of rows that have been computed, as one array."""
     if isinstance(source, Leaf):
-        base = source.address + row.stride * np.arange(first, first + step * count + (step == 0), step or 1)
+        base = source.address + row.stride * np.arange(
+            first, first + step * count + (step == 0), step or 1
+        )
         addresses = base[:count] if step else np.full(count, source.address + row.stride * first)
     else:
         addresses = source.place[first + step * np.arange(count)]

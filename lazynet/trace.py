@@ -15,7 +15,7 @@ import numpy as np
 from lazynet import passes
 from lazynet.batching import layout as words
 from lazynet.graph import Graph, recording_into
-from lazynet.op import TABLE, RowType, Signature
+from lazynet.op import RowType, Signature
 from lazynet.program import Program, Ref, Region, Step, elementwise
 from lazynet.tensor import Parameter, Sequence, Tensor
 

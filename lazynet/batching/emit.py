@@ -1,4 +1,4 @@
-"""Turns a step of a program into kernel calls: where each operand lies, and what must be moved first.
+"""Turns a step of a program into kernel calls: where operands lie, and what must be moved first.
 
 The stream is 64-bit words, one record a call: kernel, words in the record, items, attributes, and
 (base, stride, vector) for each operand, as `kernels/memory.py` reads them.
@@ -42,7 +42,6 @@ from lazynet.batching.layout import (
     STATIC,
     STEP_HEADER,
     VIEW,
-    WORDS,
     WRITTEN,
 )
 from lazynet.kernels.jit import inline, jit
@@ -276,7 +275,7 @@ def move_rows(stream, helper, count, size, source, target):
 
 @inline
 def gathered_rows(o, frame, tables):
-    """The region kept for the gathered rows of an operand: of this program or of the forward one."""
+    """The region kept for an operand's gathered rows: of this program or of the forward one."""
     region, width = tables.programs[o + O_REGION], tables.programs[o + O_WIDTH]
     if region >= 0:
         return (frame.regions[region], width, np.int64(0))

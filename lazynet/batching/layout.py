@@ -22,7 +22,9 @@ An encoded program (`program.py`), 64-bit words:
 ROWS, SEGMENT, SCAN, ALIAS, LINK = range(5)
 
 # Columns of the signature table.
-(KIND, ARGUMENTS, PAYLOAD, OUTPUTS, PER_ITEM, FORWARD, BACKWARD, STATICS, NEEDS, COLUMNS) = range(10)
+(KIND, ARGUMENTS, PAYLOAD, OUTPUTS, PER_ITEM, FORWARD, BACKWARD, STATICS, NEEDS, COLUMNS) = range(
+    10
+)
 UNPREPARED, NO_DERIVATIVE = -1, -2
 
 # Spaces: what an operand of a step refers to.

@@ -35,13 +35,11 @@ from lazynet.batching.emit import (
     Frame,
     emit_program,
     new_vector,
-    row_address,
     vector_address,
 )
 from lazynet.batching.layout import (
     ARGUMENTS,
     FORWARD,
-    ITEMS,
     KIND,
     OUTPUT,
     OUTPUTS,
@@ -198,7 +196,9 @@ def place_regions(signatures, column, totals, programs, output, saved, regions, 
 
 
 @jit
-def enter_batch(frame, program, programs, bases, items, segments, first_item, first_segment, scratch):
+def enter_batch(
+    frame, program, programs, bases, items, segments, first_item, first_segment, scratch
+):
     """Point the frame's regions at the rows of one batch."""
     frame.at[ITEM_ROWS], frame.at[SEGMENT_ROWS], frame.at[SKIPPED] = items, segments, 0
     for v in range(programs[program]):
@@ -330,7 +330,9 @@ def scan_order(nodes, order, start, stop, alive, permutation, sorted_nodes):
 
 
 @jit
-def lay_out(nodes, order, batches, signatures, base, totals, scratch, laid, tables, stream, longest):
+def lay_out(
+    nodes, order, batches, signatures, base, totals, scratch, laid, tables, stream, longest
+):
     """Fill addresses, arguments and calls for every batch. See the module's first lines."""
     programs = tables.programs
     widest = 0
@@ -441,7 +443,14 @@ def lay_out(nodes, order, batches, signatures, base, totals, scratch, laid, tabl
         words = signatures[s, PAYLOAD]
         if words > 0:
             fill_payload(
-                nodes, order, start, stop, arguments, words, permutation, laid.payload[payload_used:]
+                nodes,
+                order,
+                start,
+                stop,
+                arguments,
+                words,
+                permutation,
+                laid.payload[payload_used:],
             )
             frame.at[PAYLOAD_AT] = np.int64(laid.payload.ctypes.data) + 4 * payload_used
             payload_used += items * words

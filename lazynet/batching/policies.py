@@ -19,8 +19,8 @@ from lazynet.kernels.jit import jit
 NONE, DEPTH, AGENDA, FRONTIER, AUTO = range(5)
 NAMES = {"none": NONE, "depth": DEPTH, "agenda": AGENDA, "frontier": FRONTIER, "auto": AUTO}
 
-# `auto` compares agenda and frontier up to this many (nodes x signatures), and trusts agenda beyond:
-# the ranks of `frontier` cost one word each.
+# `auto` compares agenda and frontier up to this many (nodes x signatures), and trusts agenda
+# beyond: the ranks of `frontier` cost one word each.
 FRONTIER_LIMIT = 4_000_000
 
 

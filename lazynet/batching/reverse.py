@@ -1,4 +1,4 @@
-"""Plans backward: the batches of a forward plan in reverse, each as its signature's backward program.
+"""Plans backward: the batches of a forward plan in reverse, each by its backward program.
 
 `mark` finds the nodes that lead to what is differentiated, `split` cuts every batch into runs of
 such nodes (nearly always the whole batch), `lay_out_reverse` emits their kernel calls. Steps whose
@@ -289,7 +289,10 @@ def lay_out_reverse(parts, laid, signatures, bases, delta, trash, scratch, table
     operands = np.empty((MAX_OPERANDS, 4), np.int64)
     regions = np.empty(widest, np.int64)
     for p in range(parts.shape[0] - 1, -1, -1):
-        if parts[p, P_STOP] == parts[p, P_START] and laid.batches[parts[p, P_BATCH], B_SEGMENTS] == 0:
+        if (
+            parts[p, P_STOP] == parts[p, P_START]
+            and laid.batches[parts[p, P_BATCH], B_SEGMENTS] == 0
+        ):
             continue
         program = enter_part(parts[p], laid, signatures, frame, programs, bases, scratch)
         scan = signatures[laid.batches[parts[p, P_BATCH], B_SIGNATURE], KIND] == SCAN

@@ -82,22 +82,28 @@ def _gemm(element, llvm_element):
     integer = types.int64
 
     @intrinsic
-    def gemm(typing_context, function, fortran, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
-        signature = types.void(
-            *(integer,) * 7, element, *(integer,) * 4, element, integer, integer
-        )
+    def gemm(
+        typing_context, function, fortran, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc
+    ):
+        signature = types.void(*(integer,) * 7, element, *(integer,) * 4, element, integer, integer)
 
         def generate(context, builder, sig, values):
             function, fortran, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc = values
-            with builder.if_else(builder.icmp_signed("==", fortran, word(0))) as (plain, by_reference):
+            with builder.if_else(builder.icmp_signed("==", fortran, word(0))) as (
+                plain,
+                by_reference,
+            ):
                 with plain:
                     kind = ir.FunctionType(
                         ir.VoidType(),
-                        [half] * 3 + [word] * 3
+                        [half] * 3
+                        + [word] * 3
                         + [llvm_element, word, word, word, word, llvm_element, word, word],
                     )
                     trans = [
-                        builder.select(builder.icmp_signed("!=", t, word(0)), half(_TRANS), half(_NO_TRANS))
+                        builder.select(
+                            builder.icmp_signed("!=", t, word(0)), half(_TRANS), half(_NO_TRANS)
+                        )
                         for t in (ta, tb)
                     ]
                     builder.call(
@@ -123,8 +129,21 @@ def _gemm(element, llvm_element):
 
                     builder.call(
                         builder.inttoptr(function, kind.as_pointer()),
-                        [letter(tb), letter(ta), whole(n), whole(m), whole(k), slot(alpha), b,
-                         whole(ldb), a, whole(lda), slot(beta), c, whole(ldc)],
+                        [
+                            letter(tb),
+                            letter(ta),
+                            whole(n),
+                            whole(m),
+                            whole(k),
+                            slot(alpha),
+                            b,
+                            whole(ldb),
+                            a,
+                            whole(lda),
+                            slot(beta),
+                            c,
+                            whole(ldc),
+                        ],
                     )
             return context.get_dummy_value()
 
@@ -133,4 +152,7 @@ def _gemm(element, llvm_element):
     return gemm
 
 
-GEMM = {"float32": _gemm(types.float32, ir.FloatType()), "float64": _gemm(types.float64, ir.DoubleType())}
+GEMM = {
+    "float32": _gemm(types.float32, ir.FloatType()),
+    "float64": _gemm(types.float64, ir.DoubleType()),
+}

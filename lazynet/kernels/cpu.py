@@ -48,16 +48,59 @@ def matmul(call, context):
                 stop += 1
         count = stop - start
         if count == 1:
-            gemm(function, fortran, ta, tb, m, n, k, one, address(a, start), lda, shared_b, ldb,
-                 beta, shared_c, ldc)
+            gemm(
+                function,
+                fortran,
+                ta,
+                tb,
+                m,
+                n,
+                k,
+                one,
+                address(a, start),
+                lda,
+                shared_b,
+                ldb,
+                beta,
+                shared_c,
+                ldc,
+            )
         elif not ta:
-            gemm(function, fortran, 0, tb, m * count, n, k, one, address(a, start),
-                 stride_a if m == 1 else lda, shared_b, ldb, beta, shared_c,
-                 stride_c if m == 1 else ldc)
+            gemm(
+                function,
+                fortran,
+                0,
+                tb,
+                m * count,
+                n,
+                k,
+                one,
+                address(a, start),
+                stride_a if m == 1 else lda,
+                shared_b,
+                ldb,
+                beta,
+                shared_c,
+                stride_c if m == 1 else ldc,
+            )
         else:
-            gemm(function, fortran, 1, 0, m, n, k * count, one, address(a, start),
-                 stride_a if k == 1 else lda, shared_b, stride_b if k == 1 else ldb,
-                 beta, shared_c, ldc)
+            gemm(
+                function,
+                fortran,
+                1,
+                0,
+                m,
+                n,
+                k * count,
+                one,
+                address(a, start),
+                stride_a if k == 1 else lda,
+                shared_b,
+                stride_b if k == 1 else ldb,
+                beta,
+                shared_c,
+                ldc,
+            )
         start = stop
 
 
@@ -100,7 +143,7 @@ def repeat_axis(call, context):
 
 
 def max_axis(call, context):
-    """y[o, i] = max over a of x[o, a, i], NaN if any is; attributes: accumulate, outer, axis, inner."""
+    """y[o, i] = max over a of x[o, a, i], NaN if one is; accumulate, outer, axis, inner."""
     items = load(call)
     outer, axis, inner = load(call + 16), load(call + 24), load(call + 32)
     for r in range(items):
@@ -133,7 +176,7 @@ def argmax_axis(call, context):
 
 
 def log_softmax_axis(call, context):
-    """y = x - log(sum over the axis of exp(x)), shifted by the maximum; attributes as `max_axis`."""
+    """y = x - log(sum over the axis of exp(x)), shifted by the maximum; as `max_axis`."""
     items = load(call)
     outer, axis, inner = load(call + 16), load(call + 24), load(call + 32)
     for r in range(items):
@@ -154,7 +197,7 @@ def log_softmax_axis(call, context):
 
 
 def softmax_axis(call, context):
-    """y = exp(x) / (sum over the axis of exp(x)), shifted by the maximum; attributes as `max_axis`."""
+    """y = exp(x) / (sum over the axis of exp(x)), shifted by the maximum; as `max_axis`."""
     items = load(call)
     outer, axis, inner = load(call + 16), load(call + 24), load(call + 32)
     for r in range(items):

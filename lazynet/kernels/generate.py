@@ -39,7 +39,7 @@ class Formula:
 
 @dataclass(frozen=True)
 class Elementwise:
-    """A whole elementwise kernel: inputs, a straight line of formulas, and what is written where."""
+    """A whole elementwise kernel: inputs, a straight line of formulas, and where results go."""
 
     inputs: tuple[Operand, ...]
     formulas: tuple[Formula, ...]

@@ -156,10 +156,22 @@ _COMMON = {
 }
 # The words that an elementwise formula may use, by dtype; `c` makes a constant of that dtype.
 WORDS = {
-    "float32": {**_COMMON, "exp": _exp32, "log": _log32, "tanh": _tanh32, "sigmoid": _sigmoid32,
-                "c": np.float32},
-    "float64": {**_COMMON, "exp": _exp64, "log": _log64, "tanh": _tanh64, "sigmoid": _sigmoid64,
-                "c": np.float64},
+    "float32": {
+        **_COMMON,
+        "exp": _exp32,
+        "log": _log32,
+        "tanh": _tanh32,
+        "sigmoid": _sigmoid32,
+        "c": np.float32,
+    },
+    "float64": {
+        **_COMMON,
+        "exp": _exp64,
+        "log": _log64,
+        "tanh": _tanh64,
+        "sigmoid": _sigmoid64,
+        "c": np.float64,
+    },
     "int64": {**_COMMON, "c": np.int64},
     "bool": {**_COMMON, "c": np.uint8},
 }

@@ -17,6 +17,7 @@ from lazynet.program import lowered, operand_refs, output_refs
 from lazynet.record import Literal, ShapeError, as_value, binary, record, unary
 from lazynet.tensor import Sequence, Tensor, Value
 
+ONE = (Sample(((5,),)),)
 PAIRS = (
     Sample(((5,), (5,))),
     Sample(((3, 4), (3, 4))),
@@ -32,12 +33,11 @@ def _broadcast(name: str, *rows: RowType) -> tuple[int, ...]:
     except ValueError:
         shapes = " and ".join(str(row.shape) for row in rows)
         raise ShapeError(
-            f"{name}: rows of {shapes} do not broadcast; shapes must agree from the right, "
-            "or be 1"
+            f"{name}: rows of {shapes} do not broadcast; shapes must agree from the right, or be 1"
         ) from None
 
 
-def elementwise(name, formula, scalar, vjp=None, result=None, samples=(Sample(((5,),)),)) -> Op:
+def elementwise(name, formula, scalar, vjp=None, result=None, samples=ONE) -> Op:
     """An elementwise op.
 
     Args:
@@ -81,9 +81,7 @@ def prepare(op: Op, *operands):
     made = [x if isinstance(x, Value) else Literal(getattr(x, "value", x), dtype) for x in operands]
     made = [x if x.type.dtype == dtype else cast(x, dtype) for x in made]
     target = _broadcast(op.name, *(x.type for x in made))
-    return [
-        x if x.type.shape == target or x.type.size == 1 else expand(x, target) for x in made
-    ]
+    return [x if x.type.shape == target or x.type.size == 1 else expand(x, target) for x in made]
 
 
 def _arithmetic(dtype: str) -> None:
@@ -111,7 +109,9 @@ def cast(x, dtype: str):
 
 ADD = elementwise("add", "z = x + y", "x0 + x1", lambda g, z, x, y: (g, g), samples=PAIRS)
 SUBTRACT = elementwise("sub", "z = x - y", "x0 - x1", lambda g, z, x, y: (g, -g), samples=PAIRS)
-MULTIPLY = elementwise("mul", "z = x y", "x0 * x1", lambda g, z, x, y: (g * y, g * x), samples=PAIRS)
+MULTIPLY = elementwise(
+    "mul", "z = x y", "x0 * x1", lambda g, z, x, y: (g * y, g * x), samples=PAIRS
+)
 DIVIDE = elementwise(
     "div", "z = x / y", "x0 / x1", lambda g, z, x, y: (g / y, -(g * z) / y),
     samples=tuple(Sample(s.operands, low=0.5, high=2.0) for s in PAIRS),
@@ -166,7 +166,9 @@ DETACH = elementwise("detach", "y = x, without gradient", "x0", None)
 
 
 def _comparison(name: str, sign_: str) -> Op:
-    return elementwise(name, f"z = x {sign_} y", f"x0 {sign_} x1", None, result="bool", samples=PAIRS)
+    return elementwise(
+        name, f"z = x {sign_} y", f"x0 {sign_} x1", None, result="bool", samples=PAIRS
+    )
 
 
 LESS, LESS_EQUAL = _comparison("lt", "<"), _comparison("le", "<=")

@@ -88,7 +88,7 @@ def _max_cotangent(g, y, x, axis):
 
 
 def _repeat_shape(row, axis, times):
-    return (row_type(row.dtype, row.shape[:axis] + (times,) + row.shape[axis:]),)
+    return (row_type(row.dtype, (*row.shape[:axis], times, *row.shape[axis:])),)
 
 
 def _repeat_lower(signature):
@@ -105,13 +105,18 @@ def _repeat_lower(signature):
 REPEAT = Op(
     "repeat", "y = x, repeated along a new axis", _repeat_shape, _repeat_lower,
     lambda g, y, x, axis, times: (record(SUM, (g,), (("axis", axis),)),),
-    samples=(Sample(((4,),), (("axis", 0), ("times", 3))), Sample(((4,),), (("axis", 1), ("times", 2)))),
+    samples=(
+        Sample(((4,),), (("axis", 0), ("times", 3))),
+        Sample(((4,),), (("axis", 1), ("times", 2))),
+    ),
 )  # fmt: skip
 
 
 def _transpose_lower(signature):
     row = signature_row(signature)
-    step = call("transpose", operand_refs(signature), output_refs(signature)[0], row.shape, row.dtype)
+    step = call(
+        "transpose", operand_refs(signature), output_refs(signature)[0], row.shape, row.dtype
+    )
     return lowered(signature, [step])
 
 
@@ -150,7 +155,9 @@ def reshape(x, *shape):
     if shape.count(-1) == 1 and known:
         shape = tuple(x.type.size // known if s == -1 else s for s in shape)
     if math.prod(shape) != x.type.size or -1 in shape:
-        raise ShapeError(f"reshape: rows of {x.type.shape} have {x.type.size} elements, not {shape}")
+        raise ShapeError(
+            f"reshape: rows of {x.type.shape} have {x.type.size} elements, not {shape}"
+        )
     key = ("reshape", shape)
     row = x.type.views.get(key)
     if row is None:
@@ -176,7 +183,7 @@ def unbroadcast(g, row):
     for axis, (have, want) in enumerate(zip(g.type.shape, row.shape, strict=True)):
         if have != want:
             total = record(SUM, (g,), (("axis", axis),))
-            g = reshape(total, g.type.shape[:axis] + (1,) + g.type.shape[axis + 1 :])
+            g = reshape(total, (*g.type.shape[:axis], 1, *g.type.shape[axis + 1 :]))
     return g
 
 
@@ -215,7 +222,7 @@ def _reduce(name: str, op: Op, x, axis, keepdim: bool = False):
     y = record(op, (x,), (("axis", own),))
     if keepdim:
         shape = x.type.shape
-        return reshape(y, shape[:own] + (1,) + shape[own + 1 :])
+        return reshape(y, (*shape[:own], 1, *shape[own + 1 :]))
     return y
 
 

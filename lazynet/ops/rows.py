@@ -266,7 +266,9 @@ def indices(index, limit: int, name: str) -> np.ndarray:
     if numbers.size == 0:
         return numbers.astype(np.int64).reshape(-1)
     if numbers.dtype.kind not in "iu" or numbers.ndim != 1:
-        raise TypeError(f"{name}: expected a flat list of integers, not {numbers.dtype} {numbers.shape}")
+        raise TypeError(
+            f"{name}: expected a flat list of integers, not {numbers.dtype} {numbers.shape}"
+        )
     low, high = int(numbers.min()), int(numbers.max())
     if low < 0 or high >= limit:
         bad = low if low < 0 else high
@@ -385,7 +387,9 @@ def sequence(values):
     if isinstance(values, Sequence):
         return values
     if not isinstance(values, (list, tuple)) or (values and not isinstance(values[0], Value)):
-        return _rows_of(as_value(values if isinstance(values, Value) else tensor(values), "sequence"))
+        return _rows_of(
+            as_value(values if isinstance(values, Value) else tensor(values), "sequence")
+        )
     if not values:
         raise ShapeError("sequence: an empty list does not tell the shape of its rows")
     row = values[0].type.stored

@@ -1,0 +1,50 @@
+"""What `ln.debug()` adds: the line that recorded each node, and a look for NaN in every result."""
+
+from __future__ import annotations
+
+import contextvars
+import ctypes
+import sys
+
+import numpy as np
+
+from lazynet.batching.decode import FIRST, SIGNATURE
+from lazynet.executor import Run
+from lazynet.op import TABLE
+
+debugging: contextvars.ContextVar[bool] = contextvars.ContextVar("debugging", default=False)
+
+
+def call_site() -> str:
+    """The file and line outside lazynet from which the current call comes."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("lazynet."):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def first_nan(run: Run, place: np.ndarray, sites: dict[int, str], rows: int) -> str | None:
+    """A sentence about the first node (as recorded) with a NaN in an output, if there is one.
+
+    Args:
+        place: the addresses of the graph's rows.
+        sites: the line that recorded each node, by its first row.
+        rows: how many rows the graph has.
+    """
+    firsts = run.columns[FIRST]
+    for i in np.argsort(firsts, kind="stable").tolist():
+        signature = TABLE.signatures[run.used[run.columns[SIGNATURE, i], 0]]
+        stop = int(firsts[firsts > firsts[i]].min(initial=rows))
+        count = (stop - int(firsts[i])) // max(len(signature.outputs), 1)
+        for k, row in enumerate(signature.outputs):
+            if not row.is_float:
+                continue
+            first = int(firsts[i]) + k * count
+            kind = ctypes.c_float if row.dtype == "float32" else ctypes.c_double
+            for j in range(first, first + count):
+                values = (kind * row.size).from_address(int(place[j]))
+                if np.isnan(np.ctypeslib.as_array(values)).any():
+                    where = sites.get(int(firsts[i]), "an unknown line")
+                    name = signature.op.name or "scan"
+                    return f"{name}: NaN in the result of {signature!r}, recorded at {where}"
+    return None
