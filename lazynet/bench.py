@@ -1,0 +1,156 @@
+"""What batching saves: the same training steps under each policy, in one interleaved run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from lazynet import backward as backwards
+from lazynet import graph as graphs
+from lazynet.batching.policies import NAMES
+from lazynet.demo import Workload
+from lazynet.executor import Run
+from lazynet.ops.reduce import mean
+from lazynet.optim import Adam, Optimizer
+from lazynet.profile import aligned, profile
+
+POLICIES = tuple(NAMES)
+PHASES = ("build", "plan", "forward", "backward", "update")
+
+
+@dataclass
+class Result:
+    """One policy on one workload: what it did in one step, and the medians of its times."""
+
+    policy: str
+    nodes: int
+    batches: int
+    lower_bound: int
+    seconds: dict[str, float]  # by phase, and "step" for all of it
+    examples_per_second: float
+    speedup: float = 1.0  # against the first policy
+
+
+class Stopwatch:
+    """Times the phases of training steps, from what the engine tells while it runs them."""
+
+    def __init__(self) -> None:
+        self._plan = self._backward = 0.0
+
+    def __enter__(self) -> Stopwatch:
+        graphs.observers.append(self._ran)
+        backwards.observers.append(self._went_back)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        graphs.observers.remove(self._ran)
+        backwards.observers.remove(self._went_back)
+
+    def _ran(self, graph: graphs.Graph, run: Run) -> None:
+        self._plan += sum(run.seconds[phase] for phase in ("decode", "schedule", "lay out"))
+
+    def _went_back(self, done: backwards.Pass) -> None:
+        self._backward += done.seconds
+
+    def step(self, record: Callable[[], Any], optimizer: Optimizer) -> dict[str, float]:
+        """Seconds by phase of one training step on the loss that `record` builds."""
+        self._plan = self._backward = 0.0
+        start = time.perf_counter()
+        loss = record()
+        built = time.perf_counter()
+        optimizer.zero_grad()
+        loss.backward()
+        ran = time.perf_counter()
+        optimizer.step()
+        end = time.perf_counter()
+        return {
+            "build": built - start,
+            "plan": self._plan,
+            "forward": ran - built - self._plan - self._backward,
+            "backward": self._backward,
+            "update": end - ran,
+            "step": end - start,
+        }
+
+
+def compare(
+    workload: Workload,
+    batch: int,
+    steps: int,
+    policies: Iterable[str] = POLICIES,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> list[Result]:
+    """Train under each policy in turn, round after round on the same minibatches.
+
+    Args:
+        batch: examples of a minibatch.
+        steps: rounds to take the median of; one more goes first, for kernels to be compiled.
+        progress: what to draw the rounds through, such as a progress bar.
+    """
+    policies = tuple(policies)
+    if batch < 1 or steps < 1:
+        raise ValueError(f"compare: batch and steps must be at least 1, not {batch} and {steps}")
+    batches = _minibatches(workload.train, batch, steps + 1)
+    optimizer = Adam(workload.model.parameters())
+    counts = {policy: _count(workload, batches[0], policy) for policy in policies}
+    times: dict[str, list[dict[str, float]]] = {policy: [] for policy in policies}
+    with Stopwatch() as watch:
+        for k in progress(range(steps + 1)):
+            for policy in policies:
+                with graphs.batching(policy):
+                    seconds = watch.step(partial(_loss, workload, batches[k]), optimizer)
+                if k:
+                    times[policy].append(seconds)
+    found: list[Result] = []
+    for policy in policies:
+        medians = {
+            phase: statistics.median(taken[phase] for taken in times[policy])
+            for phase in (*PHASES, "step")
+        }
+        p = counts[policy]
+        rate = len(batches[0]) / medians["step"]
+        speedup = rate / found[0].examples_per_second if found else 1.0
+        found.append(Result(policy, p.nodes, p.batches, p.lower_bound, medians, rate, speedup))
+    return found
+
+
+def _minibatches(examples: list[Any], batch: int, count: int) -> list[list[Any]]:
+    """Minibatches of one size, from the beginning again where the examples end."""
+    batch = min(batch, len(examples))
+    places = [k * batch % (len(examples) - batch + 1) for k in range(count)]
+    return [examples[place : place + batch] for place in places]
+
+
+def _loss(workload: Workload, examples: list[Any]) -> Any:
+    return mean([workload.loss(example) for example in examples])
+
+
+def _count(workload: Workload, examples: list[Any], policy: str) -> profile:
+    with profile(examples=len(examples)) as counted, graphs.batching(policy):
+        loss = _loss(workload, examples)
+        loss.backward()
+    workload.model.zero_grad()
+    return counted
+
+
+def table(results: list[Result]) -> str:
+    """The results as lines of text; times are milliseconds a step."""
+    head = [
+        "policy",
+        "batches",
+        "bound",
+        *PHASES,
+        "step",
+        "examples/s",
+        f"against {results[0].policy}",
+    ]
+    rows = [head]
+    for r in results:
+        milliseconds = [f"{1e3 * r.seconds[phase]:.2f}" for phase in (*PHASES, "step")]
+        rate, speedup = f"{r.examples_per_second:.0f}", f"{r.speedup:.2f}x"
+        rows.append([r.policy, str(r.batches), str(r.lower_bound), *milliseconds, rate, speedup])
+    return "\n".join(aligned(rows))
