@@ -1,0 +1,103 @@
+"""The `lazynet` command at toy sizes, and the programs that the README shows."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lazynet import bench, cli, demo
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def _rows(printed, head="policy"):
+    """The lines of the tables in what was printed, as lists of words, by their first word."""
+    lines = [line.split() for line in printed.splitlines() if line.strip()]
+    start = next(k for k, line in enumerate(lines) if line[0] == head)
+    return {line[0]: line for line in lines[start:]}
+
+
+def test_info_names_versions_blas_cache_and_devices(capsys):
+    assert cli.main(["info"]) == 0
+    told = capsys.readouterr().out
+    for name in ("lazynet", "python", "numpy", "numba", "CPUs", "BLAS", "kernel cache", "CUDA"):
+        assert re.search(rf"^{name} +\S", told, re.MULTILINE), name
+
+
+def test_info_tells_of_a_cache_that_is_empty(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(cli, "cache_directory", lambda: str(tmp_path / "none"))
+    cli.main(["info"])
+    assert "compiled when they are first used" in capsys.readouterr().out
+
+
+def test_demo_trains_and_compares_the_policies(capsys):
+    arguments = "demo --epochs 2 --limit 64 --hidden 16 --batch 8 --steps 1"
+    assert cli.main(arguments.split()) == 0
+    told = capsys.readouterr().out
+    accuracies = [float(a) for a in re.findall(r"accuracy ([\d.]+)", told)]
+    assert len(accuracies) == 2
+    assert accuracies[1] > 0.1
+    assert set(_rows(told)) >= {"policy", *bench.POLICIES}
+
+
+@pytest.mark.parametrize("workload", sorted(demo.WORKLOADS))
+def test_bench_batches_down_to_the_bound(workload, capsys):
+    arguments = f"bench --workload {workload} --hidden 8 --batch 4 --steps 1"
+    assert cli.main(arguments.split()) == 0
+    rows = _rows(capsys.readouterr().out)
+    batches = {policy: int(rows[policy][1]) for policy in bench.POLICIES}
+    bound = int(rows["none"][2])
+    assert batches["none"] > batches["auto"] >= bound
+    assert all(int(rows[policy][2]) == bound for policy in bench.POLICIES)
+    assert all(batches["auto"] <= count for count in batches.values())
+
+
+def test_bench_measures_each_phase_of_a_step():
+    results = bench.compare(demo.tagger(16, 8), batch=4, steps=2, policies=["none", "auto"])
+    assert [r.policy for r in results] == ["none", "auto"]
+    for r in results:
+        assert all(r.seconds[phase] > 0 for phase in (*bench.PHASES, "step"))
+        assert r.examples_per_second == pytest.approx(4 / r.seconds["step"])
+    assert results[1].speedup == pytest.approx(
+        results[1].examples_per_second / results[0].examples_per_second
+    )
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "many"])
+def test_a_number_that_makes_no_sense_is_refused(number, capsys):
+    with pytest.raises(SystemExit) as error:
+        cli.main(["bench", f"--batch={number}"])
+    assert error.value.code == 2
+    assert "--batch" in capsys.readouterr().err
+
+
+def test_a_command_is_asked_for(capsys):
+    with pytest.raises(SystemExit):
+        cli.main([])
+    assert "command" in capsys.readouterr().err
+
+
+def test_interrupting_ends_with_one_word(monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "tagger", interrupted)
+    assert cli.main(["demo"]) == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
+def _programs():
+    return re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_programs_of_the_readme_run_and_print_what_it_says(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "readme"}
+    programs = _programs()
+    assert programs
+    for program in programs:
+        exec(compile(program, str(README), "exec"), names)
+    printed = capsys.readouterr().out.splitlines()
+    claims = re.findall(r"^ *print\(.*\) +# ([(A-Z].*)$", "".join(programs), re.MULTILINE)
+    assert claims
+    assert set(claims) <= set(printed)
