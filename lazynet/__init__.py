@@ -9,6 +9,10 @@ from lazynet.autodiff import grad as grad
 from lazynet.autodiff import gradients as gradients
 from lazynet.autodiff import value_and_grad as value_and_grad
 from lazynet.cell import scan as scan
+from lazynet.debugging import PerformanceHint as PerformanceHint
+from lazynet.device import DeviceError as DeviceError
+from lazynet.device import set_default_device as set_default_device
+from lazynet.graph import UnknownPolicy as UnknownPolicy
 from lazynet.graph import batching as batching
 from lazynet.graph import debug as debug
 from lazynet.graph import enable_grad as enable_grad
@@ -51,6 +55,8 @@ from lazynet.ops.rows import split as split
 from lazynet.ops.rows import stack as stack
 from lazynet.ops.rows import zeros as zeros
 from lazynet.profile import profile as profile
+from lazynet.record import DtypeError as DtypeError
+from lazynet.record import ShapeError as ShapeError
 from lazynet.tensor import Parameter as Parameter
 from lazynet.tensor import Sequence as Sequence
 from lazynet.tensor import Tensor as Tensor

@@ -6,6 +6,7 @@ its graph lives. When the graph dies its buffers return to the pool.
 
 from __future__ import annotations
 
+import os
 import threading
 
 import numpy as np
@@ -68,6 +69,8 @@ class Pool:
 
 
 POOL = Pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=POOL.after_fork)
 
 
 class Arena:

@@ -18,7 +18,7 @@ from lazynet import executor
 from lazynet.arena import POOL as MEMORY
 from lazynet.arena import Buffer
 from lazynet.batching import layout as words
-from lazynet.batching.reverse import mark, settle, split
+from lazynet.batching.reverse import mark, mark_unspent, settle, split
 from lazynet.graph import Graph
 from lazynet.op import TABLE
 from lazynet.parameter import STATICS, Leaf
@@ -76,9 +76,9 @@ def backward(value: Value, gradient: Any = None, retain_graph: bool = False) -> 
         plan.run(value, seed)
     finally:
         plan.unmark()
+    graph.close()
     if not retain_graph:
         plan.consume()
-    graph.close()
     for observer in observers:
         observer(Pass(time.perf_counter() - start, plan.batches, plan.calls))
 
@@ -260,6 +260,21 @@ class _Plan:
                 settle(run.columns, run.signatures, graph.needs, graph.wanted, graph.consumed, True)
         for graph in self.graphs:
             graph.wanted[:] = 0
+            release_links(graph)
+
+
+def release_links(graph: Graph) -> None:
+    """Let go of older graphs that no later backward can reach from this one.
+
+    Without this, a loop that carries a detached state from step to step would keep every step.
+    """
+    if graph.links() and not graph.open:
+        used = np.zeros(len(graph.wanted), np.uint8)
+        for run in graph.runs:
+            mark_unspent(
+                run.tape, run.columns, run.signatures, graph.head, graph.needs, graph.consumed, used
+            )
+        graph.keep_links(used)
 
 
 def _floats_at(address: int, count: int, dtype: str) -> np.ndarray:

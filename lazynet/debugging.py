@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import ctypes
 import sys
+import warnings
 
 import numpy as np
 
@@ -21,6 +22,30 @@ def call_site() -> str:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("lazynet."):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+class PerformanceHint(UserWarning):
+    """Something runs correctly but does not batch."""
+
+
+LOOKS_BEFORE_HINT = 500
+_looks: dict[str, int] = {}
+
+
+def note_look(run: Run) -> None:
+    """Count forwards in which nothing batched, by the line that asked; say so once a line."""
+    nodes = run.columns.shape[1]
+    if nodes == 0 or run.batches < nodes:
+        return
+    site = call_site()
+    _looks[site] = looks = _looks.get(site, 0) + 1
+    if looks == LOOKS_BEFORE_HINT:
+        warnings.warn(
+            f"{site} asked for a value {looks} times, one example each, so that nothing could "
+            "batch: collect the losses of a minibatch before asking, or use ln.map",
+            PerformanceHint,
+            stacklevel=2,
+        )
 
 
 def first_nan(run: Run, place: np.ndarray, sites: dict[int, str], rows: int) -> str | None:

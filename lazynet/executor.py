@@ -129,9 +129,12 @@ def forward(tape, base, place, head, needs, marks, arena: Arena, policy: int) ->
     times.append(time.perf_counter())
     programs = PROGRAMS.words
     sizes, totals = measure(columns, order, batches, signatures, programs)
-    output = arena.allocate(int(sizes[M_OUTPUT]))
-    saved = arena.allocate(int(sizes[M_SAVED])) if sizes[M_SAVED] else 0
-    scratch = MEMORY.take(int(sizes[M_SCRATCH])) if sizes[M_SCRATCH] else None
+    try:
+        output = arena.allocate(int(sizes[M_OUTPUT]))
+        saved = arena.allocate(int(sizes[M_SAVED])) if sizes[M_SAVED] else 0
+        scratch = MEMORY.take(int(sizes[M_SCRATCH])) if sizes[M_SCRATCH] else None
+    except MemoryError:
+        raise MemoryError(_largest(used, totals, sizes)) from None
     laid = Laid(
         np.zeros((len(batches), BATCH_COLUMNS), np.int64),
         np.zeros((sizes[M_ARGUMENTS], 3), np.int64),
@@ -167,6 +170,20 @@ def forward(tape, base, place, head, needs, marks, arena: Arena, policy: int) ->
         stream.vectors, (starts, dependencies), len(batches), int(stream.used[CALLS]),
         int(stream.used[BYTES_GATHERED]), seconds,
     )  # fmt: skip
+
+
+def _largest(used, totals, sizes) -> str:
+    """A sentence about what would have taken the most memory."""
+    needed = [
+        (sum(row.width for row in TABLE.signatures[index].outputs) * int(items), items, index)
+        for (index, _), (items, _) in zip(used.tolist(), totals.tolist(), strict=True)
+    ]
+    top = ", ".join(
+        f"{TABLE.signatures[index]!r} x {items} ({size / 2**20:.1f} MiB)"
+        for size, items, index in sorted(needed, reverse=True)[:3]
+    )
+    total = (sizes[M_OUTPUT] + sizes[M_SAVED] + sizes[M_SCRATCH]) / 2**20
+    return f"this forward needs {total:.1f} MiB, more than there is; the largest parts are {top}"
 
 
 def backward(run: Run, parts: np.ndarray, chunks: np.ndarray, trash: int, gradients: np.ndarray):

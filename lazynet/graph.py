@@ -23,7 +23,7 @@ from lazynet import executor
 from lazynet.arena import Arena
 from lazynet.batching import layout as words
 from lazynet.batching.policies import NAMES
-from lazynet.debugging import call_site, debugging, first_nan
+from lazynet.debugging import call_site, debugging, first_nan, note_look
 from lazynet.op import Op, Signature
 from lazynet.parameter import Leaf
 
@@ -177,6 +177,11 @@ class Graph:
         if self.marks[-1][1] != flag:
             self.marks.append((self.values, flag))
 
+    def keep_links(self, used: np.ndarray) -> None:
+        """Of a closed graph, forget links to rows that are not `used`: older graphs may die."""
+        if not self.open:
+            self._links = {key: link for key, link in self._links.items() if used[link[0]]}
+
     def links(self):
         """(id, source, its row) of every link."""
         return list(self._links.values())
@@ -226,6 +231,8 @@ class Graph:
         self._note_versions(run)
         for observer in observers:
             observer(self, run)
+        if current_policy.get() != "none":
+            note_look(run)
         if debugging.get() and (found := first_nan(run, self._place, self.sites, values)):
             raise FloatingPointError(found)
         if not recording_gradients.get() and self.values > ROWS_WITHOUT_GRADIENTS:
@@ -244,8 +251,7 @@ class Graph:
         if self.pending:
             self.forward()
         self._leave()
-        if not self.needs[: self.values].any():
-            self._links.clear()  # nothing will go back along them: let older graphs die
+        self.keep_links(self.needs)
 
     def _leave(self) -> None:
         self.open = False

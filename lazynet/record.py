@@ -268,7 +268,7 @@ def binary(op: Op, prepare):
         a, b = prepare(op, x, y)
         z = record(op, (a, b))
         plain = x.__class__ is not Parameter and y.__class__ is not Parameter
-        if plain and a is x and (b is y or y.__class__ is float and b.type.dtype == x.type.dtype):
+        if plain and a is x and (b is y or (y.__class__ is float and b.type.dtype == x.type.dtype)):
             entries[kinds] = op.signature((a.type, b.type))
         return z
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lazynet import graph as graphs
+from lazynet.device import CPU, check_device
 from lazynet.op import RowType
 from lazynet.parameter import STATICS, Leaf, leaf_of, update_needs
 
@@ -65,6 +66,22 @@ class Value:
     def __array__(self, dtype=None, copy=None):
         array = self.numpy()  # type: ignore[attr-defined]
         return array if dtype is None else array.astype(dtype)
+
+    def __dlpack__(self, **options):
+        return self.numpy().__dlpack__(**options)  # type: ignore[attr-defined]
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)  # kDLCPU
+
+    @property
+    def device(self) -> str:
+        """Where the value lives: "cpu"."""
+        return CPU
+
+    def to(self, device: str):
+        """The value on a device; the CPU is the only one in this version."""
+        check_device(device)
+        return self
 
     def __setitem__(self, index, value):
         raise TypeError(

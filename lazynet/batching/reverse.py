@@ -128,6 +128,20 @@ def settle(columns, signatures, needs, wanted, consumed, spend):
 
 
 @jit
+def mark_unspent(tape, columns, signatures, head, needs, consumed, used):
+    """Mark the rows that nodes which backward may still visit depend on."""
+    for i in range(columns.shape[1]):
+        first = columns[FIRST, i]
+        items = columns[ITEM_COUNT, i]
+        if items == 0 or not needs[first] or consumed[first]:
+            continue
+        form, position = columns[FORM, i], columns[POSITION, i]
+        for k in range(signatures[columns[SIGNATURE, i], ARGUMENTS]):
+            for j in range(items if form == LISTED else 1):
+                used[head[source_row(tape, form, position, items, k, j)]] = 1
+
+
+@jit
 def split(columns, order, signatures, laid, place, needs, wanted):
     """The parts of each batch, as (batch, start, stop) in items, that backward has to visit.
 
