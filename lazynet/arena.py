@@ -95,6 +95,13 @@ class Arena:
         """(address, bytes in use) of every buffer."""
         return [(b.address, used) for b, used in zip(self.buffers, self._used, strict=True)]
 
+    def holds(self, addresses: np.ndarray) -> np.ndarray:
+        """Which of the addresses lie in one of the buffers."""
+        found = np.zeros(len(addresses), bool)
+        for b in self.buffers:
+            found |= (addresses >= b.address) & (addresses < b.address + b.size)
+        return found
+
     def size(self) -> int:
         """Bytes in use."""
         return sum(self._used)

@@ -144,6 +144,12 @@ def _differentiable(x: Any) -> Tensor:
     return x  # type: ignore[return-value]
 
 
+def _compute(x: Value) -> None:
+    """Run what x waits for; what was recorded after it may go on waiting, and batch."""
+    if x.pending:
+        x.graph.forward()
+
+
 class _Walk:
     """Goes back over the nodes behind a value, recording each one's formula.
 
@@ -163,7 +169,7 @@ class _Walk:
     def _head(x: Value) -> int:
         if isinstance(x.graph, Leaf):
             return 0
-        x.graph.forward()
+        _compute(x)
         return int(x.graph.head[x.id])
 
     def add(self, x: Value, g: Value) -> None:
@@ -176,7 +182,7 @@ class _Walk:
         if isinstance(source, Leaf):
             self.pieces.setdefault((id(source), 0), []).append((x.id, step, count, x.type, g))
             return
-        source.forward()
+        _compute(x)
         if not source.needs_gradient(x.id) and (id(source), self._head(x)) not in self.kept:
             return
         if source.number not in self.known:

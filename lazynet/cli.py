@@ -65,8 +65,8 @@ def info() -> str:
         ("lazynet", _version("lazynet")),
         ("python", f"{platform.python_version()} ({platform.python_implementation()}, {system})"),
         *((name, _version(name)) for name in _LIBRARIES),
-        ("CPUs", str(_processors())),
-        ("BLAS", _blas()),
+        ("CPUs", str(processors())),
+        ("BLAS", blas_in_use()),
         ("kernel cache", _cache()),
         ("CUDA", "not built yet: this version runs on the CPU only"),
     ]
@@ -80,14 +80,14 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def _processors() -> int:
+def processors() -> int:
     """The processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _blas() -> str:
+def blas_in_use() -> str:
     try:
         blas.context()
     except blas.BlasNotFound as error:

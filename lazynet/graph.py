@@ -46,6 +46,7 @@ class Graph:
 
     __slots__ = (
         "__weakref__",
+        "_held",
         "_link_rows",
         "_links",
         "_place",
@@ -93,6 +94,8 @@ class Graph:
         self.versions: dict[int, int] = {}
         self._links: dict[Any, tuple[int, Any, int]] = {}
         self._link_rows: list[tuple[int, np.ndarray]] = []
+        # Arenas and leaves in which linked rows lie: their memory stays when links are let go.
+        self._held: list[Any] = []
         self.marks = [(0, int(recording_gradients.get()))]
         self._place = np.empty(_FIRST_ROWS, np.int64)
         self.head = np.empty(_FIRST_ROWS, np.int32)
@@ -129,6 +132,12 @@ class Graph:
         """Whether a leaf that wants a gradient lies behind a computed row."""
         return bool(self.needs[self.head[row]])
 
+    def memory(self, addresses: np.ndarray) -> list[Any]:
+        """The arenas and leaves in which computed rows lie."""
+        if self.arena.holds(addresses).all():
+            return [self.arena]
+        return [m for m in (self.arena, *self._held) if m.holds(addresses).any()]
+
     # -- recording -------------------------------------------------------------------------------
 
     def link(self, source: Any, first: int, step: int, count: int, width: int) -> int:
@@ -140,9 +149,11 @@ class Graph:
         if isinstance(source, Leaf):
             addresses = source.address + width * (first + step * np.arange(count))
             needs = source.requires_grad
+            self._held.append(source)
         else:
             addresses = source.addresses(first, step, count)
             needs = count > 0 and source.needs_gradient(first)
+            self._held += source.memory(addresses)
         vid = self.values
         self._links[key] = (vid, source, first)
         self._link_rows.append((vid, addresses))
@@ -311,6 +322,9 @@ class _Gradients(contextlib.ContextDecorator):
         self._enabled = enabled
         self._tokens: list[Any] = []
 
+    def _recreate_cm(self):
+        return type(self)(self._enabled)  # a decorated function may run in several threads
+
     def __enter__(self):
         self._tokens.append(recording_gradients.set(self._enabled))
         _sync()
@@ -357,6 +371,9 @@ class batching(contextlib.ContextDecorator):
             )
         self._policy = policy
         self._tokens: list[Any] = []
+
+    def _recreate_cm(self):
+        return type(self)(self._policy)  # a decorated function may run in several threads
 
     def __enter__(self):
         self._tokens.append(current_policy.set(self._policy))

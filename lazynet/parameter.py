@@ -53,6 +53,10 @@ class Leaf:
     def address(self) -> int:
         return self.array.ctypes.data
 
+    def holds(self, addresses: np.ndarray) -> np.ndarray:
+        """Which of the addresses lie in the array."""
+        return (addresses >= self.address) & (addresses < self.address + self.array.nbytes)
+
     def clear_gradient(self) -> None:
         """Forget the gradient; the next backward starts at 0, in the same storage."""
         if self.gradient is not None:

@@ -262,7 +262,7 @@ class Parameter(Tensor):
     @property
     def data(self) -> np.ndarray:
         """The value's own storage. What is pending runs before it can be changed."""
-        settle()
+        end_recording()
         self.graph.version += 1
         STATICS.version += 1
         return self.graph.array
@@ -277,7 +277,7 @@ class Parameter(Tensor):
 
     @requires_grad.setter
     def requires_grad(self, flag: bool) -> None:
-        settle()
+        end_recording()
         self.graph.requires_grad = bool(flag)
         update_needs(self.graph)
 
@@ -395,6 +395,16 @@ def settle() -> None:
     graph = graphs.pending_graph()
     if graph is not None and graph.pending:
         graph.forward()
+
+
+def end_recording() -> None:
+    """Run what is pending, and record what comes into a new graph: a parameter is about to change.
+
+    So one graph never holds values of a parameter before and after a change.
+    """
+    graph = graphs.pending_graph()
+    if graph is not None and graph.open:
+        graph.close()
 
 
 def forward(values=None) -> None:

@@ -405,7 +405,8 @@ def sequence(values):
 
 def _stored(value):
     """The value as a row of its own, so that rows of different views can stand in one list."""
-    return record(CAT, (reshape(value, (value.type.size,)),)) if value.type.shape else value + 0.0
+    shape = value.type.shape
+    return reshape(record(CAT, (reshape(value, (value.type.size,)),)), shape)
 
 
 def _rows_of(matrix):
@@ -413,9 +414,10 @@ def _rows_of(matrix):
     if not matrix.type.shape:
         raise ShapeError("sequence: a scalar has no rows")
     count, shape = matrix.type.shape[0], matrix.type.shape[1:]
-    row = row_type(matrix.type.dtype, shape)
-    if matrix.is_leaf and matrix.__class__ is Tensor:
-        return Sequence(matrix.graph, 0, row, count)
+    whole = matrix.type.offset == 0 and matrix.type.stride == matrix.type.width
+    if matrix.is_leaf and whole and matrix.__class__ is Tensor:
+        row = row_type(matrix.type.dtype, shape)
+        return Sequence(matrix.graph, matrix.id * count, row, count)
     repeated = Sequence(matrix.graph, matrix.id, matrix.type, count, 0)
     return _part(repeated, shape, np.arange(count) * row.size)
 
