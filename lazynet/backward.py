@@ -62,10 +62,12 @@ def backward(value: Value, gradient: Any = None, retain_graph: bool = False) -> 
     if isinstance(value.graph, Leaf):
         if not value.graph.requires_grad:
             raise RuntimeError(_NO_GRADIENT)
-        value.graph.want_gradient()[...] += seed.reshape(value.type.shape)
+        _add_to_leaf(value, seed)
         return
     graph = value.graph
     graph.forward()
+    if isinstance(value, Sequence) and not value.length:
+        return
     if not graph.needs_gradient(value.id):
         raise RuntimeError(_NO_GRADIENT)
     start = time.perf_counter()
@@ -109,6 +111,14 @@ def _rows(value: Value) -> list[int]:
     if isinstance(value, Sequence):
         return [value.id + value.step * k for k in range(value.length)]
     return [value.id]
+
+
+def _add_to_leaf(value: Value, seed: np.ndarray) -> None:
+    """Add the seed where these rows lie in their leaf's gradient."""
+    start, row = value.graph.want_gradient().ctypes.data, value.type
+    for k, part in zip(_rows(value), seed.reshape(-1, row.size), strict=True):
+        view = _floats_at(start + k * row.stride + row.offset, row.size, row.dtype)
+        view += part.reshape(-1)
 
 
 class _Plan:
@@ -217,7 +227,7 @@ class _Plan:
         return np.array(sorted(table), np.int64).reshape(-1, 3)
 
     def _put(self, chunks: np.ndarray, value: Value, seed: np.ndarray) -> None:
-        rows = seed.reshape(len(self.rows), -1)
+        rows = seed.reshape(len(self.rows), value.type.size)
         for row, address in zip(rows, self._gradient_addresses(chunks, value), strict=True):
             view = _floats_at(address, row.size, value.type.dtype)
             view += row
@@ -258,6 +268,9 @@ class _Plan:
         for graph in self.graphs:
             for run in graph.runs:
                 settle(run.columns, run.signatures, graph.needs, graph.wanted, graph.consumed, True)
+            # Users did not ask for expressions of parameters to be shared: others may need them.
+            graph.consumed[list(graph.constants)] = 0
+        self.first.consumed[self.first.head[self.rows]] = 1
         for graph in self.graphs:
             graph.wanted[:] = 0
             release_links(graph)

@@ -150,6 +150,8 @@ class Graph:
             addresses = source.address + width * (first + step * np.arange(count))
             needs = source.requires_grad
             self._held.append(source)
+            if source.number >= 0:
+                self.versions.setdefault(source.number, source.version)
         else:
             addresses = source.addresses(first, step, count)
             needs = count > 0 and source.needs_gradient(first)

@@ -44,7 +44,16 @@ class Value:
         if isinstance(self.graph, Leaf):
             return self.graph.requires_grad
         self._wait()
-        return self.graph.needs_gradient(self.id)
+        return self._last() >= 0 and self.graph.needs_gradient(self.id)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient of a leaf, or of a value after `retain_grad`; None before backward."""
+        if isinstance(self.graph, Leaf):
+            gradient = self.graph.gradient if self.type is self.graph.type else None
+        else:
+            gradient = self.graph.gradients.get((self.id, self.type))
+        return None if gradient is None else tensor(gradient)
 
     @property
     def is_leaf(self) -> bool:
@@ -143,7 +152,7 @@ class Tensor(Value):
     def numpy(self) -> np.ndarray:
         """A copy of the value as a numpy array. Runs what is pending."""
         self._wait()
-        return read_rows(self.graph, self.id, 0, 1, self.type)[0]
+        return read_rows(self.graph, self.id, 0, 1, self.type).reshape(self.type.shape)
 
     def item(self) -> Any:
         """The value of a tensor of one element, as a Python number. Runs what is pending."""
@@ -170,15 +179,6 @@ class Tensor(Value):
         if self.type.dtype != "int64":
             raise TypeError(f"only an int64 tensor can be an index; this is {self.type.dtype}")
         return int(self.item())
-
-    @property
-    def grad(self) -> Tensor | None:
-        """The gradient of a leaf, or of a value after `retain_grad`; None before backward."""
-        if isinstance(self.graph, Leaf):
-            gradient = self.graph.gradient
-            return None if gradient is None else tensor(gradient)
-        kept = self.graph.gradients.get((self.id, self.type))
-        return None if kept is None else tensor(kept)
 
 
 class Sequence(Value):

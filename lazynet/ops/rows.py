@@ -162,6 +162,8 @@ ALIAS = Op(
 
 def _part(x, shape: tuple[int, ...], first):
     """The part of each row that begins `first` elements in (one number, or one for each row)."""
+    if x.__class__ is Parameter:
+        x = Tensor(x.graph, x.id, x.type)  # its rows are meant, not its part in a signature
     size = np.dtype(x.type.dtype).itemsize
     offsets = np.asarray(first, np.int64) * size + x.type.offset
     if isinstance(x, Tensor):
@@ -414,9 +416,9 @@ def _rows_of(matrix):
     if not matrix.type.shape:
         raise ShapeError("sequence: a scalar has no rows")
     count, shape = matrix.type.shape[0], matrix.type.shape[1:]
+    row = row_type(matrix.type.dtype, shape)
     whole = matrix.type.offset == 0 and matrix.type.stride == matrix.type.width
     if matrix.is_leaf and whole and matrix.__class__ is Tensor:
-        row = row_type(matrix.type.dtype, shape)
         return Sequence(matrix.graph, matrix.id * count, row, count)
     repeated = Sequence(matrix.graph, matrix.id, matrix.type, count, 0)
     return _part(repeated, shape, np.arange(count) * row.size)
