@@ -1,0 +1,294 @@
+"""Micro figures: what the engine itself costs, apart from the arithmetic.
+
+Each function takes `scale` (1 for the full size, less for a try) and gives rows of what, value and
+unit.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+import lazynet as ln
+from benchmarks import workloads
+from benchmarks.workloads import Spec
+from lazynet import executor, nn, optim
+from lazynet import graph as graphs
+from lazynet.batching.emit import CALL_WORDS, CALLS
+from lazynet.batching.policies import NAMES
+from lazynet.bench import Stopwatch
+from lazynet.kernels import blas
+from lazynet.kernels.jit import jit
+from lazynet.kernels.memory import call
+
+Row = tuple[str, float, str]
+REPEATS = 7
+
+
+def _size(full: int, scale: float, least: int = 10) -> int:
+    return max(least, int(full * scale))
+
+
+def _median_of(function: Callable[[], float], repeats: int = REPEATS) -> float:
+    return statistics.median(function() for _ in range(repeats))
+
+
+# -- recording -------------------------------------------------------------------------------------
+
+
+def recording(scale: float) -> list[Row]:
+    """Recording one op, with the garbage collector on, as users have it."""
+    count = _size(20_000, scale)
+    weight, table = ln.Parameter(np.eye(8, dtype=np.float32)), nn.Embedding(100, 8)
+    x = ln.tanh(ln.tensor(np.ones(8, np.float32)))
+    assert gc.isenabled()
+    ops: dict[str, Callable[[], object]] = {
+        "tanh(x)": lambda: ln.tanh(x),
+        "x + y": lambda: x + x,
+        "x * 2.0": lambda: x * 2.0,
+        "linear(x, W)": lambda: ln.linear(x, weight),
+        "embed(7)": lambda: table(7),
+        "chunk(x, 2)": lambda: ln.chunk(x, 2),
+        "cat([x, y])": lambda: ln.cat([x, x]),
+    }
+
+    def seconds(op: Callable[[], object]) -> float:
+        kept = []
+        start = time.perf_counter()
+        for _ in range(count):
+            kept.append(op())
+        elapsed = time.perf_counter() - start
+        ln.forward()
+        return elapsed / count
+
+    for op in ops.values():
+        seconds(op)
+    return [(f"record {name}", 1e6 * _median_of(lambda op=op: seconds(op)), "us")
+            for name, op in ops.items()]  # fmt: skip
+
+
+# -- executor --------------------------------------------------------------------------------------
+
+
+@jit
+def _same_call(calls, times, context):
+    """The first call of a stream, so many times: what its kernel costs, without a walk."""
+    record = np.int64(calls.ctypes.data + 16)
+    for _ in range(times):
+        call(calls[0], record, context)
+
+
+def interpreter(scale: float) -> list[Row]:
+    """The executor's own cost: a stream of calls on one row of one element, minus the kernel."""
+    count = _size(100_000, scale)
+    streams: list[tuple[float, float]] = []
+    execute = executor.execute
+
+    def timed(stream) -> None:
+        execute(stream)  # everything is in memory from here on
+        calls, context = int(stream.used[CALLS]), blas.context().ctypes.data
+
+        def walk() -> float:
+            start = time.perf_counter()
+            execute(stream)
+            return (time.perf_counter() - start) / calls
+
+        def kernel() -> float:
+            start = time.perf_counter()
+            _same_call(stream.calls[: stream.used[CALL_WORDS]], calls, context)
+            return (time.perf_counter() - start) / calls
+
+        kernel()
+        streams.append((_median_of(walk), _median_of(kernel)))
+
+    x = ln.tensor(np.ones(1, np.float32))
+    with ln.batching("none"), ln.no_grad():
+        kept = [ln.tanh(x) for _ in range(count)]
+        executor.execute = timed
+        try:
+            ln.forward()
+        finally:
+            executor.execute = execute
+    assert not kept[-1].pending
+    walked, kernel = streams[0]
+    return [
+        ("executor, one batch of one element", 1e9 * walked, "ns"),
+        ("of it the kernel", 1e9 * kernel, "ns"),
+        ("of it the executor", 1e9 * (walked - kernel), "ns"),
+    ]
+
+
+# -- scheduling and layout -------------------------------------------------------------------------
+
+
+def planning(scale: float) -> list[Row]:
+    """Scheduling and layout for each node, under each policy, for graphs of chains side by side."""
+    rows: list[Row] = []
+    for nodes in (10_000, 100_000, 1_000_000):
+        if nodes > 1_000_000 * scale and nodes > 10_000:
+            continue
+        for policy in NAMES:
+            taken: list[dict[str, float]] = []
+
+            def observe(graph, run, taken=taken) -> None:
+                taken.append(dict(run.seconds))
+
+            for _ in range(1 if nodes == 1_000_000 else 3):
+                ends = _chains(nodes)
+                graphs.observers.append(observe)
+                try:
+                    with ln.batching(policy):
+                        ln.forward()
+                finally:
+                    graphs.observers.remove(observe)
+                del ends
+            for phase in ("decode", "schedule", "lay out"):
+                value = statistics.median(t[phase] for t in taken) / nodes
+                rows.append((f"{phase}, {policy}, {nodes} nodes", 1e9 * value, "ns a node"))
+    return rows
+
+
+def _chains(nodes: int) -> list[ln.Tensor]:
+    """Chains of 100 ops of three kinds, with nothing in common; each begins somewhere else."""
+    x = ln.tensor(np.ones(1, np.float32))
+    ops = (ln.tanh, ln.sigmoid, ln.relu)
+    ends = []
+    for k in range(max(1, nodes // 100)):
+        y = x
+        for step in range(k, k + 100):
+            y = ops[step % 3](y)
+        ends.append(y)
+    return ends
+
+
+# -- memory and size -------------------------------------------------------------------------------
+
+
+def _resident() -> float:
+    """MiB of memory that this process has."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * 4096 / 2**20
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def memory(scale: float) -> list[Row]:
+    """What memory grows by between the first tenth and the end of long plain loops."""
+    spec = Spec("tagger", 16, 16, 8, limit=64)
+    learner = workloads.model(spec)
+    batches = workloads.corpus("tagger", 64).batches(8)
+    optimizer = optim.Adam(learner.parameters())
+
+    def training(k: int) -> None:
+        loss = ln.mean([learner.loss(example) for example in batches[k % len(batches)]])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    def inference(k: int) -> None:
+        with ln.no_grad():
+            learner(batches[k % len(batches)][0][0]).numpy()
+
+    value = [ln.tensor(np.ones(4, np.float32))]
+
+    def incremental(k: int) -> None:
+        with ln.no_grad():
+            value[0] = ln.tanh(value[0])
+            value[0].numpy()
+
+    rows: list[Row] = []
+    for name, work, full in (
+        ("training steps", training, 2_000),
+        ("inference calls", inference, 20_000),
+        ("incremental forwards", incremental, 100_000),
+    ):
+        count = _size(full, scale)
+        first = max(1, count // 10)
+        for k in range(first):
+            work(k)
+        before = _resident()
+        for k in range(first, count):
+            work(k)
+        rows.append((f"memory growth, {count} {name}", _resident() - before, "MiB"))
+    return rows
+
+
+def depth(scale: float) -> list[Row]:
+    """Long chains and deep trees, forward and backward."""
+    rows: list[Row] = []
+    for name, grow, full in (
+        ("chain", lambda h, x: ln.tanh(h + x), 100_000),
+        ("tree", lambda h, x: ln.tanh(h * x + x), 50_000),  # a comb: every node has two children
+    ):
+        steps = _size(full, scale)
+        x = ln.tensor(np.full(4, 0.5, np.float32), requires_grad=True)
+        start = time.perf_counter()
+        h = x
+        for _ in range(steps):
+            h = grow(h, ln.sigmoid(x) if name == "tree" else x)
+        ln.sum(h).backward()
+        rows.append(
+            (f"{name}, {steps} deep, forward and backward", time.perf_counter() - start, "s")
+        )
+        assert np.isfinite(x.grad.numpy()).all()
+    return rows
+
+
+# -- promises --------------------------------------------------------------------------------------
+
+
+def repeatable(scale: float) -> list[Row]:
+    """Two trainings from one seed have the same losses, bit by bit."""
+
+    def losses() -> list[float]:
+        step = workloads.train(Spec("tagger", 16, 16, 8, limit=64))
+        return [step(k) for k in range(_size(20, scale, least=3))]
+
+    return [("losses that differ in a second training", float(sum(
+        a != b for a, b in zip(losses(), losses(), strict=True))), "losses")]  # fmt: skip
+
+
+def minibatch_of_one(scale: float) -> list[Row]:
+    """Batching must not cost anything where there is nothing to batch."""
+    rows: list[Row] = []
+    for workload in ("tagger", "tree", "language"):
+        spec = Spec(workload, 64, 64, 1, limit=64)
+        steps = _size(60, scale)
+        learner = workloads.model(spec)
+        loss_of = learner.loss
+        batches = workloads.corpus(workload, 64).batches(1)
+        optimizer = optim.Adam(learner.parameters())
+        times: dict[str, list[float]] = {"auto": [], "none": []}
+        with Stopwatch() as watch:
+            for k in range(steps + 5):
+                for policy in times:
+                    example = batches[k % len(batches)][0]
+                    with ln.batching(policy):
+                        taken = watch.step(partial(loss_of, example), optimizer)
+                    if k >= 5:
+                        times[policy].append(taken["step"])
+        median = {policy: statistics.median(found) for policy, found in times.items()}
+        rows.append(
+            (f"minibatch 1, {workload}: auto against none", median["none"] / median["auto"], "x")
+        )
+    ln.set_batching("auto")
+    return rows
+
+
+FIGURES: dict[str, Callable[[float], list[Row]]] = {
+    "recording": recording,
+    "interpreter": interpreter,
+    "planning": planning,
+    "memory": memory,
+    "depth": depth,
+    "repeatable": repeatable,
+    "minibatch of one": minibatch_of_one,
+}
