@@ -14,10 +14,10 @@ import numpy as np
 from lazynet.arena import POOL as MEMORY
 from lazynet.arena import Arena
 from lazynet.batching import layout as words
+from lazynet.batching.arrange import Nodes
 from lazynet.batching.decode import count, decode
 from lazynet.batching.emit import BYTES_GATHERED, CALL_WORDS, CALLS, Stream, Tables
-from lazynet.batching.plan import (
-    BATCH_COLUMNS,
+from lazynet.batching.measure import (
     M_ARGUMENTS,
     M_CALLS,
     M_INTEGERS,
@@ -28,12 +28,10 @@ from lazynet.batching.plan import (
     M_SAVED,
     M_SCRATCH,
     M_VECTORS,
-    Laid,
-    Nodes,
-    lay_out,
     measure,
     place_regions,
 )
+from lazynet.batching.plan import BATCH_COLUMNS, Laid, lay_out
 from lazynet.batching.policies import schedule
 from lazynet.batching.reverse import (
     R_CALLS,
@@ -153,8 +151,8 @@ def forward(tape, base, place, head, needs, marks, arena: Arena, policy: int) ->
     tables = Tables(programs, STATICS.addresses, _NO_ADDRESSES, _NO_CHUNKS)
     rows = Nodes(tape, columns, root, shift, place)
     lay_out(
-        rows, order, batches, signatures, base, totals, scratch.address if scratch else 0, laid,
-        tables, stream, int(sizes[M_LONGEST]),
+        rows, order, batches, signatures, base, scratch.address if scratch else 0, laid, tables,
+        stream, int(sizes[M_LONGEST]),
     )  # fmt: skip
     times.append(time.perf_counter())
     try:

@@ -23,7 +23,6 @@ from lazynet.batching.emit import (
     ALL_STEPS,
     CALL_WORDS,
     DELTA,
-    FRAME_WORDS,
     ITEM_ROWS,
     MAX_OPERANDS,
     OFFSETS_AT,
@@ -34,7 +33,6 @@ from lazynet.batching.emit import (
     SKIPPED,
     TIMES,
     TRASH,
-    Frame,
     emit_program,
     emit_step,
 )
@@ -57,6 +55,7 @@ from lazynet.batching.layout import (
     SEGMENT,
     STEP_HEADER,
 )
+from lazynet.batching.measure import aligned, region_sizes
 from lazynet.batching.plan import (
     B_ALIVE,
     B_ARGUMENTS,
@@ -71,8 +70,7 @@ from lazynet.batching.plan import (
     B_SEGMENTS,
     B_SIGNATURE,
     B_TIMES,
-    aligned,
-    region_sizes,
+    new_frame,
 )
 from lazynet.kernels.jit import inline, jit
 
@@ -289,16 +287,7 @@ def lay_out_reverse(parts, laid, signatures, bases, delta, trash, scratch, table
         if signatures[s, BACKWARD] >= 0:
             widest = max(widest, programs[signatures[s, BACKWARD]])
         most = max(most, signatures[s, ARGUMENTS])
-    frame = Frame(
-        np.zeros(FRAME_WORDS, np.int64),
-        np.zeros(widest, np.int64),
-        np.zeros(widest, np.int64),
-        np.zeros(widest, np.int64),
-        np.zeros(widest, np.int64),
-        np.zeros((most, 3), np.int64),
-        np.zeros(longest, np.int32),
-        np.zeros(longest + 1, np.int64),
-    )
+    frame = new_frame(widest, most, longest)
     frame.at[DELTA], frame.at[TRASH] = delta, trash
     operands = np.empty((MAX_OPERANDS, 4), np.int64)
     regions = np.empty(widest, np.int64)

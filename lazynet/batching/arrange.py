@@ -1,0 +1,245 @@
+"""The rows of one batch: their addresses, the order they take, and what they carry.
+
+A batch's items come node after node; `permutation[q]` is the item that lies at position q. Where
+the order is the natural one, nothing is permuted.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lazynet.batching.decode import (
+    FIRST,
+    FORM,
+    ITEM_COUNT,
+    LISTED,
+    POSITION,
+    SEGMENT_COUNT,
+    SINGLE,
+    source_row,
+)
+from lazynet.batching.emit import new_vector, vector_address
+from lazynet.kernels.jit import inline, jit
+
+
+class Nodes(NamedTuple):
+    """The pending nodes and the graph's rows, as the layout reads and fills them."""
+
+    tape: np.ndarray
+    columns: np.ndarray
+    root: np.ndarray
+    shift: np.ndarray
+    place: np.ndarray  # the address of every row of the graph
+
+
+class Work(NamedTuple):
+    """Room for what is worked out for one batch."""
+
+    rows: np.ndarray  # the address of every row of every argument, node after node
+    permutation: np.ndarray
+    inverse: np.ndarray
+    sorted_nodes: np.ndarray  # scans: positions in the order of the nodes, longest first
+
+
+@inline
+def row_place(nodes, row, base):
+    """The address of a row: its root's, shifted."""
+    at = row - base
+    if at < 0:
+        return nodes.place[row]
+    return nodes.place[nodes.root[at]] + nodes.shift[at]
+
+
+@jit
+def collect_rows(nodes, order, start, stop, arguments, base, rows):
+    """The addresses of every argument's rows, node after node."""
+    for k in range(arguments):
+        m = 0
+        for x in range(start, stop):
+            i = order[x]
+            form, first = nodes.columns[FORM, i], nodes.columns[POSITION, i]
+            if form == SINGLE:
+                rows[k, m] = row_place(nodes, np.int64(nodes.tape[first + k]), base)
+                m += 1
+                continue
+            count = nodes.columns[ITEM_COUNT, i]
+            for j in range(count):
+                row = source_row(nodes.tape, form, first, count, k, j)
+                rows[k, m] = row_place(nodes, row, base)
+                m += 1
+
+
+@inline
+def natural(rows, count, width):
+    """Whether rows lie end to end as they come."""
+    for j in range(1, count):
+        if rows[j] - rows[j - 1] != width:
+            return False
+    return True
+
+
+@jit
+def even_order(rows, count, width, permutation):
+    """Fill the order in which rows lie end to end; False where they do not."""
+    low = high = rows[0]
+    for j in range(count):
+        low, high = min(low, rows[j]), max(high, rows[j])
+    if width == 0 or high - low != (count - 1) * width:
+        return False
+    for j in range(count):
+        permutation[j] = -1
+    for j in range(count):
+        q = (rows[j] - low) // width
+        if permutation[q] >= 0 or (rows[j] - low) % width != 0:
+            return False
+        permutation[q] = j
+    return True
+
+
+@jit
+def take_order(strides, arguments, count, work):
+    """Order a row-wise batch as some argument lies; True where that is the natural order."""
+    for k in range(arguments):
+        if natural(work.rows[k], count, strides[k]):
+            return True
+        if even_order(work.rows[k], count, strides[k], work.permutation):
+            return False
+    return True
+
+
+@jit
+def describe_rows(rows, count, natural_order, work, argument, stream):
+    """Put an argument's rows down in order: as a view where evenly spaced, else as a vector."""
+    start = new_vector(stream, count)
+    vectors = stream.vectors
+    if natural_order:
+        for q in range(count):
+            vectors[start + q] = rows[q]
+    else:
+        for q in range(count):
+            vectors[start + q] = rows[work.permutation[q]]
+    describe(argument, start, count, stream)
+
+
+@jit
+def describe(argument, start, count, stream):
+    """(base, stride, vector) of the rows whose addresses begin at word `start` of the vectors."""
+    vectors = stream.vectors
+    argument[0], argument[1], argument[2] = 0, 0, 0
+    if count == 0:
+        return
+    stride = vectors[start + 1] - vectors[start] if count > 1 else np.int64(0)
+    even = stride >= 0
+    for j in range(2, count):
+        even = even and vectors[start + j] - vectors[start + j - 1] == stride
+    if even:
+        argument[0], argument[1] = vectors[start], stride
+    else:
+        argument[2] = vector_address(stream, start)
+
+
+@jit
+def describe_states(nodes, order, argument, first_state, states, nodes_in, base, work, stream):
+    """The initial states of a scan's sequences, longest sequence first."""
+    for k in range(states):
+        start = new_vector(stream, nodes_in)
+        for q in range(nodes_in):
+            i = order[work.sorted_nodes[q]]
+            first = nodes.columns[POSITION, i]
+            row = source_row(nodes.tape, nodes.columns[FORM, i], first, 1, first_state + k, 0)
+            stream.vectors[start + q] = row_place(nodes, row, base)
+        describe(argument[first_state + k], start, nodes_in, stream)
+
+
+@jit
+def place_rows(nodes, order, start, stop, outputs, items, natural_order, frame, work):
+    """Write the address of every output row of a batch that gives a row an item."""
+    for q in range(items):
+        work.inverse[q if natural_order else work.permutation[q]] = q
+    m = 0
+    for x in range(start, stop):
+        i = order[x]
+        count, first = nodes.columns[ITEM_COUNT, i], nodes.columns[FIRST, i]
+        for z in range(outputs):
+            base, width = frame.forward[z], frame.forward_widths[z]
+            for j in range(count):
+                nodes.place[first + z * count + j] = base + width * work.inverse[m + j]
+        m += count
+
+
+@jit
+def place_segments(nodes, order, start, stop, outputs, frame):
+    """Write the address of every output row of a batch that gives a row a segment."""
+    m = 0
+    for x in range(start, stop):
+        i = order[x]
+        count, first = nodes.columns[SEGMENT_COUNT, i], nodes.columns[FIRST, i]
+        for z in range(outputs):
+            for j in range(count):
+                row = frame.forward[z] + frame.forward_widths[z] * (m + j)
+                nodes.place[first + z * count + j] = row
+        m += count
+
+
+@jit
+def scan_order(nodes, order, start, stop, alive, work):
+    """Time-major order of the rows of a batch of sequences, longest sequence first.
+
+    Fills how many rows each time step has, for each row which of the batch's rows it is, and the
+    nodes by length.
+    """
+    times = alive.size
+    count = np.zeros(times + 2, np.int64)
+    for x in range(start, stop):
+        count[nodes.columns[ITEM_COUNT, order[x]]] += 1
+    for t in range(times - 1, -1, -1):
+        count[t] += count[t + 1]  # sequences of at least t rows
+    rank = np.zeros(times + 1, np.int64)
+    for length in range(times + 1):
+        rank[length] = count[length + 1]
+    begin = np.zeros(times + 1, np.int64)
+    for t in range(times):
+        alive[t] = count[t + 1]
+        begin[t + 1] = begin[t] + alive[t]
+    m = 0
+    for x in range(start, stop):
+        length = nodes.columns[ITEM_COUNT, order[x]]
+        r = rank[length]
+        rank[length] += 1
+        work.sorted_nodes[r] = x
+        for t in range(length):
+            work.permutation[begin[t] + r] = m
+            m += 1
+
+
+@jit
+def fill_segments(nodes, order, start, stop, arguments, offsets, numbers):
+    """Where each segment begins, and the segment of each item."""
+    q = segment = 0
+    for x in range(start, stop):
+        i = order[x]
+        n, k = nodes.columns[ITEM_COUNT, i], nodes.columns[SEGMENT_COUNT, i]
+        counts = nodes.columns[POSITION, i] + n * arguments
+        for j in range(k):
+            length = nodes.tape[counts + j] if nodes.columns[FORM, i] == LISTED else n
+            offsets[segment] = q
+            for _ in range(length):
+                numbers[q] = segment
+                q += 1
+            segment += 1
+    offsets[segment] = q
+
+
+@jit
+def fill_payload(nodes, order, start, stop, arguments, words, natural_order, work, payload):
+    """The payload of each item, in the batch's order (`place_rows` has filled the inverse)."""
+    m = 0
+    for x in range(start, stop):
+        i = order[x]
+        single = nodes.columns[FORM, i] == SINGLE
+        first = nodes.columns[POSITION, i] + arguments * (1 if single else 2)
+        for j in range(nodes.columns[ITEM_COUNT, i]):
+            q = m if natural_order else work.inverse[m]
+            for w in range(words):
+                payload[q * words + w] = nodes.tape[first + j * words + w]
+            m += 1
