@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from lazynet.batching import layout as words
 from lazynet.kernels.generate import Formula
@@ -29,7 +30,7 @@ def optimize_backward(program: Program, scan: bool = False) -> Program:
 
 def optimize_forward(program: Program) -> Program:
     """The passes for a program whose outputs are its first regions."""
-    for change in (fuse, drop_unused):
+    for change in (sum_in_place, fuse, drop_unused):
         program = change(program)
     return program
 
@@ -73,6 +74,61 @@ def fold_accumulation(program: Program) -> Program:
         steps[number] = None
         steps[used[0]] = replace(step, outputs=adding.outputs, accumulate=(True,))
     return with_steps(program, [step for step in steps if step is not None])
+
+
+def sum_in_place(program: Program) -> Program:
+    """`a = product, b = product, c = a + b` with no other reader adds the second product to a.
+
+    That is the sum of an input's and a state's product in every recurrent cell.
+    """
+    steps: list[Any] = list(program.steps)
+    for number, step in enumerate(program.steps):
+        if not _is_sum(step):
+            continue
+        first, second = (ref.index for ref in step.inputs)
+        reading = readers(with_steps(program, steps))
+        if any(len(reading.get(k, ())) != 1 for k in (first, second)):
+            continue
+        if any(program.regions[k].lifetime != words.SCRATCH for k in (first, second)):
+            continue
+        if not (_only_products(steps, first) and _only_products(steps, second)):
+            continue
+        total = step.outputs[0].index
+        steps[number] = None
+        writers = [
+            k
+            for k, other in enumerate(steps)
+            if other is not None and _written(other) & {first, second}
+        ]
+        earliest = min(writers, key=lambda k: (steps[k].phase, k))
+        for k in writers:
+            target = replace(steps[k].outputs[0], index=total)
+            steps[k] = replace(steps[k], outputs=(target,), accumulate=(k != earliest,))
+        steps = [other for other in steps if other is not None]
+        return sum_in_place(with_steps(program, steps))
+    return program
+
+
+def _is_sum(step: Step) -> bool:
+    if not step.elementwise or step.accumulate != (False,):
+        return False
+    plain = all(ref.space == words.REGION and ref.offset == 0 for ref in step.inputs)
+    same = {ref.size for ref in (*step.inputs, *step.outputs)}
+    expression = step.formulas[0].expression
+    return plain and expression == "x0 + x1" and len(same) == 1 and len(set(step.inputs)) == 2
+
+
+def _written(step: Step) -> set[int]:
+    """The regions that a step writes."""
+    return {ref.index for ref in step.outputs if ref.space == words.REGION}
+
+
+def _only_products(steps, region: int) -> bool:
+    """Whether a region is made by a product, or a copy and a product added to it."""
+    writers = [step for step in steps if region in _written(step)]
+    return bool(writers) and all(
+        len(step.outputs) == 1 and (is_copy(step) or step.kernel == "matmul") for step in writers
+    )
 
 
 def defer(program: Program) -> Program:

@@ -1,0 +1,158 @@
+"""Each pass over programs: a program before, the program after."""
+
+from lazynet import passes
+from lazynet.batching import layout as words
+from lazynet.program import Program, Ref, Region, call, elementwise
+
+
+def region(index, size=4, offset=0):
+    return Ref(words.REGION, index, "float32", size, offset)
+
+
+def argument(index, size=4):
+    return Ref(words.ARGUMENT, index, "float32", size)
+
+
+def weight(number=0):
+    return Ref(words.STATIC, number, "float32", 16)
+
+
+def product(source, target):
+    return call("matmul", (source, weight()), target, (1, 4, 4, 0, 1), "float32")
+
+
+def program(steps, regions=6, outputs=1):
+    lifetimes = [words.OUTPUT if k < outputs else words.SCRATCH for k in range(regions)]
+    return Program([Region(16, words.ITEMS, lifetime) for lifetime in lifetimes], list(steps))
+
+
+def expressions(step):
+    return [f"{f.name} = {f.expression}" for f in step.formulas]
+
+
+def test_fuse_makes_a_chain_one_loop_and_drop_unused_keeps_only_what_is_read():
+    before = program(
+        [
+            elementwise("tanh(x0)", [argument(0)], region(1)),
+            elementwise("x0 * x1", [region(1), argument(1)], region(2)),
+            elementwise("x0 + x1", [region(2), region(1)], region(0)),
+        ]
+    )
+    after = passes.drop_unused(passes.fuse(before))
+    (step,) = after.steps
+    assert expressions(step) == ["v0 = tanh(x0)", "v1 = v0 * x1", "v2 = v1 + v0"]
+    assert step.inputs == (argument(0), argument(1))
+    assert step.outputs == (region(0),)
+    assert [r.width for r in after.regions[:3]] == [16, 0, 0]
+
+
+def test_fuse_does_not_carry_a_step_over_what_it_reads():
+    before = program(
+        [
+            elementwise("tanh(x0)", [argument(0)], region(1)),
+            product(region(1), region(2)),
+            elementwise("exp(x0)", [region(2)], region(0)),
+        ]
+    )
+    assert len(passes.fuse(before).steps) == 3
+
+
+def test_fuse_writes_numbers_into_the_formula():
+    half = Ref(words.LITERAL, 0, "float32", 1, literal=0.5)
+    (step,) = passes.fuse(program([elementwise("x0 * x1", [argument(0), half], region(0))])).steps
+    assert expressions(step) == ["v0 = x0 * c(0.5)"]
+    assert step.inputs == (argument(0),)
+
+
+def test_two_additions_to_one_place_become_one():
+    target = Ref(words.D_ARGUMENT, 0, "float32", 4)
+    before = program(
+        [
+            elementwise("x0", [argument(0)], target, accumulate=True),
+            elementwise("x0", [argument(1)], target, accumulate=True),
+        ]
+    )
+    (step,) = passes.fuse(before).steps
+    assert step.outputs == (target,)
+    assert expressions(step)[-1] == "v2 = v0 + v1"
+
+
+def test_a_product_that_is_only_added_somewhere_is_added_there_by_its_own_kernel():
+    target = Ref(words.D_ARGUMENT, 0, "float32", 4)
+    before = program(
+        [
+            product(argument(0), region(1)),
+            elementwise("x0", [region(1)], target, accumulate=True),
+        ]
+    )
+    (step,) = passes.fold_accumulation(before).steps
+    assert step.kernel == "matmul"
+    assert step.outputs == (target,)
+    assert step.accumulate == (True,)
+
+
+def test_a_product_with_two_readers_stays_by_itself():
+    target = Ref(words.D_ARGUMENT, 0, "float32", 4)
+    before = program(
+        [
+            product(argument(0), region(1)),
+            elementwise("x0", [region(1)], target, accumulate=True),
+            elementwise("x0", [region(1)], region(0)),
+        ]
+    )
+    assert passes.fold_accumulation(before).steps == before.steps
+
+
+def test_what_does_not_depend_on_the_state_is_hoisted():
+    state = Ref(words.STATE, 0, "float32", 4)
+    before = program(
+        [
+            product(argument(0), region(1)),
+            product(state, region(2)),
+            elementwise("x0 + x1", [region(1), region(2)], region(0)),
+        ]
+    )
+    phases = [step.phase for step in passes.hoist(before).steps]
+    assert phases == [words.BEFORE, words.LOOP, words.LOOP]
+
+
+def test_the_sum_of_two_products_is_added_up_in_place_the_hoisted_one_first():
+    state = Ref(words.STATE, 0, "float32", 4)
+    for order in ((1, 2), (2, 1)):
+        made = {1: product(argument(0), region(1)), 2: product(state, region(2))}
+        steps = [made[k] for k in order]
+        steps.append(elementwise("x0 + x1", [region(order[0]), region(order[1])], region(3)))
+        steps.append(elementwise("tanh(x0)", [region(3)], region(0)))
+        after = passes.sum_in_place(passes.hoist(program(steps)))
+        products = [step for step in after.steps if step.kernel]
+        assert len(after.steps) == 3
+        assert all(step.outputs == (region(3),) for step in products)
+        stored = {step.phase: step.accumulate for step in products}
+        assert stored == {words.BEFORE: (False,), words.LOOP: (True,)}
+
+
+def test_only_what_the_previous_state_waits_for_stays_in_the_reversed_loop():
+    d_state = Ref(words.D_STATE, 0, "float32", 4)
+    d_input = Ref(words.D_ARGUMENT, 0, "float32", 4)
+    d_weight = Ref(words.D_STATIC, 0, "float32", 16)
+    out = Ref(words.D_FORWARD, 0, "float32", 4)
+    before = program(
+        [
+            elementwise("x0 * x0", [out], region(1)),
+            elementwise("x0", [region(1)], d_state, accumulate=True),
+            elementwise("x0", [region(1)], d_input, accumulate=True),
+            elementwise("x0", [region(1)], d_weight, accumulate=True),
+        ],
+        outputs=0,
+    )
+    after = passes.keep_for_deferred(passes.postpone(before))
+    phases = [step.phase for step in after.steps]
+    assert phases == [words.LOOP, words.LOOP, words.AFTER, words.DEFERRED]
+    assert after.regions[1].lifetime == words.SAVED
+
+
+def test_values_that_the_derivative_reads_outlive_their_batch():
+    forward = program([elementwise("x0", [argument(0)], region(1))])
+    reads = [Ref(words.FORWARD_REGION, 1, "float32", 4)]
+    backward = program([elementwise("x0", reads, region(0))])
+    assert passes.save_for(forward, backward).regions[1].lifetime == words.SAVED
