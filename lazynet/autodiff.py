@@ -17,11 +17,13 @@ from lazynet.batching import layout as words
 from lazynet.cell import Scan, replay
 from lazynet.derive import whole_cotangent
 from lazynet.graph import Graph
-from lazynet.op import TABLE, RowType, Signature
+from lazynet.op import RowType
 from lazynet.ops.reduce import reshape, retyped
 from lazynet.ops.reduce import sum as sum_of
-from lazynet.ops.rows import GATHER, cat, sequence, zeros
-from lazynet.parameter import STATICS, Leaf
+from lazynet.ops.rows import GATHER, cat, sequence
+from lazynet.ops.views import zeros
+from lazynet.parameter import Leaf
+from lazynet.tape import Node, graph_nodes, operands_of
 from lazynet.tensor import Sequence, Tensor, Value, tensor
 
 
@@ -205,7 +207,7 @@ class _Walk:
                 if pieces:
                     self._visit(graph, node, pieces)
 
-    def _visit(self, graph: Graph, node: _Node, pieces) -> None:
+    def _visit(self, graph: Graph, node: Node, pieces) -> None:
         op = node.signature.op
         if op.kind == words.LINK:
             if (id(graph), node.first) in self.kept:
@@ -233,7 +235,7 @@ class _Walk:
         if node.listed:
             self._visit_listed(graph, node, outputs[0], ys[0])
             return
-        operands = _operands(graph, node)
+        operands = operands_of(graph, node)
         if op.kind == words.ALIAS:
             given: Any = (_unalias(outputs[0], ys[0], operands[0], node),)
         elif op.kind == words.SCAN:
@@ -245,7 +247,7 @@ class _Walk:
             if g is not None and x.type.is_float:
                 self.add(x, _fitted(g, x))
 
-    def _visit_listed(self, graph: Graph, node: _Node, g, y) -> None:
+    def _visit_listed(self, graph: Graph, node: Node, g, y) -> None:
         """A node over listed rows: its formula for each segment, its cotangents row by row."""
         row = node.signature.operands[0]
         ids, counts = node.arguments
@@ -287,128 +289,7 @@ class _Walk:
         return rows if isinstance(rows, Tensor) else rows[x.id - first]
 
 
-class _Node:
-    """A node of a tape, read back."""
-
-    __slots__ = (
-        "arguments", "first", "items", "link", "listed", "payload", "ragged", "rows", "signature",
-    )  # fmt: skip
-
-    def __init__(self, signature, first, items, rows, ragged, arguments, payload):
-        self.signature: Signature = signature
-        self.first, self.items, self.rows, self.ragged = first, items, rows, ragged
-        self.arguments: list[Any] = arguments
-        self.payload: Any = payload
-        self.link: Any = None
-        self.listed = bool(arguments) and isinstance(arguments[0], list)
-
-    def outputs(self, graph: Graph) -> list[Value]:
-        """The handles of the outputs."""
-        if not self.ragged:
-            return [Tensor(graph, self.first + k, t) for k, t in enumerate(self.signature.outputs)]
-        return [
-            Sequence(graph, self.first + k * self.rows, t, self.rows)
-            for k, t in enumerate(self.signature.outputs)
-        ]
-
-
-class _Nodes:
-    """The nodes of a graph, read back from the tapes of its runs."""
-
-    def __init__(self):
-        self.nodes: list[_Node] = []
-        self.runs = 0
-        self._starts: list[int] = []
-
-    def node_of(self, row: int) -> int:
-        """The first row of the node that made a row."""
-        k = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return self._starts[k]
-
-    def read(self, graph: Graph) -> None:
-        """Read the runs that have come since."""
-        links = {vid: (vid, source, row, step) for vid, source, row, step in graph.link_records()}
-        for run in graph.runs[self.runs :]:
-            for node in read_tape(run.tape.tolist(), run.base):
-                if node.signature.op.kind == words.LINK:
-                    node.link = links.get(node.first)
-                if node.rows or node.signature.op.kind == words.LINK:
-                    self.nodes.append(node)
-                    self._starts.append(node.first)
-        self.runs = len(graph.runs)
-
-
-def graph_nodes(graph: Graph) -> _Nodes:
-    """The nodes of a graph; read once, and added to as the graph grows."""
-    found = graph.memo.get("nodes")
-    if found is None:
-        found = graph.memo["nodes"] = _Nodes()
-    found.read(graph)
-    return found
-
-
-def read_tape(tape: list[int], base: int):
-    """The nodes of a tape, in the words of `batching/layout.py`."""
-    p, vid = 0, base
-    while p < len(tape):
-        code = tape[p]
-        signature = TABLE.signatures[code if code >= 0 else -code - 1]
-        op, arity = signature.op, len(signature.operands)
-        if code >= 0:
-            ids = [(i, 0, 1) for i in tape[p + 1 : p + 1 + arity]]
-            end = p + 1 + arity + op.payload
-            payload = tape[p + 1 + arity : end]
-            yield _Node(signature, vid, 1, 1, False, ids, payload)
-            p, vid = end, vid + len(signature.outputs)
-            continue
-        n = tape[p + 1]
-        if op.kind == words.LINK:
-            yield _Node(signature, vid, n, n, True, [], None)
-            p, vid = p + 2, vid + n
-            continue
-        if op.kind == words.SEGMENT:
-            k, listed = tape[p + 2], tape[p + 3]
-            if listed:
-                ids = [tape[p + 4 : p + 4 + n], tape[p + 4 + n : p + 4 + n + k]]
-                end = p + 4 + n + k
-            else:
-                ids = [(tape[p + 4], tape[p + 5], n)]
-                end = p + 6
-            rows = n if op.per_item else k
-            yield _Node(signature, vid, n, rows, op.per_item or k != 1, ids, None)
-            p, vid = end, vid + rows
-            continue
-        pairs = tape[p + 2 : p + 2 + 2 * arity]
-        end = p + 2 + 2 * arity + n * op.payload
-        ids = [(pairs[2 * a], pairs[2 * a + 1], n) for a in range(arity)]
-        payload = np.array(tape[p + 2 + 2 * arity : end], np.int32)
-        yield _Node(signature, vid, n, n, True, ids, payload)
-        p, vid = end, vid + n * len(signature.outputs)
-
-
-def _operands(graph: Graph, node: _Node):
-    """The handles of a node's operands in their order; parameters stand for themselves."""
-    signature = node.signature
-    statics = {position: (number, row) for position, number, row in signature.statics}
-    handles: list[Any] = []
-    argument = 0
-    for position in range(len(statics) + len(signature.operands)):
-        if position in statics:
-            number, row = statics[position]
-            handles.append(Tensor(STATICS.leaf(number), 0, row))
-            continue
-        row = signature.operands[argument]
-        first, step, count = node.arguments[argument]
-        state = signature.op.kind == words.SCAN and argument > 0
-        if (node.ragged or signature.op.kind == words.SEGMENT) and not state:
-            handles.append(Sequence(graph, first, row, count, step))
-        else:
-            handles.append(Tensor(graph, first, row))
-        argument += 1
-    return handles
-
-
-def _split_outputs(graph: Graph, node: _Node, pieces) -> list[Value | None]:
+def _split_outputs(graph: Graph, node: Node, pieces) -> list[Value | None]:
     """The cotangent of each output of a node, put together from its pieces."""
     outputs: list[Value | None] = []
     for k, row in enumerate(node.signature.outputs):
@@ -475,7 +356,7 @@ def _fitted(g: Value, x: Value) -> Value:
     return g
 
 
-def _unalias(g, y, x, node: _Node):
+def _unalias(g, y, x, node: Node):
     """The cotangent of what an alias is a part of: zeros around it."""
     item = np.dtype(x.type.dtype).itemsize
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from lazynet import backward as backwards
 from lazynet import graph as graphs
+from lazynet import modes
 from lazynet.batching.policies import NAMES
 from lazynet.demo import Workload
 from lazynet.executor import Run
@@ -101,7 +102,7 @@ def compare(
     with Stopwatch() as watch:
         for k in progress(range(steps + 1)):
             for policy in policies:
-                with graphs.batching(policy):
+                with modes.batching(policy):
                     seconds = watch.step(partial(_loss, workload, batches[k]), optimizer)
                 if k:
                     times[policy].append(seconds)
@@ -130,7 +131,7 @@ def _loss(workload: Workload, examples: list[Any]) -> Any:
 
 
 def _count(workload: Workload, examples: list[Any], policy: str) -> profile:
-    with profile(examples=len(examples)) as counted, graphs.batching(policy):
+    with profile(examples=len(examples)) as counted, modes.batching(policy):
         loss = _loss(workload, examples)
         loss.backward()
     workload.model.zero_grad()

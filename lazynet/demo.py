@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lazynet import data, nn
-from lazynet.graph import no_grad
+from lazynet.modes import no_grad
 from lazynet.ops.random import manual_seed
 from lazynet.ops.rows import stack
 

@@ -31,7 +31,7 @@ recording_gradients: contextvars.ContextVar[bool] = contextvars.ContextVar(
     "gradients", default=True
 )
 current_policy: contextvars.ContextVar[str] = contextvars.ContextVar("policy", default="auto")
-_default_policy = ["auto"]
+default_policy = ["auto"]
 _thread = threading.local()
 _numbers = itertools.count()
 _FIRST_ROWS = 256
@@ -311,118 +311,10 @@ def recording_into(graph: Graph):
         _thread.graph = before
 
 
-def _sync() -> None:
-    graph = pending_graph()
-    if graph is not None:
-        graph.mark_mode()
-
-
-class _Gradients(contextlib.ContextDecorator):
-    """Switches the recording of gradients, as a context manager or decorator."""
-
-    def __init__(self, enabled: bool):
-        self._enabled = enabled
-        self._tokens: list[Any] = []
-
-    def _recreate_cm(self):
-        return type(self)(self._enabled)  # a decorated function may run in several threads
-
-    def __enter__(self):
-        self._tokens.append(recording_gradients.set(self._enabled))
-        _sync()
-        return self
-
-    def __exit__(self, *error):
-        recording_gradients.reset(self._tokens.pop())
-        _sync()
-
-
-def no_grad() -> _Gradients:
-    """Nodes recorded inside get no gradients, and hold nothing for backward."""
-    return _Gradients(False)
-
-
-def enable_grad() -> _Gradients:
-    """Nodes recorded inside get gradients, also inside `no_grad`."""
-    return _Gradients(True)
-
-
-def is_grad_enabled() -> bool:
-    """Whether nodes recorded now get gradients."""
-    return recording_gradients.get()
-
-
-class UnknownPolicy(ValueError):
-    """A batching policy that does not exist."""
-
-
-class batching(contextlib.ContextDecorator):
-    """Run forwards under one batching policy, as a context manager, a decorator or for good.
-
-    Args:
-        policy: "none" (one node at a time), "depth", "agenda", "frontier" or "auto".
-
-    Raises:
-        UnknownPolicy: for any other name.
-    """
-
-    def __init__(self, policy: str):
-        if policy not in NAMES:
-            raise UnknownPolicy(
-                f"unknown batching policy {policy!r}; choose one of {', '.join(map(repr, NAMES))}"
-            )
-        self._policy = policy
-        self._tokens: list[Any] = []
-
-    def _recreate_cm(self):
-        return type(self)(self._policy)  # a decorated function may run in several threads
-
-    def __enter__(self):
-        self._tokens.append(current_policy.set(self._policy))
-        return self
-
-    def __exit__(self, *error):
-        graph = pending_graph()
-        if graph is not None and graph.open and graph.owner == get_ident() and error[0] is None:
-            graph.forward()
-        current_policy.reset(self._tokens.pop())
-
-
-def set_batching(policy: str) -> None:
-    """Make `policy` the one that is used outside any `with ln.batching(...)`."""
-    batching(policy)
-    _default_policy[0] = policy
-
-
 def policy() -> str:
     """The name of the policy in force."""
     name = current_policy.get()
-    return _default_policy[0] if name == "auto" else name
-
-
-class debug(contextlib.ContextDecorator):
-    """Remember the line that recorded each node, and check every result for NaN.
-
-    Errors that can only come up while running then name that line. Slower; for finding mistakes.
-    """
-
-    def __init__(self):
-        self._tokens: list[Any] = []
-
-    def _restart(self) -> None:
-        graph = pending_graph()
-        if graph is not None:
-            graph.close()
-
-    def __enter__(self):
-        self._restart()
-        self._tokens.append(debugging.set(True))
-        return self
-
-    def __exit__(self, *error):
-        if error[0] is None:
-            self._restart()
-        debugging.reset(self._tokens.pop())
+    return default_policy[0] if name == "auto" else name
 
 
 _LINK = Op("", "rows of another graph", lambda: (), kind=words.LINK).signature(())

@@ -85,7 +85,7 @@ TENSORS = {
         lambda p, x: x[1] * x + rows.cat([x[2:], x[:2]]) * 0.5,
         lambda p, x: x[1] * x + np.concatenate([x[2:], x[:2]]) * 0.5,
     ),
-    "pick": (lambda p, x: rows.pick(x, 3) * 0.5 + x * 0.5, lambda p, x: x[3] * 0.5 + x * 0.5),
+    "pick": (lambda p, x: ln.pick(x, 3) * 0.5 + x * 0.5, lambda p, x: x[3] * 0.5 + x * 0.5),
 }
 SEQUENCES = {
     "reverse": (lambda p, x: x[::-1], lambda p, x: x[::-1]),
@@ -94,7 +94,7 @@ SEQUENCES = {
     "row_sum": (lambda p, x: ln.tanh(x.sum(0)), lambda p, x: np.tanh(x.sum(0))),
     "row_softmax": (lambda p, x: x.softmax(0), lambda p, x: softmax(x, 0) if len(x) else x),
     "ends": (
-        lambda p, x: (x[0] + x[-1]) * 0.5 if len(x) else rows.lookup(p["table"], 0),
+        lambda p, x: (x[0] + x[-1]) * 0.5 if len(x) else ln.lookup(p["table"], 0),
         lambda p, x: (x[0] + x[-1]) * 0.5 if len(x) else p["table"][0],
     ),
     "list": (
@@ -102,7 +102,7 @@ SEQUENCES = {
         lambda p, x: np.tanh(x),
     ),
     "max": (
-        lambda p, x: x.max(0) if len(x) else rows.lookup(p["table"], 1),
+        lambda p, x: x.max(0) if len(x) else ln.lookup(p["table"], 1),
         lambda p, x: x.max(0) if len(x) else p["table"][1],
     ),
 }
@@ -191,11 +191,11 @@ class Program:
                 naive = lambda p, x, i, k: naive_segments(x, i, k)  # noqa: E731
         elif kind == "lookup":
             operands, length, more = [], None, (int(random.integers(CLASSES)),)
-            lazy, naive = lambda p, i: rows.lookup(p["table"], i), lambda p, i: p["table"][i]
+            lazy, naive = lambda p, i: ln.lookup(p["table"], i), lambda p, i: p["table"][i]
         elif kind == "tokens":
             length = int(random.choice([0, 1, 4]))
             operands, more = [], (random.integers(0, CLASSES, length).tolist(),)
-            lazy = lambda p, i: rows.lookup(p["table"], i)  # noqa: E731
+            lazy = lambda p, i: ln.lookup(p["table"], i)  # noqa: E731
             naive = lambda p, i: p["table"][np.array(i, np.int64)]  # noqa: E731
         elif kind == "entropy":
             operands = [self._operand(random)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lazynet.ops import elementwise, loss, reduce, rows
+from lazynet.ops import elementwise, lookup, loss, reduce
 from lazynet.ops import linear as products
 from lazynet.ops import random as randomness
 from lazynet.record import ShapeError
@@ -19,7 +19,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 
 def embedding(index: Any, weight: Parameter) -> Any:
     """y = weight[index]: an integer gives a Tensor, a list of integers a Sequence."""
-    return rows.lookup(weight, index)
+    return lookup.lookup(weight, index)
 
 
 def relu(x: Any) -> Any:

@@ -9,8 +9,8 @@ import numpy as np
 
 from lazynet.nn.module import Module
 from lazynet.ops import linear as products
+from lazynet.ops.lookup import lookup
 from lazynet.ops.random import dropout, numpy_generator
-from lazynet.ops.rows import lookup
 from lazynet.tensor import Parameter
 
 

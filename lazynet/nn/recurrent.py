@@ -18,7 +18,8 @@ from lazynet.nn.module import Module
 from lazynet.ops.elementwise import relu, sigmoid, tanh
 from lazynet.ops.linear import linear
 from lazynet.ops.random import dropout
-from lazynet.ops.rows import cat, chunk, sequence
+from lazynet.ops.rows import cat, sequence
+from lazynet.ops.views import chunk
 from lazynet.record import ShapeError
 from lazynet.tensor import Parameter, Sequence, Tensor, tensor
 

@@ -10,7 +10,8 @@ from lazynet.nn.module import Module
 from lazynet.ops.elementwise import sigmoid, tanh
 from lazynet.ops.linear import linear
 from lazynet.ops.reduce import sum as sum_of
-from lazynet.ops.rows import cat, chunk, sequence, split
+from lazynet.ops.rows import cat, sequence
+from lazynet.ops.views import chunk, split
 from lazynet.record import ShapeError
 
 State = tuple[Any, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lazynet.ops import reduce
-from lazynet.ops.rows import pick
+from lazynet.ops.views import pick
 from lazynet.record import ShapeError, as_value
 from lazynet.tensor import Sequence, Tensor
 

@@ -1,0 +1,100 @@
+"""Lookup: rows of a parameter by number, and rows put back by number."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lazynet.batching import layout as words
+from lazynet.graph import current_graph, words_of
+from lazynet.op import Op, Sample, row_type
+from lazynet.ops.views import indices
+from lazynet.program import Ref, call, lowered, operand_refs, output_refs
+from lazynet.record import record
+from lazynet.tensor import Parameter, Tensor
+
+# -- lookup ----------------------------------------------------------------------------------------
+
+
+def _lookup_shape(table):
+    return (row_type(table.dtype, table.shape[1:]),)
+
+
+def _lookup_lower(signature):
+    number, row = signature.statics[0][1:]
+    y = output_refs(signature)[0]
+    payload = Ref(words.WORDS, 0, "int64", 1)
+    table = Ref(words.STATIC, number, row.dtype, row.size)
+    return lowered(signature, [call("take_rows", (payload, table), y, (y.size,), row.dtype)])
+
+
+LOOKUP = Op(
+    "lookup", "y = table[index]", _lookup_shape, _lookup_lower,
+    lambda g, y, table, payload: (
+        record(SCATTER_ROW, (g,), (("rows", table.type.shape[0]),), payload=payload),
+    ),
+    payload=1, samples=(Sample(((4, 3),), payload=(2,), parameters=(0,)),),
+)  # fmt: skip
+
+
+def _scatter_row_lower(signature):
+    row = signature.operands[0]
+    ((_, rows),) = signature.attributes
+    payload = Ref(words.WORDS, 0, "int64", 1)
+    inputs = (payload, *operand_refs(signature))
+    step = call("add_rows", inputs, output_refs(signature)[0], (row.size, rows), row.dtype)
+    return lowered(signature, [step])
+
+
+SCATTER_ROW = Op(
+    "scatter_row", "y = zeros; y[index] = x",
+    lambda row, rows: (row_type(row.dtype, (rows, *row.shape)),), _scatter_row_lower,
+    lambda g, y, x, rows, payload: (record(TAKE_ROW, (g,), payload=payload),), payload=1,
+    samples=(Sample(((3,),), (("rows", 4),), payload=(2,)),),
+)  # fmt: skip
+
+
+def _take_row_lower(signature):
+    row = signature.operands[0]
+    payload = Ref(words.WORDS, 0, "int64", 1)
+    y = output_refs(signature)[0]
+    step = call("take_own_row", (payload, *operand_refs(signature)), y, (y.size,), row.dtype)
+    return lowered(signature, [step])
+
+
+TAKE_ROW = Op(
+    "take_row", "y = x[index]", lambda row: (row_type(row.dtype, row.shape[1:]),), _take_row_lower,
+    lambda g, y, x, payload: (
+        record(SCATTER_ROW, (g,), (("rows", x.type.shape[0]),), payload=payload),
+    ),
+    payload=1, samples=(Sample(((4, 3),), payload=(2,)),),
+)  # fmt: skip
+
+
+def lookup(table, index):
+    """Rows of a parameter: y = table[index].
+
+    Args:
+        table: a Parameter of (count, ...).
+        index: an integer, giving a Tensor, or a list of integers, giving a Sequence.
+
+    Raises:
+        IndexError: on this line, if an index is out of range.
+    """
+    count = table.type.shape[0]
+    if isinstance(index, (int, np.integer)):
+        if not 0 <= index < count:
+            raise IndexError(f"lookup: index {index} is out of range; the table has {count} rows")
+        if table.__class__ is Parameter:
+            graph = current_graph()
+            if graph.thread:
+                signature = LOOKUP.signature((table.graph,))
+                vid = graph.values
+                graph.values = vid + 1
+                tape = graph.tape
+                tape += words_of(signature.index, index)
+                return Tensor(graph, vid, signature.type)
+        return record(LOOKUP, (table,), payload=(int(index),))
+    if isinstance(index, Tensor) and not index.type.shape:
+        return lookup(table, int(index))
+    numbers = indices(index, count, "lookup")
+    return record(LOOKUP, (table,), payload=numbers, length=len(numbers))

@@ -1,0 +1,269 @@
+"""Parts of rows, and rows joined: views, aliases, concatenation.
+
+Features of a row (`chunk`, `split`) are types: no node. Elements and slices of a Tensor are
+aliases: nodes that compute nothing, whose gradient lands inside their source's by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from _thread import get_ident
+
+import numpy as np
+
+from lazynet.batching import layout as words
+from lazynet.graph import words_of
+from lazynet.op import Op, Sample, row_type
+from lazynet.ops.reduce import reshape, retyped
+from lazynet.program import Ref, elementwise, lowered, operand_refs, output_refs
+from lazynet.record import ShapeError, as_value, record, short
+from lazynet.tensor import Parameter, Sequence, Tensor, Value
+
+# -- features of a row -----------------------------------------------------------------------------
+
+
+def chunk(x, chunks: int):
+    """The last axis cut into equal parts. Views: nothing is computed or copied.
+
+    Shapes: a vector row (k w,) gives k rows of (w,).
+
+    Raises:
+        ShapeError: if the axis cannot be cut evenly, or the row is no vector.
+    """
+    row = x.type
+    key = ("chunk", chunks)
+    parts = row.views.get(key)
+    if parts is None:
+        if len(row.shape) != 1 or row.size % chunks:
+            raise ShapeError(f"chunk: rows of {row.shape} cannot be cut into {chunks} equal parts")
+        width = row.size // chunks
+        parts = row.views[key] = [row.view((width,), width * k) for k in range(chunks)]
+    if x.__class__ is Tensor:
+        graph, vid = x.graph, x.id
+        return [Tensor(graph, vid, part) for part in parts]
+    return [retyped(x, part) for part in parts]
+
+
+def split(x, sizes):
+    """The last axis of vector rows cut into parts of these sizes. Views."""
+    row = x.type
+    if len(row.shape) != 1 or sum(sizes) != row.size:
+        raise ShapeError(f"split: rows of {row.shape} cannot be cut into parts of {list(sizes)}")
+    starts = np.cumsum([0, *sizes[:-1]]).tolist()
+    return [retyped(x, row.view((s,), at)) for s, at in zip(sizes, starts, strict=True)]
+
+
+def cat_features(values):
+    """Rows joined along their last axis: y = [a; b; ...]."""
+    # The short way, for Tensors of the graph being recorded.
+    graph = values[0].graph if values and values[0].__class__ is Tensor else None
+    if graph is not None and graph.thread == get_ident():
+        types, ids = [], []
+        for v in values:
+            if v.__class__ is not Tensor or v.graph is not graph:
+                break
+            types.append(v.type)
+            ids.append(v.id)
+        else:
+            signature = CAT.signature(tuple(types))
+            vid = graph.values
+            graph.values = vid + 1
+            tape = graph.tape
+            tape += words_of(signature.index, *ids)
+            return Tensor(graph, vid, signature.type)
+    values = [as_value(v, "cat") for v in values]
+    if not values:
+        raise ShapeError("cat: nothing to join")
+    return record(CAT, tuple(values))
+
+
+def _cat_shape(*rows):
+    if any(not r.shape or r.shape[:-1] != rows[0].shape[:-1] for r in rows):
+        shapes = ", ".join(str(r.shape) for r in rows)
+        raise ShapeError(f"cat: rows of {shapes} agree in all axes but the last? They do not")
+    if any(r.dtype != rows[0].dtype for r in rows):
+        raise TypeError(f"cat: dtypes differ: {', '.join(r.dtype for r in rows)}")
+    return (row_type(rows[0].dtype, (*rows[0].shape[:-1], sum(r.shape[-1] for r in rows))),)
+
+
+def _cat_lower(signature):
+    y, at, steps = output_refs(signature)[0], 0, []
+    refs = operand_refs(signature)
+    outer = math.prod(signature.type.shape[:-1])
+    size = np.dtype(y.dtype).itemsize
+    total = y.size // outer if outer else 0
+    for ref in refs:
+        width = ref.size // outer if outer else 0
+        for o in range(outer):
+            source = Ref(ref.space, ref.index, ref.dtype, width, ref.offset + o * width * size)
+            target = Ref(y.space, y.index, y.dtype, width, (o * total + at) * size)
+            steps.append(elementwise("x0", [source], target))
+        at += width
+    return lowered(signature, steps)
+
+
+def _cat_vjp(g, y, *operands):
+    if len(g.type.shape) == 1:
+        return tuple(split(g, [x.type.size for x in operands]))
+    parts, at = [], 0
+    for x in operands:
+        width = x.type.shape[-1]
+        columns = [
+            retyped(g, g.type.view((width,), o * g.type.shape[-1] + at))
+            for o in range(math.prod(g.type.shape[:-1]))
+        ]
+        parts.append(reshape(record(CAT, tuple(columns)), x.type.shape))
+        at += width
+    return tuple(parts)
+
+
+CAT = Op("cat", "y = [a; b; ...]", _cat_shape, _cat_lower, _cat_vjp,
+         samples=(Sample(((3,), (2,))), Sample(((2, 3), (2, 1)))))  # fmt: skip
+
+
+def _zeros_lower(signature):
+    return lowered(signature, [elementwise("c(0)", [], output_refs(signature)[0])])
+
+
+ZEROS = Op(
+    "zeros", "y = 0", lambda shape, dtype: (row_type(dtype, shape),), _zeros_lower, None,
+    samples=(Sample((), (("shape", (5,)), ("dtype", "float64"))),),
+)  # fmt: skip
+
+
+def zeros(*shape, dtype: str = "float32", length: int | None = None):
+    """Zeros: a Tensor of this shape, or a Sequence of `length` such rows."""
+    shape = tuple(shape[0]) if shape and not isinstance(shape[0], int) else shape
+    return record(ZEROS, (), (("shape", shape), ("dtype", dtype)), length=length)
+
+
+# -- elements and slices of a Tensor ---------------------------------------------------------------
+
+
+def _alias_shape(row, shape):
+    return (row_type(row.dtype, shape, 0, row.stride),)
+
+
+ALIAS = Op(
+    "alias", "a part of x", _alias_shape, kind=words.ALIAS, payload=1,
+    samples=(Sample(((5,),), (("shape", (2,)),), payload=(8,)),
+             Sample(((2, 3),), (("shape", ()),), payload=(16,))),
+)  # fmt: skip
+
+
+def part(x, shape: tuple[int, ...], first):
+    """The part of each row that begins `first` elements in (one number, or one for each row)."""
+    if x.__class__ is Parameter:
+        x = Tensor(x.graph, x.id, x.type)  # its rows are meant, not its part in a signature
+    size = np.dtype(x.type.dtype).itemsize
+    offsets = np.asarray(first, np.int64) * size + x.type.offset
+    if isinstance(x, Tensor):
+        return record(ALIAS, (x,), (("shape", shape),), payload=[int(offsets)])
+    payload = np.broadcast_to(offsets, (x.length,)).astype(np.int32)
+    return record(ALIAS, (x,), (("shape", shape),), payload=payload, length=x.length)
+
+
+def _element(x, index: int):
+    shape = x.type.shape
+    if not shape:
+        raise IndexError("a scalar cannot be indexed")
+    k = index + shape[0] if index < 0 else index
+    if not 0 <= k < shape[0]:
+        raise IndexError(f"index {index} is out of range for rows of {shape}")
+    return part(x, shape[1:], k * math.prod(shape[1:]))
+
+
+def _slice(x, index: slice):
+    shape = x.type.shape
+    chosen = range(shape[0])[index]
+    if chosen.step != 1:
+        raise IndexError("slices of a Tensor take no step; a Sequence's do")
+    start = chosen.start if len(chosen) else 0
+    return part(x, (len(chosen), *shape[1:]), start * math.prod(shape[1:]))
+
+
+def _index(x, index):
+    """x[i], x[a:b], x[..., a:b] and x[None] for the axes of a row."""
+    if isinstance(index, (int, np.integer)):
+        return _element(x, int(index))
+    if isinstance(index, slice):
+        return _slice(x, index)
+    if isinstance(index, Tensor):
+        return _element(x, index.__index__())
+    if isinstance(index, tuple):
+        return index_axes(x, index)
+    raise IndexError(
+        f"a Tensor is indexed by integers and slices, not {type(index).__name__}; "
+        "gather rows of a Sequence with a list of integers"
+    )
+
+
+def index_axes(x, index: tuple):
+    if Ellipsis in index:
+        at = index.index(Ellipsis)
+        missing = len(x.type.shape) - sum(i is not None for i in index) + 1
+        index = (*index[:at], *(slice(None),) * missing, *index[at + 1 :])
+    if index and index[-1] is None and all(i == slice(None) for i in index[:-1]):
+        return reshape(x, (*x.type.shape, 1))
+    if index and all(i == slice(None) for i in index[:-1]) and len(index) == len(x.type.shape) == 1:
+        return _index(x, index[-1])
+    if index and isinstance(index[0], (int, np.integer)):
+        first = _element(x, int(index[0]))
+        return index_axes(first, index[1:]) if len(index) > 1 else first
+    if not index or all(i == slice(None) for i in index):
+        return x
+    raise IndexError("only the first axis of a Tensor can be cut; reshape or transpose first")
+
+
+def pick(x, index):
+    """y = x[index]: one element of each vector row; a list of integers gives one for each row.
+
+    Raises:
+        IndexError: on this line, if an index is out of range.
+    """
+    if x.__class__ is Tensor and index.__class__ is int and x.graph.thread == get_ident():
+        row = x.type
+        known = row.views.get("pick")
+        if known is not None and 0 <= index < row.size:
+            return short(known[0], x, row.offset + index * known[1])
+    x = as_value(x, "pick")
+    if len(x.type.shape) != 1:
+        raise ShapeError(f"pick: expected vector rows, not rows of {x.type.shape}")
+    if isinstance(x, Sequence):
+        numbers = indices(index, x.type.size, "pick")
+        if len(numbers) != x.length:
+            raise ShapeError(f"pick: {len(numbers)} indices for a Sequence of {x.length} rows")
+        return part(x, (), numbers)
+    signature = ALIAS.signature((x.type,), (("shape", ()),))
+    x.type.views["pick"] = signature, np.dtype(x.type.dtype).itemsize
+    return part(x, (), int(indices([index], x.type.size, "pick")[0]))
+
+
+def indices(index, limit: int, name: str) -> np.ndarray:
+    """Indices as an array, checked against the size of what they index.
+
+    Raises:
+        IndexError: if one is out of range. TypeError: if they are no integers.
+    """
+    if isinstance(index, Value):
+        index = index.numpy()  # type: ignore[attr-defined]
+    numbers = np.asarray(index)
+    if numbers.size == 0:
+        return numbers.astype(np.int64).reshape(-1)
+    if numbers.dtype.kind not in "iu" or numbers.ndim != 1:
+        raise TypeError(
+            f"{name}: expected a flat list of integers, not {numbers.dtype} {numbers.shape}"
+        )
+    low, high = int(numbers.min()), int(numbers.max())
+    if low < 0 or high >= limit:
+        bad = low if low < 0 else high
+        raise IndexError(f"{name}: index {bad} is out of range; there are {limit}")
+    return numbers
+
+
+Tensor.__getitem__ = _index
+for _class in (Tensor, Sequence):
+    _class.chunk, _class.split = chunk, split
+    _class.unsqueeze = lambda x, axis=-1: reshape(x, (*x.type.shape, 1)) if axis == -1 else reshape(
+        x, (1, *x.type.shape))  # fmt: skip
+    _class.squeeze = lambda x: reshape(x, tuple(s for s in x.type.shape if s != 1))
