@@ -86,6 +86,7 @@ class Scan:
         _check_states(step, states, self.after)
         self.row, self.states = row, states
         self.parameters = _parameters(self.graph)  # by number: whoever owns them owns us
+        self._signature: Signature | None = None
         self.op = Op(
             "", "scan", lambda *_: tuple(s.stored for s in states), self._forward,
             vjp=_no_formula, kind=words.SCAN, backward=self._backward,
@@ -93,8 +94,11 @@ class Scan:
 
     def signature(self) -> Signature:
         """The signature of this scan's nodes."""
+        if self._signature is not None:
+            return self._signature
         leaves = [STATICS.leaf(number) for number in self.parameters]
-        return self.op.signature((self.row, *self.states, *leaves))
+        self._signature = self.op.signature((self.row, *self.states, *leaves))
+        return self._signature
 
     def _forward(self, signature: Signature) -> Program:
         lowering = Lowering(self.graph, segments=False)

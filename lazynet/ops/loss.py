@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from lazynet.ops import reduce
@@ -34,7 +36,11 @@ def nll_loss(log_probabilities, target, reduction: str = "mean"):
     x = as_value(log_probabilities, "nll_loss")
     if isinstance(x, Tensor) and isinstance(target, (list, tuple, np.ndarray)):
         raise ShapeError("nll_loss: a list of targets needs a Sequence; one row has one target")
-    return _reduced(-pick(x, target), reduction)
+    chosen = pick(x, target)
+    if isinstance(chosen, Sequence) and reduction == "mean":
+        # One node for the sign and the mean together.
+        return reduce.sum(chosen) * (-1.0 / chosen.length if chosen.length else math.nan)
+    return _reduced(-chosen, reduction)
 
 
 def cross_entropy(logits, target, reduction: str = "mean"):

@@ -215,6 +215,8 @@ def _reduce(name: str, op: Op, x, axis, keepdim: bool = False):
     if axis is None:
         if isinstance(x, Sequence):
             x = ROW_REDUCTIONS[name](x)
+        if x.type.size == 1:
+            return reshape(x, ())
         return record(op, (reshape(x, (x.type.size,)),), (("axis", 0),))
     own = axis_of(x, axis, name)
     if own is None:
@@ -233,6 +235,9 @@ def sum(x, axis: int | None = None, keepdim: bool = False):
     """
     if isinstance(x, (list, tuple)):
         return ROW_REDUCTIONS["sum"](x)
+    x = as_value(x, "sum")
+    if x.type.dtype == "bool":
+        x = x.astype("int64")  # a count
     return _reduce("sum", SUM, x, axis, keepdim)
 
 
@@ -242,6 +247,8 @@ def mean(x, axis: int | None = None, keepdim: bool = False):
     A list of Tensors is averaged element by element.
     """
     if isinstance(x, (list, tuple)):
+        if not x:
+            raise ShapeError("mean: an empty list has no shape")
         return ROW_REDUCTIONS["sum"](x) * _inverse(len(x))
     total = sum(x, axis, keepdim)
     if axis is None:
