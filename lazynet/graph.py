@@ -30,7 +30,7 @@ from lazynet.parameter import Leaf
 recording_gradients: contextvars.ContextVar[bool] = contextvars.ContextVar(
     "gradients", default=True
 )
-current_policy: contextvars.ContextVar[str] = contextvars.ContextVar("policy", default="auto")
+current_policy: contextvars.ContextVar[str] = contextvars.ContextVar("policy", default="")
 default_policy = ["auto"]
 _thread = threading.local()
 _numbers = itertools.count()
@@ -244,7 +244,7 @@ class Graph:
         self._note_versions(run)
         for observer in observers:
             observer(self, run)
-        if current_policy.get() != "none":
+        if policy() != "none":
             note_look(run)
         if debugging.get() and (found := first_nan(run, self._place, self.sites, values)):
             raise FloatingPointError(found)
@@ -313,8 +313,7 @@ def recording_into(graph: Graph):
 
 def policy() -> str:
     """The name of the policy in force."""
-    name = current_policy.get()
-    return default_policy[0] if name == "auto" else name
+    return current_policy.get() or default_policy[0]
 
 
 _LINK = Op("", "rows of another graph", lambda: (), kind=words.LINK).signature(())

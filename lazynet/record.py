@@ -136,7 +136,8 @@ def _expression(graph: Graph, signature: Signature, dynamic) -> Any:
             return None
     key: list[Any] = [signature, STATICS.version, recording_gradients.get()]
     for x in dynamic:
-        key.append((x.type, x.value if x.__class__ is Literal else x.id))
+        # The sign tells 0.0 from -0.0, which are equal.
+        key.append((x.type, repr(x.value) if x.__class__ is Literal else x.id))
     return tuple(key) if signature.statics or len(dynamic) > 0 else None
 
 
@@ -193,8 +194,8 @@ def record_segments(op: Op, items, attributes: tuple = (), counts=None):
     return Tensor(graph, vid, signature.type)
 
 
-def unary(op: Op):
-    """A function that records `op` on one operand."""
+def unary(op: Op, prepare=None):
+    """A function that records `op` on one operand, which `prepare` may change first."""
     entries: dict[RowType, Signature] = {}
 
     def recorded(x):
@@ -217,9 +218,12 @@ def unary(op: Op):
                 tape = graph.tape
                 tape += _pack4(-entry.index - 1, length, x.id, x.step)
                 return Sequence(graph, vid, entry.type, length)
+        given = x
         x = as_value(x, op.name)
+        if prepare is not None:
+            x = prepare(x)
         y = record(op, (x,))
-        if x.__class__ is Tensor or x.__class__ is Sequence:
+        if x is given and (x.__class__ is Tensor or x.__class__ is Sequence):
             entries[x.type] = op.signature((x.type,))
         return y
 

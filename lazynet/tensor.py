@@ -149,6 +149,11 @@ class Tensor(Value):
             raise TypeError("a scalar Tensor has no length")
         return self.type.shape[0]
 
+    def __iter__(self):
+        if not self.type.shape:
+            raise TypeError("a scalar has no rows to iterate over")
+        return (self[k] for k in range(self.type.shape[0]))  # type: ignore[index]
+
     def numpy(self) -> np.ndarray:
         """A copy of the value as a numpy array. Runs what is pending."""
         self._wait()
@@ -340,6 +345,8 @@ def tensor(data, dtype=None, requires_grad: bool = False) -> Tensor:
     Raises:
         TypeError: for a dtype that is not one of these, or a gradient of integers.
     """
+    if dtype is not None:
+        _supported(np.dtype(dtype))
     array = _as_array(data) if dtype is None else np.asarray(data, dtype)
     leaf = leaf_of(array, requires_grad)
     if requires_grad and leaf.type.dtype not in FLOATS:
@@ -369,11 +376,15 @@ def _as_array(data) -> np.ndarray:
         array = array.astype(np.int64)
     if array.dtype == np.float16:
         array = array.astype(np.float32)
-    if array.dtype.name not in _DTYPES:
-        raise TypeError(
-            f"tensor: dtype {array.dtype} is not supported; use float32, float64, int64 or bool"
-        )
+    _supported(array.dtype)
     return array
+
+
+def _supported(dtype: np.dtype) -> None:
+    if dtype.name not in _DTYPES:
+        raise TypeError(
+            f"tensor: dtype {dtype} is not supported; use float32, float64, int64 or bool"
+        )
 
 
 def read_rows(source, first: int, step: int, count: int, row: RowType) -> np.ndarray:

@@ -17,7 +17,7 @@ from lazynet.kernels.scalars import WORDS
 
 # Replaced per dtype by `_lift`; named here so that the kernels below read as ordinary code.
 row = row_index = payload_words = gemm = gemm_function = stackable = None
-exp = log = constant = itemsize = maximum = None
+exp = log = constant = itemsize = maximum = least = None
 
 
 def matmul(call, context):
@@ -251,13 +251,16 @@ def segment_sum(call, context):
 
 
 def segment_max(call, context):
-    """y[s] = elementwise maximum of the rows x of segment s; -inf for a segment without rows."""
+    """y[s] = elementwise maximum of the rows x of segment s.
+
+    A segment without rows gives the least value there is: -inf for floats.
+    """
     segments, width = load(call), load(call + 16)
     offsets = row_index(load(call + 24), segments + 1)
     for s in range(segments):
         y = row(address(call + 72, s), width)
         for j in range(width):
-            y[j] = constant(-np.inf)
+            y[j] = constant(least)
         for r in range(offsets[s], offsets[s + 1]):
             x = row(address(call + 48, r), width)
             for j in range(width):
@@ -396,6 +399,7 @@ def _words(dtype: str) -> dict:
         "log": words.get("log"),
         "constant": words["c"],
         "maximum": words["maximum"],
+        "least": -np.inf if dtype.startswith("float") else 0 if dtype == "bool" else -(2**63),
         "itemsize": size,
     }
 

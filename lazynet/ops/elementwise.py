@@ -67,6 +67,7 @@ def elementwise(name, formula, scalar, vjp=None, result=None, samples=ONE) -> Op
 
 def prepare(op: Op, *operands):
     """Make the operands of one call alike: numbers become literals, dtypes and shapes agree."""
+    operands = tuple(x.item() if isinstance(x, np.generic) else x for x in operands)
     values = [x for x in operands if isinstance(x, Value)]
     if any(not isinstance(x, (Value, bool, int, float)) for x in operands):
         operands = tuple(x if isinstance(x, (bool, int, float)) else as_value(x, op.name)
@@ -76,7 +77,7 @@ def prepare(op: Op, *operands):
     if dtype == "bool" and any(isinstance(x, (int, float)) and not isinstance(x, bool)
                                for x in operands):  # fmt: skip
         dtype = "int64"
-    if dtype in ("int64", "bool") and any(isinstance(x, float) for x in operands):
+    if dtype in ("int64", "bool") and (op is DIVIDE or any(isinstance(x, float) for x in operands)):
         dtype = "float32"
     made = [x if isinstance(x, Value) else Literal(getattr(x, "value", x), dtype) for x in operands]
     made = [x if x.type.dtype == dtype else cast(x, dtype) for x in made]
@@ -84,9 +85,17 @@ def prepare(op: Op, *operands):
     return [x if x.type.shape == target or x.type.size == 1 else expand(x, target) for x in made]
 
 
-def _arithmetic(dtype: str) -> None:
-    if dtype == "bool":
-        raise TypeError("arithmetic on bool tensors is ambiguous; convert with .astype first")
+def _floating(x):
+    """Integers as floats, for functions whose results are no integers."""
+    return x if x.type.is_float else cast(x, "float32")
+
+
+def _none_is_different(function, answer: bool):
+    @functools.wraps(function)
+    def compared(x, y):
+        return answer if y is None else function(x, y)
+
+    return compared
 
 
 cast_ops: dict[str, Op] = {}
@@ -202,9 +211,10 @@ maximum, minimum = binary(MAXIMUM, prepare), binary(MINIMUM, prepare)
 less, less_equal = binary(LESS, prepare), binary(LESS_EQUAL, prepare)
 greater, greater_equal = binary(GREATER, prepare), binary(GREATER_EQUAL, prepare)
 equal, not_equal = binary(EQUAL, prepare), binary(NOT_EQUAL, prepare)
-negative, exp, log, sqrt = unary(NEGATIVE), unary(EXP), unary(LOG), unary(SQRT)
+negative = unary(NEGATIVE)
+exp, log, sqrt = unary(EXP, _floating), unary(LOG, _floating), unary(SQRT, _floating)
 absolute, sign, square = unary(ABSOLUTE), unary(SIGN), unary(SQUARE)
-tanh, sigmoid, relu = unary(TANH), unary(SIGMOID), unary(RELU)
+tanh, sigmoid, relu = unary(TANH, _floating), unary(SIGMOID, _floating), unary(RELU)
 detach = unary(DETACH)
 
 
@@ -258,7 +268,8 @@ for _class in (Tensor, Sequence):
     _class.__neg__, _class.__abs__ = negative, absolute
     _class.__lt__, _class.__le__ = less, less_equal
     _class.__gt__, _class.__ge__ = greater, greater_equal
-    _class.__eq__, _class.__ne__ = equal, not_equal
+    _class.__eq__ = _none_is_different(equal, False)
+    _class.__ne__ = _none_is_different(not_equal, True)
     _class.__hash__ = object.__hash__
     _class.exp, _class.log, _class.sqrt = exp, log, sqrt
     _class.tanh, _class.sigmoid, _class.relu = tanh, sigmoid, relu

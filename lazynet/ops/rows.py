@@ -150,8 +150,16 @@ ROW_MAX = Op(
     lambda g, y, x: (_row_max_cotangent(g, y, x),), kind=words.SEGMENT,
     samples=(Sample(((4,),)), Sample(((),))),
 )  # fmt: skip
+
+
+def _row_softmax_shape(row):
+    if not row.is_float:
+        raise TypeError(f"softmax: expected float rows, not {row.dtype}")
+    return (row.stored,)
+
+
 ROW_SOFTMAX = Op(
-    "row_softmax", "y = exp(x) / sum of exp(x) over the rows", lambda row: (row.stored,),
+    "row_softmax", "y = exp(x) / sum of exp(x) over the rows", _row_softmax_shape,
     _segment_lower("segment_softmax", True),
     lambda g, y, x: (y * (g - record_segments(ROW_SUM, g * y)),), kind=words.SEGMENT, per_item=True,
     samples=(Sample(((4,),)), Sample(((),))),

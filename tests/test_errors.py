@@ -1,0 +1,261 @@
+"""What users get wrong is told in one sentence, on their own line, and changes nothing."""
+
+import numpy as np
+import pytest
+
+import lazynet as ln
+from lazynet.ops import loss, reduce, rows
+from lazynet.ops.elementwise import where
+from lazynet.ops.linear import linear
+from lazynet.ops.random import dropout
+
+
+def vector(n=3, dtype=np.float32):
+    return ln.tensor(np.ones(n, dtype))
+
+
+def sequence(n=3, width=4):
+    return rows.sequence(np.ones((n, width), np.float32))
+
+
+WEIGHT, BIAS, TABLE = (ln.Parameter(np.ones(s, np.float32)) for s in ((2, 3), (2,), (5, 3)))
+
+# what was asked: (the call, the exception, a part of its sentence)
+MISTAKES = {
+    # shapes
+    "add": (lambda: vector(3) + vector(4), ValueError, r"add: rows of \(3,\) and \(4,\)"),
+    "add rows": (lambda: sequence(3) * sequence(2), ValueError, "Sequences of 3 and 2 rows"),
+    "linear": (
+        lambda: linear(vector(4), WEIGHT, BIAS),
+        ValueError,
+        r"linear: input row \(4,\) does not match weight \(2, 3\); expected rows of \(3,\)",
+    ),
+    "bias": (lambda: linear(vector(3), WEIGHT, vector(3)), ValueError, r"bias \(3,\)"),
+    "matmul": (lambda: vector(4) @ WEIGHT, ValueError, r"matmul: \(1, 4\) and \(2, 3\)"),
+    "matmul scalar": (lambda: ln.tensor(1.0) @ vector(3), ValueError, "vectors or matrices"),
+    "reshape": (lambda: vector(6).reshape(4, 2), ValueError, r"have 6 elements, not \(4, 2\)"),
+    "chunk": (lambda: vector(5).chunk(2), ValueError, "cannot be cut into 2 equal parts"),
+    "split": (lambda: vector(5).split([2, 2]), ValueError, "cannot be cut"),
+    "cat": (
+        lambda: rows.cat([ln.tensor(np.ones((2, 3))), ln.tensor(np.ones((3, 3)))]),
+        ValueError,
+        "cat: rows of",
+    ),
+    "where": (
+        lambda: where(vector(3) > 0, vector(2), vector(4)),
+        ValueError,
+        "where: rows of",
+    ),
+    "axis": (lambda: vector(3).sum(1), ValueError, r"sum: no axis 1 in a value of shape \(3,\)"),
+    "softmax axis": (lambda: sequence().softmax(2), ValueError, r"shape \(3, 4\)"),
+    "transpose": (lambda: vector(3).T, ValueError, "expected a matrix"),
+    "sequence": (
+        lambda: rows.sequence([vector(3), vector(4)]),
+        ValueError,
+        "do not make one Sequence",
+    ),
+    "targets": (
+        lambda: loss.cross_entropy(sequence(3), [0, 1]),
+        ValueError,
+        "2 indices for a Sequence of 3 rows",
+    ),
+    "one target": (lambda: loss.cross_entropy(vector(3), [0, 1]), ValueError, "needs a Sequence"),
+    "segment_sum": (
+        lambda: rows.segment_sum(sequence(3), [0, 1], 2),
+        ValueError,
+        "2 indices for 3 rows",
+    ),
+    "item": (lambda: vector(3).item(), ValueError, "only a tensor of one element"),
+    "copy_": (lambda: WEIGHT.copy_(np.ones(3)), ValueError, r"\(2, 3\) cannot take \(3,\)"),
+    # nothing given
+    "empty sum": (lambda: reduce.sum([]), ValueError, "an empty list has no shape"),
+    "empty mean": (lambda: reduce.mean([]), ValueError, "mean: an empty list has no shape"),
+    "empty sequence": (lambda: rows.sequence([]), ValueError, "an empty list does not tell"),
+    "empty cat": (lambda: rows.cat([]), ValueError, "nothing to join"),
+    # indices
+    "row": (lambda: sequence(3)[3], IndexError, "row 3 of a Sequence of 3 rows"),
+    "row below": (lambda: sequence(3)[-4], IndexError, "row -4 of a Sequence of 3 rows"),
+    "element": (lambda: vector(3)[3], IndexError, "index 3 is out of range"),
+    "scalar index": (lambda: ln.tensor(1.0)[0], IndexError, "a scalar cannot be indexed"),
+    "gather": (lambda: sequence(3)[[0, 3]], IndexError, "gather: index 3 is out of range"),
+    "mask": (lambda: sequence(3)[np.array([True, False])], IndexError, "a mask of 2"),
+    "float index": (lambda: sequence(3)[[0.5]], TypeError, "a flat list of integers"),
+    "text index": (lambda: vector(3)["a"], IndexError, "indexed by integers and slices"),
+    "lookup": (lambda: ln.lookup(TABLE, 5), IndexError, "index 5 is out of range; .* 5 rows"),
+    "lookup below": (lambda: ln.lookup(TABLE, [0, -1]), IndexError, "index -1 is out of range"),
+    "lookup floats": (lambda: ln.lookup(TABLE, [0.5]), TypeError, "a flat list of integers"),
+    "pick": (lambda: ln.pick(vector(3), 3), IndexError, "pick: index 3 is out of range"),
+    "target": (lambda: loss.cross_entropy(vector(3), 3), IndexError, "index 3 is out of range"),
+    "segment": (
+        lambda: rows.segment_sum(sequence(2), [0, 2], 2),
+        IndexError,
+        "index 2 is out of range",
+    ),
+    "array beyond": (
+        lambda: vector(3)[ln.tensor(1.5)],
+        TypeError,
+        "only an int64 tensor can be an index",
+    ),
+    # dtypes
+    "mixed product": (
+        lambda: linear(vector(3, np.float64), WEIGHT, BIAS),
+        TypeError,
+        "one float dtype, not float64 and float32",
+    ),
+    "int product": (lambda: ln.tensor([1, 2]) @ ln.tensor([1, 2]), TypeError, "one float dtype"),
+    "int softmax": (lambda: ln.tensor([1, 2]).softmax(), TypeError, "expected float rows"),
+    "int gradient": (
+        lambda: ln.tensor([1, 2], requires_grad=True),
+        TypeError,
+        "only float tensors can require gradients",
+    ),
+    "complex": (lambda: ln.tensor(np.ones(2, complex)), TypeError, "complex128 is not supported"),
+    "text": (lambda: ln.tensor("abc"), TypeError, "not supported"),
+    "text dtype": (lambda: ln.tensor([1.0], dtype="float16"), TypeError, "not supported"),
+    "condition": (lambda: where(vector(3), 1.0, 2.0), TypeError, "must be bool, not float32"),
+    "int parameter": (lambda: ln.Parameter([1, 2]), TypeError, "float32 or float64, not int64"),
+    # what is no value
+    "list": (lambda: ln.tanh([1.0, 2.0]), TypeError, "tanh: expected a Tensor or Sequence"),
+    "none": (lambda: vector(3) + None, TypeError, "add: expected a Tensor or Sequence"),
+    "word": (lambda: vector(3) * "a", TypeError, "mul: expected a Tensor or Sequence"),
+    "ragged": (lambda: ln.tensor([[1.0], [1.0, 2.0]]), ValueError, "ragged nested lists"),
+    "sequence of words": (lambda: rows.sequence("abc"), TypeError, "not supported"),
+    "iteration": (lambda: list(ln.tensor(1.0)), TypeError, "a scalar has no rows"),
+    "length": (lambda: len(ln.tensor(1.0)), TypeError, "a scalar Tensor has no length"),
+    # settings
+    "policy": (
+        lambda: ln.batching("fastest"),
+        ValueError,
+        "unknown batching policy 'fastest'; choose one of 'none', 'depth'",
+    ),
+    "global policy": (lambda: ln.set_batching("fastest"), ValueError, "unknown batching policy"),
+    "reduction": (
+        lambda: loss.mse_loss(vector(3), vector(3), "max"),
+        ValueError,
+        "expected 'mean', 'sum' or 'none', not 'max'",
+    ),
+    "probability": (lambda: dropout(vector(3), 1.5), ValueError, r"in \[0, 1\), not 1.5"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_at_once_and_changes_nothing(mistake):
+    call, error, sentence = MISTAKES[mistake]
+    before = vector(3) * 2.0
+    with pytest.raises(error, match=sentence) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < 400
+    assert caught.value.__cause__ is None or mistake == "ragged"
+    assert before.tolist() == [2.0, 2.0, 2.0]
+    assert (before + vector(3)).tolist() == [3.0, 3.0, 3.0]
+    assert WEIGHT.tolist() == np.ones((2, 3)).tolist()
+
+
+@pytest.mark.parametrize("value", [vector(3), sequence(3), WEIGHT], ids=["T", "S", "P"])
+def test_assigning_into_a_value_raises(value):
+    with pytest.raises(TypeError, match="values are immutable"):
+        value[0] = 1.0
+    with pytest.raises(TypeError, match="values are immutable"):
+        value[0] += 1.0
+
+
+def test_in_place_operators_make_new_values():
+    x = vector(3)
+    y = x
+    y += 1.0
+    assert (x.tolist(), y.tolist()) == ([1.0] * 3, [2.0] * 3)
+
+
+def test_numpy_copies_so_that_changing_it_changes_no_value():
+    for x in (vector(3), vector(3) * 1.0, sequence(2), WEIGHT):
+        before = x.tolist()
+        x.numpy()[...] = 7.0
+        assert x.tolist() == before
+
+
+def test_tensor_copies_so_that_changing_the_array_changes_no_value():
+    array = np.ones(3)
+    x = ln.tensor(array)
+    y = x * 2.0
+    array[:] = 9.0
+    assert (x.tolist(), y.tolist()) == ([1.0] * 3, [2.0] * 3)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected", "dtype"),
+    [
+        (lambda: ln.tensor([1, 2, 3]) / ln.tensor([2, 2, 2]), [0.5, 1.0, 1.5], "float32"),
+        (lambda: ln.tensor([1, 2, 3]) / 2, [0.5, 1.0, 1.5], "float32"),
+        (lambda: 3 / ln.tensor([1, 2]), [3.0, 1.5], "float32"),
+        (lambda: ln.tensor([1, 2]) + 1, [2, 3], "int64"),
+        (lambda: ln.tensor([1, 2]) * 0.5, [0.5, 1.0], "float32"),
+        (lambda: ln.tensor([1.0, 2.0]) * np.int64(3), [3.0, 6.0], "float32"),
+        (lambda: ln.tensor([1.0, 2.0]) * np.float64(3), [3.0, 6.0], "float32"),
+        (lambda: np.float64(3) * ln.tensor([1.0, 2.0]), [3.0, 6.0], "float32"),
+        (lambda: np.ones(2, np.float32) + ln.tensor([1.0, 2.0]), [2.0, 3.0], "float32"),
+        (lambda: ln.tensor([1.0]) + ln.tensor(np.ones(1)), [2.0], "float64"),
+        (lambda: ln.tensor([True, True, False]).sum(), 2, "int64"),
+        (lambda: ln.tensor([1, 2]).sum(), 3, "int64"),
+        (lambda: ln.tensor([1, 2]).mean(), 1.5, "float32"),
+        (lambda: rows.sequence(np.array([[1, 2], [3, -4]])).max(0), [3, 2], "int64"),
+        (lambda: rows.sequence([ln.tensor([1, 2])[0], ln.tensor(5)]), [1, 5], "int64"),
+        (lambda: ln.tensor([1.0, 0.0]) > 0, [True, False], "bool"),
+        (lambda: ln.sigmoid(ln.tensor([0])), [0.5], "float32"),
+        (lambda: ln.exp(ln.tensor([0])), [1.0], "float32"),
+    ],
+)
+def test_dtypes_of_mixed_operands(expression, expected, dtype):
+    value = expression()
+    assert value.dtype == dtype
+    assert value.tolist() == expected
+
+
+def test_a_factor_of_minus_zero_is_not_one_of_zero():
+    w = ln.Parameter(np.ones(2))
+    plus, minus = w * 0.0, w * -0.0
+    assert not np.signbit(plus.numpy()).any()
+    assert np.signbit(minus.numpy()).all()
+
+
+def test_comparison_with_none_is_plain_false():
+    assert (ln.tensor(1.0) == None) is False  # noqa: E711
+    assert (ln.tensor(1.0) != None) is True  # noqa: E711
+
+
+def test_a_policy_named_in_a_with_block_wins_over_the_global_one():
+    runs = []
+
+    def note(graph, run):
+        runs.append(run.batches)
+
+    ln.graph.observers.append(note)
+    try:
+        ln.set_batching("none")
+        values = [ln.tanh(vector(3)) for _ in range(5)]
+        with ln.batching("auto"):
+            ln.forward(values)
+        values = [ln.tanh(vector(3)) for _ in range(5)]
+        ln.forward(values)
+    finally:
+        ln.set_batching("auto")
+        ln.graph.observers.remove(note)
+    assert runs == [1, 5]
+
+
+def test_what_fails_while_running_leaves_the_rest_usable():
+    from lazynet.op import Op
+    from lazynet.record import record
+
+    def lower(signature):
+        raise ArithmeticError("cannot be lowered")
+
+    broken = Op("", "fails", lambda row: (row,), lower)
+    good = vector(3) * 2.0
+    bad = record(broken, (good,))
+    with pytest.raises(ArithmeticError):
+        bad.numpy()
+    assert (vector(3) + 1.0).tolist() == [2.0] * 3
+    with pytest.raises(ArithmeticError):
+        (bad + 1.0).numpy()
+    assert (vector(3) + 1.0).tolist() == [2.0] * 3
