@@ -35,9 +35,9 @@ default_policy = ["auto"]
 _thread = threading.local()
 _numbers = itertools.count()
 _FIRST_ROWS = 256
-# Under `no_grad` recording moves on to a new graph after a forward, once the graph has that many
-# rows: links cost more than rows, and memory stays bounded all the same.
-ROWS_WITHOUT_GRADIENTS = 1 << 14
+# Under `no_grad` recording moves on to a new graph after a forward, once the graph holds that many
+# bytes: memory stays bounded, and programs that look at values seldom pay for links.
+BYTES_WITHOUT_GRADIENTS = 1 << 26
 _PACKERS = [struct.Struct(f"{count}i").pack for count in range(16)]
 
 
@@ -248,7 +248,7 @@ class Graph:
             note_look(run)
         if debugging.get() and (found := first_nan(run, self._place, self.sites, values)):
             raise FloatingPointError(found)
-        if not recording_gradients.get() and self.values > ROWS_WITHOUT_GRADIENTS:
+        if not recording_gradients.get() and self.arena.size() > BYTES_WITHOUT_GRADIENTS:
             self.close()
 
     def _note_versions(self, run: executor.Run) -> None:
