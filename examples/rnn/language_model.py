@@ -77,14 +77,16 @@ def main(argv=None):
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--hidden", type=int, default=128)
-    parser.add_argument("--limit", type=int, default=1000, help="sequences to train on")
+    parser.add_argument(
+        "--limit", type=int, help="texts to train on: by default 1000, or all of --data"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
 
     if args.data:
         train, dev = data.read_split(args.data, data.read_text)
     else:
-        train, dev = data.builtin.text(args.limit)
+        train, dev = data.builtin.text(args.limit or 1000)
     train = train[: args.limit]
     words = data.Vocabulary((w for text in train for w in text), min_count=3, special=[START, END])
     train, dev = ([words.encode([START, *t, END]) for t in part] for part in (train, dev))

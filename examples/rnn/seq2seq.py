@@ -67,9 +67,7 @@ class Translator(nn.Module):
         for _ in range(2 * len(source) + 10):
             grown = []
             steps = [self.step(memory, state, result[-1]) for _, result, state in alive]
-            chances = [
-                F.log_softmax(scores, dim=-1) for scores, _ in steps
-            ]  # all before the first look
+            chances = [F.log_softmax(scores) for scores, _ in steps]  # all before the first look
             for (score, result, _), (_, state), row in zip(alive, steps, chances, strict=True):
                 row = row.numpy()
                 for letter in row.argsort()[-width:].tolist():
@@ -98,14 +96,16 @@ def main(argv=None):
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--hidden", type=int, default=64)
-    parser.add_argument("--limit", type=int, default=2000, help="pairs to train on")
+    parser.add_argument(
+        "--limit", type=int, help="pairs to train on: by default 2000, or all of --data"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
 
     if args.data:
         train, dev = data.read_split(args.data, data.read_pairs)
     else:
-        train, dev = data.builtin.names(args.limit)
+        train, dev = data.builtin.names(args.limit or 2000)
     train = train[: args.limit]
     letters = data.Vocabulary((a for pair in train for a in "".join(pair)), special=[START, END])
 

@@ -70,14 +70,16 @@ def main(argv=None):
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--hidden", type=int, default=64)
-    parser.add_argument("--limit", type=int, default=2000, help="examples to train on")
+    parser.add_argument(
+        "--limit", type=int, help="sentences to train on: by default 2000, or all of --data"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
 
     if args.data:
         train, dev = data.read_split(args.data, data.read_tagged)
     else:
-        train, dev = data.builtin.tagged(args.limit)
+        train, dev = data.builtin.tagged(args.limit or 2000)
     train = train[: args.limit]
     words = data.Vocabulary((w for sentence, _ in train for w in sentence), min_count=3)
     tags = data.Vocabulary((tag for _, gold in train for tag in gold), unknown=None)

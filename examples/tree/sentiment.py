@@ -57,14 +57,16 @@ def main(argv=None):
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--hidden", type=int, default=64)
-    parser.add_argument("--limit", type=int, default=1000, help="trees to train on")
+    parser.add_argument(
+        "--limit", type=int, help="trees to train on: by default 1000, or all of --data"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
 
     if args.data:
         train, dev = data.read_split(args.data, data.read_trees)
     else:
-        train, dev = data.builtin.trees(args.limit)
+        train, dev = data.builtin.trees(args.limit or 1000)
     train = train[: args.limit]
     words = data.Vocabulary((leaf.word for t in train for leaf in t.leaves()), min_count=2)
     labels = 1 + max(n.label for t in train + dev for n in t if n.label is not None)
