@@ -20,7 +20,6 @@ from benchmarks import workloads
 from benchmarks.workloads import Spec
 from lazynet import executor, nn, optim
 from lazynet import graph as graphs
-from lazynet.batching.emit import CALL_WORDS, CALLS
 from lazynet.batching.policies import NAMES
 from lazynet.bench import Stopwatch
 from lazynet.debugging import PerformanceHint
@@ -85,24 +84,31 @@ def _same_call(calls, times, context):
         call(calls[0], record, context)
 
 
+def _count_calls(words, stop: int) -> int:
+    at = calls = 0
+    while at < stop:
+        at, calls = at + int(words[at + 1]), calls + 1
+    return calls
+
+
 def interpreter(scale: float) -> list[Row]:
     """The executor's own cost: a stream of calls on one row of one element, minus the kernel."""
     count = _size(100_000, scale)
     streams: list[tuple[float, float]] = []
     execute = executor.execute
 
-    def timed(stream) -> None:
-        execute(stream)  # everything is in memory from here on
-        calls, context = int(stream.used[CALLS]), blas.context().ctypes.data
+    def timed(words, stop) -> None:
+        execute(words, stop)  # everything is in memory from here on
+        calls, context = _count_calls(words, stop), blas.context().ctypes.data
 
         def walk() -> float:
             start = time.perf_counter()
-            execute(stream)
+            execute(words, stop)
             return (time.perf_counter() - start) / calls
 
         def kernel() -> float:
             start = time.perf_counter()
-            _same_call(stream.calls[: stream.used[CALL_WORDS]], calls, context)
+            _same_call(words, calls, context)
             return (time.perf_counter() - start) / calls
 
         kernel()

@@ -16,7 +16,20 @@ from lazynet.arena import Arena
 from lazynet.batching import layout as words
 from lazynet.batching.arrange import Nodes
 from lazynet.batching.decode import count, decode
-from lazynet.batching.emit import BYTES_GATHERED, CALL_WORDS, CALLS, Stream, Tables
+from lazynet.batching.emit import (
+    BYTES_GATHERED,
+    CALL_WORDS,
+    CALLS,
+    CALLS_AT,
+    CHUNK_COUNT,
+    CHUNKS_AT,
+    DELTA,
+    STATIC_GRADIENTS_AT,
+    STATICS_AT,
+    TRASH,
+    VECTORS_AT,
+    new_frame,
+)
 from lazynet.batching.measure import (
     M_ARGUMENTS,
     M_CALLS,
@@ -35,7 +48,6 @@ from lazynet.batching.plan import BATCH_COLUMNS, Laid, lay_out
 from lazynet.batching.policies import schedule
 from lazynet.batching.reverse import (
     R_CALLS,
-    R_LONGEST,
     R_REGIONS,
     R_SAVED,
     R_SCRATCH,
@@ -52,7 +64,6 @@ from lazynet.program import POOL as PROGRAMS
 
 # Calls between two looks at pending signals, so that Ctrl-C ends a long forward soon.
 SLICE = 4096
-_NO_CHUNKS = np.zeros((0, 3), np.int64)
 _NO_ADDRESSES = np.zeros(0, np.int64)
 
 
@@ -90,16 +101,24 @@ def run_calls(calls, start, stop, limit, context):
     return at
 
 
-def execute(stream: Stream) -> None:
-    """Run a stream of calls from first to last."""
-    at, stop = 0, int(stream.used[CALL_WORDS])
+def execute(calls: np.ndarray, stop: int) -> None:
+    """Run the first `stop` words of calls."""
+    at = 0
     context = blas.context().ctypes.data
     while at < stop:
-        at = run_calls(stream.calls, at, stop, SLICE, context)
+        at = run_calls(calls, at, stop, SLICE, context)
 
 
-def _stream(calls: int, vectors: int) -> Stream:
-    return Stream(np.empty(calls, np.int64), np.empty(vectors, np.int64), np.zeros(4, np.int64))
+def _frame(signatures, programs, calls: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """A frame for these signatures that writes to `calls` and `vectors`."""
+    span = int(signatures[:, words.ARGUMENTS].max(initial=1))
+    for column in (words.FORWARD, words.BACKWARD):
+        offsets = signatures[:, column]
+        span = max(span, int(programs[offsets[offsets >= 0]].max(initial=1)))
+    frame = new_frame(span)
+    frame[STATICS_AT] = STATICS.addresses.ctypes.data
+    frame[CALLS_AT], frame[VECTORS_AT] = calls.ctypes.data, vectors.ctypes.data
+    return frame
 
 
 def forward(tape, base, place, head, needs, marks, arena: Arena, policy: int) -> Run | None:
@@ -147,16 +166,16 @@ def forward(tape, base, place, head, needs, marks, arena: Arena, policy: int) ->
         signatures, words.FORWARD, totals, programs, output, saved, laid.regions, laid.first,
         laid.widths,
     )  # fmt: skip
-    stream = _stream(sizes[M_CALLS], sizes[M_VECTORS])
-    tables = Tables(programs, STATICS.addresses, _NO_ADDRESSES, _NO_CHUNKS)
+    calls, vectors = np.empty(sizes[M_CALLS], np.int64), np.empty(sizes[M_VECTORS], np.int64)
+    frame = _frame(signatures, programs, calls, vectors)
     rows = Nodes(tape, columns, root, shift, place)
     lay_out(
-        rows, order, batches, signatures, base, scratch.address if scratch else 0, laid, tables,
-        stream, int(sizes[M_LONGEST]),
+        rows, order, batches, signatures, base, scratch.address if scratch else 0, laid, programs,
+        frame, int(sizes[M_LONGEST]),
     )  # fmt: skip
     times.append(time.perf_counter())
     try:
-        execute(stream)
+        execute(calls, int(frame[CALL_WORDS]))
     finally:
         if scratch:
             MEMORY.give(scratch)
@@ -165,8 +184,8 @@ def forward(tape, base, place, head, needs, marks, arena: Arena, policy: int) ->
     seconds = {name: b - a for name, a, b in zip(phases, times, times[1:], strict=False)}
     return Run(
         base, tape, columns, order, signatures, used, totals, laid, (output, int(sizes[M_OUTPUT])),
-        stream.vectors, (starts, dependencies), len(batches), int(stream.used[CALLS]),
-        int(stream.used[BYTES_GATHERED]), seconds,
+        vectors, (starts, dependencies), len(batches), int(frame[CALLS]),
+        int(frame[BYTES_GATHERED]), seconds,
     )  # fmt: skip
 
 
@@ -208,18 +227,19 @@ def backward(run: Run, parts: np.ndarray, chunks: np.ndarray, trash: int, gradie
         bases, widths,
     )  # fmt: skip
     laid = run.laid._replace(reverse_regions=regions)
-    stream = _stream(sizes[R_CALLS], sizes[R_VECTORS])
-    tables = Tables(programs, STATICS.addresses, gradients, chunks)
+    calls, vectors = np.empty(sizes[R_CALLS], np.int64), np.empty(sizes[R_VECTORS], np.int64)
+    frame = _frame(signatures, programs, calls, vectors)
     start = run.outputs[0]
-    delta = next((d for a, b, d in chunks.tolist() if a <= start < b), 0)
-    lay_out_reverse(
-        parts, laid, signatures, bases, delta, trash, scratch.address if scratch else 0, tables,
-        stream, int(sizes[R_LONGEST]),
-    )  # fmt: skip
+    frame[DELTA] = next((d for a, b, d in chunks.tolist() if a <= start < b), 0)
+    frame[TRASH] = trash
+    frame[STATIC_GRADIENTS_AT] = gradients.ctypes.data
+    frame[CHUNKS_AT], frame[CHUNK_COUNT] = chunks.ctypes.data, len(chunks)
+    at = scratch.address if scratch else 0
+    lay_out_reverse(parts, laid, signatures, bases, at, programs, frame)
     try:
-        execute(stream)
+        execute(calls, int(frame[CALL_WORDS]))
     finally:
         for buffer in (saved, scratch):
             if buffer:
                 MEMORY.give(buffer)
-    return int(stream.used[CALLS])
+    return int(frame[CALLS])

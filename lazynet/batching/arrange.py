@@ -18,8 +18,9 @@ from lazynet.batching.decode import (
     SINGLE,
     source_row,
 )
-from lazynet.batching.emit import new_vector, vector_address
+from lazynet.batching.emit import FORWARD_REGIONS, FORWARD_WIDTHS, new_vector, slot
 from lazynet.kernels.jit import inline, jit
+from lazynet.kernels.memory import load, store
 
 
 class Nodes(NamedTuple):
@@ -45,7 +46,7 @@ class Work(NamedTuple):
 def row_place(nodes, row, base):
     """The address of a row: its root's, shifted."""
     at = row - base
-    if at < 0:
+    if at < 0 or nodes.root[at] == row:
         return nodes.place[row]
     return nodes.place[nodes.root[at]] + nodes.shift[at]
 
@@ -108,47 +109,45 @@ def take_order(strides, arguments, count, work):
 
 
 @jit
-def describe_rows(rows, count, natural_order, work, argument, stream):
+def describe_rows(rows, count, natural_order, work, argument, frame):
     """Put an argument's rows down in order: as a view where evenly spaced, else as a vector."""
-    start = new_vector(stream, count)
-    vectors = stream.vectors
+    start = new_vector(frame, count)
     if natural_order:
         for q in range(count):
-            vectors[start + q] = rows[q]
+            store(start + 8 * q, rows[q])
     else:
         for q in range(count):
-            vectors[start + q] = rows[work.permutation[q]]
-    describe(argument, start, count, stream)
+            store(start + 8 * q, rows[work.permutation[q]])
+    describe(argument, start, count)
 
 
-@jit
-def describe(argument, start, count, stream):
-    """(base, stride, vector) of the rows whose addresses begin at word `start` of the vectors."""
-    vectors = stream.vectors
+@inline
+def describe(argument, start, count):
+    """(base, stride, vector) of `count` rows whose addresses stand from `start` on."""
     argument[0], argument[1], argument[2] = 0, 0, 0
     if count == 0:
         return
-    stride = vectors[start + 1] - vectors[start] if count > 1 else np.int64(0)
+    stride = load(start + 8) - load(start) if count > 1 else np.int64(0)
     even = stride >= 0
     for j in range(2, count):
-        even = even and vectors[start + j] - vectors[start + j - 1] == stride
+        even = even and load(start + 8 * j) - load(start + 8 * (j - 1)) == stride
     if even:
-        argument[0], argument[1] = vectors[start], stride
+        argument[0], argument[1] = load(start), stride
     else:
-        argument[2] = vector_address(stream, start)
+        argument[2] = start
 
 
 @jit
-def describe_states(nodes, order, argument, first_state, states, nodes_in, base, work, stream):
+def describe_states(nodes, order, argument, first_state, states, nodes_in, base, work, frame):
     """The initial states of a scan's sequences, longest sequence first."""
     for k in range(states):
-        start = new_vector(stream, nodes_in)
+        start = new_vector(frame, nodes_in)
         for q in range(nodes_in):
             i = order[work.sorted_nodes[q]]
             first = nodes.columns[POSITION, i]
             row = source_row(nodes.tape, nodes.columns[FORM, i], first, 1, first_state + k, 0)
-            stream.vectors[start + q] = row_place(nodes, row, base)
-        describe(argument[first_state + k], start, nodes_in, stream)
+            store(start + 8 * q, row_place(nodes, row, base))
+        describe(argument[first_state + k], start, nodes_in)
 
 
 @jit
@@ -161,7 +160,8 @@ def place_rows(nodes, order, start, stop, outputs, items, natural_order, frame, 
         i = order[x]
         count, first = nodes.columns[ITEM_COUNT, i], nodes.columns[FIRST, i]
         for z in range(outputs):
-            base, width = frame.forward[z], frame.forward_widths[z]
+            base = frame[slot(frame, FORWARD_REGIONS, z)]
+            width = frame[slot(frame, FORWARD_WIDTHS, z)]
             for j in range(count):
                 nodes.place[first + z * count + j] = base + width * work.inverse[m + j]
         m += count
@@ -175,9 +175,10 @@ def place_segments(nodes, order, start, stop, outputs, frame):
         i = order[x]
         count, first = nodes.columns[SEGMENT_COUNT, i], nodes.columns[FIRST, i]
         for z in range(outputs):
+            base = frame[slot(frame, FORWARD_REGIONS, z)]
+            width = frame[slot(frame, FORWARD_WIDTHS, z)]
             for j in range(count):
-                row = frame.forward[z] + frame.forward_widths[z] * (m + j)
-                nodes.place[first + z * count + j] = row
+                nodes.place[first + z * count + j] = base + width * (m + j)
         m += count
 
 

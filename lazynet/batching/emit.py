@@ -3,12 +3,10 @@
 The stream is 64-bit words, one record a call: kernel, words in the record, items, attributes, and
 (base, stride, vector) for each operand, as `kernels/memory.py` reads them.
 
-A `Frame` holds where the values of the current batch (or part of one) lie. Rows that a kernel wants
+A frame holds where the values of the current batch (or part of one) lie. Rows that a kernel wants
 evenly spaced and that are not are gathered by a call of their own; results for such rows are
 written to scratch and scattered by another.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 
@@ -45,86 +43,90 @@ from lazynet.batching.layout import (
     WRITTEN,
 )
 from lazynet.kernels.jit import inline, jit
-from lazynet.kernels.memory import load
+from lazynet.kernels.memory import load, store
 
 MAX_OPERANDS = 64
-# Words of `Frame.at`.
+# Words of a frame.
 (
     ITEM_ROWS,  # items of this part of the batch
     SEGMENT_ROWS,  # segments of it
-    SKIPPED,  # items of the batch before this part: how far persistent regions and arguments move
+    SKIPPED,  # items of the batch before this part: how far lasting regions and arguments move
     PREVIOUS,  # scans: the batch's rows before the previous time step's, or one of the two below
     OFFSETS_AT,  # address of the segment offsets
+    SEGMENT_OF_AT,  # address of the segment of each item
+    ALIVE_AT,  # scans: address of how many rows each time step has
     PAYLOAD_AT,  # address of the payload
     TRASH,  # address of rows that nobody reads: gradients of what needs none
     DELTA,  # from the forward outputs to their gradients
     SEQUENCES,  # scans: arguments before the first initial state
     TIMES,  # scans: number of time steps
+    STATICS_AT,  # address of the parameters' addresses
+    STATIC_GRADIENTS_AT,  # address of the addresses of their gradients
+    CHUNKS_AT,  # address of (start, stop, distance to the gradients) of memory, sorted by start
+    CHUNK_COUNT,
+    CALLS_AT,  # address of the calls being written
+    VECTORS_AT,  # address of the address vectors being written
+    CALL_WORDS,  # words of calls written
+    VECTOR_WORDS,  # words of vectors written
+    CALLS,  # calls written
+    BYTES_GATHERED,
+    SPAN,  # length of each of the sections that follow
     FRAME_WORDS,
-) = range(11)
-
-
-class Frame(NamedTuple):
-    """Where the values of one batch lie."""
-
-    at: np.ndarray  # the words above
-    regions: np.ndarray  # first row of each region of the program being emitted
-    forward: np.ndarray  # first row of each region of the forward program
-    forward_domains: np.ndarray
-    forward_widths: np.ndarray
-    arguments: np.ndarray  # (base, stride, vector) of each argument of the node
-    segment_of: np.ndarray  # for each item, its segment
-    alive: np.ndarray  # scans: how many rows each time step has
-
-
-class Tables(NamedTuple):
-    """What does not change from batch to batch."""
-
-    programs: np.ndarray
-    statics: np.ndarray  # addresses of parameters
-    static_gradients: np.ndarray
-    chunks: np.ndarray  # (start, stop, distance to the gradients) of memory, sorted by start
-
-
-class Stream(NamedTuple):
-    """What is being written: calls, address vectors, and how far each is filled."""
-
-    calls: np.ndarray
-    vectors: np.ndarray
-    used: np.ndarray  # words of calls, words of vectors, number of calls, bytes gathered
-
-
-CALL_WORDS, VECTOR_WORDS, CALLS, BYTES_GATHERED = range(4)
+) = range(24)
+# Sections of a frame: for each region of the program being emitted, its first row; for each region
+# of the forward program, its first row, domain and width; for each argument, where it lies.
+(REGIONS, FORWARD_REGIONS, FORWARD_DOMAINS, FORWARD_WIDTHS, BASES, STRIDES, VECTORS, SECTIONS) = (
+    range(8)
+)
 # Values of PREVIOUS that are no row: at the first time step, and when no step is being taken.
 FIRST_STEP, ALL_STEPS = -1, -2
 
 
+def new_frame(span: int) -> np.ndarray:
+    """A frame for programs with up to `span` regions and nodes with up to `span` arguments.
+
+    One array of words, not a structure of arrays: it is handed from function to function for every
+    operand of every call, and a structure would be copied each time.
+    """
+    frame = np.zeros(FRAME_WORDS + SECTIONS * span, np.int64)
+    frame[SPAN] = span
+    return frame
+
+
 @inline
-def gradient_of(chunks, address):
+def slot(frame, section, index):
+    """The index of one word of a section."""
+    return FRAME_WORDS + frame[SPAN] * section + index
+
+
+@inline
+def alive(frame, t):
+    """The rows of time step `t`."""
+    return load(frame[ALIVE_AT] + 8 * t)
+
+
+@inline
+def gradient_of(frame, address):
     """Where the gradient of what lies at `address` goes; 0 where there is none."""
-    low, high = 0, chunks.shape[0]
+    low, high = np.int64(0), frame[CHUNK_COUNT]
+    chunks = frame[CHUNKS_AT]
     while low < high:
         middle = (low + high) // 2
-        if chunks[middle, 0] <= address:
+        if load(chunks + 24 * middle) <= address:
             low = middle + 1
         else:
             high = middle
-    if low == 0 or address >= chunks[low - 1, 1]:
+    if low == 0 or address >= load(chunks + 24 * (low - 1) + 8):
         return np.int64(0)
-    return address + chunks[low - 1, 2]
+    return address + load(chunks + 24 * (low - 1) + 16)
 
 
 @inline
-def new_vector(stream, length):
-    """Room for an address vector: its first index."""
-    start = stream.used[VECTOR_WORDS]
-    stream.used[VECTOR_WORDS] = start + length
+def new_vector(frame, length):
+    """The address of room for an address vector."""
+    start = frame[VECTORS_AT] + 8 * frame[VECTOR_WORDS]
+    frame[VECTOR_WORDS] += length
     return start
-
-
-@inline
-def vector_address(stream, index):
-    return np.int64(stream.vectors.ctypes.data) + 8 * index
 
 
 @inline
@@ -136,258 +138,274 @@ def row_address(base, stride, vector, r):
 
 
 @jit
-def gradient_operand(operand, count, offset, trash, tables, stream):
+def gradient_operand(base, stride, vector, count, offset, frame):
     """The operand that receives the gradients of `count` rows."""
-    base, stride, vector = operand
+    trash, zero = frame[TRASH], np.int64(0)
     if count == 0:
-        return trash, np.int64(0), np.int64(0)
+        return trash, zero, zero
     if vector == 0:
-        first = gradient_of(tables.chunks, base)
-        last = gradient_of(tables.chunks, base + stride * (count - 1))
+        first = gradient_of(frame, base)
+        last = gradient_of(frame, base + stride * (count - 1))
         if first == 0 and last == 0:
-            return trash, np.int64(0), np.int64(0)
+            return trash, zero, zero
         if first != 0 and last - first == stride * (count - 1):
-            return first + offset, stride, np.int64(0)
-    start = new_vector(stream, count)
+            return first + offset, stride, zero
+    start = new_vector(frame, count)
     found = False
     for r in range(count):
-        target = gradient_of(tables.chunks, row_address(base, stride, vector, r))
-        stream.vectors[start + r] = target + offset if target != 0 else trash
+        target = gradient_of(frame, row_address(base, stride, vector, r))
+        store(start + 8 * r, target + offset if target != 0 else trash)
         found = found or target != 0
     if not found:
-        return trash, np.int64(0), np.int64(0)
-    return np.int64(0), np.int64(0), vector_address(stream, start)
+        return trash, zero, zero
+    return zero, zero, start
 
 
 @inline
 def argument(frame, index, skipped):
     """The rows of an argument, from item `skipped` on."""
-    base, stride = frame.arguments[index, 0], frame.arguments[index, 1]
-    vector = frame.arguments[index, 2]
+    base, stride = frame[slot(frame, BASES, index)], frame[slot(frame, STRIDES, index)]
+    vector = frame[slot(frame, VECTORS, index)]
     if vector != 0:
         return base, stride, vector + 8 * skipped
     return base + stride * skipped, stride, vector
 
 
 @jit
-def spread(operand, frame, stream):
-    """An operand with a row a segment, as seen by the items of the segments."""
-    base, stride, vector = operand
-    count = frame.at[ITEM_ROWS]
-    start = new_vector(stream, count)
+def spread(base, stride, frame):
+    """A view with a row a segment, as seen by the items of the segments."""
+    count = frame[ITEM_ROWS]
+    start = new_vector(frame, count)
     for r in range(count):
-        stream.vectors[start + r] = row_address(base, stride, vector, frame.segment_of[r])
-    return np.int64(0), np.int64(0), vector_address(stream, start)
+        store(start + 8 * r, base + stride * load(frame[SEGMENT_OF_AT] + 8 * r))
+    return np.int64(0), np.int64(0), start
 
 
 @jit
-def previous_state(index, frame, stream):
+def previous_state(index, frame):
     """A scan's previous state: of this time step, or of all rows when no step is being taken."""
-    initial = frame.at[SEQUENCES] + index
-    base, width = frame.forward[index], frame.forward_widths[index]
-    if frame.at[PREVIOUS] >= 0:
-        return base + frame.at[PREVIOUS] * width, width, np.int64(0)
-    if frame.at[PREVIOUS] == FIRST_STEP:
-        return argument(frame, initial, 0)
-    start = new_vector(stream, frame.at[ITEM_ROWS])
-    row, before = 0, 0
-    for t in range(frame.at[TIMES]):
-        for r in range(frame.alive[t]):
+    initial = frame[SEQUENCES] + index
+    base = frame[slot(frame, FORWARD_REGIONS, index)]
+    width = frame[slot(frame, FORWARD_WIDTHS, index)]
+    if frame[PREVIOUS] >= 0:
+        return base + frame[PREVIOUS] * width, width, np.int64(0)
+    first, stride, vector = argument(frame, initial, 0)
+    if frame[PREVIOUS] == FIRST_STEP:
+        return first, stride, vector
+    start = new_vector(frame, frame[ITEM_ROWS])
+    row, before = np.int64(0), np.int64(0)
+    for t in range(frame[TIMES]):
+        for r in range(alive(frame, t)):
             if t == 0:
-                b, s, v = argument(frame, initial, 0)
-                stream.vectors[start + row] = row_address(b, s, v, r)
+                store(start + 8 * row, row_address(first, stride, vector, r))
             else:
-                stream.vectors[start + row] = base + (before + r) * width
+                store(start + 8 * row, base + (before + r) * width)
             row += 1
         if t > 0:
-            before += frame.alive[t - 1]
-    return np.int64(0), np.int64(0), vector_address(stream, start)
+            before += alive(frame, t - 1)
+    return np.int64(0), np.int64(0), start
 
 
 @jit
-def resolve(o, domain, count, program, frame, tables, stream):
+def resolve(o, domain, count, program, frame, programs):
     """Where the operand whose words begin at `o` lies for this part of the batch."""
-    words = tables.programs
-    space, index, offset = words[o + O_SPACE], words[o + O_INDEX], words[o + O_OFFSET]
+    space, index, offset = programs[o + O_SPACE], programs[o + O_INDEX], programs[o + O_OFFSET]
     zero = np.int64(0)
-    skipped = frame.at[SKIPPED]
-    if space == REGION:
-        region = program + PROGRAM_HEADER + REGION_WORDS * index
-        width = words[region]
-        found = (frame.regions[index], width, zero)
-        if words[region + 1] == SEGMENTS and domain == ITEMS:
-            found = spread(found, frame, stream)
-        return found[0] + offset, found[1], found[2]
+    skipped = frame[SKIPPED]
+    if space == REGION or space == FORWARD_REGION or space == D_FORWARD:
+        if space == REGION:
+            region = program + PROGRAM_HEADER + REGION_WORDS * index
+            width, rows = programs[region], programs[region + 1]
+            base = frame[slot(frame, REGIONS, index)]
+        else:
+            width = frame[slot(frame, FORWARD_WIDTHS, index)]
+            rows = frame[slot(frame, FORWARD_DOMAINS, index)]
+            base = frame[slot(frame, FORWARD_REGIONS, index)] + skipped * width
+            base += frame[DELTA] if space == D_FORWARD else zero
+        if rows == SEGMENTS and domain == ITEMS:
+            return spread(base + offset, width, frame)
+        return base + offset, width, zero
     if space == ARGUMENT:
         base, stride, vector = argument(frame, index, skipped)
         return base + offset, stride, vector
-    if space == STATIC:
-        return tables.statics[index] + offset, zero, zero
-    if space == D_STATIC:
-        target = tables.static_gradients[index]
-        return (target + offset if target != 0 else frame.at[TRASH]), zero, zero
-    if space == FORWARD_REGION or space == D_FORWARD:
-        width = frame.forward_widths[index]
-        base = frame.forward[index] + skipped * width
-        found = (base + (frame.at[DELTA] if space == D_FORWARD else zero), width, zero)
-        if frame.forward_domains[index] == SEGMENTS and domain == ITEMS:
-            found = spread(found, frame, stream)
-        return found[0] + offset, found[1], found[2]
     if space == D_ARGUMENT:
-        rows = argument(frame, index, skipped)
-        return gradient_operand(rows, count, offset, frame.at[TRASH], tables, stream)
-    if space == STATE:
-        base, stride, vector = previous_state(index, frame, stream)
+        base, stride, vector = argument(frame, index, skipped)
+        return gradient_operand(base, stride, vector, count, offset, frame)
+    if space == STATIC:
+        return load(frame[STATICS_AT] + 8 * index) + offset, zero, zero
+    if space == D_STATIC:
+        target = load(frame[STATIC_GRADIENTS_AT] + 8 * index)
+        return (target + offset if target != 0 else frame[TRASH]), zero, zero
+    if space == STATE or space == D_STATE:
+        base, stride, vector = previous_state(index, frame)
+        if space == D_STATE:
+            return gradient_operand(base, stride, vector, count, offset, frame)
         return base + offset, stride, vector
-    if space == D_STATE:
-        rows = previous_state(index, frame, stream)
-        return gradient_operand(rows, count, offset, frame.at[TRASH], tables, stream)
     if space == OFFSETS:
-        return frame.at[OFFSETS_AT], zero, zero
-    return frame.at[PAYLOAD_AT], zero, zero
+        return frame[OFFSETS_AT], zero, zero
+    return frame[PAYLOAD_AT], zero, zero
 
 
 @inline
-def begin_call(stream, kernel, items, words):
-    """Start a record of `words` words; gives the index of its first attribute."""
-    q = stream.used[CALL_WORDS]
-    stream.calls[q] = kernel
-    stream.calls[q + 1] = words
-    stream.calls[q + 2] = items
-    stream.used[CALL_WORDS] = q + words
-    stream.used[CALLS] += 1
-    return q + 3
+def begin_call(frame, kernel, items, words):
+    """Start a record of `words` words; gives the address of its first attribute."""
+    q = frame[CALLS_AT] + 8 * frame[CALL_WORDS]
+    store(q, kernel)
+    store(q + 8, words)
+    store(q + 16, items)
+    frame[CALL_WORDS] += words
+    frame[CALLS] += 1
+    return q + 24
 
 
 @inline
-def put_operand(stream, q, operand):
-    stream.calls[q], stream.calls[q + 1], stream.calls[q + 2] = operand
+def put_operand(q, base, stride, vector):
+    """Write the three words of an operand."""
+    store(q, base)
+    store(q + 8, stride)
+    store(q + 16, vector)
 
 
 @jit
-def move_rows(stream, helper, count, size, source, target):
-    """A call that copies or adds `count` rows of `size` elements."""
-    q = begin_call(stream, helper, count, 3 + 1 + 6)
-    stream.calls[q] = size
-    put_operand(stream, q + 1, source)
-    put_operand(stream, q + 4, target)
+def move_rows(frame, helper, count, size, rows, block, scatter):
+    """A call that copies `count` rows of `size` elements to a block, or adds the block to them."""
+    q = begin_call(frame, helper, count, 3 + 1 + 6)
+    store(q, size)
+    first, second = (block, rows) if scatter else (rows, block)
+    put_operand(q + 8, first[0], first[1], first[2])
+    put_operand(q + 32, second[0], second[1], second[2])
 
 
 @inline
-def gathered_rows(o, frame, tables):
-    """The region kept for an operand's gathered rows: of this program or of the forward one."""
-    region, width = tables.programs[o + O_REGION], tables.programs[o + O_WIDTH]
+def gathered_rows(o, frame, programs):
+    """The block kept for an operand's gathered rows: of this program or of the forward one."""
+    region, width = programs[o + O_REGION], programs[o + O_WIDTH]
     if region >= 0:
-        return (frame.regions[region], width, np.int64(0))
-    forward = -2 - region
-    return (frame.forward[forward] + frame.at[SKIPPED] * width, width, np.int64(0))
+        return (frame[slot(frame, REGIONS, region)], width, np.int64(0))
+    forward = frame[slot(frame, FORWARD_REGIONS, -2 - region)]
+    return (forward + frame[SKIPPED] * width, width, np.int64(0))
 
 
 @jit
-def emit_step(step, program, frame, tables, stream, operands):
+def emit_step(step, program, frame, programs, operands):
     """Emit the step whose words begin at `step`. Returns whether anything had to run."""
-    words = tables.programs
-    kernel, domain = words[step + 1], words[step + 2]
-    attributes, arity = words[step + 4], words[step + 5]
+    kernel, domain = programs[step + 1], programs[step + 2]
+    attributes, arity = programs[step + 4], programs[step + 5]
     first = step + STEP_HEADER + attributes
-    count = frame.at[SEGMENT_ROWS] if domain == SEGMENTS else frame.at[ITEM_ROWS]
-    wanted = False
+    count = frame[SEGMENT_ROWS] if domain == SEGMENTS else frame[ITEM_ROWS]
+    trash = frame[TRASH]
+    wanted = uneven = False
     for k in range(arity):
         o = first + OPERAND_WORDS * k
-        base, stride, vector = resolve(o, domain, count, program, frame, tables, stream)
+        base, stride, vector = resolve(o, domain, count, program, frame, programs)
         operands[k, 0], operands[k, 1], operands[k, 2] = base, stride, vector
-        if words[o + O_FLAGS] & WRITTEN and base != frame.at[TRASH]:
+        flags = programs[o + O_FLAGS]
+        if flags & WRITTEN and base != trash:
             wanted = True
+        if flags & VIEW and base != trash and count > 1:
+            uneven = uneven or vector != 0 or stride < programs[o + O_WIDTH]
     if not wanted:
         return False
-    for k in range(arity):
-        o = first + OPERAND_WORDS * k
-        flags, width = words[o + O_FLAGS], words[o + O_WIDTH]
-        operands[k, 3] = 0
-        even = operands[k, 2] == 0 and (operands[k, 1] >= width or count == 1)
-        if flags & VIEW == 0 or even or operands[k, 0] == frame.at[TRASH]:
-            continue
-        rows = (operands[k, 0], operands[k, 1], operands[k, 2])
-        block = gathered_rows(o, frame, tables)
-        if flags & WRITTEN == 0:
-            if words[o + O_REGION] >= 0:
-                move_rows(stream, words[o + O_HELPER], count, words[o + O_SIZE], rows, block)
-                stream.used[BYTES_GATHERED] += count * width
-            operands[k, 0], operands[k, 1], operands[k, 2] = block
-        elif flags & ACCUMULATED:
-            operands[k, 3] = 1  # written to the block, then scattered
-    scatter = False
-    for k in range(arity):
-        scatter = scatter or operands[k, 3] == 1
-    q = begin_call(stream, kernel, count, 3 + attributes + 3 * arity)
+    scatter = uneven and gather_operands(first, arity, count, frame, programs, operands)
+    q = begin_call(frame, kernel, count, 3 + attributes + 3 * arity)
     for a in range(attributes):
-        stream.calls[q + a] = words[step + STEP_HEADER + a]
+        store(q + 8 * a, programs[step + STEP_HEADER + a])
     if scatter:
-        stream.calls[q] = 0  # shared kernels: store, do not accumulate
-    q += attributes
+        store(q, 0)  # shared kernels: store into the block, do not accumulate
+    q += 8 * attributes
     for k in range(arity):
-        if operands[k, 3] == 1:
-            put_operand(stream, q + 3 * k, gathered_rows(first + OPERAND_WORDS * k, frame, tables))
-        else:
-            put_operand(stream, q + 3 * k, (operands[k, 0], operands[k, 1], operands[k, 2]))
-    for k in range(arity):
-        if operands[k, 3] == 1:
-            o = first + OPERAND_WORDS * k
-            rows = (operands[k, 0], operands[k, 1], operands[k, 2])
-            block = gathered_rows(o, frame, tables)
-            move_rows(stream, words[o + O_HELPER], count, words[o + O_SIZE], block, rows)
+        base, stride, vector = operands[k, 0], operands[k, 1], operands[k, 2]
+        if scatter and operands[k, 3] == 1:
+            base, stride, vector = gathered_rows(first + OPERAND_WORDS * k, frame, programs)
+        put_operand(q + 24 * k, base, stride, vector)
+    if scatter:
+        for k in range(arity):
+            if operands[k, 3] == 1:
+                o = first + OPERAND_WORDS * k
+                rows = (operands[k, 0], operands[k, 1], operands[k, 2])
+                block = gathered_rows(o, frame, programs)
+                move_rows(
+                    frame, programs[o + O_HELPER], count, programs[o + O_SIZE], rows, block, True
+                )
     return True
 
 
 @jit
-def emit_phase(phase, program, frame, tables, stream, operands):
+def gather_operands(first, arity, count, frame, programs, operands):
+    """Gather what a kernel reads and wants evenly spaced; whether a result must be scattered.
+
+    Operands whose fourth word is set are written to their block and then scattered.
+    """
+    scatter = False
+    for k in range(arity):
+        o = first + OPERAND_WORDS * k
+        flags, width = programs[o + O_FLAGS], programs[o + O_WIDTH]
+        operands[k, 3] = 0
+        even = operands[k, 2] == 0 and (operands[k, 1] >= width or count == 1)
+        if flags & VIEW == 0 or even or operands[k, 0] == frame[TRASH]:
+            continue
+        rows = (operands[k, 0], operands[k, 1], operands[k, 2])
+        block = gathered_rows(o, frame, programs)
+        if flags & WRITTEN == 0:
+            if programs[o + O_REGION] >= 0:
+                move_rows(
+                    frame, programs[o + O_HELPER], count, programs[o + O_SIZE], rows, block, False
+                )
+                frame[BYTES_GATHERED] += count * width
+            operands[k, 0], operands[k, 1], operands[k, 2] = block
+        elif flags & ACCUMULATED:
+            operands[k, 3] = 1
+            scatter = True
+    return scatter
+
+
+@jit
+def emit_phase(phase, program, frame, programs, operands):
     """Emit every step of one phase of a program."""
-    words = tables.programs
-    step = program + PROGRAM_HEADER + REGION_WORDS * words[program] + words[program + 4]
-    for _ in range(words[program + 1]):
-        if words[step + 3] == phase:
-            emit_step(step, program, frame, tables, stream, operands)
-        step += words[step]
+    step = program + PROGRAM_HEADER + REGION_WORDS * programs[program] + programs[program + 4]
+    for _ in range(programs[program + 1]):
+        if programs[step + 3] == phase:
+            emit_step(step, program, frame, programs, operands)
+        step += programs[step]
 
 
 @inline
 def take_step(begin, rows, previous, regions, frame, program, programs):
     """Move the frame to `rows` rows of a batch from row `begin` on; `regions` is where it began."""
-    frame.at[ITEM_ROWS], frame.at[SKIPPED], frame.at[PREVIOUS] = rows, begin, previous
+    frame[ITEM_ROWS], frame[SKIPPED], frame[PREVIOUS] = rows, begin, previous
     for v in range(programs[program]):
         region = program + PROGRAM_HEADER + REGION_WORDS * v
         shift = programs[region] * begin if programs[region + 1] == ITEMS else 0
-        frame.regions[v] = regions[v] + shift
+        frame[slot(frame, REGIONS, v)] = regions[v] + shift
 
 
 @jit
-def emit_program(program, frame, tables, stream, operands, regions, scan, backward):
+def emit_program(program, frame, programs, operands, regions, scan, backward):
     """Emit all steps of a program: before the loop, each time step (last first), and after it.
 
     There is one place that emits a phase, so that this large piece of code is compiled once.
     """
-    programs = tables.programs
-    items, skipped = frame.at[ITEM_ROWS], frame.at[SKIPPED]
-    for v in range(programs[program]):
-        regions[v] = frame.regions[v]
-    times = frame.at[TIMES] if scan else 0
+    items, skipped = frame[ITEM_ROWS], frame[SKIPPED]
+    if scan:
+        for v in range(programs[program]):
+            regions[v] = frame[slot(frame, REGIONS, v)]
+    times = frame[TIMES] if scan else 0
     begin = items if backward else np.int64(0)
-    for visit in range(times + 2):
+    for visit in range(times + 2 if scan else 1):
         phase = LOOP
         if visit == 0 or visit == times + 1:
             phase = BEFORE if visit == 0 else AFTER
-            frame.at[PREVIOUS] = ALL_STEPS
+            frame[PREVIOUS] = ALL_STEPS
         else:
             t = times - visit if backward else visit - 1
             if backward:
-                begin -= frame.alive[t]
-            previous = FIRST_STEP if t == 0 else begin - frame.alive[t - 1]
-            take_step(begin, frame.alive[t], previous, regions, frame, program, programs)
+                begin -= alive(frame, t)
+            previous = FIRST_STEP if t == 0 else begin - alive(frame, t - 1)
+            take_step(begin, alive(frame, t), previous, regions, frame, program, programs)
             if not backward:
-                begin += frame.alive[t]
-        emit_phase(phase, program, frame, tables, stream, operands)
+                begin += alive(frame, t)
+        emit_phase(phase, program, frame, programs, operands)
         if phase == LOOP:
             for v in range(programs[program]):
-                frame.regions[v] = regions[v]
-            frame.at[ITEM_ROWS], frame.at[SKIPPED] = items, skipped
-            frame.at[PREVIOUS] = ALL_STEPS
+                frame[slot(frame, REGIONS, v)] = regions[v]
+            frame[ITEM_ROWS], frame[SKIPPED], frame[PREVIOUS] = items, skipped, ALL_STEPS

@@ -23,19 +23,27 @@ from lazynet.batching.arrange import (
 )
 from lazynet.batching.decode import ITEM_COUNT, SEGMENT_COUNT
 from lazynet.batching.emit import (
-    DELTA,
-    FRAME_WORDS,
+    ALIVE_AT,
+    BASES,
+    FORWARD_DOMAINS,
+    FORWARD_REGIONS,
+    FORWARD_WIDTHS,
     ITEM_ROWS,
     MAX_OPERANDS,
     OFFSETS_AT,
     PAYLOAD_AT,
+    REGIONS,
+    SEGMENT_OF_AT,
     SEGMENT_ROWS,
     SEQUENCES,
     SKIPPED,
+    SPAN,
+    STRIDES,
     TIMES,
     TRASH,
-    Frame,
+    VECTORS,
     emit_program,
+    slot,
 )
 from lazynet.batching.layout import (
     ARGUMENTS,
@@ -53,7 +61,7 @@ from lazynet.batching.layout import (
     SEGMENTS,
 )
 from lazynet.batching.measure import aligned
-from lazynet.kernels.jit import jit
+from lazynet.kernels.jit import inline, jit
 
 # Columns of a planned batch: its signature (local), where its items, segments, argument rows, time
 # steps, offsets and payload begin, and how many it has of each.
@@ -92,33 +100,27 @@ class Laid(NamedTuple):
 def enter_batch(frame, program, programs, bases, planned, scratch):
     """Point the frame's regions at the rows of one batch; the forward program is this one."""
     items, segments = planned[B_ITEMS], planned[B_SEGMENTS]
-    frame.at[ITEM_ROWS], frame.at[SEGMENT_ROWS], frame.at[SKIPPED] = items, segments, 0
+    frame[ITEM_ROWS], frame[SEGMENT_ROWS], frame[SKIPPED] = items, segments, 0
     for v in range(programs[program]):
         region = program + PROGRAM_HEADER + REGION_WORDS * v
         width, per_segment = programs[region], programs[region + 1] == SEGMENTS
         if programs[region + 2] == SCRATCH:
-            frame.regions[v] = scratch
+            first = scratch
             scratch += aligned(width * (segments if per_segment else items))
         else:
             before = planned[B_FIRST_SEGMENT] if per_segment else planned[B_FIRST_ITEM]
-            frame.regions[v] = bases[v] + width * before
-        frame.forward[v], frame.forward_widths[v] = frame.regions[v], width
-        frame.forward_domains[v] = programs[region + 1]
+            first = bases[v] + width * before
+        frame[slot(frame, REGIONS, v)] = frame[slot(frame, FORWARD_REGIONS, v)] = first
+        frame[slot(frame, FORWARD_WIDTHS, v)] = width
+        frame[slot(frame, FORWARD_DOMAINS, v)] = programs[region + 1]
 
 
-@jit
-def new_frame(widest, most, longest):
-    """A frame with room for programs of `widest` regions and batches of `longest` items."""
-    return Frame(
-        np.zeros(FRAME_WORDS, np.int64),
-        np.zeros(widest, np.int64),
-        np.zeros(widest, np.int64),
-        np.zeros(widest, np.int64),
-        np.zeros(widest, np.int64),
-        np.zeros((most, 3), np.int64),
-        np.zeros(longest, np.int32),
-        np.zeros(longest + 1, np.int64),
-    )
+@inline
+def enter_argument(frame, k, argument):
+    """Tell the frame where the rows of an argument lie."""
+    frame[slot(frame, BASES, k)] = argument[0]
+    frame[slot(frame, STRIDES, k)] = argument[1]
+    frame[slot(frame, VECTORS, k)] = argument[2]
 
 
 @jit
@@ -136,27 +138,26 @@ def count_batch(nodes, order, start, stop, scan, planned):
 
 
 @jit
-def lay_out_scan(nodes, order, planned, arguments, states, base, laid, frame, work, stream):
+def lay_out_scan(nodes, order, planned, arguments, states, base, laid, frame, work):
     """Arrange a batch of scans: time-major rows, initial states by length. Gives words used."""
     start, stop, times = planned[B_FIRST_NODE], planned[B_LAST_NODE], planned[B_TIMES]
     alive = laid.integers[planned[B_ALIVE] : planned[B_ALIVE] + times]
     scan_order(nodes, order, start, stop, alive, work)
-    for t in range(times):
-        frame.alive[t] = alive[t]
     sequences = arguments - states
-    frame.at[TIMES], frame.at[SEQUENCES] = times, sequences
+    frame[ALIVE_AT] = np.int64(laid.integers.ctypes.data) + 8 * planned[B_ALIVE]
+    frame[TIMES], frame[SEQUENCES] = times, sequences
     described = laid.arguments[planned[B_ARGUMENTS] : planned[B_ARGUMENTS] + arguments]
     collect_rows(nodes, order, start, stop, sequences, base, work.rows)
     for k in range(sequences):
-        describe_rows(work.rows[k], planned[B_ITEMS], False, work, described[k], stream)
+        describe_rows(work.rows[k], planned[B_ITEMS], False, work, described[k], frame)
     if planned[B_ITEMS] > 0:
         count = planned[B_SEGMENTS]
-        describe_states(nodes, order, described, sequences, states, count, base, work, stream)
+        describe_states(nodes, order, described, sequences, states, count, base, work, frame)
     return times
 
 
 @jit
-def lay_out_rows(nodes, order, planned, arguments, ordered, strides, base, laid, work, stream):
+def lay_out_rows(nodes, order, planned, arguments, ordered, strides, base, laid, work, frame):
     """Arrange any other batch; gives whether its rows keep their natural order."""
     start, stop, items = planned[B_FIRST_NODE], planned[B_LAST_NODE], planned[B_ITEMS]
     collect_rows(nodes, order, start, stop, arguments, base, work.rows)
@@ -165,7 +166,7 @@ def lay_out_rows(nodes, order, planned, arguments, ordered, strides, base, laid,
         natural_order = take_order(strides, arguments, items, work)
     first = planned[B_ARGUMENTS]
     for k in range(arguments):
-        describe_rows(work.rows[k], items, natural_order, work, laid.arguments[first + k], stream)
+        describe_rows(work.rows[k], items, natural_order, work, laid.arguments[first + k], frame)
     return natural_order
 
 
@@ -178,24 +179,21 @@ def lay_out_segments(nodes, order, planned, arguments, laid, frame):
     numbers = laid.integers[planned[B_SEGMENT_OF] : planned[B_SEGMENT_OF] + items]
     start, stop = planned[B_FIRST_NODE], planned[B_LAST_NODE]
     fill_segments(nodes, order, start, stop, arguments, offsets, numbers)
-    for q in range(items):
-        frame.segment_of[q] = numbers[q]
-    frame.at[OFFSETS_AT] = np.int64(laid.integers.ctypes.data) + 8 * planned[B_OFFSETS]
+    integers = np.int64(laid.integers.ctypes.data)
+    frame[OFFSETS_AT] = integers + 8 * planned[B_OFFSETS]
+    frame[SEGMENT_OF_AT] = integers + 8 * planned[B_SEGMENT_OF]
     return segments + 1 + items
 
 
 @jit
-def lay_out(nodes, order, batches, signatures, base, scratch, laid, tables, stream, longest):
+def lay_out(nodes, order, batches, signatures, base, scratch, laid, programs, frame, longest):
     """Fill addresses, arguments and calls for every batch. See the module's first lines."""
-    programs = tables.programs
-    widest, most = 1, 1
-    for s in range(signatures.shape[0]):
-        widest = max(widest, programs[signatures[s, FORWARD]])
-        most = max(most, signatures[s, ARGUMENTS])
-    frame = new_frame(widest, most, longest)
-    frame.at[DELTA], frame.at[TRASH] = 0, -1
+    frame[TRASH] = -1
     operands = np.empty((MAX_OPERANDS, 4), np.int64)
-    regions = np.empty(widest, np.int64)
+    regions = np.empty(frame[SPAN], np.int64)
+    most = np.int64(1)
+    for s in range(signatures.shape[0]):
+        most = max(most, signatures[s, ARGUMENTS])
     work = Work(
         np.empty((most, longest), np.int64),
         np.empty(longest, np.int32),
@@ -224,16 +222,15 @@ def lay_out(nodes, order, batches, signatures, base, scratch, laid, tables, stre
         if kind == SCAN:
             states = programs[program + 5]
             integers_used += lay_out_scan(
-                nodes, order, planned, arguments, states, base, laid, frame, work, stream
+                nodes, order, planned, arguments, states, base, laid, frame, work
             )
         else:
             strides = programs[program + PROGRAM_HEADER + REGION_WORDS * programs[program] :]
             natural_order = lay_out_rows(
-                nodes, order, planned, arguments, kind == ROWS, strides, base, laid, work, stream
+                nodes, order, planned, arguments, kind == ROWS, strides, base, laid, work, frame
             )
         for k in range(arguments):
-            for w in range(3):
-                frame.arguments[k, w] = laid.arguments[planned[B_ARGUMENTS] + k, w]
+            enter_argument(frame, k, laid.arguments[planned[B_ARGUMENTS] + k])
         if kind == SEGMENT:
             integers_used += lay_out_segments(nodes, order, planned, arguments, laid, frame)
         if kind == SEGMENT and signatures[s, PER_ITEM] == 0:
@@ -244,11 +241,11 @@ def lay_out(nodes, order, batches, signatures, base, scratch, laid, tables, stre
         if words > 0:
             payload = laid.payload[payload_used:]
             fill_payload(nodes, order, start, stop, arguments, words, natural_order, work, payload)
-            frame.at[PAYLOAD_AT] = np.int64(laid.payload.ctypes.data) + 4 * payload_used
+            frame[PAYLOAD_AT] = np.int64(laid.payload.ctypes.data) + 4 * payload_used
             payload_used += items * words
         done[s, 0] += items
         done[s, 1] += segments
-        emit_program(program, frame, tables, stream, operands, regions, kind == SCAN, False)
+        emit_program(program, frame, programs, operands, regions, kind == SCAN, False)
     finish_aliases(nodes, base)
 
 

@@ -16,25 +16,31 @@ from lazynet.batching.decode import (
     POSITION,
     SEGMENT_COUNT,
     SIGNATURE,
-    STEPPED,
     source_row,
 )
 from lazynet.batching.emit import (
+    ALIVE_AT,
     ALL_STEPS,
     CALL_WORDS,
-    DELTA,
+    CALLS_AT,
+    FORWARD_DOMAINS,
+    FORWARD_REGIONS,
+    FORWARD_WIDTHS,
     ITEM_ROWS,
     MAX_OPERANDS,
     OFFSETS_AT,
     PAYLOAD_AT,
     PREVIOUS,
+    REGIONS,
+    SEGMENT_OF_AT,
     SEGMENT_ROWS,
     SEQUENCES,
     SKIPPED,
+    SPAN,
     TIMES,
-    TRASH,
     emit_program,
     emit_step,
+    slot,
 )
 from lazynet.batching.layout import (
     ARGUMENTS,
@@ -42,7 +48,6 @@ from lazynet.batching.layout import (
     DEFERRED,
     FORWARD,
     KIND,
-    OPERAND_WORDS,
     OUTPUTS,
     PAYLOAD,
     PER_ITEM,
@@ -53,7 +58,7 @@ from lazynet.batching.layout import (
     SCAN,
     SCRATCH,
     SEGMENT,
-    STEP_HEADER,
+    SEGMENTS,
 )
 from lazynet.batching.measure import aligned, region_sizes
 from lazynet.batching.plan import (
@@ -70,9 +75,10 @@ from lazynet.batching.plan import (
     B_SEGMENTS,
     B_SIGNATURE,
     B_TIMES,
-    new_frame,
+    enter_argument,
 )
 from lazynet.kernels.jit import inline, jit
+from lazynet.kernels.memory import load, store
 
 # Columns of a part of a batch.
 P_BATCH, P_START, P_STOP = range(3)
@@ -222,84 +228,84 @@ def enter_part(part, laid, signatures, frame, programs, bases, scratch):
     s, start = batch[B_SIGNATURE], part[P_START]
     forward, program = signatures[s, FORWARD], signatures[s, BACKWARD]
     items, segments = part[P_STOP] - start, batch[B_SEGMENTS]
-    frame.at[ITEM_ROWS], frame.at[SEGMENT_ROWS], frame.at[SKIPPED] = items, segments, start
-    first = laid.first[s]
+    frame[ITEM_ROWS], frame[SEGMENT_ROWS], frame[SKIPPED] = items, segments, start
     for v in range(programs[forward]):
         region = forward + PROGRAM_HEADER + REGION_WORDS * v
-        width, per_segment = programs[region], programs[region + 1] == 1
+        width, per_segment = programs[region], programs[region + 1] == SEGMENTS
         before = batch[B_FIRST_SEGMENT] if per_segment else batch[B_FIRST_ITEM]
-        frame.forward[v] = laid.regions[first + v] + width * before
-        frame.forward_widths[v], frame.forward_domains[v] = width, programs[region + 1]
-    at = bases[s]
+        first = laid.regions[laid.first[s] + v] + width * before
+        frame[slot(frame, FORWARD_REGIONS, v)] = first
+        frame[slot(frame, FORWARD_WIDTHS, v)] = width
+        frame[slot(frame, FORWARD_DOMAINS, v)] = programs[region + 1]
     for v in range(programs[program]):
         region = program + PROGRAM_HEADER + REGION_WORDS * v
-        width, per_segment = programs[region], programs[region + 1] == 1
+        width, per_segment = programs[region], programs[region + 1] == SEGMENTS
         if programs[region + 2] == SCRATCH:
-            frame.regions[v] = scratch
+            first = scratch
             scratch += aligned(width * (segments if per_segment else items))
         else:
             before = batch[B_FIRST_SEGMENT] if per_segment else batch[B_FIRST_ITEM] + start
-            frame.regions[v] = laid.reverse_regions[at + v] + width * before
+            first = laid.reverse_regions[bases[s] + v] + width * before
+        frame[slot(frame, REGIONS, v)] = first
     for k in range(signatures[s, ARGUMENTS]):
-        for w in range(3):
-            frame.arguments[k, w] = laid.arguments[batch[B_ARGUMENTS] + k, w]
-    integers = laid.integers
-    if signatures[s, KIND] == SEGMENT:
-        frame.at[OFFSETS_AT] = np.int64(integers.ctypes.data) + 8 * batch[B_OFFSETS]
-        for q in range(batch[B_ITEMS]):
-            frame.segment_of[q] = integers[batch[B_SEGMENT_OF] + q]
-    if signatures[s, KIND] == SCAN:
-        times = batch[B_TIMES]
-        for t in range(times):
-            frame.alive[t] = integers[batch[B_ALIVE] + t]
-        frame.at[TIMES] = times
-        frame.at[SEQUENCES] = signatures[s, ARGUMENTS] - programs[forward + 5]
+        enter_argument(frame, k, laid.arguments[batch[B_ARGUMENTS] + k])
+    integers = np.int64(laid.integers.ctypes.data)
+    frame[OFFSETS_AT] = integers + 8 * batch[B_OFFSETS]
+    frame[SEGMENT_OF_AT] = integers + 8 * batch[B_SEGMENT_OF]
+    frame[ALIVE_AT] = integers + 8 * batch[B_ALIVE]
+    frame[TIMES] = batch[B_TIMES]
+    frame[SEQUENCES] = signatures[s, ARGUMENTS] - programs[forward + 5]
     payload = batch[B_PAYLOAD] + start * signatures[s, PAYLOAD]
-    frame.at[PAYLOAD_AT] = np.int64(laid.payload.ctypes.data) + 4 * payload
-    frame.at[PREVIOUS] = ALL_STEPS
+    frame[PAYLOAD_AT] = np.int64(laid.payload.ctypes.data) + 4 * payload
+    frame[PREVIOUS] = ALL_STEPS
     return program
 
 
 @jit
-def merge_calls(stream, before, after, attributes, arity):
-    """Let the call at `after` do the work of the call at `before` as well, if rows continue."""
-    calls = stream.calls
-    items = calls[before + 2]
+def merge_calls(before, after, attributes, arity):
+    """Let the call at address `after` do the work of that at `before` as well, if rows continue."""
+    items = load(before + 16)
     for k in range(arity):
-        x, y = before + 3 + attributes + 3 * k, after + 3 + attributes + 3 * k
-        if calls[x + 2] != 0 or calls[y + 2] != 0 or calls[x + 1] != calls[y + 1]:
+        x, y = before + 24 + 8 * attributes + 24 * k, after + 24 + 8 * attributes + 24 * k
+        if load(x + 16) != 0 or load(y + 16) != 0 or load(x + 8) != load(y + 8):
             return
-        if calls[y] != calls[x] + items * calls[x + 1]:
+        if load(y) != load(x) + items * load(x + 8):
             return
     for k in range(arity):
-        calls[after + 3 + attributes + 3 * k] = calls[before + 3 + attributes + 3 * k]
-    calls[after + 2] += items
-    calls[before + 2] = 0
+        x, y = before + 24 + 8 * attributes + 24 * k, after + 24 + 8 * attributes + 24 * k
+        store(y, load(x))
+    store(after + 16, load(after + 16) + items)
+    store(before + 16, 0)
 
 
 @jit
-def lay_out_reverse(parts, laid, signatures, bases, delta, trash, scratch, tables, stream, longest):
-    """Emit backward through the parts, last batch first, then the deferred steps."""
-    programs = tables.programs
-    widest, most = 1, 1
-    for s in range(signatures.shape[0]):
-        widest = max(widest, programs[signatures[s, FORWARD]])
-        if signatures[s, BACKWARD] >= 0:
-            widest = max(widest, programs[signatures[s, BACKWARD]])
-        most = max(most, signatures[s, ARGUMENTS])
-    frame = new_frame(widest, most, longest)
-    frame.at[DELTA], frame.at[TRASH] = delta, trash
-    operands = np.empty((MAX_OPERANDS, 4), np.int64)
-    regions = np.empty(widest, np.int64)
-    for p in range(parts.shape[0] - 1, -1, -1):
-        if (
-            parts[p, P_STOP] == parts[p, P_START]
-            and laid.batches[parts[p, P_BATCH], B_SEGMENTS] == 0
-        ):
+def emit_deferred(step, s, parts, laid, signatures, frame, programs, bases, scratch, operands):
+    """Emit one deferred step for every part of its signature, merging where rows continue."""
+    last = np.int64(0)
+    words = 3 + programs[step + 4] + 3 * programs[step + 5]
+    for p in range(parts.shape[0]):
+        if laid.batches[parts[p, P_BATCH], B_SIGNATURE] != s:
             continue
         program = enter_part(parts[p], laid, signatures, frame, programs, bases, scratch)
-        scan = signatures[laid.batches[parts[p, P_BATCH], B_SIGNATURE], KIND] == SCAN
-        emit_program(program, frame, tables, stream, operands, regions, scan, True)
+        if emit_step(step, program, frame, programs, operands):
+            at = frame[CALLS_AT] + 8 * (frame[CALL_WORDS] - words)
+            if last != 0:
+                merge_calls(last, at, programs[step + 4], programs[step + 5])
+            last = at
+
+
+@jit
+def lay_out_reverse(parts, laid, signatures, bases, scratch, programs, frame):
+    """Emit backward through the parts, last batch first, then the deferred steps."""
+    operands = np.empty((MAX_OPERANDS, 4), np.int64)
+    regions = np.empty(frame[SPAN], np.int64)
+    for p in range(parts.shape[0] - 1, -1, -1):
+        batch = laid.batches[parts[p, P_BATCH]]
+        if parts[p, P_STOP] == parts[p, P_START] and batch[B_SEGMENTS] == 0:
+            continue
+        program = enter_part(parts[p], laid, signatures, frame, programs, bases, scratch)
+        scan = signatures[batch[B_SIGNATURE], KIND] == SCAN
+        emit_program(program, frame, programs, operands, regions, scan, True)
     for s in range(signatures.shape[0]):
         program = signatures[s, BACKWARD]
         if program < 0 or signatures[s, OUTPUTS] == 0:
@@ -307,18 +313,7 @@ def lay_out_reverse(parts, laid, signatures, bases, delta, trash, scratch, table
         step = program + PROGRAM_HEADER + REGION_WORDS * programs[program] + programs[program + 4]
         for _ in range(programs[program + 1]):
             if programs[step + 3] == DEFERRED:
-                last = np.int64(-1)
-                for p in range(parts.shape[0]):
-                    if laid.batches[parts[p, P_BATCH], B_SIGNATURE] != s:
-                        continue
-                    enter_part(parts[p], laid, signatures, frame, programs, bases, scratch)
-                    if emit_step(step, program, frame, tables, stream, operands):
-                        words = 3 + programs[step + 4] + 3 * programs[step + 5]
-                        at = stream.used[CALL_WORDS] - words
-                        if last >= 0:
-                            merge_calls(stream, last, at, programs[step + 4], programs[step + 5])
-                        last = at
+                emit_deferred(
+                    step, s, parts, laid, signatures, frame, programs, bases, scratch, operands
+                )
             step += programs[step]
-
-
-__all__ = ["OPERAND_WORDS", "STEPPED", "STEP_HEADER", "lay_out_reverse", "mark", "measure_reverse"]

@@ -27,6 +27,17 @@ def load(typing_context, address):
 
 
 @intrinsic
+def store(typing_context, address, value):
+    """Put a 64-bit integer at `address`."""
+
+    def generate(context, builder, signature, values):
+        builder.store(values[1], builder.inttoptr(values[0], _WORD.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@intrinsic
 def call(typing_context, function, record, context_table):
     """Call the kernel at the address `function`."""
 
