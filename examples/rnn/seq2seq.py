@@ -78,6 +78,7 @@ class Translator(nn.Module):
             alive = [one for one in grown if one[1][-1] != self.letters[END]][:width]
             if not alive or best[0] > alive[0][0]:  # scores only fall: no other can overtake it
                 break
+        best = max([best, *[(score, r[1:]) for score, r, _ in alive]], key=lambda one: one[0])
         return "".join(self.letters.decode(best[1]))
 
 
