@@ -21,6 +21,7 @@ from lazynet.derive import reverse
 from lazynet.graph import recording_into, words_of
 from lazynet.op import Op, RowType, Signature
 from lazynet.ops.reduce import retyped
+from lazynet.ops.views import as_stored
 from lazynet.parameter import STATICS
 from lazynet.program import Program, Ref, Region, elementwise
 from lazynet.record import Literal, ShapeError, enter, graph_of, handles, record
@@ -47,7 +48,8 @@ def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Seque
         ShapeError: if the step changes the shape of a state.
         TypeError: if the step looks at a value or uses one that is no argument or parameter.
     """
-    states = tuple(states)
+    # A state is a row stored by itself: the next one is.
+    states = tuple(s if s.type is s.type.stored else as_stored(s) for s in states)
     traced = _traced(step, x.type, tuple(s.type for s in states))
     signature = traced.signature()
     graph = graph_of((x, *states))

@@ -230,7 +230,8 @@ def backward(run: Run, parts: np.ndarray, chunks: np.ndarray, trash: int, gradie
     calls, vectors = np.empty(sizes[R_CALLS], np.int64), np.empty(sizes[R_VECTORS], np.int64)
     frame = _frame(signatures, programs, calls, vectors)
     start = run.outputs[0]
-    frame[DELTA] = next((d for a, b, d in chunks.tolist() if a <= start < b), 0)
+    k = int(np.searchsorted(chunks[:, 0], start, side="right")) - 1
+    frame[DELTA] = chunks[k, 2] if k >= 0 and start < chunks[k, 1] else 0
     frame[TRASH] = trash
     frame[STATIC_GRADIENTS_AT] = gradients.ctypes.data
     frame[CHUNKS_AT], frame[CHUNK_COUNT] = chunks.ctypes.data, len(chunks)

@@ -129,9 +129,10 @@ def _wait(value: tensors.Value) -> None:
     if hub is None:
         value.graph.forward()
         return
-    while value.pending:
-        hub.suspend()
-        _mark_mode()
+    hub.suspend()
+    _mark_mode()
+    if value.pending:
+        value.graph.forward()  # of another thread, or failed before: says so
 
 
 tensors.waiter = _wait

@@ -11,10 +11,9 @@ import numpy as np
 from lazynet.batching import layout as words
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops import reduce
-from lazynet.ops.reduce import reshape
-from lazynet.ops.views import CAT, cat_features, index_axes, indices, part
+from lazynet.ops.views import as_stored, cat_features, index_axes, indices, part
 from lazynet.program import Ref, call, elementwise, lowered, operand_refs, output_refs
-from lazynet.record import ShapeError, as_value, record, record_segments
+from lazynet.record import ShapeError, as_value, record_segments
 from lazynet.tensor import Sequence, Tensor, Value, tensor
 
 # -- making Sequences ------------------------------------------------------------------------------
@@ -52,14 +51,8 @@ def sequence(values):
                 f"sequence: rows of {row} and {value.type.stored} do not make one Sequence"
             )
     if len({value.type for value in values}) > 1 or not all(v.__class__ is Tensor for v in values):
-        values = [_stored(value) for value in values]
+        values = [as_stored(value) for value in values]
     return record_segments(GATHER, list(values))
-
-
-def _stored(value):
-    """The value as a row of its own, so that rows of different views can stand in one list."""
-    shape = value.type.shape
-    return reshape(record(CAT, (reshape(value, (value.type.size,)),)), shape)
 
 
 def _rows_of(matrix):
@@ -185,7 +178,7 @@ def _sum_list(values):
         if all(v.type is first for v in values):
             return record_segments(ROW_SUM, values)
         if all(v.type.shape == first.shape and v.type.dtype == first.dtype for v in values):
-            return record_segments(ROW_SUM, [_stored(v) for v in values])
+            return record_segments(ROW_SUM, [as_stored(v) for v in values])
     total = values[0]
     for value in values[1:]:
         total = total + value

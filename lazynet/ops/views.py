@@ -77,6 +77,12 @@ def cat_features(values):
     return record(CAT, tuple(values))
 
 
+def as_stored(value):
+    """The value as a row of its own, so that rows of different views can stand in one list."""
+    shape = value.type.shape
+    return reshape(record(CAT, (reshape(value, (value.type.size,)),)), shape)
+
+
 def _cat_shape(*rows):
     if any(not r.shape or r.shape[:-1] != rows[0].shape[:-1] for r in rows):
         shapes = ", ".join(str(r.shape) for r in rows)

@@ -1,0 +1,119 @@
+"""Scans: a step over the rows of a Sequence, as one node a sequence, is the loop written out."""
+
+import numpy as np
+import pytest
+
+import lazynet as ln
+from lazynet import graph as graphs
+
+generator = np.random.default_rng(1)
+
+
+def parameter(*shape):
+    return ln.Parameter(generator.standard_normal(shape))
+
+
+INPUT, STATE, BIAS = parameter(12, 3), parameter(12, 4), parameter(12)
+LENGTHS = [3, 0, 1, 5, 2]
+ROWS = [generator.standard_normal((n, 3)) for n in LENGTHS]
+
+
+def minimal_gated_unit(x, states):
+    """A cell with views, products that share nothing, and a state used twice."""
+    (h,) = states
+    gate, candidate, _ = (ln.linear(x, INPUT, BIAS) + ln.linear(h, STATE)).chunk(3)
+    forget = gate.sigmoid()
+    return ((1.0 - forget) * h + forget * candidate.tanh(),)
+
+
+def two_states(x, states):
+    h, c = states
+    i, f, o = (ln.linear(h, STATE) + ln.linear(x, INPUT, BIAS)).chunk(3)
+    c = f.sigmoid() * c + i.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+STEPS = {"one state": (minimal_gated_unit, 1), "two states": (two_states, 2)}
+
+
+def written_out(step, states, x):
+    rows = [[] for _ in states]
+    for row in x:
+        states = step(row, states)
+        for k, s in enumerate(states):
+            rows[k].append(s)
+    return rows
+
+
+@pytest.mark.parametrize("policy", ["none", "auto"])
+@pytest.mark.parametrize("name", STEPS)
+def test_a_scan_is_the_loop_written_out_in_values_and_gradients(name, policy):
+    step, count = STEPS[name]
+    initial = [ln.tensor(generator.standard_normal(4), requires_grad=True) for _ in range(count)]
+    results = []
+    for scanned in (True, False):
+        leaves = [ln.tensor(rows, requires_grad=True) for rows in ROWS if len(rows)]
+        for leaf in (INPUT, STATE, BIAS, *initial):
+            leaf.graph.clear_gradient()
+        losses, values = [], []
+        with ln.batching(policy):
+            for leaf in leaves:
+                x = ln.sequence(leaf)[::-1]
+                if scanned:
+                    outputs = ln.scan(step, tuple(initial), x)
+                else:
+                    outputs = [ln.sequence(rows) for rows in written_out(step, initial, x)]
+                losses += [(y * y).sum() for y in outputs]
+                values += list(outputs)
+            ln.sum(losses).backward()
+        gradients = [v.grad.numpy() for v in (*leaves, INPUT, STATE, BIAS, *initial)]
+        results.append([v.numpy() for v in values] + gradients)
+    for ours, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-12)
+
+
+def test_a_sequence_without_rows_gives_no_rows():
+    (h,) = ln.scan(minimal_gated_unit, (ln.tensor(np.zeros(4)),), ln.sequence(np.zeros((2, 3)))[:0])
+    assert h.numpy().shape == (0, 4)
+
+
+def test_a_state_may_be_a_view():
+    step = lambda x, s: (ln.tanh(x + s[0]),)  # noqa: E731
+    _, second = (ln.tensor(np.arange(6.0)) * 1.0).chunk(2)
+    (h,) = ln.scan(step, (second,), ln.sequence(np.zeros((1, 3))))
+    np.testing.assert_allclose(h.numpy()[0], np.tanh([3.0, 4.0, 5.0]))
+
+
+def test_the_nodes_of_a_sentence_are_as_many_whatever_its_length():
+    seen = []
+    observe = lambda graph, run: seen.append(run.columns.shape[1])  # noqa: E731
+    graphs.observers.append(observe)
+    try:
+        for n in (2, 40):
+            x = ln.sequence(np.zeros((n, 3)))
+            ln.scan(two_states, (ln.tensor(np.zeros(4)),) * 2, x)[0].sum().item()
+    finally:
+        graphs.observers.remove(observe)
+    assert seen[0] == seen[1]
+
+
+def test_a_step_that_looks_at_a_value_is_refused():
+    def looks(x, states):
+        return (states[0] * (2.0 if x.sum() > 0 else 1.0),)
+
+    with pytest.raises(TypeError, match="cannot look at values"):
+        ln.scan(looks, (ln.tensor(np.zeros(3)),), ln.sequence(np.zeros((2, 3))))
+
+
+def test_a_step_that_uses_a_foreign_value_is_refused():
+    outside = ln.tensor(np.ones(3))
+    with pytest.raises(TypeError, match="only its arguments, parameters and numbers"):
+        ln.scan(lambda x, s: (s[0] + outside,), (outside,), ln.sequence(np.zeros((2, 3))))
+
+
+def test_a_step_that_changes_the_shape_of_its_state_is_refused():
+    with pytest.raises(ln.ShapeError, match="makes state 0"):
+        ln.scan(
+            lambda x, s: (ln.cat([s[0], s[0]]),), (ln.tensor(np.zeros(3)),),
+            ln.sequence(np.zeros((2, 3))),
+        )  # fmt: skip
