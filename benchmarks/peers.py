@@ -135,7 +135,7 @@ def by_level(spec: Spec) -> Callable[[int], float]:
     """Batched by hand: all nodes of one height in all trees at once."""
 
     def loss(learner, batch):
-        words, levels, labels, labelled = _numbered(batch)
+        words, levels, labels, labelled = numbered(batch)
         h, c = learner.cell.leaves(learner.embed(torch.tensor(words)))
         for pairs in levels:
             left, right = torch.tensor(pairs).unbind(1)
@@ -147,7 +147,7 @@ def by_level(spec: Spec) -> Callable[[int], float]:
     return _trained(spec, loss)
 
 
-def _numbered(batch: list[Any]) -> tuple[list[int], list[list[list[int]]], list[int], list[int]]:
+def numbered(batch: list[Any]) -> tuple[list[int], list[list[list[int]]], list[int], list[int]]:
     """The words of the leaves, the children of each level by row, and what is labelled.
 
     Rows are numbered level by level, leaves first.
