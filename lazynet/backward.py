@@ -18,7 +18,7 @@ from lazynet import executor
 from lazynet.arena import POOL as MEMORY
 from lazynet.arena import Buffer
 from lazynet.batching import layout as words
-from lazynet.batching.reverse import mark, mark_unspent, settle, split
+from lazynet.batching.reverse import mark, mark_unspent, spend, split
 from lazynet.graph import Graph
 from lazynet.op import TABLE
 from lazynet.parameter import STATICS, Leaf
@@ -76,11 +76,14 @@ def backward(value: Value, gradient: Any = None, retain_graph: bool = False) -> 
         plan.mark()
         plan.check()
         plan.run(value, seed)
+        if not retain_graph:
+            plan.spend()
     finally:
         plan.unmark()
     graph.close()
     if not retain_graph:
-        plan.consume()
+        for visited in plan.graphs:
+            release_links(visited)
     for observer in observers:
         observer(Pass(time.perf_counter() - start, plan.batches, plan.calls))
 
@@ -127,6 +130,7 @@ class _Plan:
     def __init__(self, graph: Graph, rows: list[int]):
         self.first = graph
         self.rows = rows
+        self.again = False  # whether a marked node was gone through before
         self.graphs: list[Graph] = []  # latest first
         self.leaves: dict[int, tuple[Leaf, int]] = {}
         self.mirrors: list[tuple[int, int, Buffer]] = []
@@ -142,7 +146,10 @@ class _Plan:
             graph = heapq.heappop(waiting)[1]
             self.graphs.append(graph)
             for run in reversed(graph.runs):
-                mark(run.tape, run.columns, run.signatures, graph.head, graph.needs, graph.wanted)
+                self.again |= mark(
+                    run.tape, run.columns, run.signatures, graph.head, graph.needs, graph.consumed,
+                    graph.wanted,
+                )  # fmt: skip
             for vid, source, row in graph.links():
                 if not (graph.wanted[vid] and graph.needs[vid]):
                     continue
@@ -163,13 +170,10 @@ class _Plan:
         self.mirrors = []
 
     def check(self) -> None:
-        """Raise if a node was consumed before, or a parameter has changed since."""
+        """Raise if a node was gone through before, or a parameter has changed since."""
+        if self.again:
+            raise RuntimeError(BACKWARD_TWICE)
         for graph in self.graphs:
-            for run in graph.runs:
-                if settle(
-                    run.columns, run.signatures, graph.needs, graph.wanted, graph.consumed, False
-                ):
-                    raise RuntimeError(BACKWARD_TWICE)
             for number, version in graph.versions.items():
                 leaf = STATICS.leaf(number)
                 if leaf is not None and leaf.version != version:
@@ -257,23 +261,14 @@ class _Plan:
                 before = graph.gradients.get(key)
                 graph.gradients[key] = rows if before is None else before + rows
 
-    def consume(self) -> None:
-        """Note that the visited nodes have been gone through."""
-        for graph in self.graphs:
-            graph.wanted[:] = 0
-        self.first.wanted[self.first.head[self.rows]] = 1
-        self.graphs = []
-        self.leaves = {}
-        self.mark()
+    def spend(self) -> None:
+        """Note that the marked nodes have been gone through."""
         for graph in self.graphs:
             for run in graph.runs:
-                settle(run.columns, run.signatures, graph.needs, graph.wanted, graph.consumed, True)
+                spend(run.columns, run.signatures, graph.needs, graph.wanted, graph.consumed)
             # Users did not ask for expressions of parameters to be shared: others may need them.
             graph.consumed[list(graph.constants)] = 0
         self.first.consumed[self.first.head[self.rows]] = 1
-        for graph in self.graphs:
-            graph.wanted[:] = 0
-            release_links(graph)
 
 
 def release_links(graph: Graph) -> None:

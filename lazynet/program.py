@@ -155,14 +155,27 @@ def encode(program: Program) -> list[int]:
     """The program as integers, its kernels compiled. Adds the regions that gathers need."""
     program.regions = list(program.regions)
     steps, emission, vectors = [], 0, 0
+    known = [*program.regions, *(program.forward.regions if program.forward else ())]
+    ragged = any(region.domain == words.SEGMENTS for region in known)
     for step in program.steps:
         encoded, extra = _encode_step(step, program)
         steps += encoded
         emission += len(encoded) + extra
-        vectors += 2 * (len(step.inputs) + len(step.outputs))
+        vectors += sum(_needs_vector(ref, step, ragged) for ref in (*step.inputs, *step.outputs))
     regions = [w for r in program.regions for w in (r.width, r.domain, r.lifetime)]
     header = [len(program.regions), len(program.steps), emission, vectors]
     return [*header, program.arguments, program.states, *regions, *program.strides, *steps]
+
+
+def _needs_vector(ref: Ref, step: Step, ragged: bool) -> bool:
+    """Whether an operand's rows may have to be listed one by one where the step is emitted.
+
+    Arguments were listed before; of values, only a row a segment seen by items is.
+    """
+    if ref.space in (words.STATE, words.D_STATE, words.D_ARGUMENT):
+        return True
+    values = (words.REGION, words.FORWARD_REGION, words.D_FORWARD)
+    return ragged and step.domain == words.ITEMS and ref.space in values
 
 
 def _encode_step(step: Step, program: Program) -> tuple[list[int], int]:

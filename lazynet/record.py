@@ -199,23 +199,20 @@ def unary(op: Op, prepare=None):
     entries: dict[RowType, Signature] = {}
 
     def recorded(x):
-        kind = x.__class__
-        if kind is Tensor:
-            entry = entries.get(x.type)
-            graph = x.graph
-            if entry is not None and graph.thread == get_ident():
+        try:
+            entry, graph = entries[x.type], x.graph
+        except (KeyError, AttributeError):
+            pass
+        else:
+            if graph.thread == get_ident():
                 vid = graph.values
-                graph.values = vid + 1
                 tape = graph.tape
-                tape += _pack2(entry.index, x.id)
-                return Tensor(graph, vid, entry.type)
-        elif kind is Sequence:
-            entry = entries.get(x.type)
-            graph = x.graph
-            if entry is not None and graph.thread == get_ident():
-                vid, length = graph.values, x.length
+                if x.__class__ is Tensor:
+                    graph.values = vid + 1
+                    tape += _pack2(entry.index, x.id)
+                    return Tensor(graph, vid, entry.type)
+                length = x.length
                 graph.values = vid + length
-                tape = graph.tape
                 tape += _pack4(-entry.index - 1, length, x.id, x.step)
                 return Sequence(graph, vid, entry.type, length)
         given = x
@@ -243,18 +240,23 @@ def short(signature: Signature, x: Tensor, *words: int) -> Tensor:
 def binary(op: Op, prepare):
     """A function that records `op` on two operands; `prepare` makes unlike operands alike."""
     entries: dict[tuple[Any, Any], Signature] = {}
+    tensors: dict[RowType, dict[RowType, Signature]] = {}  # the same, for two values
 
     def recorded(x, y):
         if x.__class__ is Tensor:
             graph = x.graph
             if y.__class__ is Tensor:
-                entry = entries.get((x.type, y.type))
-                if entry is not None and graph is y.graph and graph.thread == get_ident():
-                    vid = graph.values
-                    graph.values = vid + 1
-                    tape = graph.tape
-                    tape += _pack3(entry.index, x.id, y.id)
-                    return Tensor(graph, vid, entry.type)
+                try:
+                    entry = tensors[x.type][y.type]
+                except KeyError:
+                    pass
+                else:
+                    if graph is y.graph and graph.thread == get_ident():
+                        vid = graph.values
+                        graph.values = vid + 1
+                        tape = graph.tape
+                        tape += _pack3(entry.index, x.id, y.id)
+                        return Tensor(graph, vid, entry.type)
             elif y.__class__ is float and y and graph.thread == get_ident():
                 entry = entries.get((x.type, float))
                 number = graph.numbers.get((x.type.dtype, y))
@@ -273,7 +275,9 @@ def binary(op: Op, prepare):
         z = record(op, (a, b))
         plain = x.__class__ is not Parameter and y.__class__ is not Parameter
         if plain and a is x and (b is y or (y.__class__ is float and b.type.dtype == x.type.dtype)):
-            entries[kinds] = op.signature((a.type, b.type))
+            entries[kinds] = signature = op.signature((a.type, b.type))
+            if b is y:
+                tensors.setdefault(a.type, {})[b.type] = signature
         return z
 
     return recorded

@@ -33,10 +33,10 @@ def schedule(signature, starts, dependencies, signatures, policy):
         return by_depth(signature, starts, dependencies, signatures)
     if policy == AGENDA or (policy == AUTO and nodes * signatures > FRONTIER_LIMIT):
         return by_agenda(signature, starts, dependencies, signatures, np.zeros(nodes, np.int32))
-    rank, _ = chains(signature, starts, dependencies, signatures)
+    rank, longest = chains(signature, starts, dependencies, signatures)
     by_frontier = by_agenda(signature, starts, dependencies, signatures, rank)
-    if policy == FRONTIER:
-        return by_frontier
+    if policy == FRONTIER or len(by_frontier[1]) == longest.sum():
+        return by_frontier  # as asked for, or as few batches as there can be
     by_average = by_agenda(signature, starts, dependencies, signatures, np.zeros(nodes, np.int32))
     return by_average if len(by_average[1]) <= len(by_frontier[1]) else by_frontier
 
@@ -109,14 +109,15 @@ def chains(signature, starts, dependencies, signatures):
     rank = np.empty(nodes, np.int32)
     top = np.zeros(signatures, np.int32)
     for i in range(nodes):
+        here = longest[i]
         for e in range(starts[i], starts[i + 1]):
             before = longest[dependencies[e]]
             for s in range(signatures):
-                longest[i, s] = max(longest[i, s], before[s])
+                here[s] = max(here[s], before[s])
         s = signature[i]
-        rank[i] = longest[i, s]
-        longest[i, s] += 1
-        top[s] = max(top[s], longest[i, s])
+        rank[i] = here[s]
+        here[s] += 1
+        top[s] = max(top[s], here[s])
     return rank, top
 
 

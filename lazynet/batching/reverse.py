@@ -96,14 +96,17 @@ def node_rows(columns, i, signatures):
 
 
 @jit
-def mark(tape, columns, signatures, head, needs, wanted):
-    """Spread `wanted` from nodes to what they depend on, latest node first; the number of nodes."""
-    visited = 0
+def mark(tape, columns, signatures, head, needs, consumed, wanted):
+    """Spread `wanted` from nodes to what they depend on, latest node first.
+
+    Returns whether a wanted node was gone through before.
+    """
+    again = False
     for i in range(columns.shape[1] - 1, -1, -1):
         first = columns[FIRST, i]
         if node_rows(columns, i, signatures) == 0 or not wanted[first] or not needs[first]:
             continue
-        visited += 1
+        again = again or consumed[first] != 0
         form, position = columns[FORM, i], columns[POSITION, i]
         items = columns[ITEM_COUNT, i]
         if items == 0:
@@ -113,22 +116,16 @@ def mark(tape, columns, signatures, head, needs, wanted):
                 source = head[source_row(tape, form, position, items, k, j)]
                 if needs[source]:
                     wanted[source] = 1
-    return visited
+    return again
 
 
 @jit
-def settle(columns, signatures, needs, wanted, consumed, spend):
-    """Whether a wanted node was consumed before; if not (and `spend`) all of them are consumed."""
+def spend(columns, signatures, needs, wanted, consumed):
+    """Note that every wanted node has been gone through."""
     for i in range(columns.shape[1]):
         first = columns[FIRST, i]
-        if node_rows(columns, i, signatures) and wanted[first] and needs[first] and consumed[first]:
-            return True
-    if spend:
-        for i in range(columns.shape[1]):
-            first = columns[FIRST, i]
-            if node_rows(columns, i, signatures) and wanted[first] and needs[first]:
-                consumed[first] = 1
-    return False
+        if node_rows(columns, i, signatures) and wanted[first] and needs[first]:
+            consumed[first] = 1
 
 
 @jit
@@ -211,7 +208,7 @@ def measure_reverse(parts, laid, signatures, totals, programs):
         scratch = region_sizes(program, programs, items, segments, SCRATCH)
         sizes[R_SCRATCH] = max(sizes[R_SCRATCH], scratch)
         sizes[R_CALLS] += 2 * (programs[program + 2] + 16) * max(batch[B_TIMES], 1)
-        sizes[R_VECTORS] += 2 * items * programs[program + 3]
+        sizes[R_VECTORS] += items * programs[program + 3]
         sizes[R_LONGEST] = max(sizes[R_LONGEST], items)
     for s in range(signatures.shape[0]):
         program = signatures[s, BACKWARD]
