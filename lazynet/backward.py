@@ -96,17 +96,15 @@ _NO_GRADIENT = (
 
 def _seed(value: Value, gradient: Any) -> np.ndarray:
     if gradient is None:
-        if value.shape not in ((), (1,)) or isinstance(value, Sequence):  # type: ignore[attr-defined]
+        if value.shape not in ((), (1,)) or isinstance(value, Sequence):
             raise ValueError(
-                f"backward: only a scalar needs no gradient; this has shape {value.shape}. "  # type: ignore[attr-defined]
+                f"backward: only a scalar needs no gradient; this has shape {value.shape}. "
                 "Sum or average it first, or give backward a gradient of that shape"
             )
         return np.ones(value.type.shape, value.type.dtype)
     seed = np.asarray(gradient, value.type.dtype)
-    if seed.shape != tuple(value.shape):  # type: ignore[attr-defined]
-        raise ValueError(
-            f"backward: the gradient has shape {seed.shape}, the value {value.shape}"  # type: ignore[attr-defined]
-        )
+    if seed.shape != tuple(value.shape):
+        raise ValueError(f"backward: the gradient has shape {seed.shape}, the value {value.shape}")
     return seed
 
 
@@ -317,5 +315,5 @@ def retain_grad(value: Value) -> None:
         value.graph.retained[value.id, value.type] = value
 
 
-Tensor.backward = Sequence.backward = backward  # type: ignore[attr-defined]
-Tensor.retain_grad = Sequence.retain_grad = retain_grad  # type: ignore[attr-defined]
+Tensor.backward = Sequence.backward = backward  # type: ignore[assignment,method-assign]
+Tensor.retain_grad = Sequence.retain_grad = retain_grad  # type: ignore[assignment,method-assign]

@@ -121,7 +121,7 @@ def _frame(signatures, programs, calls: np.ndarray, vectors: np.ndarray) -> np.n
     return frame
 
 
-def forward(tape, base, place, head, needs, marks, arena: Arena, policy: int) -> Run | None:
+def forward(tape, base, place, head, needs, marks, arena: Arena, policy: int) -> Run:
     """Compute every pending node of a tape; fills `place`, `head` and `needs` for its rows.
 
     Args:

@@ -184,6 +184,7 @@ class Signature:
 
     def prepare_forward(self) -> None:
         """Lower, compile and encode the forward program."""
+        assert self.op.lower is not None, f"{self.op.name} computes nothing"
         self.forward = self.op.lower(self)
         TABLE.numbers[self.index, words.FORWARD] = POOL.add(self.forward)
 

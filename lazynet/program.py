@@ -182,6 +182,8 @@ def _encode_step(step: Step, program: Program) -> tuple[list[int], int]:
     refs = [*step.inputs, *step.outputs]
     flags = [0] * len(step.inputs)
     flags += [words.WRITTEN | (words.ACCUMULATED if a else 0) for a in step.accumulate]
+    attributes: tuple[int, ...]
+    views: tuple[bool, ...]
     if step.elementwise:
         width = max(ref.size for ref in refs)
         attributes, kernel = (width,), _elementwise_kernel(step, width).address()

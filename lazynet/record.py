@@ -148,7 +148,7 @@ def handles(graph: Graph, signature: Signature, vid: int, length: int | None):
             return Tensor(graph, vid, signature.type)
         return Sequence(graph, vid, signature.type, length)
     if length is None:
-        found = [Tensor(graph, vid + k, t) for k, t in enumerate(signature.outputs)]
+        found: list[Any] = [Tensor(graph, vid + k, t) for k, t in enumerate(signature.outputs)]
     else:
         found = [
             Sequence(graph, vid + k * length, t, length) for k, t in enumerate(signature.outputs)

@@ -97,6 +97,6 @@ def scaled_dot_product_attention(query: Tensor, keys: Sequence, values: Sequence
             f"scaled_dot_product_attention: {len(keys)} keys for {len(values)} values; expected "
             "as many, and at least one"
         )
-    scaled: Any = query * (1.0 / math.sqrt(query.type.size))  # type: ignore[operator]
+    scaled: Any = query * (1.0 / math.sqrt(query.type.size))
     weights = reduce.softmax(products.dot(keys, scaled), 0)
     return reduce.sum(values * weights, 0)
