@@ -12,7 +12,7 @@ import threading
 import numpy as np
 
 ALIGNMENT = 64
-SMALLEST = 1 << 16
+SMALLEST = 1 << 12
 
 
 class Buffer:

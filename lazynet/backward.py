@@ -7,8 +7,12 @@ memory of the visited rows, and each forward is run in reverse, latest first.
 
 from __future__ import annotations
 
+import collections
 import heapq
+import sys
+import threading
 import time
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +88,8 @@ def backward(value: Value, gradient: Any = None, retain_graph: bool = False) -> 
     if not retain_graph:
         for visited in plan.graphs:
             release_links(visited)
+        _shrink_spent()
+        _spent.graphs.append((weakref.ref(graph), weakref.ref(value)))
     for observer in observers:
         observer(Pass(time.perf_counter() - start, plan.batches, plan.calls))
 
@@ -169,7 +175,7 @@ class _Plan:
 
     def check(self) -> None:
         """Raise if a node was gone through before, or a parameter has changed since."""
-        if self.again:
+        if self.again or self.first.consumed[self.first.head[self.rows]].any():
             raise RuntimeError(BACKWARD_TWICE)
         for graph in self.graphs:
             for number, version in graph.versions.items():
@@ -267,6 +273,38 @@ class _Plan:
             # Users did not ask for expressions of parameters to be shared: others may need them.
             graph.consumed[list(graph.constants)] = 0
         self.first.consumed[self.first.head[self.rows]] = 1
+
+
+class _Spent(threading.local):
+    """Graphs that backward has gone through in this thread, with the values it began at."""
+
+    def __init__(self):
+        self.graphs: collections.deque[Any] = collections.deque(maxlen=8)
+
+
+_spent = _Spent()
+
+
+def _shrink_spent() -> None:
+    """Of graphs that only the value still holds on which backward was called, keep that value.
+
+    So a list of losses, one for each step, keeps numbers and not the memory of every step.
+    """
+    graphs = _spent.graphs
+    for _ in range(len(graphs)):
+        graph_reference, value_reference = graphs.popleft()
+        graph, value = graph_reference(), value_reference()
+        if graph is None or value is None:
+            continue
+        # One reference is the value's, one is ours, one is the argument of getrefcount.
+        if value.graph is graph and not graph.retained and sys.getrefcount(graph) == 3:
+            if value.type.offset == 0 and value.type.stride == value.type.width:
+                graph.shrink(_rows(value), value.type.width)
+                value.id = 0
+                if isinstance(value, Sequence):
+                    value.step = 1
+        elif value.graph is graph:
+            graphs.append((graph_reference, value_reference))
 
 
 def release_links(graph: Graph) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import ctypes
 import itertools
 import struct
 import threading
@@ -265,6 +266,21 @@ class Graph:
             self.forward()
         self._leave()
         self.keep_links(self.needs)
+
+    def shrink(self, rows: list[int], width: int) -> None:
+        """Keep nothing but these rows, as rows 0, 1, ... of a graph that has been gone through."""
+        arena = Arena()
+        addresses = [arena.allocate(width) for _ in rows]
+        for address, row in zip(addresses, rows, strict=True):
+            ctypes.memmove(address, int(self._place[row]), width)
+        count = len(rows)
+        self.arena, self._place = arena, np.array(addresses, np.int64)
+        self.values = self.done = count
+        self.head, self.wanted = np.zeros(count, np.int32), np.zeros(count, np.uint8)
+        self.needs, self.consumed = np.ones(count, np.uint8), np.ones(count, np.uint8)
+        self.runs, self._links, self._held = [], {}, []
+        self.literals, self.numbers = {}, {}
+        self.memo, self.constants, self.sites = {}, set(), {}
 
     def _leave(self) -> None:
         self.open = False

@@ -691,3 +691,20 @@ def test_a_forked_child_computes():
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert np.isfinite(np.asarray(pending)).all()
+
+
+def test_a_list_of_losses_keeps_numbers_and_not_the_memory_of_every_step():
+    weight = ln.Parameter(np.ones((8, 8)))
+    losses, sizes = [], []
+    for k in range(6):
+        rows = ln.sequence(np.full((50, 8), float(k)))
+        loss = ln.linear(rows, weight).tanh().square().sum()
+        loss.backward()
+        losses.append(loss)
+        sizes.append(losses[0].graph.arena.size())
+    assert sizes[-1] < sizes[0] / 10
+    expected = [50 * 8 * np.tanh(8.0 * k) ** 2 for k in range(6)]
+    np.testing.assert_allclose([loss.item() for loss in losses], expected)
+    with pytest.raises(RuntimeError, match="second time"):
+        losses[0].backward()
+    assert (losses[1] * 2.0).item() == pytest.approx(2 * expected[1])
