@@ -241,7 +241,8 @@ class Graph:
         self.tape.clear()
         self.done = values
         self.marks = [(values, self.marks[-1][1])]
-        self.runs.append(run)
+        if run.used[:, 1].any():  # else no backward will ever come this way
+            self.runs.append(run)
         self._note_versions(run)
         for observer in observers:
             observer(self, run)
