@@ -19,9 +19,10 @@ from lazynet.op import Op, RowType, Signature, row_type
 from lazynet.parameter import STATICS, Leaf
 from lazynet.tensor import Parameter, Sequence, Tensor, Value, tensor
 
-_pack2 = struct.Struct("2i").pack
-_pack3 = struct.Struct("3i").pack
-_pack4 = struct.Struct("4i").pack
+pack2 = struct.Struct("2i").pack
+pack3 = struct.Struct("3i").pack
+pack4 = struct.Struct("4i").pack
+_new = object.__new__  # a handle filled in place takes two thirds of the time of Tensor(...)
 
 
 class ShapeError(ValueError):
@@ -209,11 +210,13 @@ def unary(op: Op, prepare=None):
                 tape = graph.tape
                 if x.__class__ is Tensor:
                     graph.values = vid + 1
-                    tape += _pack2(entry.index, x.id)
-                    return Tensor(graph, vid, entry.type)
+                    tape += pack2(entry.index, x.id)
+                    handle = _new(Tensor)
+                    handle.graph, handle.id, handle.type = graph, vid, entry.type
+                    return handle
                 length = x.length
                 graph.values = vid + length
-                tape += _pack4(-entry.index - 1, length, x.id, x.step)
+                tape += pack4(-entry.index - 1, length, x.id, x.step)
                 return Sequence(graph, vid, entry.type, length)
         given = x
         x = as_value(x, op.name)
@@ -227,13 +230,13 @@ def unary(op: Op, prepare=None):
     return recorded
 
 
-def short(signature: Signature, x: Tensor, *words: int) -> Tensor:
-    """Record a known signature on a Tensor of the graph being recorded, with payload words."""
+def short(signature: Signature, x: Tensor, word: int | None = None) -> Tensor:
+    """Record a known signature on a Tensor of the graph being recorded, with a payload word."""
     graph = x.graph
     vid = graph.values
     graph.values = vid + 1
     tape = graph.tape
-    tape += words_of(signature.index, x.id, *words)
+    tape += pack2(signature.index, x.id) if word is None else pack3(signature.index, x.id, word)
     return Tensor(graph, vid, signature.type)
 
 
@@ -255,8 +258,10 @@ def binary(op: Op, prepare):
                         vid = graph.values
                         graph.values = vid + 1
                         tape = graph.tape
-                        tape += _pack3(entry.index, x.id, y.id)
-                        return Tensor(graph, vid, entry.type)
+                        tape += pack3(entry.index, x.id, y.id)
+                        handle = _new(Tensor)
+                        handle.graph, handle.id, handle.type = graph, vid, entry.type
+                        return handle
             elif y.__class__ is float and y and graph.thread == get_ident():
                 entry = entries.get((x.type, float))
                 number = graph.numbers.get((x.type.dtype, y))
@@ -264,8 +269,10 @@ def binary(op: Op, prepare):
                     vid = graph.values
                     graph.values = vid + 1
                     tape = graph.tape
-                    tape += _pack3(entry.index, x.id, number)
-                    return Tensor(graph, vid, entry.type)
+                    tape += pack3(entry.index, x.id, number)
+                    handle = _new(Tensor)
+                    handle.graph, handle.id, handle.type = graph, vid, entry.type
+                    return handle
         kinds = (getattr(x, "type", None), getattr(y, "type", y.__class__))
         if kinds in entries and x.__class__ is not Parameter and y.__class__ is not Parameter:
             if y.__class__ is float:
@@ -285,16 +292,20 @@ def binary(op: Op, prepare):
 
 def with_parameters(op: Op, x: Tensor, *parameters: Parameter):
     """Record `op` on a Tensor and parameters, the short way where that is possible."""
-    leaves = [p.graph for p in parameters]
-    signature = leaves[0].signatures.get((op, (x.type, *leaves), ()))
-    graph = x.graph
+    leaf = parameters[0].graph
+    key = (op, x.type, parameters[-1].graph)
+    signature, graph = leaf.signatures.get(key), x.graph
     if signature is None or graph.thread != get_ident():
-        return record(op, (x, *parameters))
+        y = record(op, (x, *parameters))
+        leaf.signatures[key] = op.signature((x.type, *(p.graph for p in parameters)))
+        return y
     vid = graph.values
     graph.values = vid + 1
     tape = graph.tape
-    tape += _pack2(signature.index, x.id)
-    return Tensor(graph, vid, signature.type)
+    tape += pack2(signature.index, x.id)
+    handle = _new(Tensor)
+    handle.graph, handle.id, handle.type = graph, vid, signature.type
+    return handle
 
 
 def as_value(x: Any, name: str) -> Any:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from lazynet.batching import layout as words
-from lazynet.graph import current_graph, words_of
+from lazynet.graph import current_graph
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.views import indices
 from lazynet.program import Ref, call, lowered, operand_refs, output_refs
-from lazynet.record import record
+from lazynet.record import pack2, record
 from lazynet.tensor import Parameter, Tensor
 
 # -- lookup ----------------------------------------------------------------------------------------
@@ -81,18 +81,21 @@ def lookup(table, index):
         IndexError: on this line, if an index is out of range.
     """
     count = table.type.shape[0]
+    if index.__class__ is int and 0 <= index < count and table.__class__ is Parameter:
+        # The short way, for one row.
+        leaf, graph = table.graph, current_graph()
+        signature = leaf.signatures.get(LOOKUP)
+        if signature is None:
+            signature = leaf.signatures[LOOKUP] = LOOKUP.signature((leaf,))
+        if graph.thread:
+            vid = graph.values
+            graph.values = vid + 1
+            tape = graph.tape
+            tape += pack2(signature.index, index)
+            return Tensor(graph, vid, signature.type)
     if isinstance(index, (int, np.integer)):
         if not 0 <= index < count:
             raise IndexError(f"lookup: index {index} is out of range; the table has {count} rows")
-        if table.__class__ is Parameter:
-            graph = current_graph()
-            if graph.thread:
-                signature = LOOKUP.signature((table.graph,))
-                vid = graph.values
-                graph.values = vid + 1
-                tape = graph.tape
-                tape += words_of(signature.index, index)
-                return Tensor(graph, vid, signature.type)
         return record(LOOKUP, (table,), payload=(int(index),))
     if isinstance(index, Tensor) and not index.type.shape:
         return lookup(table, int(index))

@@ -13,11 +13,14 @@ import numpy as np
 
 from lazynet.batching import layout as words
 from lazynet.graph import words_of
-from lazynet.op import Op, Sample, row_type
+from lazynet.op import Op, Sample, Signature, row_type
 from lazynet.ops.reduce import reshape, retyped
 from lazynet.program import Ref, elementwise, lowered, operand_refs, output_refs
 from lazynet.record import ShapeError, as_value, record, short
 from lazynet.tensor import Parameter, Sequence, Tensor, Value
+
+_new = object.__new__
+_joined: dict[tuple, Signature] = {}  # what `cat` records on Tensors of these types
 
 # -- features of a row -----------------------------------------------------------------------------
 
@@ -39,8 +42,12 @@ def chunk(x, chunks: int):
         width = row.size // chunks
         parts = row.views[key] = [row.view((width,), width * k) for k in range(chunks)]
     if x.__class__ is Tensor:
-        graph, vid = x.graph, x.id
-        return [Tensor(graph, vid, part) for part in parts]
+        graph, vid, handles = x.graph, x.id, []
+        for part in parts:
+            handle = _new(Tensor)
+            handle.graph, handle.id, handle.type = graph, vid, part
+            handles.append(handle)
+        return handles
     return [retyped(x, part) for part in parts]
 
 
@@ -65,7 +72,10 @@ def cat_features(values):
             types.append(v.type)
             ids.append(v.id)
         else:
-            signature = CAT.signature(tuple(types))
+            key = tuple(types)
+            signature = _joined.get(key)
+            if signature is None:
+                signature = _joined[key] = CAT.signature(key)
             vid = graph.values
             graph.values = vid + 1
             tape = graph.tape
