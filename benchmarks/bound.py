@@ -74,26 +74,16 @@ def flops(found: list[Product]) -> float:
 def run(spec: Spec) -> Callable[[int], float]:
     """The contender: runs the products of a minibatch; its "loss" is the number of operations."""
     batches = corpus(spec.workload, spec.limit).batches(spec.batch)
-    ready: dict[int, list[tuple[np.ndarray, ...]]] = {}
-    pools: dict[tuple[int, int], np.ndarray] = {}
-    random = np.random.default_rng(0)
-
-    def matrix(rows: int, columns: int) -> np.ndarray:
-        if (rows, columns) not in pools:
-            pools[rows, columns] = random.standard_normal((rows, columns), np.float32)
-        return pools[rows, columns]
-
     shapes = [products(spec, batch) for batch in batches]
+    # Everything is made, and touched, before the first step: a step is nothing but products.
+    sizes = [[m * k, k * n, m * n] for found in shapes for m, k, n in found]
+    a, b, out = (np.ones(max(column), np.float32) for column in zip(*sizes, strict=True))
 
     def step(number: int) -> float:
-        number %= len(batches)
-        if number not in ready:
-            ready[number] = [
-                (matrix(m, k), matrix(k, n), np.empty((m, n), np.float32))
-                for m, k, n in shapes[number]
-            ]
-        for a, b, out in ready[number]:
-            np.matmul(a, b, out)
-        return flops(shapes[number])
+        found = shapes[number % len(shapes)]
+        for m, k, n in found:
+            left, right = a[: m * k].reshape(m, k), b[: k * n].reshape(k, n)
+            np.matmul(left, right, out[: m * n].reshape(m, n))
+        return flops(found)
 
     return step
