@@ -96,7 +96,7 @@ def as_stored(value):
 def _cat_shape(*rows):
     if any(not r.shape or r.shape[:-1] != rows[0].shape[:-1] for r in rows):
         shapes = ", ".join(str(r.shape) for r in rows)
-        raise ShapeError(f"cat: rows of {shapes} agree in all axes but the last? They do not")
+        raise ShapeError(f"cat: rows of {shapes} must agree in all axes but the last")
     if any(r.dtype != rows[0].dtype for r in rows):
         raise TypeError(f"cat: dtypes differ: {', '.join(r.dtype for r in rows)}")
     return (row_type(rows[0].dtype, (*rows[0].shape[:-1], sum(r.shape[-1] for r in rows))),)
