@@ -96,7 +96,7 @@ def elementwise(expression: str, inputs, output: Ref, accumulate=False, domain=w
 def call(
     kernel: str, inputs, output: Ref, attributes, dtype, views=None, domain=words.ITEMS
 ) -> Step:
-    """The step that calls a shared kernel of `kernels/cpu.py`."""
+    """The step that calls a shared kernel (`kernels/cpu.py` lists them)."""
     views = tuple(views) if views else (False,) * (len(inputs) + 1)
     return Step(
         tuple(inputs), (output,), (False,), kernel, dtype, tuple(attributes), views, domain=domain

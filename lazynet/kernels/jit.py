@@ -1,10 +1,12 @@
-"""The door to numba: what is compiled here is cached on disk under a digest of the kernel sources.
+"""The door to numba: what is compiled here is cached on disk under a digest of its sources.
 
 numba keys its own cache by one source file, so that a cached function which calls into another file
-goes on returning old results when that file changes. Here one digest covers every file with
-compiled code, and generated sources (which have no file) are cached by their text.
+goes on returning old results when that file changes. Here a digest covers a function's file and
+every file with compiled code that it imports; generated sources (which have no file) are cached by
+their text.
 """
 
+import ast
 import functools
 import hashlib
 import os
@@ -24,25 +26,39 @@ OPTIONS = {"fastmath": FAST_MATH, "error_model": "numpy", "nogil": True}
 KERNEL_TYPE = types.void(types.int64, types.int64)
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
-_COMPILED_ROOMS = ("kernels/*.py", "batching/*.py", "executor.py")
+_COMPILED_ROOMS = ("lazynet/kernels/*.py", "lazynet/batching/*.py", "lazynet/executor.py")
 _state = {"warned": False}
 
 
 @functools.cache
-def source_digest() -> str:
-    """A digest of every source file that holds compiled code, and of the versions that matter."""
-    digest = hashlib.sha256(f"{numba.__version__} {np.__version__}".encode())
-    for pattern in _COMPILED_ROOMS:
-        for path in sorted(_PACKAGE.glob(pattern)):
-            digest.update(path.read_bytes())
+def source_digest(module: str) -> str:
+    """A digest of the source of `module` and of all rooms with compiled code that it imports."""
+    digest = hashlib.sha256()
+    for path in sorted(_imported(module)):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _imported(module: str) -> set[pathlib.Path]:
+    """The files of a module and of what it imports, as far as they hold compiled code."""
+    found: set[pathlib.Path] = set()
+    waiting = [module]
+    while waiting:
+        path = _PACKAGE.parent.joinpath(*waiting.pop().split(".")).with_suffix(".py")
+        if path in found or not any(path.match(pattern) for pattern in _COMPILED_ROOMS):
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                waiting += [node.module, *(f"{node.module}.{name.name}" for name in node.names)]
+    return found
 
 
 @functools.cache
 def cache_directory() -> str:
     """Where compiled kernels are kept: `$LAZYNET_CACHE` or the user's cache directory."""
     root = os.environ.get("LAZYNET_CACHE") or user_cache_dir("lazynet", appauthor=False)
-    return os.path.join(root, source_digest())
+    return os.path.join(root, f"numba-{numba.__version__}-numpy-{np.__version__}")
 
 
 class _Locator(caching._CacheLocator):
@@ -51,6 +67,7 @@ class _Locator(caching._CacheLocator):
     def __init__(self, function, file):
         code = function.__code__
         text = getattr(function, "generated_source", None) or f"{file}:{code.co_firstlineno}"
+        text = f"{source_digest(function.__module__)} {text}"
         self._stamp = hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def get_cache_path(self):

@@ -1,6 +1,6 @@
 """Ops along an axis of each row: sums, maxima, softmax, and the shapes that go with them.
 
-An axis splits a row into (outer, axis, inner); the kernels of `kernels/cpu.py` see rows that way.
+An axis splits a row into (outer, axis, inner); the kernels of `kernels/axes.py` see rows that way.
 For a Sequence, axis 0 is the ragged one (`ops/rows.py`), axes of the rows are counted from -1 down
 or from 1 up.
 """

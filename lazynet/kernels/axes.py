@@ -1,0 +1,132 @@
+"""Kernels along one axis of each row, which is seen as (outer, axis, inner)."""
+
+from lazynet.kernels.memory import address, load
+from lazynet.kernels.words import constant, exp, log, maximum, row, row_index
+
+
+def sum_axis(call, context):
+    """y[o, i] (+)= sum over a of x[o, a, i]; attributes: accumulate, outer, axis, inner."""
+    items, accumulate = load(call), load(call + 8)
+    outer, axis, inner = load(call + 16), load(call + 24), load(call + 32)
+    for r in range(items):
+        x = row(address(call + 40, r), outer * axis * inner)
+        y = row(address(call + 64, r), outer * inner)
+        if not accumulate:
+            for j in range(outer * inner):
+                y[j] = constant(0)
+        for o in range(outer):
+            if inner == 1:
+                total = constant(0)
+                for j in range(axis):
+                    total += x[o * axis + j]
+                y[o] += total
+            else:
+                for k in range(axis):
+                    for j in range(inner):
+                        y[o * inner + j] += x[(o * axis + k) * inner + j]
+
+
+def repeat_axis(call, context):
+    """y[o, a, i] (+)= x[o, i]; attributes: accumulate, outer, axis, inner."""
+    items, accumulate = load(call), load(call + 8)
+    outer, axis, inner = load(call + 16), load(call + 24), load(call + 32)
+    for r in range(items):
+        x = row(address(call + 40, r), outer * inner)
+        y = row(address(call + 64, r), outer * axis * inner)
+        for o in range(outer):
+            for k in range(axis):
+                for j in range(inner):
+                    if accumulate:
+                        y[(o * axis + k) * inner + j] += x[o * inner + j]
+                    else:
+                        y[(o * axis + k) * inner + j] = x[o * inner + j]
+
+
+def max_axis(call, context):
+    """y[o, i] = max over a of x[o, a, i], NaN if one is; accumulate, outer, axis, inner."""
+    items = load(call)
+    outer, axis, inner = load(call + 16), load(call + 24), load(call + 32)
+    for r in range(items):
+        x = row(address(call + 40, r), outer * axis * inner)
+        y = row(address(call + 64, r), outer * inner)
+        for o in range(outer):
+            for j in range(inner):
+                best = x[o * axis * inner + j]
+                for k in range(1, axis):
+                    best = maximum(x[(o * axis + k) * inner + j], best)
+                y[o * inner + j] = best
+
+
+def argmax_axis(call, context):
+    """y[o, i] = the first a with the largest x[o, a, i]; attributes as `max_axis`."""
+    items = load(call)
+    outer, axis, inner = load(call + 16), load(call + 24), load(call + 32)
+    for r in range(items):
+        x = row(address(call + 40, r), outer * axis * inner)
+        y = row_index(address(call + 64, r), outer * inner)
+        for o in range(outer):
+            for j in range(inner):
+                best = 0
+                top = x[o * axis * inner + j]
+                for k in range(1, axis):
+                    value = x[(o * axis + k) * inner + j]
+                    if value > top or (value != value and top == top):
+                        best, top = k, value
+                y[o * inner + j] = best
+
+
+def log_softmax_axis(call, context):
+    """y = x - log(sum over the axis of exp(x)), shifted by the maximum; as `max_axis`."""
+    items = load(call)
+    outer, axis, inner = load(call + 16), load(call + 24), load(call + 32)
+    for r in range(items):
+        x = row(address(call + 40, r), outer * axis * inner)
+        y = row(address(call + 64, r), outer * axis * inner)
+        for o in range(outer):
+            for j in range(inner):
+                first = o * axis * inner + j
+                top = x[first]
+                for k in range(1, axis):
+                    top = maximum(x[first + k * inner], top)
+                total = constant(0)
+                for k in range(axis):
+                    total += exp(x[first + k * inner] - top)
+                shift = top + log(total)
+                for k in range(axis):
+                    y[first + k * inner] = x[first + k * inner] - shift
+
+
+def softmax_axis(call, context):
+    """y = exp(x) / (sum over the axis of exp(x)), shifted by the maximum; as `max_axis`."""
+    items = load(call)
+    outer, axis, inner = load(call + 16), load(call + 24), load(call + 32)
+    for r in range(items):
+        x = row(address(call + 40, r), outer * axis * inner)
+        y = row(address(call + 64, r), outer * axis * inner)
+        for o in range(outer):
+            for j in range(inner):
+                first = o * axis * inner + j
+                top = x[first]
+                for k in range(1, axis):
+                    top = maximum(x[first + k * inner], top)
+                total = constant(0)
+                for k in range(axis):
+                    y[first + k * inner] = exp(x[first + k * inner] - top)
+                    total += y[first + k * inner]
+                for k in range(axis):
+                    y[first + k * inner] /= total
+
+
+def transpose(call, context):
+    """y[j, i] (+)= x[i, j]; attributes: accumulate, rows, columns of x."""
+    items, accumulate = load(call), load(call + 8)
+    rows, columns = load(call + 16), load(call + 24)
+    for r in range(items):
+        x = row(address(call + 32, r), rows * columns)
+        y = row(address(call + 56, r), rows * columns)
+        for i in range(rows):
+            for j in range(columns):
+                if accumulate:
+                    y[j * rows + i] += x[i * columns + j]
+                else:
+                    y[j * rows + i] = x[i * columns + j]

@@ -1,0 +1,44 @@
+"""Rows taken from a table, and added to one, by index."""
+
+import numpy as np
+
+from lazynet.kernels.memory import address, load
+from lazynet.kernels.words import constant, itemsize, payload_words, row
+
+
+def take_rows(call, context):
+    """y = table[index]; operands: payload (one index an item), table, y; attributes: width."""
+    items, width = load(call), load(call + 16)
+    index = payload_words(load(call + 24), items)
+    for r in range(items):
+        x = row(load(call + 48) + np.int64(index[r]) * width * itemsize, width)
+        y = row(address(call + 72, r), width)
+        for j in range(width):
+            y[j] = x[j]
+
+
+def take_own_row(call, context):
+    """y = x[index] of each item's own x; operands: payload, x, y; attributes: accumulate, width."""
+    items, width = load(call), load(call + 16)
+    index = payload_words(load(call + 24), items)
+    for r in range(items):
+        x = row(address(call + 48, r) + np.int64(index[r]) * width * itemsize, width)
+        y = row(address(call + 72, r), width)
+        for j in range(width):
+            y[j] = x[j]
+
+
+def add_rows(call, context):
+    """table[index] += x, into zeros unless it accumulates; attributes: width, rows of the table."""
+    items, accumulate, width, rows = load(call), load(call + 8), load(call + 16), load(call + 24)
+    index = payload_words(load(call + 32), items)
+    for r in range(items):
+        table = address(call + 80, r)
+        if not accumulate:
+            y = row(table, rows * width)
+            for j in range(rows * width):
+                y[j] = constant(0)
+        x = row(address(call + 56, r), width)
+        y = row(table + np.int64(index[r]) * width * itemsize, width)
+        for j in range(width):
+            y[j] += x[j]

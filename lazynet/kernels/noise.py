@@ -1,0 +1,48 @@
+"""Random rows: a counter-based generator."""
+
+import numpy as np
+
+from lazynet.kernels.jit import inline
+from lazynet.kernels.memory import address, load
+from lazynet.kernels.words import constant, payload_words, row
+
+
+def uniform(call, context):
+    """y ~ U[0, 1) from a counter; attributes: accumulate, width, words of payload an item.
+
+    Element j of an item with payload (stream, counter) is squares32 of Widynski ("Squares: a fast
+    counter-based RNG", 2020) under a key mixed from the stream: it depends on nothing else.
+    """
+    items, width = load(call), load(call + 16)
+    payload = payload_words(load(call + 24), 2 * items)
+    for r in range(items):
+        y = row(address(call + 48, r), width)
+        key = stream_key(payload[2 * r])
+        counter = np.uint64(np.uint32(payload[2 * r + 1])) << np.uint64(32)
+        for j in range(width):
+            y[j] = constant(squares32(counter + np.uint64(j), key)) * constant(2.0**-24)
+
+
+@inline
+def stream_key(stream):
+    """A 64-bit key with well-mixed bits from a 32-bit stream number (splitmix64's finalizer)."""
+    z = np.uint64(np.uint32(stream)) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (z ^ (z >> np.uint64(31))) | np.uint64(1)
+
+
+@inline
+def squares32(counter, key):
+    """The upper 24 of the 32 random bits that four squaring rounds give for `counter`."""
+    half = np.uint64(32)
+    x = counter * key
+    y = x
+    z = y + key
+    x = x * x + y
+    x = (x >> half) | (x << half)
+    x = x * x + z
+    x = (x >> half) | (x << half)
+    x = x * x + y
+    x = (x >> half) | (x << half)
+    return np.int64((x * x + z) >> np.uint64(40))

@@ -1,0 +1,59 @@
+"""Kernels along the rows of each segment of a batch."""
+
+import numpy as np
+
+from lazynet.kernels.memory import address, load
+from lazynet.kernels.words import constant, exp, least, maximum, row, row_index
+
+
+def segment_sum(call, context):
+    """y[s] (+)= sum of the rows x of segment s; items are segments; attributes: accumulate, width.
+
+    Operands: segment offsets, x, y. A segment without rows gives 0.
+    """
+    segments, accumulate, width = load(call), load(call + 8), load(call + 16)
+    offsets = row_index(load(call + 24), segments + 1)
+    for s in range(segments):
+        y = row(address(call + 72, s), width)
+        if not accumulate:
+            for j in range(width):
+                y[j] = constant(0)
+        for r in range(offsets[s], offsets[s + 1]):
+            x = row(address(call + 48, r), width)
+            for j in range(width):
+                y[j] += x[j]
+
+
+def segment_max(call, context):
+    """y[s] = elementwise maximum of the rows x of segment s.
+
+    A segment without rows gives the least value there is: -inf for floats.
+    """
+    segments, width = load(call), load(call + 16)
+    offsets = row_index(load(call + 24), segments + 1)
+    for s in range(segments):
+        y = row(address(call + 72, s), width)
+        for j in range(width):
+            y[j] = constant(least)
+        for r in range(offsets[s], offsets[s + 1]):
+            x = row(address(call + 48, r), width)
+            for j in range(width):
+                y[j] = maximum(x[j], y[j])
+
+
+def segment_softmax(call, context):
+    """y = exp(x) / (sum of exp(x) over the rows of its segment), for each element of the row."""
+    segments, width = load(call), load(call + 16)
+    offsets = row_index(load(call + 24), segments + 1)
+    for s in range(segments):
+        for j in range(width):
+            top = constant(-np.inf)
+            for r in range(offsets[s], offsets[s + 1]):
+                top = maximum(row(address(call + 48, r), width)[j], top)
+            total = constant(0)
+            for r in range(offsets[s], offsets[s + 1]):
+                value = exp(row(address(call + 48, r), width)[j] - top)
+                row(address(call + 72, r), width)[j] = value
+                total += value
+            for r in range(offsets[s], offsets[s + 1]):
+                row(address(call + 72, r), width)[j] /= total
