@@ -8,7 +8,8 @@ from lazynet.autodiff import check_grads as check_grads
 from lazynet.autodiff import grad as grad
 from lazynet.autodiff import gradients as gradients
 from lazynet.autodiff import value_and_grad as value_and_grad
-from lazynet.cell import scan as scan
+from lazynet.cell import ImpureCell as ImpureCell
+from lazynet.cell import cell as cell
 from lazynet.debugging import PerformanceHint as PerformanceHint
 from lazynet.device import DeviceError as DeviceError
 from lazynet.device import set_default_device as set_default_device
@@ -57,6 +58,7 @@ from lazynet.ops.views import zeros as zeros
 from lazynet.profile import profile as profile
 from lazynet.record import DtypeError as DtypeError
 from lazynet.record import ShapeError as ShapeError
+from lazynet.scan import scan as scan
 from lazynet.tensor import Parameter as Parameter
 from lazynet.tensor import Sequence as Sequence
 from lazynet.tensor import Tensor as Tensor

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from lazynet.batching import layout as words
-from lazynet.cell import Scan, replay
 from lazynet.derive import whole_cotangent
 from lazynet.graph import Graph
 from lazynet.op import RowType
@@ -23,8 +22,10 @@ from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.rows import GATHER, cat, sequence
 from lazynet.ops.views import zeros
 from lazynet.parameter import Leaf
+from lazynet.scan import Scan
 from lazynet.tape import Node, graph_nodes, operands_of
 from lazynet.tensor import Sequence, Tensor, Value, tensor
+from lazynet.traced import Traced
 
 
 def gradients(y: Value, inputs, seed: Any = None) -> list[Tensor | None]:
@@ -239,7 +240,9 @@ class _Walk:
         if op.kind == words.ALIAS:
             given: Any = (_unalias(outputs[0], ys[0], operands[0], node),)
         elif op.kind == words.SCAN:
-            given = _scan_cotangents(op.backward.__self__, operands, outputs, ys)  # type: ignore[union-attr]
+            given = _scan_cotangents(op.backward.__self__, operands, outputs)  # type: ignore[union-attr]
+        elif op.backward is not None:
+            given = _cell_cotangents(op.backward.__self__, operands, outputs)
         else:
             extra = {"payload": node.payload} if op.payload else {}
             given = op.vjp(outputs[0], ys[0], *operands, **dict(node.signature.attributes), **extra)  # type: ignore[misc]
@@ -377,14 +380,22 @@ def _unalias(g, y, x, node: Node):
     return sequence([placed(g[j], int(node.payload[j])) for j in range(g.length)])
 
 
-def _scan_cotangents(scan: Scan, operands, cotangents, outputs):
+def _cell_cotangents(cell: Traced, operands, cotangents):
+    """Derivatives through a cell: its ops are recorded again, and gone through."""
+    outputs = cell.replay(operands[: len(cell.arguments)])
+    total = sum_of([
+        sum_of(g * y) for g, y in zip(cotangents, outputs, strict=True) if y.type.is_float
+    ])  # fmt: skip
+    return [retyped_like(g, v) for g, v in zip(gradients(total, operands), operands, strict=True)]
+
+
+def _scan_cotangents(scan: Scan, operands, cotangents):
     """Derivatives through a scan: its step is recorded again, row by row, and gone through."""
-    del outputs
     x, states = operands[0], operands[1 : 1 + len(scan.states)]
     rows: list[list[Tensor]] = [[] for _ in states]
     current = list(states)
     for t in range(x.length):
-        current = replay(scan, x[t], current)
+        current = scan.replay([x[t], *current])
         for k, s in enumerate(current):
             rows[k].append(s)
     total = sum_of([

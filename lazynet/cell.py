@@ -1,226 +1,315 @@
-"""Scans: a pure step function over the rows of a Sequence, as one node.
+"""Cells: a pure function of Tensors, recorded as one node.
 
-The step is traced once into a program (`trace.py`). What does not depend on the state is hoisted
-and runs for all rows at once; the rest runs time step by time step over all sequences of a batch,
-longest first, so that finished ones drop out. Its derivative is the reverse of the traced ops, each
-by its own formula.
+A cell is traced once for each kind of arguments. What the trace found is one signature: recording a
+call is one entry on the tape, whatever the function does.
 """
 
 from __future__ import annotations
 
+import functools
+import struct
 import weakref
+from _thread import get_ident
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from lazynet import passes
 from lazynet.batching import layout as words
-from lazynet.derive import reverse
-from lazynet.graph import recording_into, words_of
-from lazynet.op import Op, RowType, Signature
-from lazynet.ops.reduce import retyped
-from lazynet.ops.views import as_stored
+from lazynet.debugging import debugging
+from lazynet.graph import recording_gradients, words_of
+from lazynet.ops.rows import sequence
 from lazynet.parameter import STATICS
-from lazynet.program import Program, Ref, Region, elementwise
-from lazynet.record import Literal, ShapeError, enter, graph_of, handles, record
-from lazynet.tensor import Sequence, Tensor
-from lazynet.trace import Lowering, TraceGraph, argument_ids, ref_of
+from lazynet.program import Ref
+from lazynet.purity import Guard
+from lazynet.record import ShapeError, enter, graph_of, handles
+from lazynet.tensor import Parameter, Sequence, Tensor, Value
+from lazynet.trace import TraceGraph, ref_of
+from lazynet.traced import Traced, replayed
 
-_known: weakref.WeakKeyDictionary[Any, dict[Any, Scan]] = weakref.WeakKeyDictionary()
+_new = object.__new__
 
 
-def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Sequence, ...]:
-    """Run `states = step(x[t], states)` over the rows of x; one node, whatever the length.
+class ImpureCell(TypeError):
+    """A cell that is no pure function of its arguments."""
 
-    Args:
-        step: a pure function of a Tensor and a tuple of Tensors, giving a tuple of Tensors of the
-            same shapes. It may use parameters. It is traced once for each signature, so define it
-            once (a function or a method), not anew in every call.
-        states: the initial states.
-        x: n rows.
 
-    Returns:
-        for each state, a Sequence of n rows: row t is the state after step t.
+class Cell:
+    """A function, or a method of one object, that is recorded as one node. See `cell`."""
+
+    def __init__(self, function: Callable, owner: Any = None):
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._owner = None if owner is None else weakref.ref(owner)
+        self._guard: Guard | None = None
+        self._traces: dict[Any, dict[Any, Trace]] = {}  # by the state behind the function
+        self._known: dict[Any, Trace] = {}  # by the kinds of arguments, for the state it is in
+        self._bound: dict[int, Cell] = {}
+
+    def __get__(self, instance: Any, owner: Any = None) -> Cell:
+        if instance is None:
+            return self
+        number = id(instance)
+        found = self._bound.get(number)
+        if found is None:
+            found = self._bound[number] = Cell(self._function, instance)
+            weakref.finalize(instance, self._bound.pop, number, None).atexit = False
+        return found
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        key: list[Any] = []
+        values: list[Any] = []
+        for x in arguments:
+            if x.__class__ is Tensor:
+                key.append(x.type)
+                values.append(x)
+            else:
+                _flatten(x, key, values)
+        for name in sorted(named):
+            key.append(name)
+            _flatten(named[name], key, values)
+        found = None
+        if self._guard is not None and self._guard.holds():
+            found = self._known.get(tuple(key))
+        if found is not None and found.shared is None:
+            graph = values[0].graph
+            if graph.thread == get_ident():
+                ids = [found.index]
+                for x in values:
+                    if x.graph is not graph or x.__class__ is not Tensor:
+                        break
+                    ids.append(x.id)
+                else:
+                    vid = graph.values
+                    graph.values = vid + found.count
+                    graph.tape += found.pack(*ids)
+                    made = []
+                    for row in found.rows:
+                        handle = _new(Tensor)
+                        handle.graph, handle.id, handle.type = graph, vid, row
+                        vid += 1
+                        made.append(handle)
+                    return made[0] if found.single else found.result(made)
+        return self._record(tuple(key), values, arguments, named)
+
+    def _record(self, key: Any, values: list[Any], arguments: Any, named: Any) -> Any:
+        """The long way: trace if need be, bring values of other graphs in, record."""
+        lengths = {x.length for x in values if x.__class__ is Sequence}
+        if len(lengths) > 1:
+            raise ShapeError(
+                f"{self.__name__}: Sequences of {' and '.join(map(str, sorted(lengths)))} rows; a "
+                "cell goes over the rows of all its Sequences together"
+            )
+        graph = graph_of(values) if values else None
+        if graph is None or isinstance(graph, TraceGraph):
+            return self._plain(*arguments, **named)
+        if debugging.get():
+            return self._row_by_row(lengths, arguments, named)
+        trace = self._trace(key, values, arguments, named)
+        inputs = [*values, *trace.constants(graph)]
+        length = lengths.pop() if lengths else None
+        if length is None:
+            entry = words_of(trace.index, *(enter(graph, x)[0] for x in inputs))
+        else:
+            pairs = [word for x in inputs for word in enter(graph, x)]
+            entry = words_of(-trace.index - 1, length, *pairs)
+        rows = trace.count if length is None else trace.count * length
+        vid = graph.append(trace.signature(), entry, rows)
+        made = handles(graph, trace.signature(), vid, length)
+        return trace.result(list(made) if isinstance(made, tuple) else [made])
+
+    def _plain(self, *arguments: Any, **named: Any) -> Any:
+        if self._owner is None:
+            return self._function(*arguments, **named)
+        return self._function(self._owner(), *arguments, **named)
+
+    def _row_by_row(self, lengths: set[int], arguments: Any, named: Any) -> Any:
+        """Run untraced, op by op; over Sequences once for each row, as the trace would."""
+        if not lengths:
+            return self._plain(*arguments, **named)
+        every = []
+        for j in range(lengths.pop()):
+            row = functools.partial(_mapped, change=lambda x, j=j: x[j] if _is_rows(x) else x)
+            results = self._plain(*map(row, arguments), **{k: row(v) for k, v in named.items()})
+            found: list[Tensor] = []
+            rebuild = _structure(results, found)
+            every.append(found)
+        return rebuild([sequence(list(rows)) for rows in zip(*every, strict=True)])
+
+    def _trace(self, key: Any, values: list[Any], arguments: Any, named: Any) -> Trace:
+        if self._guard is None:
+            self._guard = Guard(self._function, self._owner)
+        self._guard.holds()
+        self._known = self._traces.setdefault(self._guard.state, {})
+        found = self._known.get(key)
+        if found is None:
+            state = self._guard.state
+            found = Trace(self, values, arguments, named)
+            again = Trace(self, values, arguments, named)
+            if not found.same_as(again) or not self._guard.holds():
+                del self._traces[state]
+                self._known = {}
+                raise ImpureCell(
+                    f"{self.__name__}: a cell is traced once and must be a pure function of its "
+                    "arguments; this one changed what it reads, or did something else the second "
+                    "time it was called"
+                )
+            self._known[key] = found
+        return found
+
+    def explain(self) -> str:
+        """What the cell was compiled to: for each kind of arguments its programs as text."""
+        traces = [trace for known in self._traces.values() for trace in known.values()]
+        if not traces:
+            return f"{self.__name__}: not called yet"
+        return "\n\n".join(trace.explain() for trace in traces)
+
+    def __repr__(self) -> str:
+        return f"<cell {self.__name__}>"
+
+
+class Trace(Traced):
+    """A cell traced for one kind of arguments."""
+
+    def __init__(self, cell: Cell, values: list[Value], arguments: Any, named: Any):
+        rows = [x.type for x in values]
+        self.owner = cell._owner
+
+        def function(*symbols):
+            given = iter(symbols)
+            swap = functools.partial(_mapped, change=lambda x: next(given) if _is_input(x) else x)
+            swapped = [swap(x) for x in arguments]
+            by_name = {name: swap(named[name]) for name in sorted(named)}
+            found: list[Any] = []
+            self.result = _structure(cell._plain(*swapped, **by_name), found)
+            return found
+
+        places = [(row, ref_of(row, words.ARGUMENT, k)) for k, row in enumerate(rows)]
+        super().__init__(cell.__name__, places, function)
+        self._lift_constants()
+        signature = self.signature()
+        self.index, self.count = signature.index, len(signature.outputs)
+        self.rows = signature.outputs
+        self.pack = struct.Struct(f"{1 + len(values)}i").pack
+        self.single = self.result is _first
+
+    def _lift_constants(self) -> None:
+        """What depends on parameters and constants alone is computed outside, once a graph."""
+        constants = self.graph.constants
+        own = [node for node in self.graph.nodes if node[1] in constants]
+        self.graph.nodes = [node for node in self.graph.nodes if node[1] not in constants]
+        used = {vid for signature, _, entry in self.graph.nodes
+                for vid in entry[1 : 1 + len(signature.operands)]}  # fmt: skip
+        used |= {y.id for y in self.outputs}
+        self._expressions = own
+        self._lifted = [(s, vid) for s, vid, _ in own if vid in used]
+        for signature, vid in self._lifted:
+            row = signature.type
+            self.graph.symbols[vid] = Ref(words.ARGUMENT, len(self.arguments), row.dtype, row.size)
+            self.arguments.append(row)
+        self.shared = True if self._lifted else None
+
+    def constants(self, graph: Any) -> list[Tensor]:
+        """The values in `graph` of what the cell takes from parameters alone."""
+        if not self._lifted:
+            return []
+        key = (self, STATICS.version, recording_gradients.get())
+        found = graph.memo.get(key)
+        if found is None:
+            known = self.constant_symbols()
+            for signature, vid, entry in self._expressions:
+                known[vid] = replayed(signature, entry, known), 0
+            found = graph.memo[key] = [known[vid][0].id for _, vid in self._lifted]
+        rows = (signature.type for signature, _ in self._lifted)
+        return [Tensor(graph, vid, row) for vid, row in zip(found, rows, strict=True)]
+
+
+def cell(function: Callable) -> Cell:
+    """Record each call of a pure function as one node: `@ln.cell`.
+
+    The function takes and gives Tensors, alone or in tuples, lists and dicts, and may use
+    parameters and constants. It is traced once for each kind of arguments (shapes, dtypes, and
+    Python values, which are part of the kind), and compiled: products, one generated loop for each
+    chain of elementwise ops, weight gradients over all its calls at once. Over Sequences of n rows
+    it goes row by row, and gives Sequences. Methods, `forward` of a Module above all, may be cells.
+    When an attribute, a global or a variable that it reads has changed, it is traced anew.
 
     Raises:
-        ShapeError: if the step changes the shape of a state.
-        TypeError: if the step looks at a value or uses one that is no argument or parameter.
+        ImpureCell: if it changes what it reads, or does not do the same when called twice.
+        TypeError: if it looks at a value, or uses one that is no argument, parameter or constant.
     """
-    # A state is a row stored by itself: the next one is.
-    states = tuple(s if s.type is s.type.stored else as_stored(s) for s in states)
-    traced = _traced(step, x.type, tuple(s.type for s in states))
-    signature = traced.signature()
-    graph = graph_of((x, *states))
-    first, stride = enter(graph, x)
-    initial = [enter(graph, s)[0] for s in states]
-    pairs = [first, stride, *(w for vid in initial for w in (vid, 0))]
-    entry = words_of(-signature.index - 1, x.length, *pairs)
-    vid = graph.append(signature, entry, x.length * len(states))
-    outputs = handles(graph, signature, vid, x.length)
-    return outputs if isinstance(outputs, tuple) else (outputs,)
+    return Cell(function)
 
 
-def _traced(step: Callable, row: RowType, states: tuple[RowType, ...]) -> Scan:
-    owner = getattr(step, "__self__", step)
-    key = (getattr(step, "__func__", None), row, states)
-    known = _known.setdefault(owner, {})
-    found = known.get(key)
-    if found is None:
-        found = known[key] = Scan(step, row, states)
-    return found
+def _is_rows(x: Any) -> bool:
+    return x.__class__ is Sequence
 
 
-class Scan:
-    """A traced step: its programs, and the op under which its nodes batch."""
-
-    def __init__(self, step: Callable, row: RowType, states: tuple[RowType, ...]):
-        self.graph = TraceGraph()
-        with recording_into(self.graph):
-            x = self.graph.symbol(row, ref_of(row, words.ARGUMENT, 0))
-            before = tuple(
-                self.graph.symbol(s.stored, Ref(words.STATE, k, s.dtype, s.size))
-                for k, s in enumerate(states)
-            )
-            after = step(x, before)
-        self.after = tuple(after) if isinstance(after, (tuple, list)) else (after,)
-        _check_states(step, states, self.after)
-        self.row, self.states = row, states
-        self.parameters = _parameters(self.graph)  # by number: whoever owns them owns us
-        self._signature: Signature | None = None
-        self.op = Op(
-            "", "scan", lambda *_: tuple(s.stored for s in states), self._forward,
-            vjp=_no_formula, kind=words.SCAN, backward=self._backward,
-        )  # fmt: skip
-
-    def signature(self) -> Signature:
-        """The signature of this scan's nodes."""
-        if self._signature is not None:
-            return self._signature
-        leaves = [STATICS.leaf(number) for number in self.parameters]
-        self._signature = self.op.signature((self.row, *self.states, *leaves))
-        return self._signature
-
-    def _forward(self, signature: Signature) -> Program:
-        lowering = Lowering(self.graph, segments=False)
-        program, self.placed = _outputs_first(lowering, self.after)
-        program.strides = tuple(row.stride for row in signature.operands)
-        program.states = len(self.states)
-        program = passes.hoist(program)
-        backward = self._reversed(lowering, program)
-        program = passes.save_for(program, backward)
-        program = passes.optimize_forward(program)
-        self.backward = backward
-        return program
-
-    def _backward(self, signature: Signature) -> Program:
-        program = replace(self.backward, strides=signature.forward.strides)
-        program.states, program.forward = len(self.states), signature.forward
-        return passes.optimize_backward(program, scan=True)
-
-    def _reversed(self, lowering: Lowering, forward: Program) -> Program:
-        """The program of the derivatives, reading forward values where the forward leaves them."""
-        moved = {old: new for new, old in enumerate(self.placed)}
-
-        def forward_ref(ref: Ref) -> Ref:
-            if ref.space == words.REGION:
-                index = moved.get(ref.index, ref.index)
-                return replace(ref, space=words.FORWARD_REGION, index=index)
-            return ref
-
-        targets = {0: Ref(words.D_ARGUMENT, 0, self.row.dtype, self.row.size, self.row.offset)}
-        for k, s in enumerate(self.states):
-            targets[1 + k] = Ref(words.D_STATE, k, s.dtype, s.size)
-        seeds = [
-            (handle, Ref(words.D_FORWARD, k, handle.type.dtype, handle.type.size))
-            for k, handle in enumerate(self.after)
-        ]
-        return reverse(self.graph, lowering, forward_ref, seeds, targets)
+def _is_input(x: Any) -> bool:
+    return isinstance(x, Value) and x.__class__ is not Parameter
 
 
-def _no_formula(*_):
-    raise NotImplementedError("a scan is differentiated by its own program")
+def _flatten(x: Any, key: list[Any], values: list[Any]) -> None:
+    """Add a value to the inputs, and what it is to the key."""
+    kind = x.__class__
+    if kind is Tensor:
+        key.append(x.type)
+        values.append(x)
+    elif kind is tuple or kind is list:
+        key.append((kind, len(x)))
+        for y in x:
+            if y.__class__ is Tensor:
+                key.append(y.type)
+                values.append(y)
+            else:
+                _flatten(y, key, values)
+    elif kind is Parameter:
+        key.append((Parameter, x.number))
+    elif kind is Sequence:
+        key.append((Sequence, x.type))
+        values.append(x)
+    elif kind is dict:
+        key.append((dict, tuple(x)))
+        for y in x.values():
+            _flatten(y, key, values)
+    else:
+        key.append((kind, x))
 
 
-def replay(traced: Scan, x: Tensor, states) -> list[Tensor]:
-    """Record the ops of a traced step again, op by op, on these values."""
-    known: dict[int, Tensor] = {}
-    for vid, ref in traced.graph.symbols.items():
-        if ref.space == words.ARGUMENT:
-            known[vid] = x
-        elif ref.space == words.STATE:
-            known[vid] = states[ref.index]
-    numbers = {vid: ref for vid, ref in traced.graph.symbols.items() if ref.space == words.LITERAL}
-
-    def value(vid: int, row: RowType):
-        if vid in numbers:
-            return Literal(numbers[vid].literal, numbers[vid].dtype)
-        base = known[vid]
-        if row is base.type or (row.offset == 0 and row.shape == base.type.shape):
-            return base
-        item = np.dtype(row.dtype).itemsize
-        return retyped(base, base.type.view(row.shape, row.offset // item))
-
-    for signature, vid, entry in traced.graph.nodes:
-        sources, _ = argument_ids(signature, entry)
-        statics = {p: Tensor(STATICS.leaf(n), 0, row) for p, n, row in signature.statics}
-        dynamic = iter(zip(sources, signature.operands, strict=True))
-        operands = [
-            statics[p] if p in statics else value(*next(dynamic))
-            for p in range(len(statics) + len(signature.operands))
-        ]
-        payload = entry[-signature.op.payload :] if signature.op.payload else None
-        known[vid] = record(signature.op, operands, signature.attributes, payload=payload)
-    return [retyped(value(h.id, h.type), h.type.stored) if h.type.offset == 0
-            else value(h.id, h.type) for h in traced.after]  # fmt: skip
+def _mapped(x: Any, change: Callable) -> Any:
+    """A structure with every value in it changed."""
+    if isinstance(x, tuple) and hasattr(x, "_fields"):
+        return type(x)(*(_mapped(y, change) for y in x))
+    if isinstance(x, (tuple, list)):
+        return type(x)(_mapped(y, change) for y in x)
+    if isinstance(x, dict):
+        return {name: _mapped(y, change) for name, y in x.items()}
+    return change(x)
 
 
-def _check_states(step, states, after) -> None:
-    name = getattr(step, "__qualname__", "step")
-    if len(after) != len(states):
-        raise ShapeError(f"scan: {name} takes {len(states)} states and gives {len(after)}")
-    for k, (s, a) in enumerate(zip(states, after, strict=True)):
-        if not isinstance(a, Tensor) or a.type.shape != s.shape or a.type.dtype != s.dtype:
-            raise ShapeError(f"scan: {name} makes state {k} of {s.stored} into {a!r}")
+def _first(made: list[Any]) -> Any:
+    return made[0]
 
 
-def _parameters(graph: TraceGraph) -> tuple[int, ...]:
-    numbers = [number for s, _, _ in graph.nodes for _, number, _ in s.statics]
-    return tuple(dict.fromkeys(numbers))
+def _structure(results: Any, found: list[Any]) -> Callable[[list[Any]], Any]:
+    """How to build the results anew from a list of the values in them, which goes to `found`."""
+    if isinstance(results, Value):
+        found.append(results)
+        return _first
+    if isinstance(results, tuple) and all(isinstance(y, Value) for y in results):
+        found.extend(results)
+        return tuple if type(results) is tuple else lambda made: type(results)(*made)
+
+    def note(x):
+        if isinstance(x, Value):
+            found.append(x)
+            return _Place(len(found) - 1)
+        return x
+
+    form = _mapped(results, note)
+    return lambda made: _mapped(form, lambda x: made[x.number] if isinstance(x, _Place) else x)
 
 
-def _outputs_first(lowering: Lowering, after) -> tuple[Program, list[int]]:
-    """The lowered program with its outputs' regions in front; a copy where one is no region."""
-    placed: list[int] = []
-    for handle in after:
-        ref = lowering.value(handle)
-        whole = ref.space == words.REGION and ref.offset == 0
-        if whole and lowering.regions[ref.index].width == ref.width and ref.index not in placed:
-            placed.append(ref.index)
-            continue
-        index = lowering.region(ref.width, words.ITEMS)
-        target = Ref(words.REGION, index, ref.dtype, ref.size)
-        lowering.steps.append(elementwise("x0", [ref], target))
-        placed.append(index)
-    rest = [k for k in range(len(lowering.regions)) if k not in placed]
-    order = placed + rest
-    number = {old: new for new, old in enumerate(order)}
-    regions = [lowering.regions[k] for k in order]
-    regions = [
-        Region(r.width, r.domain, words.OUTPUT) if k < len(placed) else r
-        for k, r in enumerate(regions)
-    ]
+class _Place:
+    """Stands for one value of a result."""
 
-    def renumbered(ref: Ref) -> Ref:
-        return replace(ref, index=number[ref.index]) if ref.space == words.REGION else ref
-
-    steps = [
-        replace(
-            step,
-            inputs=tuple(map(renumbered, step.inputs)),
-            outputs=tuple(map(renumbered, step.outputs)),
-        )
-        for step in lowering.steps
-    ]
-    return Program(regions, steps), order
+    def __init__(self, number: int):
+        self.number = number

@@ -9,7 +9,8 @@ import warnings
 
 import numpy as np
 
-from lazynet.batching.decode import FIRST, SIGNATURE
+from lazynet.batching import layout as words
+from lazynet.batching.decode import FIRST, ITEM_COUNT, SEGMENT_COUNT, SIGNATURE
 from lazynet.executor import Run
 from lazynet.op import TABLE
 
@@ -48,19 +49,18 @@ def note_look(run: Run) -> None:
         )
 
 
-def first_nan(run: Run, place: np.ndarray, sites: dict[int, str], rows: int) -> str | None:
+def first_nan(run: Run, place: np.ndarray, sites: dict[int, str]) -> str | None:
     """A sentence about the first node (as recorded) with a NaN in an output, if there is one.
 
     Args:
         place: the addresses of the graph's rows.
         sites: the line that recorded each node, by its first row.
-        rows: how many rows the graph has.
     """
     firsts = run.columns[FIRST]
     for i in np.argsort(firsts, kind="stable").tolist():
         signature = TABLE.signatures[run.used[run.columns[SIGNATURE, i], 0]]
-        stop = int(firsts[firsts > firsts[i]].min(initial=rows))
-        count = (stop - int(firsts[i])) // max(len(signature.outputs), 1)
+        per_segment = signature.op.kind == words.SEGMENT and not signature.op.per_item
+        count = int(run.columns[SEGMENT_COUNT if per_segment else ITEM_COUNT, i])
         for k, row in enumerate(signature.outputs):
             if not row.is_float:
                 continue
@@ -70,6 +70,6 @@ def first_nan(run: Run, place: np.ndarray, sites: dict[int, str], rows: int) -> 
                 values = (kind * row.size).from_address(int(place[j]))
                 if np.isnan(np.ctypeslib.as_array(values)).any():
                     where = sites.get(int(firsts[i]), "an unknown line")
-                    name = signature.op.name or "scan"
+                    name = signature.op.name
                     return f"{name}: NaN in the result of {signature!r}, recorded at {where}"
     return None

@@ -42,7 +42,7 @@ def reverse(graph: TraceGraph, lowering: Lowering, forward_ref, seeds, targets) 
             g = tape.symbol(handle.type.stored, ref)
             cotangents.setdefault(handle.id, []).append((handle.type, g))
         for signature, vid, entry in reversed(graph.nodes):
-            if vid not in cotangents or signature.op.vjp is None:
+            if vid not in cotangents or signature.op.vjp is None or vid in graph.cut:
                 continue
             full = signature.type
             g = whole_cotangent(full, cotangents.pop(vid))
@@ -55,8 +55,6 @@ def reverse(graph: TraceGraph, lowering: Lowering, forward_ref, seeds, targets) 
     for vid, target in targets.items():
         for row, g in cotangents.get(vid, []):
             at = replace(target, size=row.size, offset=target.offset + row.offset)
-            if vid == 0:
-                at = replace(at, offset=row.offset)
             lower.accumulate(g, at)
     for number, (row, gs) in static.items():
         for g in gs:

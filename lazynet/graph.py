@@ -248,7 +248,7 @@ class Graph:
             observer(self, run)
         if policy() != "none":
             note_look(run)
-        if debugging.get() and (found := first_nan(run, self._place, self.sites, values)):
+        if debugging.get() and (found := first_nan(run, self._place, self.sites)):
             raise FloatingPointError(found)
         if not recording_gradients.get() and self.arena.size() > BYTES_WITHOUT_GRADIENTS:
             self.close()
@@ -333,4 +333,4 @@ def policy() -> str:
     return current_policy.get() or default_policy[0]
 
 
-_LINK = Op("", "rows of another graph", lambda: (), kind=words.LINK).signature(())
+_LINK = Op("link", "rows of another graph", lambda: (), kind=words.LINK, listed=False).signature(())

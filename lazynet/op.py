@@ -108,6 +108,7 @@ class Op:
         payload: 32-bit words that each row carries besides its operands.
         per_item: for SEGMENT ops, whether they give a row an item instead of a row a segment.
         samples: what the tests run it on.
+        listed: whether the registry lists it; users' own functions are not.
     """
 
     name: str
@@ -121,10 +122,11 @@ class Op:
     flops: Callable[..., float] | None = None
     samples: tuple[Sample, ...] = ()
     backward: Callable[[Signature], Program] | None = None  # derived instead of traced from `vjp`
+    listed: bool = True
     signatures: dict = field(default_factory=dict, repr=False)
 
     def __post_init__(self):
-        if self.name:
+        if self.listed:
             REGISTRY[self.name] = self
 
     def signature(self, types: tuple, attributes: tuple = ()) -> Signature:

@@ -26,13 +26,14 @@ ROWS_OF_A_SEGMENT = 1 << 20
 class TraceGraph(Graph):
     """A graph that only remembers what was recorded into it."""
 
-    __slots__ = ("nodes", "symbols")
+    __slots__ = ("cut", "nodes", "symbols")
 
     def __init__(self):
         super().__init__()
         self.thread = 0  # everything is recorded the long way, through `append`
         self.symbols: dict[int, Ref] = {}  # id -> where that value comes from
         self.nodes: list[tuple[Signature, int, list[int]]] = []
+        self.cut: set[int] = set()  # nodes through which no gradient goes
 
     def symbol(self, row: RowType, ref: Ref, ragged: bool = False):
         """A handle of type `row` that stands for `ref`."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from lazynet.purity import CHANGES
 from lazynet.tensor import Parameter, Tensor, Value, tensor
 
 
@@ -57,7 +58,12 @@ class Module:
                 f"{type(self).__name__}.{name} is a parameter and cannot become a "
                 f"{type(value).__name__}; change its value with .copy_(...)"
             )
+        CHANGES[0] += 1
         object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        CHANGES[0] += 1
+        object.__delattr__(self, name)
 
     # -- what it owns ------------------------------------------------------------------------------
 
@@ -67,6 +73,7 @@ class Module:
 
     def _replace(self, name: str, value: Any) -> None:
         """Put another value in the place of a member."""
+        CHANGES[0] += 1
         vars(self)[name] = value
 
     def named_children(self) -> Iterator[tuple[str, Module]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lazynet.cell import scan
+from lazynet.cell import cell
 from lazynet.nn.linear import drawn, sizes
 from lazynet.nn.module import Module
 from lazynet.ops.elementwise import relu, sigmoid, tanh
@@ -21,6 +21,7 @@ from lazynet.ops.random import dropout
 from lazynet.ops.rows import cat, sequence
 from lazynet.ops.views import chunk
 from lazynet.record import ShapeError
+from lazynet.scan import scan
 from lazynet.tensor import Parameter, Sequence, Tensor, tensor
 
 State = tuple[Any, ...]
@@ -121,6 +122,7 @@ class _Cell(Module):
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         _make_weights(self, self.gates, input_size, hidden_size, bias)
 
+    @cell
     def forward(self, x: Any, h: Any = None) -> Any:
         if h is None:
             h = zeros(self.hidden_size, x.type.dtype)
@@ -145,6 +147,7 @@ class RNNCell(_Cell):
         self.nonlinearity = nonlinearity
         _nonlinearity(nonlinearity)
 
+    @cell
     def forward(self, x: Any, h: Any = None) -> Any:
         if h is None:
             h = zeros(self.hidden_size, x.type.dtype)
@@ -175,6 +178,7 @@ class LSTMCell(_Cell):
     gates = 4
     step = lstm_step
 
+    @cell
     def forward(self, x: Any, state: State | None = None) -> tuple[Any, Any]:
         if state is None:
             zero = zeros(self.hidden_size, x.type.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from lazynet.cell import cell
 from lazynet.nn.linear import drawn, sizes
 from lazynet.nn.module import Module
 from lazynet.ops.elementwise import sigmoid, tanh
@@ -54,6 +55,7 @@ class TreeLSTMCell(_TreeCell):
         self.bias_ih = drawn(bound, 3 * hidden)
         self.bias_hh = drawn(bound, (3 + arity) * hidden)
 
+    @cell
     def forward(self, x: Any = None, children: Any = ()) -> State:
         if not children and x is not None:
             i, o, u = chunk(linear(x, self.weight_ih, self.bias_ih), 3)
@@ -105,6 +107,7 @@ class ChildSumTreeLSTMCell(_TreeCell):
         self.weight_hf = drawn(bound, hidden, hidden)
         self.bias_f = drawn(bound, hidden)
 
+    @cell
     def forward(self, x: Any = None, children: Any = ()) -> State:
         children = self._check(x, children)
         if not children:

@@ -1,0 +1,341 @@
+"""A pure function of Tensors, traced: one node to the rest of the system.
+
+The function runs once on symbols. What it recorded is lowered into a forward program; the reverse
+of what it recorded, each op by its own formula, is the backward program. A cell (`cell.py`) is such
+a node over rows, a scan (`scan.py`) one whose rows follow each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from lazynet import passes
+from lazynet.batching import layout as words
+from lazynet.derive import reverse
+from lazynet.graph import recording_gradients, recording_into
+from lazynet.op import Op, RowType, Signature
+from lazynet.ops import reduce
+from lazynet.ops.rows import GATHER, ROW_MAX, ROW_SOFTMAX, ROW_SUM
+from lazynet.ops.views import cat_features, part
+from lazynet.parameter import STATICS, Leaf
+from lazynet.program import Program, Ref, Region, elementwise
+from lazynet.record import Literal, record
+from lazynet.tensor import Tensor
+from lazynet.trace import Lowering, TraceGraph, argument_ids
+
+# What an op along the rows of a Sequence is along the first axis of those rows stacked.
+_STACKED = {ROW_MAX: reduce.max, ROW_SOFTMAX: reduce.softmax}
+
+
+class FunctionGraph(TraceGraph):
+    """Remembers what a traced function recorded, row by row.
+
+    A Sequence inside it has a fixed number of rows, so an op over it is as many nodes.
+    """
+
+    __slots__ = ("held", "name", "names")
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.name = name
+        self.held: list[Leaf] = []  # constants, which nothing else may keep alive
+        self.names: dict[int, int] = {}  # rows of a Sequence -> the values that they are
+
+    def link(self, source, first, step, count, width) -> int:
+        """A leaf that the function uses without being given it is a constant of the function."""
+        if source.__class__ is not Leaf:
+            raise TypeError(
+                f"{self.name}: a traced function may use only its arguments, parameters and "
+                "constants; this one uses a value that was computed outside: make it an argument"
+            )
+        if source.number < 0:
+            STATICS.add(source)
+        self.held.append(source)
+        vid = self.values
+        self.values += count
+        size = width // source.array.itemsize
+        for k in range(count):
+            ref = Ref(words.STATIC, source.number, source.type.dtype, size)
+            self.symbols[vid + k] = replace(ref, offset=width * (first + step * k))
+        self.constants.update(range(vid, self.values))
+        return vid
+
+    def addresses(self, first, step, count):
+        del first, step, count
+        self.forward()
+
+    def forward(self) -> None:
+        raise TypeError(
+            f"{self.name}: a traced function cannot look at values, which would be those of one "
+            "example only; ln.where chooses without looking"
+        )
+
+    def append(self, signature, entry, rows) -> int:
+        op, code = signature.op, np.frombuffer(entry, np.int32).tolist()
+        if op.payload and op.kind != words.ALIAS:
+            raise TypeError(
+                f"{self.name}: {op.name} cannot be part of a traced function: what it takes from "
+                "Python would be the same for every example; give the function its result"
+            )
+        if op.kind == words.SCAN:
+            raise TypeError(f"{self.name}: a scan cannot be part of a traced function")
+        vid = self.values
+        self.values += rows
+        if code[0] >= 0:
+            self._note(signature, vid, code)
+        elif op.kind == words.SEGMENT:
+            self._along_rows(signature, vid, code)
+        else:
+            self._each_row(signature, vid, code)
+        return vid
+
+    def _note(self, signature: Signature, vid: int, entry: list[int]) -> None:
+        stop = 1 + len(signature.operands)
+        sources = [self.names.get(i, i) for i in entry[1:stop]]
+        self.nodes.append((signature, vid, [entry[0], *sources, *entry[stop:]]))
+        if not recording_gradients.get():
+            self.cut.add(vid)
+
+    def _each_row(self, signature: Signature, vid: int, entry: list[int]) -> None:
+        count, arity, payload = entry[1], len(signature.operands), signature.op.payload
+        pairs, carried = entry[2 : 2 + 2 * arity], entry[2 + 2 * arity :]
+        for j in range(count):
+            sources = [
+                first + step * j for first, step in zip(pairs[::2], pairs[1::2], strict=True)
+            ]
+            own = carried[j * payload : (j + 1) * payload]
+            self._note(signature, vid + j, [signature.index, *sources, *own])
+
+    def _along_rows(self, signature: Signature, vid: int, entry: list[int]) -> None:
+        op, row = signature.op, signature.operands[0]
+        count, segments, listed = entry[1:4]
+        ids = entry[4 : 4 + count] if listed else [entry[4] + entry[5] * j for j in range(count)]
+        rows = [Tensor(self, self.names.get(i, i), row) for i in ids]
+        if segments > 1 or not rows:
+            raise TypeError(f"{self.name}: {op.name} over segments cannot be traced")
+        if op is GATHER:
+            made = rows
+        elif op is ROW_SUM:
+            total = rows[0]
+            for x in rows[1:]:
+                total = total + x
+            made = [total]
+        elif op in _STACKED:
+            stacked = reduce.reshape(
+                cat_features([reduce.reshape(x, (row.size,)) for x in rows]), (count, *row.shape)
+            )
+            y = _STACKED[op](stacked, 0)
+            made = [part(y, row.shape, j * row.size) for j in range(count)] if op.per_item else [y]
+        else:
+            raise TypeError(
+                f"{self.name}: {op.name} over a list cannot be traced; "
+                "stack the features (ln.cat and reshape) and work along an axis"
+            )
+        for j, x in enumerate(made):
+            whole = x if x.type.offset == 0 else x + 0.0
+            self.names[vid + j] = self.names.get(whole.id, whole.id)
+
+
+class Traced:
+    """What a function recorded, and the programs made of it.
+
+    Args:
+        name: what errors and profiles call it.
+        arguments: the type of each argument, and where the program finds it.
+        function: gives Tensors when called with the arguments.
+    """
+
+    kind = words.ROWS
+    scan = False
+
+    def __init__(self, name: str, arguments: list[tuple[RowType, Ref]], function: Callable):
+        self.name = name
+        self.graph = FunctionGraph(name)
+        self.arguments = [row for row, _ in arguments]
+        token = recording_gradients.set(True)
+        try:
+            with recording_into(self.graph):
+                handles = [self.graph.symbol(row, ref) for row, ref in arguments]
+                self.outputs = [self._inside(y) for y in function(*handles)]
+        finally:
+            recording_gradients.reset(token)
+        self.op = Op(
+            name, name, lambda *_: tuple(y.type.stored for y in self.outputs), self._forward,
+            vjp=_no_formula, kind=self.kind, backward=self._backward, listed=False,
+        )  # fmt: skip
+        self._signature: Signature | None = None
+
+    def _inside(self, y: Any) -> Tensor:
+        """An output as a value of the trace: constants and arguments may be outputs, too."""
+        if y.graph is not self.graph:
+            y = reduce.reshape(y, y.type.shape) + 0.0
+        vid = self.graph.names.get(y.id, y.id)
+        return Tensor(self.graph, vid, y.type)
+
+    def signature(self) -> Signature:
+        """The signature of this function's nodes."""
+        if self._signature is None:
+            leaves = [STATICS.leaf(number) for number in self.parameters()]
+            self._signature = self.op.signature((*self.arguments, *leaves))
+        return self._signature
+
+    def parameters(self) -> tuple[int, ...]:
+        """The numbers of the parameters and constants that it uses; whoever owns them owns us."""
+        numbers = [number for s, _, _ in self.graph.nodes for _, number, _ in s.statics]
+        numbers += [leaf.number for leaf in self.graph.held]
+        return tuple(dict.fromkeys(numbers))
+
+    def same_as(self, other: Traced) -> bool:
+        """Whether two traces recorded the same."""
+        ours, theirs = self.graph, other.graph
+        return (
+            ours.nodes == theirs.nodes
+            and [(y.id, y.type) for y in self.outputs] == [(y.id, y.type) for y in other.outputs]
+            and _constants(ours) == _constants(theirs)
+        )
+
+    # -- programs ----------------------------------------------------------------------------------
+
+    def _forward(self, signature: Signature) -> Program:
+        lowering = Lowering(self.graph, segments=False)
+        program, self.placed = _outputs_first(lowering, self.outputs)
+        program.strides = tuple(row.stride for row in signature.operands)
+        program = self._arranged(program)
+        self.reversed = self._reverse(lowering)
+        program = passes.save_for(program, self.reversed)
+        return passes.optimize_forward(program)
+
+    def _arranged(self, program: Program) -> Program:
+        return program
+
+    def _backward(self, signature: Signature) -> Program:
+        program = replace(self.reversed, strides=signature.forward.strides)
+        program.states, program.forward = signature.forward.states, signature.forward
+        return passes.optimize_backward(program, scan=self.scan)
+
+    def _reverse(self, lowering: Lowering) -> Program:
+        """The program of the derivatives, reading forward values where the forward leaves them."""
+        moved = {old: new for new, old in enumerate(self.placed)}
+
+        def forward_ref(ref: Ref) -> Ref:
+            if ref.space == words.REGION:
+                index = moved.get(ref.index, ref.index)
+                return replace(ref, space=words.FORWARD_REGION, index=index)
+            return ref
+
+        gradients = {words.ARGUMENT: words.D_ARGUMENT, words.STATE: words.D_STATE,
+                     words.STATIC: words.D_STATIC}  # fmt: skip
+        targets = {
+            vid: replace(ref, space=gradients[ref.space])
+            for vid, ref in self.graph.symbols.items()
+            if ref.space in gradients
+        }
+        seeds = [
+            (handle, Ref(words.D_FORWARD, k, handle.type.dtype, handle.type.size))
+            for k, handle in enumerate(self.outputs)
+            if handle.type.is_float
+        ]
+        return reverse(self.graph, lowering, forward_ref, seeds, targets)
+
+    def replay(self, arguments) -> list[Tensor]:
+        """Record the ops of the traced function again, op by op, on these values."""
+        given = iter(zip(arguments, self.arguments, strict=True))
+        known = self.constant_symbols()
+        for vid, ref in self.graph.symbols.items():
+            if ref.space in (words.ARGUMENT, words.STATE):
+                x, row = next(given)
+                known[vid] = x, row.offset
+        for signature, vid, entry in self.graph.nodes:
+            known[vid] = replayed(signature, entry, known), 0
+        return [seen_as(*known[y.id], y.type) for y in self.outputs]
+
+    def constant_symbols(self) -> dict[int, tuple[Any, int]]:
+        """The constants of the trace: each with where in its stored row it begins."""
+        known: dict[int, tuple[Any, int]] = {}
+        for vid, ref in self.graph.symbols.items():
+            if ref.space == words.STATIC:
+                leaf = STATICS.leaf(ref.index)
+                first = ref.offset // np.dtype(ref.dtype).itemsize
+                known[vid] = Tensor(leaf, 0, leaf.type.view((ref.size,), first)), 0
+            elif ref.space == words.LITERAL:
+                known[vid] = Literal(ref.literal, ref.dtype), 0
+        return known
+
+
+def replayed(signature: Signature, entry: list[int], known):
+    """Record one node of a trace again, on the values known by its ids."""
+    sources, _ = argument_ids(signature, entry)
+    statics = {p: Tensor(STATICS.leaf(n), 0, row) for p, n, row in signature.statics}
+    dynamic = iter(zip(sources, signature.operands, strict=True))
+    operands = []
+    for position in range(len(statics) + len(signature.operands)):
+        if position in statics:
+            operands.append(statics[position])
+        else:
+            vid, row = next(dynamic)
+            operands.append(seen_as(*known[vid], row))
+    payload = entry[-signature.op.payload :] if signature.op.payload else None
+    return record(signature.op, operands, signature.attributes, payload=payload)
+
+
+def seen_as(x, start: int, row: RowType):
+    """A value under a type of its trace; `start` is where it begins in its stored row."""
+    if x.__class__ is Literal or row is x.type:
+        return x
+    first = (row.offset - start) // np.dtype(row.dtype).itemsize
+    if first == 0 and row.shape == x.type.shape:
+        return x
+    return reduce.retyped(x, x.type.view(row.shape, first))
+
+
+def _constants(graph: FunctionGraph):
+    """What a trace took from Python: numbers and leaves, leaves by their content."""
+    held = {leaf.number: leaf.array.tobytes() for leaf in graph.held}
+    return [
+        (vid, replace(ref, index=0), held.get(ref.index) if ref.space == words.STATIC else None)
+        for vid, ref in graph.symbols.items()
+    ]
+
+
+def _no_formula(*_):
+    raise NotImplementedError("a traced function is differentiated by its own program")
+
+
+def _outputs_first(lowering: Lowering, after) -> tuple[Program, list[int]]:
+    """The lowered program with its outputs' regions in front; a copy where one is no region."""
+    placed: list[int] = []
+    for handle in after:
+        ref = lowering.value(handle)
+        whole = ref.space == words.REGION and ref.offset == 0
+        if whole and lowering.regions[ref.index].width == ref.width and ref.index not in placed:
+            placed.append(ref.index)
+            continue
+        index = lowering.region(ref.width, words.ITEMS)
+        target = Ref(words.REGION, index, ref.dtype, ref.size)
+        lowering.steps.append(elementwise("x0", [ref], target))
+        placed.append(index)
+    rest = [k for k in range(len(lowering.regions)) if k not in placed]
+    order = placed + rest
+    number = {old: new for new, old in enumerate(order)}
+    regions = [lowering.regions[k] for k in order]
+    regions = [
+        Region(r.width, r.domain, words.OUTPUT) if k < len(placed) else r
+        for k, r in enumerate(regions)
+    ]
+
+    def renumbered(ref: Ref) -> Ref:
+        return replace(ref, index=number[ref.index]) if ref.space == words.REGION else ref
+
+    steps = [
+        replace(
+            step,
+            inputs=tuple(map(renumbered, step.inputs)),
+            outputs=tuple(map(renumbered, step.outputs)),
+        )
+        for step in lowering.steps
+    ]
+    return Program(regions, steps), order
