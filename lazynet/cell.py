@@ -9,23 +9,23 @@ from __future__ import annotations
 import functools
 import struct
 import weakref
-from _thread import get_ident
 from collections.abc import Callable
 from typing import Any
 
+from lazynet import shortcut
 from lazynet.batching import layout as words
 from lazynet.debugging import debugging
 from lazynet.graph import recording_gradients, words_of
 from lazynet.ops.rows import sequence
 from lazynet.parameter import STATICS
 from lazynet.program import Ref
-from lazynet.purity import Guard
+from lazynet.purity import CHANGES, Guard
 from lazynet.record import ShapeError, enter, graph_of, handles
 from lazynet.tensor import Parameter, Sequence, Tensor, Value
 from lazynet.trace import TraceGraph, ref_of
 from lazynet.traced import Traced, replayed
 
-_new = object.__new__
+_MOST_SHORTCUTS = 16  # kinds of calls that are recorded the short way: they are tried in turn
 
 
 class ImpureCell(TypeError):
@@ -40,8 +40,8 @@ class Cell:
         self._function = function
         self._owner = None if owner is None else weakref.ref(owner)
         self._guard: Guard | None = None
-        self._traces: dict[Any, dict[Any, Trace]] = {}  # by the state behind the function
-        self._known: dict[Any, Trace] = {}  # by the kinds of arguments, for the state it is in
+        self._states: dict[Any, _Traces] = {}  # by the state behind the function
+        self._now = _Traces()
         self._bound: dict[int, Cell] = {}
 
     def __get__(self, instance: Any, owner: Any = None) -> Cell:
@@ -55,39 +55,22 @@ class Cell:
         return found
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
+        guard = self._guard
+        if (
+            not named
+            and guard is not None
+            and ((guard.steady and guard.changes == CHANGES[0]) or guard.holds())
+        ):
+            made = self._now.record(*arguments)
+            if made is not None:
+                return made
         key: list[Any] = []
         values: list[Any] = []
         for x in arguments:
-            if x.__class__ is Tensor:
-                key.append(x.type)
-                values.append(x)
-            else:
-                _flatten(x, key, values)
+            _flatten(x, key, values)
         for name in sorted(named):
             key.append(name)
             _flatten(named[name], key, values)
-        found = None
-        if self._guard is not None and self._guard.holds():
-            found = self._known.get(tuple(key))
-        if found is not None and found.shared is None:
-            graph = values[0].graph
-            if graph.thread == get_ident():
-                ids = [found.index]
-                for x in values:
-                    if x.graph is not graph or x.__class__ is not Tensor:
-                        break
-                    ids.append(x.id)
-                else:
-                    vid = graph.values
-                    graph.values = vid + found.count
-                    graph.tape += found.pack(*ids)
-                    made = []
-                    for row in found.rows:
-                        handle = _new(Tensor)
-                        handle.graph, handle.id, handle.type = graph, vid, row
-                        vid += 1
-                        made.append(handle)
-                    return made[0] if found.single else found.result(made)
         return self._record(tuple(key), values, arguments, named)
 
     def _record(self, key: Any, values: list[Any], arguments: Any, named: Any) -> Any:
@@ -138,32 +121,49 @@ class Cell:
         if self._guard is None:
             self._guard = Guard(self._function, self._owner)
         self._guard.holds()
-        self._known = self._traces.setdefault(self._guard.state, {})
-        found = self._known.get(key)
+        state = self._guard.state
+        self._now = self._states.setdefault(state, _Traces())
+        found = self._now.known.get(key)
         if found is None:
-            state = self._guard.state
             found = Trace(self, values, arguments, named)
             again = Trace(self, values, arguments, named)
             if not found.same_as(again) or not self._guard.holds():
-                del self._traces[state]
-                self._known = {}
+                self._now = _Traces()
                 raise ImpureCell(
                     f"{self.__name__}: a cell is traced once and must be a pure function of its "
                     "arguments; this one changed what it reads, or did something else the second "
                     "time it was called"
                 )
-            self._known[key] = found
+            self._now.add(key, found, () if named else arguments)
         return found
 
     def explain(self) -> str:
         """What the cell was compiled to: for each kind of arguments its programs as text."""
-        traces = [trace for known in self._traces.values() for trace in known.values()]
+        traces = [trace for state in self._states.values() for trace in state.known.values()]
         if not traces:
             return f"{self.__name__}: not called yet"
         return "\n\n".join(trace.explain() for trace in traces)
 
     def __repr__(self) -> str:
         return f"<cell {self.__name__}>"
+
+
+class _Traces:
+    """What a cell was traced to while the state behind it was the same."""
+
+    def __init__(self):
+        self.known: dict[Any, Trace] = {}  # by kind of call
+        self.record: Callable = shortcut.write([])
+        self._kinds: list[shortcut.Kind] = []
+
+    def add(self, key: Any, trace: Trace, arguments: Any) -> None:
+        self.known[key] = trace
+        if arguments and not trace.lifted and len(self._kinds) < _MOST_SHORTCUTS:
+            form = _mapped(arguments, change=lambda x: x.type if x.__class__ is Tensor else x)
+            self._kinds.append(
+                shortcut.Kind(form, trace.index, trace.pack, trace.rows, trace.result)
+            )
+            self.record = shortcut.write(self._kinds)
 
 
 class Trace(Traced):
@@ -189,7 +189,6 @@ class Trace(Traced):
         self.index, self.count = signature.index, len(signature.outputs)
         self.rows = signature.outputs
         self.pack = struct.Struct(f"{1 + len(values)}i").pack
-        self.single = self.result is _first
 
     def _lift_constants(self) -> None:
         """What depends on parameters and constants alone is computed outside, once a graph."""
@@ -200,16 +199,15 @@ class Trace(Traced):
                 for vid in entry[1 : 1 + len(signature.operands)]}  # fmt: skip
         used |= {y.id for y in self.outputs}
         self._expressions = own
-        self._lifted = [(s, vid) for s, vid, _ in own if vid in used]
-        for signature, vid in self._lifted:
+        self.lifted = [(s, vid) for s, vid, _ in own if vid in used]
+        for signature, vid in self.lifted:
             row = signature.type
             self.graph.symbols[vid] = Ref(words.ARGUMENT, len(self.arguments), row.dtype, row.size)
             self.arguments.append(row)
-        self.shared = True if self._lifted else None
 
     def constants(self, graph: Any) -> list[Tensor]:
         """The values in `graph` of what the cell takes from parameters alone."""
-        if not self._lifted:
+        if not self.lifted:
             return []
         key = (self, STATICS.version, recording_gradients.get())
         found = graph.memo.get(key)
@@ -217,8 +215,8 @@ class Trace(Traced):
             known = self.constant_symbols()
             for signature, vid, entry in self._expressions:
                 known[vid] = replayed(signature, entry, known), 0
-            found = graph.memo[key] = [known[vid][0].id for _, vid in self._lifted]
-        rows = (signature.type for signature, _ in self._lifted)
+            found = graph.memo[key] = [known[vid][0].id for _, vid in self.lifted]
+        rows = (signature.type for signature, _ in self.lifted)
         return [Tensor(graph, vid, row) for vid, row in zip(found, rows, strict=True)]
 
 
@@ -285,15 +283,11 @@ def _mapped(x: Any, change: Callable) -> Any:
     return change(x)
 
 
-def _first(made: list[Any]) -> Any:
-    return made[0]
-
-
 def _structure(results: Any, found: list[Any]) -> Callable[[list[Any]], Any]:
     """How to build the results anew from a list of the values in them, which goes to `found`."""
     if isinstance(results, Value):
         found.append(results)
-        return _first
+        return shortcut.first
     if isinstance(results, tuple) and all(isinstance(y, Value) for y in results):
         found.extend(results)
         return tuple if type(results) is tuple else lambda made: type(results)(*made)

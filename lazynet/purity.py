@@ -70,19 +70,22 @@ class Guard:
 
     def _watch(self) -> None:
         self._values = self._watched()
-        self._changes = CHANGES[0]
+        self.changes = CHANGES[0]
         watcher = _Snapshot()
         self.state = (
-            watcher.of(self._values), watcher.of(self._constants), watcher.of(self._owner_now())
+            watcher.of(tuple(self._values)), watcher.of(tuple(self._constants)),
+            watcher.of(self._owner_now()),
         )  # fmt: skip
         self._mutable = watcher.mutable
+        # Nothing to look at but the attributes of modules, which count their changes.
+        self.steady = not (self._mutable or self._cells or self._globals)
 
     def _owner_now(self) -> Any:
         return None if self._owner is None else self._owner()
 
     def holds(self) -> bool:
         """Whether all is as it was; if not, `state` is what it is now."""
-        if self._changes == CHANGES[0] and not self._mutable and self._unchanged():
+        if self.changes == CHANGES[0] and not self._mutable and self._unchanged():
             return True
         before = self.state
         self._watch()
@@ -169,6 +172,7 @@ def _names(code: types.CodeType) -> set[str]:
 
 def _is_library(value: Any) -> bool:
     """Whether something belongs to a library whose state does not change."""
+    value = getattr(value, "__wrapped__", value)
     if isinstance(value, types.ModuleType):
         return value.__name__.split(".")[0] in _LIBRARIES
     if isinstance(value, (type, types.BuiltinFunctionType)):
