@@ -18,6 +18,7 @@ from lazynet.batching.arrange import Nodes
 from lazynet.batching.decode import count, decode
 from lazynet.batching.emit import (
     BYTES_GATHERED,
+    CALL_LENGTH,
     CALL_WORDS,
     CALLS,
     CALLS_AT,
@@ -55,15 +56,17 @@ from lazynet.batching.reverse import (
     lay_out_reverse,
     measure_reverse,
 )
-from lazynet.kernels import blas
+from lazynet.kernels import blas, cpu, threads
 from lazynet.kernels.jit import jit
-from lazynet.kernels.memory import call
+from lazynet.kernels.memory import call, load
 from lazynet.op import TABLE
 from lazynet.parameter import STATICS
 from lazynet.program import POOL as PROGRAMS
 
 # Calls between two looks at pending signals, so that Ctrl-C ends a long forward soon.
 SLICE = 4096
+# Words of calls from which on a plan wakes the worker threads: a dozen calls.
+WORTH_WAKING = 200
 _NO_ADDRESSES = np.zeros(0, np.int64)
 
 
@@ -94,19 +97,43 @@ def run_calls(calls, start, stop, limit, context):
     first = calls.ctypes.data
     at = start
     done = 0
+    together = load(context + threads.BOARD) != 0
     while at < stop and done < limit:
-        call(calls[at], np.int64(first + 8 * (at + 2)), context)
-        at += calls[at + 1]
+        words = calls[at + 1] & CALL_LENGTH
+        operands = calls[at + 1] >> 32
+        record = np.int64(first + 8 * (at + 2))
+        if operands != 0 and together:
+            threads.split(calls[at], record, words - 2, operands - 2, context)
+        else:
+            call(calls[at], record, context)
+        at += words
         done += 1
     return at
 
 
 def execute(calls: np.ndarray, stop: int) -> None:
-    """Run the first `stop` words of calls."""
+    """Run the first `stop` words of calls, large ones with the help of worker threads."""
+    pool = threads.POOL
+    if stop < WORTH_WAKING or pool.threads == 1:
+        _execute(calls, stop, blas.context())
+        return
+    if not pool.board:
+        blas.use_one_thread()
+        parts = (cpu.kernel("product_part", "float32"), cpu.kernel("product_part", "float64"))
+        pool.start(blas.context()[:-1], parts)
+    if not threads.begin(pool.board, pool.wake):
+        _execute(calls, stop, blas.context())
+        return
+    try:
+        _execute(calls, stop, pool.context)
+    finally:
+        threads.end(pool.board)
+
+
+def _execute(calls: np.ndarray, stop: int, context: np.ndarray) -> None:
     at = 0
-    context = blas.context().ctypes.data
     while at < stop:
-        at = run_calls(calls, at, stop, SLICE, context)
+        at = run_calls(calls, at, stop, SLICE, context.ctypes.data)
 
 
 def _frame(signatures, programs, calls: np.ndarray, vectors: np.ndarray) -> np.ndarray:

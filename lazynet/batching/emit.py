@@ -40,12 +40,16 @@ from lazynet.batching.layout import (
     STATIC,
     STEP_HEADER,
     VIEW,
+    WORDS,
     WRITTEN,
 )
 from lazynet.kernels.jit import inline, jit
 from lazynet.kernels.memory import load, store
 
 MAX_OPERANDS = 64
+# The second word of a call: its length, and above it where its operands begin if it may be split.
+CALL_LENGTH = (1 << 32) - 1
+WORTH_SPLITTING = 1 << 16  # bytes that a call must touch at least to be split
 # Words of a frame.
 (
     ITEM_ROWS,  # items of this part of the batch
@@ -247,11 +251,14 @@ def resolve(o, domain, count, program, frame, programs):
 
 
 @inline
-def begin_call(frame, kernel, items, words):
-    """Start a record of `words` words; gives the address of its first attribute."""
+def begin_call(frame, kernel, items, words, split):
+    """Start a record of `words` words; gives the address of its first attribute.
+
+    `split` is the word at which the operands begin if the items may be done in parts, else 0.
+    """
     q = frame[CALLS_AT] + 8 * frame[CALL_WORDS]
     store(q, kernel)
-    store(q + 8, words)
+    store(q + 8, words + (np.int64(split) << 32))
     store(q + 16, items)
     frame[CALL_WORDS] += words
     frame[CALLS] += 1
@@ -269,11 +276,21 @@ def put_operand(q, base, stride, vector):
 @jit
 def move_rows(frame, helper, count, size, rows, block, scatter):
     """A call that copies `count` rows of `size` elements to a block, or adds the block to them."""
-    q = begin_call(frame, helper, count, 3 + 1 + 6)
+    split = 0 if scatter or 4 * size * count < WORTH_SPLITTING else 4
+    q = begin_call(frame, helper, count, 3 + 1 + 6, split)
     store(q, size)
     first, second = (block, rows) if scatter else (rows, block)
     put_operand(q + 8, first[0], first[1], first[2])
     put_operand(q + 32, second[0], second[1], second[2])
+
+
+@inline
+def stays_apart(o, stride, vector, programs):
+    """Whether an operand lets the items of a call be done in any order, and in parts."""
+    space, flags = programs[o + O_SPACE], programs[o + O_FLAGS]
+    if flags & VIEW or space == OFFSETS or space == WORDS:
+        return False
+    return not flags & WRITTEN or (vector == 0 and stride >= programs[o + O_WIDTH])
 
 
 @inline
@@ -295,6 +312,7 @@ def emit_step(step, program, frame, programs, operands):
     count = frame[SEGMENT_ROWS] if domain == SEGMENTS else frame[ITEM_ROWS]
     trash = frame[TRASH]
     wanted = uneven = False
+    apart, moved = domain == ITEMS, np.int64(0)
     for k in range(arity):
         o = first + OPERAND_WORDS * k
         base, stride, vector = resolve(o, domain, count, program, frame, programs)
@@ -304,10 +322,13 @@ def emit_step(step, program, frame, programs, operands):
             wanted = True
         if flags & VIEW and base != trash and count > 1:
             uneven = uneven or vector != 0 or stride < programs[o + O_WIDTH]
+        moved += count * programs[o + O_WIDTH]
+        apart = apart and stays_apart(o, stride, vector, programs)
     if not wanted:
         return False
     scatter = uneven and gather_operands(first, arity, count, frame, programs, operands)
-    q = begin_call(frame, kernel, count, 3 + attributes + 3 * arity)
+    split = 3 + attributes if apart and moved >= WORTH_SPLITTING else 0
+    q = begin_call(frame, kernel, count, 3 + attributes + 3 * arity, split)
     for a in range(attributes):
         store(q + 8 * a, programs[step + STEP_HEADER + a])
     if scatter:

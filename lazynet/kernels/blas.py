@@ -54,9 +54,21 @@ def threads() -> int | None:
     return None
 
 
+def use_one_thread() -> None:
+    """Hold the BLAS at one thread from here on, in this whole process."""
+    found = _numpy_library()
+    for name in ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads64_"):
+        if found is not None and hasattr(found[0], name):
+            getattr(found[0], name)(1)
+            return
+
+
 @functools.cache
 def context() -> np.ndarray:
-    """The table that kernels are given: the addresses of sgemm and dgemm, and their convention."""
+    """The table that kernels are given: sgemm, dgemm, their convention, and the board of workers.
+
+    Here there is no board: `threads.py` has a table with one.
+    """
     found = _numpy_library()
     if found is not None:
         library, _, name = found
@@ -64,7 +76,7 @@ def context() -> np.ndarray:
             ctypes.cast(getattr(library, name.format(routine)), ctypes.c_void_p).value
             for routine in ("sgemm", "dgemm")
         ]
-        return np.array([*addresses, 0], np.int64)
+        return np.array([*addresses, 0, 0], np.int64)
     try:
         from numba.extending import get_cython_function_address as cython_address
 
@@ -73,7 +85,7 @@ def context() -> np.ndarray:
         raise BlasNotFound(
             "this numpy carries no OpenBLAS that lazynet can call; `pip install scipy` brings one"
         ) from error
-    return np.array([*addresses, _FORTRAN], np.int64)
+    return np.array([*addresses, _FORTRAN, 0], np.int64)
 
 
 def _gemm(element, llvm_element):

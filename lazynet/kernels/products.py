@@ -1,7 +1,7 @@
 """Matrix products of rows, by BLAS."""
 
 from lazynet.kernels.memory import address, load
-from lazynet.kernels.words import constant, gemm, gemm_function, itemsize, stackable
+from lazynet.kernels.words import itemsize, plain_product, product, stackable
 
 
 def matmul(call, context):
@@ -14,75 +14,75 @@ def matmul(call, context):
     accumulate, m, n, k = load(call + 8), load(call + 16), load(call + 24), load(call + 32)
     ta, tb = load(call + 40), load(call + 48)
     a, b, c = call + 56, call + 80, call + 104
-    function, fortran = gemm_function(context), load(context + 16)
-    one, beta = constant(1), constant(1) if accumulate else constant(0)
     lda, ldb, ldc = (m if ta else k), (k if tb else n), n
     stack_a, stride_a = stackable(a, (m * k) * itemsize, k if ta else m)
     stack_b, stride_b = stackable(b, (k * n) * itemsize, n if tb else k)
     stack_c, stride_c = stackable(c, (m * n) * itemsize, m)
     start = 0
     while start < items:
-        shared_b, shared_c = address(b, start), address(c, start)
+        first_a, first_b, first_c = address(a, start), address(b, start), address(c, start)
         stop = start + 1
         if not ta and stack_a and stack_c:
-            while stop < items and address(b, stop) == shared_b:
+            while stop < items and address(b, stop) == first_b:
                 stop += 1
         elif ta and not tb and accumulate and stack_a and stack_b:
-            while stop < items and address(c, stop) == shared_c:
+            while stop < items and address(c, stop) == first_c:
                 stop += 1
         count = stop - start
         if count == 1:
-            gemm(
-                function,
-                fortran,
-                ta,
-                tb,
-                m,
-                n,
-                k,
-                one,
-                address(a, start),
-                lda,
-                shared_b,
-                ldb,
-                beta,
-                shared_c,
-                ldc,
-            )
+            product(context, accumulate, ta, tb, m, n, k, first_a, lda, first_b, ldb, first_c, ldc)
         elif not ta:
-            gemm(
-                function,
-                fortran,
+            wide_a = stride_a if m == 1 else lda
+            wide_c = stride_c if m == 1 else ldc
+            product(
+                context,
+                accumulate,
                 0,
                 tb,
                 m * count,
                 n,
                 k,
-                one,
-                address(a, start),
-                stride_a if m == 1 else lda,
-                shared_b,
+                first_a,
+                wide_a,
+                first_b,
                 ldb,
-                beta,
-                shared_c,
-                stride_c if m == 1 else ldc,
+                first_c,
+                wide_c,
             )
         else:
-            gemm(
-                function,
-                fortran,
+            wide_a, wide_b = (stride_a, stride_b) if k == 1 else (lda, ldb)
+            product(
+                context,
+                accumulate,
                 1,
                 0,
                 m,
                 n,
                 k * count,
-                one,
-                address(a, start),
-                stride_a if k == 1 else lda,
-                shared_b,
-                stride_b if k == 1 else ldb,
-                beta,
-                shared_c,
+                first_a,
+                wide_a,
+                first_b,
+                wide_b,
+                first_c,
                 ldc,
             )
         start = stop
+
+
+def product_part(call, context):
+    """One part of a product; the record holds all of its numbers."""
+    plain_product(
+        context,
+        load(call),
+        load(call + 8),
+        load(call + 16),
+        load(call + 24),
+        load(call + 32),
+        load(call + 40),
+        load(call + 48),
+        load(call + 56),
+        load(call + 64),
+        load(call + 72),
+        load(call + 80),
+        load(call + 88),
+    )

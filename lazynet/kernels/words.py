@@ -13,10 +13,12 @@ import types as python_types
 
 import numpy as np
 
-from lazynet.kernels import blas, memory
+from lazynet.kernels import blas, memory, threads
 from lazynet.kernels.jit import inline
-from lazynet.kernels.memory import load
+from lazynet.kernels.memory import load, store
 from lazynet.kernels.scalars import WORDS
+
+LEAST_PART = 1 << 17  # multiplications of a part of a product that is worth a worker
 
 row = None  # row(address, width): the elements there, of the kernel's dtype
 row_index = None  # the same, of int64
@@ -25,12 +27,12 @@ constant = None  # constant(x): a number of the kernel's dtype
 itemsize = None  # bytes of one element
 least = None  # the least number of the dtype
 exp = log = maximum = None  # these and all others of scalars.py
-gemm = gemm_function = stackable = None  # products, by blas.py
+stackable = plain_product = product = None  # products, by blas.py: in one part, in several
 
 
 def meanings(dtype: str) -> dict:
     """What the words mean on the CPU, for rows of `dtype`."""
-    size = np.dtype(dtype).itemsize
+    item = np.dtype(dtype).itemsize
     words = WORDS[dtype]
 
     @inline
@@ -44,26 +46,73 @@ def meanings(dtype: str) -> dict:
             return False, 0
         stride = load(operand + 8)
         if rows == 1:
-            return stride >= matrix, stride // size
+            return stride >= matrix, stride // item
         return stride == matrix, 0
 
-    routine = 0 if dtype == "float32" else 8
+    gemm, one, zero = blas.GEMM.get(dtype), words["c"](1), words["c"](0)
+    routine, part = (0, threads.PART32) if dtype == "float32" else (8, threads.PART64)
 
     @inline
-    def gemm_function(context):
-        return load(context + routine)
+    def plain_product(context, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc):
+        """C (+)= op(A) op(B) of row-major matrices."""
+        beta = one if accumulate else zero
+        gemm(
+            load(context + routine), load(context + 16), ta, tb, m, n, k, one, a, lda, b, ldb, beta,
+            c, ldc,
+        )  # fmt: skip
+
+    @inline
+    def product(context, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc):
+        """The same, large ones in parts: of the columns of C where those are more than its rows."""
+        parts = threads.parts_for(context, m * n * k, LEAST_PART)
+        if parts == 1:
+            plain_product(context, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc)
+            return
+        board = load(context + threads.BOARD)
+        by_columns = n > m
+        whole = n if by_columns else m
+        each = ((whole + parts - 1) // parts + 15) // 16 * 16
+        posted = np.int64(0)
+        for start in range(each, whole, each):
+            size = min(each, whole - start)
+            slot = threads.slot_of(board, posted)
+            room = slot + threads.ROOM
+            shift_a, shift_b, shift_c = np.int64(0), start * (ldb if tb else 1), start
+            if not by_columns:
+                shift_a, shift_b, shift_c = start * (1 if ta else lda), np.int64(0), start * ldc
+            store(room, accumulate)
+            store(room + 8, ta)
+            store(room + 16, tb)
+            store(room + 24, m if by_columns else size)
+            store(room + 32, size if by_columns else n)
+            store(room + 40, k)
+            store(room + 48, a + shift_a * item)
+            store(room + 56, lda)
+            store(room + 64, b + shift_b * item)
+            store(room + 72, ldb)
+            store(room + 80, c + shift_c * item)
+            store(room + 88, ldc)
+            threads.post(board, slot, load(board + part))
+            posted += 1
+        own = min(each, whole)
+        plain_product(
+            context, accumulate, ta, tb, m if by_columns else own, own if by_columns else n, k, a,
+            lda, b, ldb, c, ldc,
+        )  # fmt: skip
+        for p in range(posted):
+            threads.finish(threads.slot_of(board, p))
 
     return {
         **words,
         "row": memory.ROW[dtype],
         "row_index": memory.row_int64,
         "payload_words": memory.row_int32,
-        "gemm": blas.GEMM.get(dtype),
-        "gemm_function": gemm_function,
         "stackable": stackable,
+        "plain_product": plain_product if gemm else None,
+        "product": product if gemm else None,
         "constant": words["c"],
         "least": -np.inf if dtype.startswith("float") else 0 if dtype == "bool" else -(2**63),
-        "itemsize": size,
+        "itemsize": item,
     }
 
 
