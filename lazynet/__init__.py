@@ -8,7 +8,6 @@ from lazynet.autodiff import check_grads as check_grads
 from lazynet.autodiff import grad as grad
 from lazynet.autodiff import gradients as gradients
 from lazynet.autodiff import value_and_grad as value_and_grad
-from lazynet.cell import ImpureCell as ImpureCell
 from lazynet.cell import cell as cell
 from lazynet.debugging import PerformanceHint as PerformanceHint
 from lazynet.device import DeviceError as DeviceError
@@ -56,6 +55,7 @@ from lazynet.ops.views import pick as pick
 from lazynet.ops.views import split as split
 from lazynet.ops.views import zeros as zeros
 from lazynet.profile import profile as profile
+from lazynet.purity import ImpureFunction as ImpureFunction
 from lazynet.record import DtypeError as DtypeError
 from lazynet.record import ShapeError as ShapeError
 from lazynet.scan import scan as scan

@@ -19,17 +19,13 @@ from lazynet.graph import recording_gradients, words_of
 from lazynet.ops.rows import sequence
 from lazynet.parameter import STATICS
 from lazynet.program import Ref
-from lazynet.purity import CHANGES, Guard
+from lazynet.purity import CHANGES, Guard, ImpureFunction
 from lazynet.record import ShapeError, enter, graph_of, handles
 from lazynet.tensor import Parameter, Sequence, Tensor, Value
 from lazynet.trace import TraceGraph, ref_of
 from lazynet.traced import Traced, replayed
 
 _MOST_SHORTCUTS = 16  # kinds of calls that are recorded the short way: they are tried in turn
-
-
-class ImpureCell(TypeError):
-    """A cell that is no pure function of its arguments."""
 
 
 class Cell:
@@ -104,6 +100,10 @@ class Cell:
             return self._function(*arguments, **named)
         return self._function(self._owner(), *arguments, **named)
 
+    def plain(self) -> tuple[Callable, Any]:
+        """The function itself, and the object that it is a method of."""
+        return self._function, None if self._owner is None else self._owner()
+
     def _row_by_row(self, lengths: set[int], arguments: Any, named: Any) -> Any:
         """Run untraced, op by op; over Sequences once for each row, as the trace would."""
         if not lengths:
@@ -129,11 +129,7 @@ class Cell:
             again = Trace(self, values, arguments, named)
             if not found.same_as(again) or not self._guard.holds():
                 self._now = _Traces()
-                raise ImpureCell(
-                    f"{self.__name__}: a cell is traced once and must be a pure function of its "
-                    "arguments; this one changed what it reads, or did something else the second "
-                    "time it was called"
-                )
+                raise ImpureFunction(self.__name__)
             self._now.add(key, found, () if named else arguments)
         return found
 
@@ -220,7 +216,7 @@ class Trace(Traced):
         return [Tensor(graph, vid, row) for vid, row in zip(found, rows, strict=True)]
 
 
-def cell(function: Callable) -> Cell:
+def cell(function: Callable) -> Any:
     """Record each call of a pure function as one node: `@ln.cell`.
 
     The function takes and gives Tensors, alone or in tuples, lists and dicts, and may use
@@ -231,7 +227,7 @@ def cell(function: Callable) -> Cell:
     When an attribute, a global or a variable that it reads has changed, it is traced anew.
 
     Raises:
-        ImpureCell: if it changes what it reads, or does not do the same when called twice.
+        ImpureFunction: if it changes what it reads, or does not do the same when called twice.
         TypeError: if it looks at a value, or uses one that is no argument, parameter or constant.
     """
     return Cell(function)

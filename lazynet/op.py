@@ -28,7 +28,7 @@ class RowType:
     of the parts that `chunk` gives: a view is a type, not a node.
     """
 
-    __slots__ = ("dtype", "offset", "shape", "size", "stride", "views", "width")
+    __slots__ = ("_stored", "dtype", "offset", "shape", "size", "stride", "views", "width")
 
     dtype: str
     shape: tuple[int, ...]
@@ -40,6 +40,7 @@ class RowType:
         self.width = self.size * np.dtype(dtype).itemsize
         self.stride = stride or self.width
         self.views: dict[Any, Any] = {}
+        self._stored: RowType | None = None
 
     def __repr__(self) -> str:
         return f"{self.dtype}{list(self.shape)}"
@@ -55,7 +56,9 @@ class RowType:
     @property
     def stored(self) -> RowType:
         """The same row, stored by itself."""
-        return row_type(self.dtype, self.shape)
+        if self._stored is None:
+            self._stored = row_type(self.dtype, self.shape)
+        return self._stored
 
     @property
     def is_float(self) -> bool:

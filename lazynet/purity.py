@@ -21,6 +21,16 @@ _PLAIN = (int, float, complex, bool, str, bytes, type(None), np.generic, np.dtyp
 _LIBRARIES = {"lazynet", "numpy", "math", "operator", "functools", "itertools", "typing"}
 
 
+class ImpureFunction(TypeError):
+    """A function that was to be traced and is no pure function of its arguments."""
+
+    def __init__(self, name: str):
+        super().__init__(
+            f"{name}: it is traced once and must be a pure function of its arguments; this one "
+            "changes what it reads, or did something else the second time it was called"
+        )
+
+
 class Guard:
     """The state behind a function, or behind a method of `owner`."""
 

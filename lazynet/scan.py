@@ -8,22 +8,26 @@ by its own formula.
 
 from __future__ import annotations
 
+import types
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 from lazynet import passes
 from lazynet.batching import layout as words
+from lazynet.cell import Cell
 from lazynet.graph import words_of
 from lazynet.op import RowType
 from lazynet.ops.views import as_stored
 from lazynet.program import Program, Ref
-from lazynet.record import ShapeError, enter, graph_of, handles
+from lazynet.purity import Guard, ImpureFunction
+from lazynet.record import ShapeError, enter, graph_of
 from lazynet.tensor import Sequence, Tensor
 from lazynet.trace import ref_of
 from lazynet.traced import Traced
 
-_known: weakref.WeakKeyDictionary[Any, dict[Any, Scan]] = weakref.WeakKeyDictionary()
+# By the object that a step belongs to, then by its function.
+_known: weakref.WeakKeyDictionary[Any, dict[Any, _Traces]] = weakref.WeakKeyDictionary()
 
 
 def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Sequence, ...]:
@@ -42,28 +46,77 @@ def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Seque
     Raises:
         ShapeError: if the step changes the shape of a state.
         TypeError: if the step looks at a value or uses one that is no argument or parameter.
+        ImpureFunction: if it changes what it reads, or does not do the same when called twice.
     """
     # A state is a row stored by itself: the next one is.
     states = tuple(s if s.type is s.type.stored else as_stored(s) for s in states)
-    traced = _traced(step, x.type, tuple(s.type for s in states))
-    signature = traced.signature()
+    traces = step.traces if step.__class__ is Step else _traces_of(step)
+    traced = traces.find(step, (x.type, *[s.type for s in states]))
     graph = graph_of((x, *states))
-    first, stride = enter(graph, x)
-    initial = [enter(graph, s)[0] for s in states]
-    pairs = [first, stride, *(w for vid in initial for w in (vid, 0))]
-    entry = words_of(-signature.index - 1, x.length, *pairs)
-    vid = graph.append(signature, entry, x.length * len(states))
-    outputs = handles(graph, signature, vid, x.length)
-    return outputs if isinstance(outputs, tuple) else (outputs,)
+    vid, stride = enter(graph, x)
+    pairs = [vid, stride]
+    for s in states:
+        pairs += (s.id if s.graph is graph else enter(graph, s)[0], 0)
+    signature, length = traced.signature(), x.length
+    entry = words_of(-signature.index - 1, length, *pairs)
+    vid = graph.append(signature, entry, length * len(states))
+    return tuple([
+        Sequence(graph, vid + k * length, row, length) for k, row in enumerate(signature.outputs)
+    ])  # fmt: skip
 
 
-def _traced(step: Callable, row: RowType, states: tuple[RowType, ...]) -> Scan:
-    owner = getattr(step, "__self__", step)
-    key = (getattr(step, "__func__", None), row, states)
-    known = _known.setdefault(owner, {})
-    found = known.get(key)
+class Step:
+    """A step function with its weights, neither of which change: what layers give to `scan`."""
+
+    def __init__(self, function: Callable, weights: Any):
+        self.function, self.weights = function, weights
+        self.traces = _Traces()
+
+    def __call__(self, x: Any, state: Any) -> Any:
+        return self.function(x, state, self.weights)
+
+    def __reduce__(self):
+        return Step, (self.function, self.weights)
+
+
+class _Traces:
+    """What a step was traced to, by the state behind it and the kinds of its arguments."""
+
+    def __init__(self, guard: Guard | None = None):
+        self._guard = guard
+        self._states: dict[Any, dict[Any, Scan]] = {}
+        self._now: dict[Any, Scan] = {}
+        if guard is not None:
+            self._states[guard.state] = self._now
+
+    def find(self, step: Callable, rows: tuple[RowType, ...]) -> Scan:
+        guard = self._guard
+        if guard is not None and not guard.holds():
+            self._now = self._states.setdefault(guard.state, {})
+        found = self._now.get(rows)
+        if found is None:
+            found = Scan(step, rows)
+            if guard is not None and not (found.same_as(Scan(step, rows)) and guard.holds()):
+                raise ImpureFunction(found.name)
+            self._now[rows] = found
+        return found
+
+
+def _traces_of(step: Callable) -> _Traces:
+    """The traces of a user's step; those of a method are kept with its object."""
+    if isinstance(step, Cell):
+        function, owner = step.plain()
+    elif isinstance(step, types.MethodType):
+        function, owner = step.__func__, step.__self__
+    elif isinstance(step, types.FunctionType):
+        function, owner = step, None
+    else:
+        function, owner = type(step).__call__, step
+    known = _known.setdefault(function if owner is None else owner, {})
+    found = known.get(function)
     if found is None:
-        found = known[key] = Scan(step, row, states)
+        guard = Guard(function, None if owner is None else weakref.ref(owner))
+        found = known[function] = _Traces(guard)
     return found
 
 
@@ -73,11 +126,11 @@ class Scan(Traced):
     kind = words.SCAN
     scan = True
 
-    def __init__(self, step: Callable, row: RowType, states: tuple[RowType, ...]):
-        name = getattr(step, "__qualname__", type(step).__name__)
-        stored = [s.stored for s in states]
+    def __init__(self, step: Callable, rows: tuple[RowType, ...]):
+        name = getattr(getattr(step, "function", step), "__qualname__", type(step).__name__)
+        row, *states = rows
         arguments = [(row, ref_of(row, words.ARGUMENT, 0))]
-        arguments += [(s, Ref(words.STATE, k, s.dtype, s.size)) for k, s in enumerate(stored)]
+        arguments += [(s, Ref(words.STATE, k, s.dtype, s.size)) for k, s in enumerate(states)]
 
         def function(x, *before):
             after = step(x, before)

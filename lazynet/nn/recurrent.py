@@ -21,7 +21,7 @@ from lazynet.ops.random import dropout
 from lazynet.ops.rows import cat, sequence
 from lazynet.ops.views import chunk
 from lazynet.record import ShapeError
-from lazynet.scan import scan
+from lazynet.scan import Step, scan
 from lazynet.tensor import Parameter, Sequence, Tensor, tensor
 
 State = tuple[Any, ...]
@@ -61,30 +61,15 @@ def lstm_step(x: Any, state: State, weights: Weights) -> State:
     return sigmoid(o) * tanh(c), c
 
 
-class Step:
-    """A step with its weights: what `scan` is given, and knows again."""
-
-    def __init__(self, function: Any, weights: Weights) -> None:
-        self.function, self.weights = function, weights
-
-    def __call__(self, x: Any, state: State) -> State:
-        return self.function(x, state, self.weights)
-
-
 @functools.cache
 def zeros(size: int, dtype: str) -> Tensor:
     """The zero state: one leaf, whoever asks for it."""
     return tensor(np.zeros(size, dtype))
 
 
-def _weights(module: Module, suffix: str = "") -> Weights:
-    own = vars(module)
-    return (
-        own["weight_ih" + suffix],
-        own["weight_hh" + suffix],
-        own["bias_ih" + suffix],
-        own["bias_hh" + suffix],
-    )
+@functools.cache
+def _names(suffix: str) -> tuple[str, ...]:
+    return tuple(name + suffix for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
 
 
 def _make_weights(
@@ -226,9 +211,11 @@ class _Network(Module):
 
     def _step(self, suffix: str) -> Step:
         """The step of one layer and direction: the same object while its weights are the same."""
-        weights = _weights(self, suffix)
+        own, (w_ih, w_hh, b_ih, b_hh) = vars(self), _names(suffix)
+        weights = (own[w_ih], own[w_hh], own[b_ih], own[b_hh])
         step = self._steps.get(suffix)
-        if step is None or any(a is not b for a, b in zip(step.weights, weights, strict=True)):
+        # Parameters are compared as objects: == would record a node.
+        if step is None or list(map(id, step.weights)) != list(map(id, weights)):
             step = self._steps[suffix] = Step(self._function(), weights)
         return step
 
@@ -252,25 +239,28 @@ class _Network(Module):
         Raises:
             ShapeError: if the rows of x, or the state, have another size.
         """
-        initial = self._initial(x, state)
+        initial = iter(self._initial(x, state))
         final: list[State] = []
         for layer in range(self.num_layers):
             outputs = []
             for suffix in self._suffixes(layer):
-                before = initial[len(final)]
-                ordered = x[::-1] if suffix.endswith("reverse") else x
-                after = scan(self._step(suffix), before, ordered)
-                final.append(tuple(rows[-1] for rows in after) if len(x) else before)
-                outputs.append(after[0][::-1] if suffix.endswith("reverse") else after[0])
+                before, back = next(initial), suffix.endswith("reverse")
+                after = scan(self._step(suffix), before, x[::-1] if back else x)
+                outputs.append(after[0][::-1] if back else after[0])
+                if return_state:
+                    final.append(tuple(rows[-1] for rows in after) if len(x) else before)
             x = outputs[0] if len(outputs) == 1 else cat(outputs)
             if self.dropout and self.training and layer < self.num_layers - 1:
                 x = dropout(x, self.dropout)
-        if not return_state:
-            return x
-        parts = [s[0] if len(final) == 1 else sequence(list(s)) for s in zip(*final, strict=True)]
+        return (x, self._state(final)) if return_state else x
+
+    def _state(self, final: list[State]) -> Any:
+        """The final states as one: a Tensor, or a Sequence with a row for each scan."""
         if len(final) == 1:
-            parts = list(final[0])
-        return x, parts[0] if self.states == 1 else tuple(parts)
+            parts: list[Any] = list(final[0])
+        else:
+            parts = [sequence(list(rows)) for rows in zip(*final, strict=True)]
+        return parts[0] if self.states == 1 else tuple(parts)
 
     def _initial(self, x: Sequence, state: Any) -> list[State]:
         """One tuple of Tensors for each layer and direction."""
