@@ -19,9 +19,11 @@ from lazynet.modes import UnknownPolicy as UnknownPolicy
 from lazynet.modes import batching as batching
 from lazynet.modes import debug as debug
 from lazynet.modes import enable_grad as enable_grad
+from lazynet.modes import get_num_threads as get_num_threads
 from lazynet.modes import is_grad_enabled as is_grad_enabled
 from lazynet.modes import no_grad as no_grad
 from lazynet.modes import set_batching as set_batching
+from lazynet.modes import set_num_threads as set_num_threads
 from lazynet.ops.elementwise import exp as exp
 from lazynet.ops.elementwise import log as log
 from lazynet.ops.elementwise import maximum as maximum

@@ -47,6 +47,8 @@ class Cell:
         found = self._bound.get(number)
         if found is None:
             found = self._bound[number] = Cell(self._function, instance)
+            owner_name, own = type(instance).__name__, self._function.__name__
+            found.__name__ = owner_name if own == "forward" else f"{owner_name}.{own}"
             weakref.finalize(instance, self._bound.pop, number, None).atexit = False
         return found
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from lazynet import bench, data, demo
 from lazynet.kernels import blas
 from lazynet.kernels.jit import cache_directory
+from lazynet.modes import get_num_threads
 from lazynet.ops.reduce import mean
 from lazynet.optim import Adam
 
@@ -67,6 +68,7 @@ def info() -> str:
         *((name, _version(name)) for name in _LIBRARIES),
         ("CPUs", str(processors())),
         ("BLAS", blas_in_use()),
+        ("threads", threads_in_use()),
         ("kernel cache", _cache()),
         ("CUDA", "not built yet: this version runs on the CPU only"),
     ]
@@ -92,9 +94,16 @@ def blas_in_use() -> str:
         blas.context()
     except blas.BlasNotFound as error:
         return f"none: {error}"
-    threads = blas.threads()
-    told = "" if threads is None else f", {threads} thread{'' if threads == 1 else 's'}"
-    return blas.description() + told
+    return blas.description()
+
+
+def threads_in_use() -> str:
+    """How many threads run a plan, and which."""
+    number = get_num_threads()
+    if number == 1:
+        own = blas.threads()
+        return "1" if own in (None, 1) else f"1, and {own} of the BLAS"
+    return f"{number}; the BLAS is held at one, products are split"
 
 
 def _cache() -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lazynet.batching import layout as words
 from lazynet.graph import recording_into
-from lazynet.op import RowType, Signature
+from lazynet.op import RowType, Signature, row_type
 from lazynet.ops.reduce import reshape
 from lazynet.ops.views import cat_features as cat
 from lazynet.ops.views import zeros
@@ -42,7 +42,13 @@ def reverse(graph: TraceGraph, lowering: Lowering, forward_ref, seeds, targets) 
             g = tape.symbol(handle.type.stored, ref)
             cotangents.setdefault(handle.id, []).append((handle.type, g))
         for signature, vid, entry in reversed(graph.nodes):
-            if vid not in cotangents or signature.op.vjp is None or vid in graph.cut:
+            if vid not in cotangents or vid in graph.cut:
+                continue
+            if signature.op.kind == words.ALIAS:
+                parts = [(_inside(row, entry[-1]), g) for row, g in cotangents.pop(vid)]
+                cotangents.setdefault(entry[1], []).extend(parts)
+                continue
+            if signature.op.vjp is None:
                 continue
             full = signature.type
             g = whole_cotangent(full, cotangents.pop(vid))
@@ -98,18 +104,29 @@ def whole_cotangent(full: RowType, parts: list[tuple[RowType, Tensor]]) -> Tenso
         key = (row.offset - full.offset, row.size)
         by_place[key] = by_place[key] + flat if key in by_place else flat
     whole = by_place.pop((0, full.size), None)
-    if by_place:
-        item = np.dtype(full.dtype).itemsize
-        pieces, at = [], 0
-        for (offset, size), g in sorted(by_place.items(), key=lambda entry: entry[0]):
-            if offset // item < at:
-                raise NotImplementedError("overlapping views of one value in a traced function")
-            if offset // item > at:
-                pieces.append(zeros(offset // item - at, dtype=full.dtype))
-            pieces.append(g if g.type.shape else reshape(g, (1,)))
-            at = offset // item + size
-        if at < full.size:
-            pieces.append(zeros(full.size - at, dtype=full.dtype))
-        joined = cat(pieces)
+    while by_place:
+        joined = cat(_side_by_side(full, by_place))
         whole = joined if whole is None else whole + joined
     return reshape(whole, full.shape)
+
+
+def _side_by_side(full: RowType, by_place: dict[tuple[int, int], Tensor]) -> list[Tensor]:
+    """Pieces that do not overlap, taken out of `by_place`, with zeros between them."""
+    item = np.dtype(full.dtype).itemsize
+    pieces, at = [], 0
+    for offset, size in sorted(by_place):
+        if offset // item < at:
+            continue  # overlaps: the next round takes it
+        if offset // item > at:
+            pieces.append(zeros(offset // item - at, dtype=full.dtype))
+        g = by_place.pop((offset, size))
+        pieces.append(g if g.type.shape else reshape(g, (1,)))
+        at = offset // item + size
+    if at < full.size:
+        pieces.append(zeros(full.size - at, dtype=full.dtype))
+    return pieces
+
+
+def _inside(row: RowType, offset: int) -> RowType:
+    """The type of a part of a value, for which `offset` is where the value lies in its row."""
+    return row_type(row.dtype, row.shape, offset + row.offset, row.stride)

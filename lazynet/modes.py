@@ -12,6 +12,8 @@ from typing import Any
 from lazynet.batching.policies import NAMES
 from lazynet.debugging import debugging
 from lazynet.graph import current_policy, default_policy, pending_graph, recording_gradients
+from lazynet.kernels import blas
+from lazynet.kernels.threads import MOST_WORKERS, POOL
 
 
 def _sync() -> None:
@@ -95,6 +97,23 @@ def set_batching(policy: str) -> None:
     """Make `policy` the one that is used outside any `with ln.batching(...)`."""
     batching(policy)
     default_policy[0] = policy
+
+
+def set_num_threads(threads: int) -> None:
+    """Run plans on this many threads from now on; 1 leaves everything to the calling thread.
+
+    By default there is one for each core, or as many as LAZYNET_NUM_THREADS, OPENBLAS_NUM_THREADS
+    or OMP_NUM_THREADS says. numpy's BLAS is held at one thread, because products are split here.
+    """
+    if not isinstance(threads, int) or not 1 <= threads <= MOST_WORKERS + 1:
+        raise ValueError(f"threads: expected 1 to {MOST_WORKERS + 1}, not {threads!r}")
+    blas.use_one_thread()
+    POOL.resize(threads)
+
+
+def get_num_threads() -> int:
+    """How many threads run a plan."""
+    return POOL.threads
 
 
 class debug(contextlib.ContextDecorator):

@@ -16,6 +16,7 @@ from lazynet.tensor import Value
 
 # Counts assignments to attributes of modules: while it stands still, so do they.
 CHANGES = [0]
+MOST_WATCHED = 10_000  # objects behind one function
 
 _PLAIN = (int, float, complex, bool, str, bytes, type(None), np.generic, np.dtype, type, range)
 _LIBRARIES = {"lazynet", "numpy", "math", "operator", "functools", "itertools", "typing"}
@@ -128,11 +129,16 @@ class _Snapshot:
             return id(value.graph), value.id
         if isinstance(value, (tuple, frozenset)):
             return tuple(map(self.of, value))
-        if isinstance(value, types.CodeType | types.FunctionType | types.BuiltinFunctionType):
+        if isinstance(value, types.FunctionType | types.BuiltinFunctionType):
             return id(value)
-        if id(value) in self._seen:
+        if id(value) in self._seen or hasattr(value, "__wrapped__"):
             return id(value)
         self._seen.add(id(value))
+        if len(self._seen) > MOST_WATCHED:
+            raise TypeError(
+                f"a traced function depends on a {type(value).__name__} and thousands of other "
+                "objects, too many to watch for changes; give it what it needs as an argument"
+            )
         if isinstance(value, (list, set)):
             self.mutable = True
             return value.__class__, tuple(map(self.of, value))

@@ -16,6 +16,7 @@ import numpy as np
 from lazynet import passes
 from lazynet.batching import layout as words
 from lazynet.derive import reverse
+from lazynet.describe import describe
 from lazynet.graph import recording_gradients, recording_into
 from lazynet.op import Op, RowType, Signature
 from lazynet.ops import reduce
@@ -240,6 +241,15 @@ class Traced:
             if handle.type.is_float
         ]
         return reverse(self.graph, lowering, forward_ref, seeds, targets)
+
+    def explain(self) -> str:
+        """The programs as text."""
+        signature = self.signature()
+        if signature.forward is None:
+            signature.prepare_forward()
+        forward = describe(signature.forward)
+        backward = describe(self._backward(signature))
+        return f"{signature!r}\n\nforward\n{forward}\n\nbackward\n{backward}"
 
     def replay(self, arguments) -> list[Tensor]:
         """Record the ops of the traced function again, op by op, on these values."""

@@ -250,7 +250,7 @@ def test_what_fails_while_running_leaves_the_rest_usable():
     def lower(signature):
         raise ArithmeticError("cannot be lowered")
 
-    broken = Op("", "fails", lambda row: (row,), lower)
+    broken = Op("broken", "fails", lambda row: (row,), lower, listed=False)
     good = vector(3) * 2.0
     bad = record(broken, (good,))
     with pytest.raises(ArithmeticError):

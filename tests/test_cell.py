@@ -1,0 +1,353 @@
+"""Cells: a function recorded as one node is the function recorded op by op, or it is refused."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import lazynet as ln
+from lazynet import graph as graphs
+from lazynet import nn
+
+generator = np.random.default_rng(3)
+
+
+def parameter(*shape):
+    return ln.Parameter(generator.standard_normal(shape))
+
+
+INPUT, STATE, BIAS = parameter(12, 3), parameter(12, 4), parameter(12)
+SCALE = 2.0
+
+
+@ln.cell
+def gated(x, state):
+    h, c = state
+    i, f, o = (ln.linear(x, INPUT, BIAS) + ln.linear(h, STATE)).chunk(3)
+    c = f.sigmoid() * c + i.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+@ln.cell
+def normalized(x):
+    """A weight that is an expression of parameters alone."""
+    weight = INPUT / (INPUT * INPUT).sum().sqrt()
+    return ln.linear(x, weight, BIAS).tanh()
+
+
+@ln.cell
+def attended(x, children):
+    """A list of any length, made a Sequence and reduced."""
+    rows = ln.stack(list(children))
+    weights = ln.softmax(ln.stack([ln.dot(x, child) for child in children]), 0)
+    return (rows * weights.unsqueeze()).sum(0) + ln.sum(list(children)) - ln.max(rows, 0)
+
+
+@ln.cell
+def named(x, *, twice):
+    """Results in a dict; a Python value that chooses the program."""
+    y = x * 2.0 if twice else x
+    return {"y": y, "parts": [x.tanh(), (x[0], 7)]}
+
+
+@ln.cell
+def nested(x, state):
+    return gated(x, gated(x, state))
+
+
+@ln.cell
+def cut(x):
+    with ln.no_grad():
+        y = x.exp()
+    return x * y, x.detach() * x
+
+
+def flat(results):
+    if isinstance(results, ln.Tensor | ln.Sequence):
+        return [results]
+    if isinstance(results, dict):
+        results = list(results.values())
+    return [v for r in results for v in flat(r)] if isinstance(results, tuple | list) else []
+
+
+def vector(size):
+    return ln.tensor(generator.standard_normal(size), requires_grad=True)
+
+
+CASES = {
+    "several outputs": (gated, lambda: (vector(3), (vector(4), vector(4)))),
+    "parameters alone": (normalized, lambda: (vector(3),)),
+    "a list": (attended, lambda: (vector(4), [vector(4) for _ in range(3)])),
+    "a list of one": (attended, lambda: (vector(4), [vector(4)])),
+    "nested": (nested, lambda: (vector(3), (vector(4), vector(4)))),
+    "cut": (cut, lambda: (vector(3),)),
+}
+
+
+def leaves_of(arguments):
+    return [v for v in flat(list(arguments)) if v.is_leaf]
+
+
+def run(function, examples, policy):
+    for p in (INPUT, STATE, BIAS):
+        p.graph.clear_gradient()
+    for example in examples:
+        for leaf in leaves_of(example):
+            leaf.graph.clear_gradient()
+    with ln.batching(policy):
+        results = [y for example in examples for y in flat(function(*example))]
+        ln.sum([(y * y).sum() for y in results]).backward()
+    leaves = [leaf for example in examples for leaf in leaves_of(example)]
+    gradients = [None if v.grad is None else v.grad.numpy() for v in (*leaves, INPUT, STATE, BIAS)]
+    return [y.numpy() for y in results] + gradients
+
+
+@pytest.mark.parametrize("policy", ["none", "depth", "agenda", "frontier", "auto"])
+@pytest.mark.parametrize("name", CASES)
+def test_a_cell_is_its_function_in_values_and_gradients(name, policy):
+    cell, arguments = CASES[name]
+    examples = [arguments() for _ in range(5)]
+    for ours, expected in zip(
+        run(cell, examples, policy), run(cell.__wrapped__, examples, "none"), strict=True
+    ):
+        assert (ours is None) == (expected is None)
+        if ours is not None:
+            np.testing.assert_allclose(ours, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_cell_runs_op_by_op_under_debug(name):
+    cell, arguments = CASES[name]
+    examples = [arguments() for _ in range(2)]
+    expected = run(cell, examples, "auto")
+    with ln.debug():
+        found = run(cell, examples, "auto")
+    for a, b in zip(found, expected, strict=True):
+        if b is not None:
+            np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["several outputs", "parameters alone", "a list", "nested"])
+def test_second_derivatives_go_through_a_cell(name):
+    cell, arguments = CASES[name]
+    example = arguments()
+    shape, arrays = copy_of(example), [leaf.numpy() for leaf in leaves_of(example)]
+    ln.check_grads(lambda *values: flat(cell(*filled(shape, iter(values))))[0], arrays)
+
+
+def copy_of(example):
+    return [[None] * len(a) if isinstance(a, list | tuple) else None for a in example]
+
+
+def filled(shape, values):
+    return [[next(values) for _ in s] if isinstance(s, list) else next(values) for s in shape]
+
+
+def nodes_of(program):
+    seen = []
+
+    def observe(graph, run):
+        seen.append((run.columns.shape[1], run.batches))
+
+    graphs.observers.append(observe)
+    try:
+        ln.forward(flat(program()))
+    finally:
+        graphs.observers.remove(observe)
+    return tuple(np.sum(seen, axis=0).tolist())
+
+
+def test_calls_of_a_cell_are_one_node_each_and_one_batch():
+    x, state = vector(3) * 1.0, (vector(4) * 1.0, vector(4) * 1.0)
+    ln.forward([x, *state])
+    assert nodes_of(lambda: [gated(x, state) for _ in range(50)]) == (50, 1)
+
+
+def test_what_depends_on_parameters_alone_is_computed_once():
+    few = nodes_of(lambda: [normalized(vector(3)) for _ in range(2)])[0]
+    many = nodes_of(lambda: [normalized(vector(3)) for _ in range(20)])[0]
+    assert many - few == 18
+
+
+@pytest.mark.parametrize("length", [0, 1, 4])
+def test_a_cell_goes_over_the_rows_of_sequences(length):
+    rows = ln.sequence(generator.standard_normal((5, 3)))[:length]
+    h, c = vector(4), ln.sequence(generator.standard_normal((5, 4)))[:length]
+    ours = gated(rows, (h, c))
+    assert [y.shape for y in ours] == [(length, 4)] * 2
+    for j in range(length):
+        for y, expected in zip(ours, gated.__wrapped__(rows[j], (h, c[j])), strict=True):
+            np.testing.assert_allclose(y.numpy()[j], expected.numpy(), atol=1e-12)
+    if length:
+        with ln.debug():
+            for y, expected in zip(gated(rows, (h, c)), ours, strict=True):
+                np.testing.assert_allclose(y.numpy(), expected.numpy(), atol=1e-12)
+
+
+def test_sequences_of_different_lengths_are_refused():
+    x = ln.sequence(np.zeros((3, 3)))
+    with pytest.raises(ln.ShapeError, match="gated: Sequences of 2 and 3 rows"):
+        gated(x, (ln.sequence(np.zeros((2, 4))), vector(4)))
+
+
+def test_results_keep_their_structure():
+    x = vector(3)
+    for twice in (False, True):
+        found = named(x, twice=twice)
+        assert list(found) == ["y", "parts"] and found["parts"][1][1] == 7
+        np.testing.assert_allclose(found["y"].numpy(), x.numpy() * (2 if twice else 1))
+        assert found["parts"][1][0].item() == pytest.approx(x.numpy()[0])
+
+
+# -- purity ----------------------------------------------------------------------------------------
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        self.weight = parameter(3, 3)
+        self.factor = 2.0
+        self.table = [1.0]
+
+    @ln.cell
+    def forward(self, x):
+        y = ln.linear(x, self.weight) * self.factor * self.table[0] * SCALE
+        return y if self.training else -y
+
+
+def test_a_change_of_what_a_cell_reads_is_seen(monkeypatch):
+    module, x = Scaled(), vector(3)
+
+    def expected(sign=1.0):
+        return sign * module.weight.numpy() @ x.numpy() * module.factor * module.table[0] * SCALE
+
+    np.testing.assert_allclose(module(x).numpy(), expected())
+    module.factor = 3.0
+    np.testing.assert_allclose(module(x).numpy(), expected())
+    module.table[0] = 5.0
+    np.testing.assert_allclose(module(x).numpy(), expected())
+    module.eval()
+    np.testing.assert_allclose(module(x).numpy(), expected(-1.0))
+    monkeypatch.setitem(globals(), "SCALE", 0.5)
+    np.testing.assert_allclose(module(x).numpy(), expected(-1.0))
+    module.train()
+    np.testing.assert_allclose(module(x).numpy(), expected())
+    module.weight = parameter(3, 3)
+    np.testing.assert_allclose(module(x).numpy(), expected())
+
+
+def test_a_change_of_a_variable_in_a_closure_is_seen():
+    factor, options = 2.0, {"shift": 1.0}
+
+    def helper(x):
+        return x * factor
+
+    @ln.cell
+    def function(x):
+        return helper(x) + options["shift"]
+
+    x = vector(2)
+    np.testing.assert_allclose(function(x).numpy(), x.numpy() * 2.0 + 1.0)
+    factor = 4.0
+    np.testing.assert_allclose(function(x).numpy(), x.numpy() * 4.0 + 1.0)
+    options["shift"] = -1.0
+    np.testing.assert_allclose(function(x).numpy(), x.numpy() * 4.0 - 1.0)
+
+
+def test_arrays_are_constants_of_a_cell():
+    table = np.arange(3.0)
+
+    @ln.cell
+    def function(x):
+        return x * table + ln.tensor(np.ones(3))
+
+    x = vector(3)
+    np.testing.assert_allclose(function(x).numpy(), x.numpy() * np.arange(3.0) + 1.0)
+    table[0] = 9.0
+    np.testing.assert_allclose(function(x).numpy(), x.numpy() * table + 1.0)
+
+
+def test_what_is_not_the_same_twice_is_refused():
+    draw = np.random.default_rng(0)
+
+    @ln.cell
+    def drawing(x):
+        return x * float(draw.uniform())
+
+    with pytest.raises(ln.ImpureFunction, match="drawing"):
+        drawing(vector(2))
+
+
+def test_what_changes_what_it_reads_is_refused():
+    calls = []
+
+    @ln.cell
+    def counting(x):
+        calls.append(1)
+        return x * 2.0
+
+    with pytest.raises(ln.ImpureFunction, match="counting"):
+        counting(vector(2))
+
+
+def test_looking_at_a_value_is_refused():
+    @ln.cell
+    def looking(x):
+        return x if x.sum() > 0 else -x
+
+    with pytest.raises(TypeError, match=r"looking: .* cannot look at values"):
+        looking(vector(2))
+
+
+def test_a_value_from_outside_is_refused():
+    outside = vector(2) * 2.0
+
+    @ln.cell
+    def reaching(x):
+        return x + outside
+
+    with pytest.raises(TypeError, match=r"reaching: .* make it an argument"):
+        reaching(vector(2))
+
+
+def test_errors_inside_a_cell_leave_it_usable():
+    with pytest.raises(ln.ShapeError):
+        gated(vector(5), (vector(4), vector(4)))
+    assert gated(vector(3), (vector(4), vector(4)))[0].numpy().shape == (4,)
+
+
+def test_without_a_tensor_the_function_is_called():
+    assert named.__wrapped__ is not named
+    assert ln.cell(lambda n: n + 1)(2) == 3
+
+
+# -- modules ---------------------------------------------------------------------------------------
+
+
+def test_copies_of_a_module_have_traces_of_their_own():
+    cell = nn.LSTMCell(3, 4)
+    x = ln.tensor(np.ones(3, np.float32))
+    before = cell(x)[0].numpy()
+    for other in (copy.deepcopy(cell), pickle.loads(pickle.dumps(cell))):
+        np.testing.assert_array_equal(other(x)[0].numpy(), before)
+        other.bias_ih.copy_(np.full(16, 2.0, np.float32))
+        assert not np.allclose(other(x)[0].numpy(), before)
+        np.testing.assert_array_equal(cell(x)[0].numpy(), before)
+
+
+def test_profiles_and_explanations_name_a_cell():
+    with ln.profile() as seen:
+        gated(vector(3), (vector(4), vector(4)))[0].numpy()
+    assert "gated" in str(seen)
+    assert "matmul" in gated.explain() and "tanh" in gated.explain()
+    assert "not called yet" in ln.cell(lambda x: x).explain()
+
+
+def test_a_cell_can_be_scanned():
+    x = ln.sequence(generator.standard_normal((4, 3)))
+    start = (vector(4), vector(4))
+    h, _ = ln.scan(gated, start, x)
+    state = start
+    for row in x:
+        state = gated(row, state)
+    np.testing.assert_allclose(h.numpy()[-1], state[0].numpy(), atol=1e-12)

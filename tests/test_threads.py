@@ -1,0 +1,124 @@
+"""Worker threads: parts of large calls give what the whole gives."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+import lazynet as ln
+from lazynet import nn
+from lazynet.kernels import threads
+
+generator = np.random.default_rng(5)
+ROWS = [generator.standard_normal((n, 32)).astype(np.float32) for n in (40, 1, 0, 25, 60) * 4]
+
+
+@pytest.fixture(params=[1, 2, 5])
+def workers(request):
+    before = ln.get_num_threads()
+    ln.set_num_threads(request.param)
+    yield request.param
+    ln.set_num_threads(before)
+
+
+def model():
+    ln.manual_seed(0)
+    return nn.LSTM(32, 96, bidirectional=True), nn.Linear(192, 160)
+
+
+def step(rnn, out):
+    scores = [out(rnn(ln.sequence(rows))) for rows in ROWS]
+    loss = ln.sum([(ln.log_softmax(s) * s.tanh()).sum() for s in scores])
+    loss.backward()
+    gradients = [p.grad.numpy() for p in (*rnn.parameters(), *out.parameters())]
+    return [loss.numpy(), *gradients, *(s.numpy() for s in scores)]
+
+
+@pytest.fixture(scope="module")
+def expected():
+    before = ln.get_num_threads()
+    ln.set_num_threads(1)
+    found = step(*model())
+    ln.set_num_threads(before)
+    return found
+
+
+def test_parts_give_what_the_whole_gives(workers, expected):
+    for ours, whole in zip(step(*model()), expected, strict=True):
+        np.testing.assert_allclose(ours, whole, rtol=2e-4, atol=2e-4)
+    assert ln.get_num_threads() in (1, workers)
+
+
+def test_runs_are_repeatable_with_workers(workers):
+    for ours, again in zip(step(*model()), step(*model()), strict=True):
+        np.testing.assert_array_equal(ours, again)
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(300, 70, 50), (5, 900, 300), (700, 5, 300)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_of_any_shape_are_split_rightly(workers, m, n, k, dtype):
+    a, w = generator.standard_normal((m, k)).astype(dtype), generator.standard_normal((n, k))
+    weight = ln.Parameter(w.astype(dtype))
+    x = ln.tensor(a, requires_grad=True)
+    for _ in range(20):  # so that the plan is long enough to wake the workers
+        weight.graph.clear_gradient()
+        x.graph.clear_gradient()
+        ys = [ln.linear(ln.sequence(x), weight) for _ in range(3)]
+        many = [(ys[0] * float(j)).sum() for j in range(30)]
+        (ln.sum(many) + ys[1].sum()).backward()
+    total = 1.0 + sum(range(30))
+    scale = 1e-3 if dtype == np.float32 else 1e-9
+    np.testing.assert_allclose(ys[2].numpy(), a @ w.T, rtol=scale, atol=scale * 10)
+    ones = np.ones((m, n))
+    np.testing.assert_allclose(
+        weight.grad.numpy(), total * ones.T @ a, rtol=scale, atol=total * scale
+    )
+    np.testing.assert_allclose(x.grad.numpy(), total * ones @ w, rtol=scale, atol=total * scale)
+
+
+def test_plans_of_several_python_threads_run_at_once(expected):
+    found: list = [None] * 4
+    models = [model() for _ in found]
+
+    def work(k):
+        found[k] = step(*models[k])
+
+    started = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join()
+    for ours in found:
+        for a, b in zip(ours, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_has_workers_of_its_own(expected):
+    step(*model())
+    child = os.fork()
+    if child == 0:
+        same = all(
+            np.allclose(a, b, rtol=2e-4, atol=2e-4)
+            for a, b in zip(step(*model()), expected, strict=True)
+        )
+        os._exit(0 if same else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_senseless_number_of_threads_is_refused():
+    for wrong in (0, -1, 2.5, 1000):
+        with pytest.raises(ValueError, match="threads: expected 1 to"):
+            ln.set_num_threads(wrong)
+
+
+def test_the_environment_says_how_many(monkeypatch):
+    for name in ("LAZYNET_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    cores = threads._threads_wanted()
+    assert cores >= 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads._threads_wanted() == 3
+    monkeypatch.setenv("LAZYNET_NUM_THREADS", "2")
+    assert threads._threads_wanted() == 2
