@@ -39,7 +39,7 @@ _FIRST_ROWS = 256
 # Under `no_grad` recording moves on to a new graph after a forward, once the graph holds that many
 # bytes: memory stays bounded, and programs that look at values seldom pay for links.
 BYTES_WITHOUT_GRADIENTS = 1 << 26
-_PACKERS = [struct.Struct(f"{count}i").pack for count in range(16)]
+_PACKERS = [struct.Struct(f"{count}i").pack for count in range(256)]
 
 
 class Graph:

@@ -40,6 +40,8 @@ def nll_loss(log_probabilities, target, reduction: str = "mean"):
     if isinstance(chosen, Sequence) and reduction == "mean":
         # One node for the sign and the mean together.
         return reduce.sum(chosen) * (-1.0 / chosen.length if chosen.length else math.nan)
+    if reduction == "sum":
+        return -_reduced(chosen, reduction)  # of the sum, which is one row
     return _reduced(-chosen, reduction)
 
 

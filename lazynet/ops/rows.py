@@ -45,6 +45,8 @@ def sequence(values):
     if not values:
         raise ShapeError("sequence: an empty list does not tell the shape of its rows")
     row = values[0].type.stored
+    if all([v.type is row and v.__class__ is Tensor for v in values]):
+        return record_segments(GATHER, values)
     for value in values:
         if value.type.shape != row.shape or value.type.dtype != row.dtype:
             raise ShapeError(

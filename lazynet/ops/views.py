@@ -20,6 +20,7 @@ from lazynet.record import ShapeError, as_value, record, short
 from lazynet.tensor import Parameter, Sequence, Tensor, Value
 
 _new = object.__new__
+_INTEGERS = {int}
 _joined: dict[tuple, Signature] = {}  # what `cat` records on Tensors of these types
 
 # -- features of a row -----------------------------------------------------------------------------
@@ -175,7 +176,7 @@ def part(x, shape: tuple[int, ...], first):
     offsets = np.asarray(first, np.int64) * size + x.type.offset
     if isinstance(x, Tensor):
         return record(ALIAS, (x,), (("shape", shape),), payload=[int(offsets)])
-    payload = np.broadcast_to(offsets, (x.length,)).astype(np.int32)
+    payload = offsets if offsets.ndim else np.broadcast_to(offsets, (x.length,))
     return record(ALIAS, (x,), (("shape", shape),), payload=payload, length=x.length)
 
 
@@ -261,7 +262,10 @@ def indices(index, limit: int, name: str) -> np.ndarray:
     Raises:
         IndexError: if one is out of range. TypeError: if they are no integers.
     """
-    if isinstance(index, Value):
+    if index.__class__ is list and index and set(map(type, index)) == _INTEGERS:
+        if min(index) >= 0 and max(index) < limit:
+            return np.array(index, np.int64)
+    elif isinstance(index, Value):
         index = index.numpy()  # type: ignore[attr-defined]
     numbers = np.asarray(index)
     if numbers.size == 0:
