@@ -240,6 +240,16 @@ def short(signature: Signature, x: Tensor, word: int | None = None) -> Tensor:
     return Tensor(graph, vid, signature.type)
 
 
+def short_rows(signature: Signature, x: Sequence, payload: bytes = b"") -> Sequence:
+    """The same on a Sequence, with the payload of all its rows."""
+    graph, length = x.graph, x.length
+    vid = graph.values
+    graph.values = vid + length
+    tape = graph.tape
+    tape += pack4(-signature.index - 1, length, x.id, x.step) + payload
+    return Sequence(graph, vid, signature.type, length)
+
+
 def binary(op: Op, prepare):
     """A function that records `op` on two operands; `prepare` makes unlike operands alike."""
     entries: dict[tuple[Any, Any], Signature] = {}
@@ -290,8 +300,8 @@ def binary(op: Op, prepare):
     return recorded
 
 
-def with_parameters(op: Op, x: Tensor, *parameters: Parameter):
-    """Record `op` on a Tensor and parameters, the short way where that is possible."""
+def with_parameters(op: Op, x: Value, *parameters: Parameter):
+    """Record `op` on a value and parameters, the short way where that is possible."""
     leaf = parameters[0].graph
     key = (op, x.type, parameters[-1].graph)
     signature, graph = leaf.signatures.get(key), x.graph
@@ -299,6 +309,8 @@ def with_parameters(op: Op, x: Tensor, *parameters: Parameter):
         y = record(op, (x, *parameters))
         leaf.signatures[key] = op.signature((x.type, *(p.graph for p in parameters)))
         return y
+    if x.__class__ is Sequence:
+        return short_rows(signature, x)
     vid = graph.values
     graph.values = vid + 1
     tape = graph.tape

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import types
 import weakref
+from _thread import get_ident
 from collections.abc import Callable
 from typing import Any
 
@@ -49,17 +50,18 @@ def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Seque
         ImpureFunction: if it changes what it reads, or does not do the same when called twice.
     """
     # A state is a row stored by itself: the next one is.
-    states = tuple(s if s.type is s.type.stored else as_stored(s) for s in states)
+    states = tuple([s if s.type is s.type.stored else as_stored(s) for s in states])
     traces = step.traces if step.__class__ is Step else _traces_of(step)
     traced = traces.find(step, (x.type, *[s.type for s in states]))
-    graph = graph_of((x, *states))
-    vid, stride = enter(graph, x)
-    pairs = [vid, stride]
-    for s in states:
-        pairs += (s.id if s.graph is graph else enter(graph, s)[0], 0)
+    graph = x.graph
+    if graph.thread != get_ident():
+        graph = graph_of((x, *states))
     signature, length = traced.signature(), x.length
-    entry = words_of(-signature.index - 1, length, *pairs)
-    vid = graph.append(signature, entry, length * len(states))
+    entry = [-signature.index - 1, length]
+    entry += (x.id, x.step) if x.graph is graph else enter(graph, x)
+    for s in states:
+        entry += (s.id if s.graph is graph else enter(graph, s)[0], 0)
+    vid = graph.append(signature, words_of(*entry), length * len(states))
     return tuple([
         Sequence(graph, vid + k * length, row, length) for k, row in enumerate(signature.outputs)
     ])  # fmt: skip

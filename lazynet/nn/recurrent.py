@@ -68,6 +68,11 @@ def zeros(size: int, dtype: str) -> Tensor:
 
 
 @functools.cache
+def _suffixes(layer: int, directions: int) -> tuple[str, ...]:
+    return (f"_l{layer}", f"_l{layer}_reverse")[:directions]
+
+
+@functools.cache
 def _names(suffix: str) -> tuple[str, ...]:
     return tuple(name + suffix for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
 
@@ -206,8 +211,8 @@ class _Network(Module):
             for suffix in self._suffixes(layer):
                 _make_weights(self, self.gates, inputs, hidden_size, bias, suffix)
 
-    def _suffixes(self, layer: int) -> list[str]:
-        return [f"_l{layer}", f"_l{layer}_reverse"][: 1 + self.bidirectional]
+    def _suffixes(self, layer: int) -> tuple[str, ...]:
+        return _suffixes(layer, 1 + self.bidirectional)
 
     def _step(self, suffix: str) -> Step:
         """The step of one layer and direction: the same object while its weights are the same."""
@@ -243,8 +248,8 @@ class _Network(Module):
         final: list[State] = []
         for layer in range(self.num_layers):
             outputs = []
-            for suffix in self._suffixes(layer):
-                before, back = next(initial), suffix.endswith("reverse")
+            for back, suffix in enumerate(self._suffixes(layer)):
+                before = next(initial)
                 after = scan(self._step(suffix), before, x[::-1] if back else x)
                 outputs.append(after[0][::-1] if back else after[0])
                 if return_state:

@@ -196,7 +196,7 @@ def linear(x, weight, bias=None):
     Raises:
         ShapeError: if a row does not match the weight. DtypeError: if the dtypes differ.
     """
-    if x.__class__ is Tensor and weight.__class__ is Parameter:
+    if weight.__class__ is Parameter and x.__class__ in (Tensor, Sequence):
         if bias is None:
             return with_parameters(LINEAR, x, weight)
         if bias.__class__ is Parameter:

@@ -12,7 +12,7 @@ from _thread import get_ident
 
 from lazynet.op import Op, Sample, row_type
 from lazynet.program import call, lowered, operand_refs, output_refs
-from lazynet.record import ShapeError, as_value, record, short
+from lazynet.record import ShapeError, as_value, record, short, short_rows
 from lazynet.tensor import Sequence, Tensor
 
 AXES = (Sample(((5,),), (("axis", 0),)), Sample(((3, 4),), (("axis", 0),)),
@@ -274,16 +274,18 @@ def argmax(x, axis: int = -1):
 
 def log_softmax(x, axis: int = -1):
     """y = x - log(sum exp(x)) along an axis of each row."""
-    if x.__class__ is Tensor and x.graph.thread == get_ident():
+    if x.__class__ in (Tensor, Sequence) and x.graph.thread == get_ident():
         signature = x.type.views.get(("log_softmax", axis))
-        if signature is not None:
+        if signature is not None and x.__class__ is Tensor:
             return short(signature, x)
+        if signature is not None and axis != 0:
+            return short_rows(signature, x)
     x = as_value(x, "log_softmax")
     own = axis_of(x, axis, "log_softmax")
     if own is None:
         return ROW_REDUCTIONS["log_softmax"](x)
     attributes = (("axis", own),)
-    if x.__class__ is Tensor:
+    if x.__class__ is Tensor or axis == -1:
         x.type.views["log_softmax", axis] = LOG_SOFTMAX.signature((x.type,), attributes)
     return record(LOG_SOFTMAX, (x,), attributes)
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from lazynet.batching import layout as words
 from lazynet.graph import words_of
-from lazynet.op import Op, Sample, Signature, row_type
+from lazynet.op import Op, RowType, Sample, Signature, row_type
 from lazynet.ops.reduce import reshape, retyped
 from lazynet.program import Ref, elementwise, lowered, operand_refs, output_refs
-from lazynet.record import ShapeError, as_value, record, short
+from lazynet.record import ShapeError, as_value, record, short, short_rows
 from lazynet.tensor import Parameter, Sequence, Tensor, Value
 
 _new = object.__new__
@@ -250,10 +250,19 @@ def pick(x, index):
         numbers = indices(index, x.type.size, "pick")
         if len(numbers) != x.length:
             raise ShapeError(f"pick: {len(numbers)} indices for a Sequence of {x.length} rows")
+        known = x.type.views.get("pick")
+        if known is not None and x.graph.thread == get_ident():
+            offsets = (numbers * known[1] + x.type.offset).astype(np.int32)
+            return short_rows(known[0], x, offsets.tobytes())
+        _note_pick(x.type)
         return part(x, (), numbers)
-    signature = ALIAS.signature((x.type,), (("shape", ()),))
-    x.type.views["pick"] = signature, np.dtype(x.type.dtype).itemsize
+    _note_pick(x.type)
     return part(x, (), int(indices([index], x.type.size, "pick")[0]))
+
+
+def _note_pick(row: RowType) -> None:
+    signature = ALIAS.signature((row,), (("shape", ()),))
+    row.views["pick"] = signature, np.dtype(row.dtype).itemsize
 
 
 def indices(index, limit: int, name: str) -> np.ndarray:
