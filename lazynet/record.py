@@ -227,7 +227,22 @@ def unary(op: Op, prepare=None):
             entries[x.type] = op.signature((x.type,))
         return y
 
-    return recorded
+    return documented(recorded, op, 1)
+
+
+def documented(function, op: Op, arity: int):
+    """Name a function after its op, and let its docstring tell the formula."""
+    function.__name__ = function.__qualname__ = op.name
+    ones = ", ".join(["ln.ones(2)"] * arity)
+    function.__doc__ = f"""{op.formula}, for each element.
+
+    Operands are Tensors, Sequences, arrays or numbers, which broadcast as in numpy; a Tensor
+    broadcasts against each row of a Sequence.
+
+    >>> ln.{op.name}({ones}).shape
+    (2,)
+    """
+    return function
 
 
 def short(signature: Signature, x: Tensor, word: int | None = None) -> Tensor:
@@ -297,7 +312,7 @@ def binary(op: Op, prepare):
                 tensors.setdefault(a.type, {})[b.type] = signature
         return z
 
-    return recorded
+    return documented(recorded, op, 2)
 
 
 def with_parameters(op: Op, x: Value, *parameters: Parameter):

@@ -6,6 +6,7 @@ list of rows stands for a Sequence.
 
 import math
 
+import naive_elementwise
 import numpy as np
 
 
@@ -83,6 +84,7 @@ ROWS = {
     "take_row": lambda x, payload: x[payload[0]],
     "scatter_row": scattered,
     "alias": part,
+    **naive_elementwise.ROWS,
 }
 
 # What an op over segments gives for the rows of one segment: a row, or a list of rows.

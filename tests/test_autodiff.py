@@ -69,8 +69,8 @@ def test_first_and_second_derivatives_are_those_of_central_differences(name):
 @pytest.mark.parametrize("name", sorted(n for n, op in REGISTRY.items() if op.vjp and op.samples))
 def test_every_op_has_a_second_derivative_from_its_formula(name):
     op = REGISTRY[name]
-    if op.payload or name == "where":
-        pytest.skip("has operands that are no floats; covered by its family's own tests")
+    if op.payload or name in ("where", "to_float32"):
+        pytest.skip("has operands that are no floats, or rounds; covered by its own tests")
     for sample in op.samples:
         arrays = [
             sample.low + (sample.high - sample.low) * generator.random(shape)

@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from lazynet.kernels import special
 from lazynet.kernels.jit import inline
 from lazynet.kernels.memory import bits_float32, float32_bits
 
@@ -145,6 +146,96 @@ def _power(x, y):
     return x**y
 
 
+@inline
+def _erf32(x):
+    # Rational minimax approximation on [-4, 4], as in Eigen; beyond, erf is 1 in float32.
+    x = max(min(x, _f(4.0)), _f(-4.0))
+    z = x * x
+    p = _f(-2.72614225801306e-10)
+    p = p * z + _f(2.77068142495902e-08)
+    p = p * z + _f(-2.10102402082508e-06)
+    p = p * z + _f(-5.69250639462346e-05)
+    p = p * z + _f(-7.34990630326855e-04)
+    p = p * z + _f(-2.95459980854025e-03)
+    p = p * z + _f(-1.60960333262415e-02)
+    q = _f(-1.45660718464996e-05)
+    q = q * z + _f(-2.13374055278905e-04)
+    q = q * z + _f(-1.68282697438203e-03)
+    q = q * z + _f(-7.37332916720468e-03)
+    q = q * z + _f(-1.42647390514189e-02)
+    return x * p / q
+
+
+@inline
+def _lgamma(x):
+    return math.lgamma(x) if x > 0.0 or x != math.floor(x) else math.inf
+
+
+def _through_float64(function):
+    """A float64 function for float32 elements: exact, and no loop over it vectorizes."""
+
+    @inline
+    def called(x):
+        return _f(function(np.float64(x)))
+
+    return called
+
+
+def _polygamma32(function):
+    @inline
+    def called(n, x):
+        return _f(function(np.float64(n), np.float64(x)))
+
+    return called
+
+
+def _through_math(name):
+    function = getattr(math, name)
+
+    @inline
+    def called(x):
+        return function(x)
+
+    return called
+
+
+_LIBM = ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh",
+         "expm1", "log1p")  # fmt: skip
+_EXACT = {name: _through_math(name) for name in _LIBM}
+_EXACT |= {"lgamma": _lgamma, "erfinv": special.erfinv, "digamma": special.digamma,
+           "erf_complement": _through_math("erfc")}  # fmt: skip
+
+
+@inline
+def _floor(x):
+    return np.floor(x)
+
+
+@inline
+def _ceil(x):
+    return np.ceil(x)
+
+
+@inline
+def _rint(x):
+    return np.rint(x)
+
+
+@inline
+def _truncate(x):
+    return np.trunc(x)
+
+
+@inline
+def _atan2_32(y, x):
+    return _f(math.atan2(np.float64(y), np.float64(x)))
+
+
+@inline
+def _atan2_64(y, x):
+    return math.atan2(y, x)
+
+
 _COMMON = {
     "sqrt": _sqrt,
     "abs": _abs,
@@ -152,6 +243,10 @@ _COMMON = {
     "minimum": _minimum,
     "where": _where,
     "power": _power,
+    "floor": _floor,
+    "ceil": _ceil,
+    "rint": _rint,
+    "truncate": _truncate,
     "inf": math.inf,
 }
 # The words that an elementwise formula may use, by dtype; `c` makes a constant of that dtype.
@@ -162,6 +257,10 @@ WORDS = {
         "log": _log32,
         "tanh": _tanh32,
         "sigmoid": _sigmoid32,
+        "erf": _erf32,
+        "atan2": _atan2_32,
+        "polygamma": _polygamma32(special.polygamma),
+        **{name: _through_float64(function) for name, function in _EXACT.items()},
         "c": np.float32,
     },
     "float64": {
@@ -170,6 +269,10 @@ WORDS = {
         "log": _log64,
         "tanh": _tanh64,
         "sigmoid": _sigmoid64,
+        "erf": _through_math("erf"),
+        "atan2": _atan2_64,
+        "polygamma": special.polygamma,
+        **_EXACT,
         "c": np.float64,
     },
     "int64": {**_COMMON, "c": np.int64},

@@ -1,5 +1,27 @@
 """The ops, one file a family; each op is one block. Importing this room registers them all."""
 
-from lazynet.ops import elementwise, linear, lookup, loss, random, reduce, rows, views
+from lazynet.ops import (
+    activations,
+    elementwise,
+    functions,
+    linear,
+    lookup,
+    loss,
+    random,
+    reduce,
+    rows,
+    views,
+)
 
-__all__ = ["elementwise", "linear", "lookup", "loss", "random", "reduce", "rows", "views"]
+__all__ = [
+    "activations",
+    "elementwise",
+    "functions",
+    "linear",
+    "lookup",
+    "loss",
+    "random",
+    "reduce",
+    "rows",
+    "views",
+]

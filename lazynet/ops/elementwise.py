@@ -37,7 +37,7 @@ def _broadcast(name: str, *rows: RowType) -> tuple[int, ...]:
         ) from None
 
 
-def elementwise(name, formula, scalar, vjp=None, result=None, samples=ONE) -> Op:
+def elementwise(name, formula, scalar, vjp=None, result=None, samples=ONE, listed=True) -> Op:
     """An elementwise op.
 
     Args:
@@ -62,7 +62,7 @@ def elementwise(name, formula, scalar, vjp=None, result=None, samples=ONE) -> Op
         )
 
     return Op(name, formula, shape, lower, derivative if vjp else None, samples=samples,
-              flops=lambda *rows: max(r.size for r in rows))  # fmt: skip
+              listed=listed, flops=lambda *rows: max(r.size for r in rows))  # fmt: skip
 
 
 def prepare(op: Op, *operands):
@@ -216,6 +216,11 @@ exp, log, sqrt = unary(EXP, _floating), unary(LOG, _floating), unary(SQRT, _floa
 absolute, sign, square = unary(ABSOLUTE), unary(SIGN), unary(SQUARE)
 tanh, sigmoid, relu = unary(TANH, _floating), unary(SIGMOID, _floating), unary(RELU)
 detach = unary(DETACH)
+
+# The same under PyTorch's names.
+sub, mul, div, neg = subtract, multiply, divide, negative
+pow, abs = power, absolute
+eq, ne, lt, le, gt, ge = equal, not_equal, less, less_equal, greater, greater_equal
 
 
 def where(condition, x, y):

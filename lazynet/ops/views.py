@@ -154,6 +154,26 @@ def zeros(*shape, dtype: str = "float32", length: int | None = None):
     return record(ZEROS, (), (("shape", shape), ("dtype", dtype)), length=length)
 
 
+def full(shape, value, dtype: str = "float32", length: int | None = None):
+    """One number everywhere: a Tensor of this shape, or a Sequence of `length` such rows.
+
+    >>> ln.full((2,), 7.0).numpy().tolist()
+    [7.0, 7.0]
+    """
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    return zeros(shape, dtype=dtype, length=length) + value
+
+
+def ones(*shape, dtype: str = "float32", length: int | None = None):
+    """Ones: a Tensor of this shape, or a Sequence of `length` such rows.
+
+    >>> ln.ones(2, 3).shape
+    (2, 3)
+    """
+    shape = tuple(shape[0]) if shape and not isinstance(shape[0], int) else shape
+    return full(shape, 1, dtype, length)
+
+
 # -- elements and slices of a Tensor ---------------------------------------------------------------
 
 

@@ -1,0 +1,201 @@
+"""Activation functions, under PyTorch's names and with its parameters.
+
+A parameter such as `negative_slope` is an operand, not an attribute: calls with different ones
+batch, and it may itself be a value that wants a gradient.
+"""
+
+from __future__ import annotations
+
+import math
+
+from lazynet.op import Op, Sample
+from lazynet.ops.elementwise import (
+    _floating,
+    absolute,
+    elementwise,
+    exp,
+    prepare,
+    sigmoid,
+    tanh,
+    where,
+    zeros_like,
+)
+from lazynet.ops.functions import clamp, erf
+from lazynet.record import as_value, record, unary
+from lazynet.tensor import Sequence, Tensor
+
+_PARAMETER = (Sample(((5,), ()), low=0.3), Sample(((5,), ()), low=-2.0, high=-0.3))
+_SQRT_HALF, _NORMAL = math.sqrt(0.5), 1.0 / math.sqrt(2.0 * math.pi)
+_GELU = math.sqrt(2.0 / math.pi)
+
+LOG_SIGMOID = elementwise(
+    "logsigmoid", "y = log(sigmoid(x))", "minimum(x0, c(0)) - log1p(exp(-abs(x0)))",
+    lambda g, y, x: (g * sigmoid(-x),),
+)  # fmt: skip
+LEAKY_RELU = elementwise(
+    "leaky_relu", "y = x where x > 0, else a x", "where(x0 > c(0), x0, x0 * x1)",
+    lambda g, y, x, a: (where(x > 0.0, g, g * a), where(x > 0.0, zeros_like(g), g * x)),
+    samples=_PARAMETER,
+)  # fmt: skip
+ELU = elementwise(
+    "elu", "y = x where x > 0, else a (exp(x) - 1)",
+    "where(x0 > c(0), x0, x1 * expm1(minimum(x0, c(0))))",
+    lambda g, y, x, a: (
+        where(x > 0.0, g, g * a * exp(-relu_of(-x))),
+        where(x > 0.0, zeros_like(g), g * (exp(-relu_of(-x)) - 1.0)),
+    ),
+    samples=_PARAMETER,
+)  # fmt: skip
+GELU = elementwise(
+    "gelu", "y = x Phi(x), Phi the normal distribution function",
+    f"c(0.5) * x0 * (c(1) + erf(x0 * c({_SQRT_HALF!r})))",
+    lambda g, y, x: (
+        g * ((erf(x * _SQRT_HALF) + 1.0) * 0.5 + x * exp(x * x * -0.5) * _NORMAL),
+    ),
+)  # fmt: skip
+GELU_TANH = elementwise(
+    "gelu_tanh", "y = x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))",
+    f"c(0.5) * x0 * (c(1) + tanh(c({_GELU!r}) * (x0 + c(0.044715) * x0 * x0 * x0)))",
+    lambda g, y, x: (g * _gelu_tanh_slope(x),),
+)  # fmt: skip
+SILU = elementwise(
+    "silu", "y = x sigmoid(x)", "x0 * sigmoid(x0)",
+    lambda g, y, x: (g * (sigmoid(x) + y * (1.0 - sigmoid(x))),),
+)  # fmt: skip
+SOFTPLUS = elementwise(
+    "softplus", "y = log(1 + exp(x))", "maximum(x0, c(0)) + log1p(exp(-abs(x0)))",
+    lambda g, y, x: (g * sigmoid(x),),
+)  # fmt: skip
+SOFTSIGN = elementwise(
+    "softsign", "y = x / (1 + |x|)", "x0 / (c(1) + abs(x0))",
+    lambda g, y, x: (g / ((absolute(x) + 1.0) * (absolute(x) + 1.0)),),
+)  # fmt: skip
+
+
+def relu_of(x):
+    """max(x, 0), with the gradient of `where`."""
+    return where(x > 0.0, x, zeros_like(x))
+
+
+def _gelu_tanh_slope(x):
+    t = tanh((x + x * x * x * 0.044715) * _GELU)
+    return (t + 1.0) * 0.5 + x * 0.5 * (1.0 - t * t) * _GELU * (x * x * 0.134145 + 1.0)
+
+
+def _with_parameter(op: Op, x, parameter):
+    return record(op, tuple(prepare(op, _floating(as_value(x, op.name)), parameter)))
+
+
+logsigmoid, silu = unary(LOG_SIGMOID, _floating), unary(SILU, _floating)
+softsign = unary(SOFTSIGN, _floating)
+_softplus, _gelu, _gelu_tanh = (unary(op, _floating) for op in (SOFTPLUS, GELU, GELU_TANH))
+
+
+def leaky_relu(x, negative_slope=0.01):
+    """x where x > 0, else negative_slope * x.
+
+    >>> ln.leaky_relu(ln.tensor([-2.0, 3.0]), 0.5).numpy().tolist()
+    [-1.0, 3.0]
+    """
+    return _with_parameter(LEAKY_RELU, x, negative_slope)
+
+
+def elu(x, alpha=1.0):
+    """x where x > 0, else alpha (exp(x) - 1) (Clevert et al., 2016).
+
+    >>> ln.elu(ln.tensor([0.0, 3.0])).numpy().tolist()
+    [0.0, 3.0]
+    """
+    return _with_parameter(ELU, x, alpha)
+
+
+def selu(x):
+    """1.0507 elu(x, 1.6733): keeps mean 0 and variance 1 (Klambauer et al., 2017).
+
+    >>> ln.selu(ln.tensor([0.0])).numpy().tolist()
+    [0.0]
+    """
+    return elu(x, 1.6732632423543772) * 1.0507009873554805
+
+
+def celu(x, alpha: float = 1.0):
+    """max(x, 0) + min(alpha (exp(x / alpha) - 1), 0) (Barron, 2017).
+
+    >>> ln.celu(ln.tensor([2.0]), 0.5).numpy().tolist()
+    [2.0]
+    """
+    return elu(as_value(x, "celu") / alpha) * alpha
+
+
+def gelu(x, approximate: str = "none"):
+    """x Phi(x), with Phi the normal distribution function, or its approximation "tanh"
+    (Hendrycks and Gimpel, 2016).
+
+    >>> ln.gelu(ln.tensor([0.0])).numpy().tolist()
+    [0.0]
+    """
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"gelu: approximate must be 'none' or 'tanh', not {approximate!r}")
+    return _gelu(x) if approximate == "none" else _gelu_tanh(x)
+
+
+def softplus(x, beta: float = 1.0):
+    """log(1 + exp(beta x)) / beta, without overflow.
+
+    >>> round(float(ln.softplus(ln.tensor(0.0))), 4)
+    0.6931
+    """
+    return _softplus(x) if beta == 1.0 else _softplus(as_value(x, "softplus") * beta) / beta
+
+
+def mish(x):
+    """x tanh(softplus(x)) (Misra, 2019).
+
+    >>> ln.mish(ln.tensor([0.0])).numpy().tolist()
+    [0.0]
+    """
+    x = _floating(as_value(x, "mish"))
+    return x * tanh(_softplus(x))
+
+
+def hardtanh(x, min_val: float = -1.0, max_val: float = 1.0):
+    """x within [min_val, max_val], the nearer bound outside.
+
+    >>> ln.hardtanh(ln.tensor([-2.0, 0.5])).numpy().tolist()
+    [-1.0, 0.5]
+    """
+    return clamp(x, min_val, max_val)
+
+
+def relu6(x):
+    """min(max(x, 0), 6).
+
+    >>> ln.relu6(ln.tensor([-2.0, 7.0])).numpy().tolist()
+    [0.0, 6.0]
+    """
+    return clamp(x, 0.0, 6.0)
+
+
+def hardsigmoid(x):
+    """min(max(x / 6 + 1/2, 0), 1).
+
+    >>> ln.hardsigmoid(ln.tensor([-4.0, 0.0])).numpy().tolist()
+    [0.0, 0.5]
+    """
+    return clamp(as_value(x, "hardsigmoid") * (1.0 / 6.0) + 0.5, 0.0, 1.0)
+
+
+def hardswish(x):
+    """x hardsigmoid(x) (Howard et al., 2019).
+
+    >>> ln.hardswish(ln.tensor([-4.0, 4.0])).numpy().tolist()
+    [0.0, 4.0]
+    """
+    return as_value(x, "hardswish") * hardsigmoid(x)
+
+
+ACTIVATIONS = (logsigmoid, leaky_relu, elu, selu, celu, gelu, silu, softplus, softsign, mish,
+               hardtanh, relu6, hardsigmoid, hardswish)  # fmt: skip
+for _class in (Tensor, Sequence):
+    for _method in ACTIVATIONS:
+        setattr(_class, _method.__name__, _method)
