@@ -17,7 +17,10 @@ from lazynet.batching import layout as words
 from lazynet.kernels.generate import Formula
 from lazynet.program import Program, Ref, Step
 
-_ACCUMULATING = {"matmul", "sum_axis", "repeat_axis", "transpose", "segment_sum", "add_rows"}
+_ACCUMULATING = {
+    "add_elements", "add_rows", "matmul", "repeat_axis", "segment_sum", "sum_axis", "take_elements",
+    "transpose",
+}  # fmt: skip
 
 
 def optimize_backward(program: Program, scan: bool = False) -> Program:

@@ -38,6 +38,16 @@ def part(x, shape, payload):
     return x.reshape(-1)[first : first + math.prod(shape)].reshape(shape)
 
 
+def taken(x, table, shape):
+    return np.where(table.index >= 0, x.reshape(-1)[table.index], 0).reshape(shape)
+
+
+def put(x, table, shape):
+    y = np.zeros(math.prod(shape) + 1)  # the last element is where index -1 goes
+    np.add.at(y, table.index, x.reshape(-1))
+    return y[:-1].reshape(shape)
+
+
 # What a row-wise op gives for one row of each operand.
 ROWS = {
     "add": lambda x, y: x + y,
@@ -84,6 +94,8 @@ ROWS = {
     "take_row": lambda x, payload: x[payload[0]],
     "scatter_row": scattered,
     "alias": part,
+    "take": taken,
+    "put": put,
     **naive_elementwise.ROWS,
 }
 

@@ -80,7 +80,7 @@ MISTAKES = {
     "gather": (lambda: sequence(3)[[0, 3]], IndexError, "gather: index 3 is out of range"),
     "mask": (lambda: sequence(3)[np.array([True, False])], IndexError, "a mask of 2"),
     "float index": (lambda: sequence(3)[[0.5]], TypeError, "a flat list of integers"),
-    "text index": (lambda: vector(3)["a"], IndexError, "indexed by integers and slices"),
+    "text index": (lambda: vector(3)["a"], IndexError, "indexed by integers, slices"),
     "lookup": (lambda: ln.lookup(TABLE, 5), IndexError, "index 5 is out of range; .* 5 rows"),
     "lookup below": (lambda: ln.lookup(TABLE, [0, -1]), IndexError, "index -1 is out of range"),
     "lookup floats": (lambda: ln.lookup(TABLE, [0.5]), TypeError, "a flat list of integers"),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lazynet.kernels.memory import address, load
-from lazynet.kernels.words import constant, itemsize, payload_words, row
+from lazynet.kernels.words import constant, itemsize, payload_words, row, row_index
 
 
 def take_rows(call, context):
@@ -42,3 +42,40 @@ def add_rows(call, context):
         y = row(table + np.int64(index[r]) * width * itemsize, width)
         for j in range(width):
             y[j] += x[j]
+
+
+def take_elements(call, context):
+    """y[j] (+)= x[table[j]], 0 where table[j] < 0; attributes: accumulate, widths of y and x.
+
+    Operands: the table of indices, one for all items, x, y.
+    """
+    items, accumulate = load(call), load(call + 8)
+    width, source = load(call + 16), load(call + 24)
+    table = row_index(load(call + 32), width)
+    for r in range(items):
+        x, y = row(address(call + 56, r), source), row(address(call + 80, r), width)
+        for j in range(width):
+            k = table[j]
+            value = x[k] if k >= 0 else constant(0)
+            if accumulate:
+                y[j] += value
+            else:
+                y[j] = value
+
+
+def add_elements(call, context):
+    """y[table[j]] += x[j], into zeros unless it accumulates; attributes: widths of x and y.
+
+    Operands: the table of indices, one for all items, x, y. Negative indices are left out.
+    """
+    items, accumulate = load(call), load(call + 8)
+    width, target = load(call + 16), load(call + 24)
+    table = row_index(load(call + 32), width)
+    for r in range(items):
+        x, y = row(address(call + 56, r), width), row(address(call + 80, r), target)
+        if not accumulate:
+            for j in range(target):
+                y[j] = constant(0)
+        for j in range(width):
+            if table[j] >= 0:
+                y[table[j]] += x[j]

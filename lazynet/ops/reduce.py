@@ -303,5 +303,4 @@ for _class in (Tensor, Sequence):
     _class.sum, _class.mean, _class.max, _class.argmax = sum, mean, max, argmax
     _class.softmax, _class.log_softmax = softmax, log_softmax
     _class.reshape = reshape
-    _class.flatten = lambda x: reshape(x, (x.type.size,))
 Tensor.T = property(transpose)

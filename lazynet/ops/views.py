@@ -21,6 +21,7 @@ from lazynet.tensor import Parameter, Sequence, Tensor, Value
 
 _new = object.__new__
 _INTEGERS = {int}
+GENERAL_INDEX: list = []  # what `shape.py` does with an index that is no view; it enters itself
 _joined: dict[tuple, Signature] = {}  # what `cat` records on Tensors of these types
 
 # -- features of a row -----------------------------------------------------------------------------
@@ -213,8 +214,8 @@ def _element(x, index: int):
 def _slice(x, index: slice):
     shape = x.type.shape
     chosen = range(shape[0])[index]
-    if chosen.step != 1:
-        raise IndexError("slices of a Tensor take no step; a Sequence's do")
+    if chosen.step != 1 and len(chosen) > 1:
+        return GENERAL_INDEX[0](x, index)
     start = chosen.start if len(chosen) else 0
     return part(x, (len(chosen), *shape[1:]), start * math.prod(shape[1:]))
 
@@ -229,9 +230,12 @@ def _index(x, index):
         return _element(x, index.__index__())
     if isinstance(index, tuple):
         return index_axes(x, index)
+    if index is None or index is Ellipsis:
+        return index_axes(x, (index,))
+    if isinstance(index, (list, np.ndarray)):
+        return GENERAL_INDEX[0](x, index)
     raise IndexError(
-        f"a Tensor is indexed by integers and slices, not {type(index).__name__}; "
-        "gather rows of a Sequence with a list of integers"
+        f"a Tensor is indexed by integers, slices and arrays of them, not {type(index).__name__}"
     )
 
 
@@ -249,7 +253,7 @@ def index_axes(x, index: tuple):
         return index_axes(first, index[1:]) if len(index) > 1 else first
     if not index or all(i == slice(None) for i in index):
         return x
-    raise IndexError("only the first axis of a Tensor can be cut; reshape or transpose first")
+    return GENERAL_INDEX[0](x, index)
 
 
 def pick(x, index):
@@ -313,6 +317,3 @@ def indices(index, limit: int, name: str) -> np.ndarray:
 Tensor.__getitem__ = _index
 for _class in (Tensor, Sequence):
     _class.chunk, _class.split = chunk, split
-    _class.unsqueeze = lambda x, axis=-1: reshape(x, (*x.type.shape, 1)) if axis == -1 else reshape(
-        x, (1, *x.type.shape))  # fmt: skip
-    _class.squeeze = lambda x: reshape(x, tuple(s for s in x.type.shape if s != 1))

@@ -1,0 +1,303 @@
+"""Shapes: axes permuted, put in and left out, rows repeated, padded, flipped, joined.
+
+Views (`reshape`, `unsqueeze`, ...) are types and cost nothing; the rest is `TAKE` of `take.py`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lazynet.ops import reduce
+from lazynet.ops.reduce import axis_of, reshape
+from lazynet.ops.rows import cat as cat_rows
+from lazynet.ops.take import numbers_key, rearranged, row_axis
+from lazynet.record import ShapeError, as_value
+from lazynet.tensor import Sequence, Tensor, tensor
+
+# -- axes ------------------------------------------------------------------------------------------
+
+
+def permute(x, *dims: int):
+    """The axes of each row in another order, as torch.permute; for a Sequence, 0 comes first.
+
+    >>> ln.permute(ln.zeros(2, 3, 4), 2, 0, 1).shape
+    (4, 2, 3)
+
+    Raises:
+        ShapeError: if the axes are not each named once.
+    """
+    x = as_value(x, "permute")
+    order = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else dims
+    if isinstance(x, Sequence):
+        if not order or order[0] != 0:
+            raise ShapeError("permute: axis 0 of a Sequence, its rows, stays first")
+        axes = tuple(row_axis(x, d, "permute") for d in order[1:])
+    else:
+        axes = tuple(row_axis(x, d, "permute") for d in order)
+    if sorted(axes) != list(range(len(x.type.shape))):
+        raise ShapeError(f"permute: {order} does not name every axis of {x.shape} once")
+    if axes == tuple(range(len(axes))):
+        return x
+    return rearranged(x, ("permute", axes), lambda index: index.transpose(axes))
+
+
+def transpose(x, dim0: int | None = None, dim1: int | None = None):
+    """Two axes of each row exchanged; without axes, the last two.
+
+    >>> ln.transpose(ln.zeros(2, 3), 0, 1).shape
+    (3, 2)
+    """
+    x = as_value(x, "transpose")
+    if dim0 is None or dim1 is None:
+        if len(x.type.shape) < 2:
+            raise ShapeError(f"transpose: expected a matrix, not rows of {x.type.shape}")
+        if len(x.type.shape) == 2:
+            return reduce.transpose(x)
+        dim0, dim1 = -1, -2
+    a, b = row_axis(x, dim0, "transpose"), row_axis(x, dim1, "transpose")
+    if {a, b} == {0, 1} and len(x.type.shape) == 2:
+        return reduce.transpose(x)
+    return rearranged(x, ("transpose", a, b), lambda index: index.swapaxes(a, b))
+
+
+def unsqueeze(x, dim: int = -1):
+    """An axis of size 1 put in; a view.
+
+    >>> ln.unsqueeze(ln.zeros(2, 3), 1).shape
+    (2, 1, 3)
+    """
+    x = as_value(x, "unsqueeze")
+    ragged = isinstance(x, Sequence)
+    ndim = len(x.type.shape) + ragged + 1
+    if not -ndim <= dim < ndim or (ragged and dim % ndim == 0):
+        raise ShapeError(f"unsqueeze: no place {dim} for an axis in a value of shape {x.shape}")
+    at = dim % ndim - ragged
+    return reshape(x, (*x.type.shape[:at], 1, *x.type.shape[at:]))
+
+
+def squeeze(x, dim: int | None = None):
+    """Axes of size 1 left out: one, or all; a view.
+
+    >>> ln.squeeze(ln.zeros(1, 3, 1)).shape
+    (3,)
+    """
+    x = as_value(x, "squeeze")
+    shape = x.type.shape
+    if dim is None:
+        return reshape(x, tuple(s for s in shape if s != 1))
+    at = row_axis(x, dim, "squeeze")
+    return reshape(x, (*shape[:at], *shape[at + 1 :])) if shape[at] == 1 else x
+
+
+def flatten(x, start_dim: int = 0, end_dim: int = -1):
+    """Axes of each row joined into one; a view. `start_dim` and `end_dim` count axes of a row.
+
+    >>> ln.flatten(ln.zeros(2, 3, 4), 1).shape
+    (2, 12)
+    """
+    x = as_value(x, "flatten")
+    shape = x.type.shape
+    if not shape:
+        return reshape(x, (1,))
+    first, last = start_dim % len(shape), end_dim % len(shape)
+    if first > last:
+        raise ShapeError(f"flatten: no axes from {start_dim} to {end_dim} in rows of {shape}")
+    joined = math.prod(shape[first : last + 1])
+    return reshape(x, (*shape[:first], joined, *shape[last + 1 :]))
+
+
+def broadcast_to(x, *shape: int):
+    """Each row repeated to a shape, as numpy broadcasts.
+
+    >>> ln.broadcast_to(ln.zeros(3), 2, 3).shape
+    (2, 3)
+
+    Raises:
+        ShapeError: if it does not broadcast to that shape.
+    """
+    x = as_value(x, "broadcast_to")
+    wanted = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape
+    try:
+        np.broadcast_shapes(x.type.shape, wanted)
+    except ValueError:
+        raise ShapeError(
+            f"broadcast_to: rows of {x.type.shape} do not broadcast to {wanted}"
+        ) from None
+    return reduce.expand(x, wanted)
+
+
+# -- order and number ------------------------------------------------------------------------------
+
+
+def flip(x, *dims: int):
+    """Elements in reverse order along some axes; for a Sequence, axis 0 reverses the rows.
+
+    >>> ln.flip(ln.tensor([1.0, 2.0]), 0).numpy().tolist()
+    [2.0, 1.0]
+    """
+    x = as_value(x, "flip")
+    axes = []
+    for d in dims or range(len(x.shape)):
+        at = axis_of(x, d, "flip")
+        if at is None:
+            x = x[::-1]
+        else:
+            axes.append(at)
+    if not axes:
+        return x
+    return rearranged(x, ("flip", *axes), lambda index: np.flip(index, axes))
+
+
+def roll(x, shifts: int, dim: int = -1):
+    """Elements moved along an axis, those that fall off put in at the other end.
+
+    >>> ln.roll(ln.tensor([1.0, 2.0, 3.0]), 1).numpy().tolist()
+    [3.0, 1.0, 2.0]
+    """
+    x = as_value(x, "roll")
+    at = axis_of(x, dim, "roll")
+    if at is None:
+        k = shifts % len(x) if len(x) else 0
+        return cat_rows([x[-k:], x[:-k]], 0) if k else x
+    return rearranged(x, ("roll", shifts, at), lambda index: np.roll(index, shifts, at))
+
+
+def tile(x, *repeats: int):
+    """Each row laid out several times along its axes, as numpy.tile.
+
+    >>> ln.tile(ln.tensor([1.0, 2.0]), 2).numpy().tolist()
+    [1.0, 2.0, 1.0, 2.0]
+    """
+    x = as_value(x, "tile")
+    return rearranged(x, ("tile", *repeats), lambda index: np.tile(index, repeats))
+
+
+def repeat_interleave(x, repeats, dim: int = -1):
+    """Elements repeated along an axis; rows of a Sequence with `dim=0`, each so often as told.
+
+    Args:
+        repeats: a number, or one for each element of the axis.
+
+    >>> ln.repeat_interleave(ln.tensor([1.0, 2.0]), 2).numpy().tolist()
+    [1.0, 1.0, 2.0, 2.0]
+    """
+    x = as_value(x, "repeat_interleave")
+    at = axis_of(x, dim, "repeat_interleave")
+    count = len(x) if at is None else x.type.shape[at]
+    if np.ndim(repeats) and len(repeats) != count:
+        raise ShapeError(f"repeat_interleave: {len(repeats)} numbers for an axis of {count}")
+    if at is None:
+        return x[np.repeat(np.arange(count), repeats)]
+    key = ("repeat_interleave", numbers_key(repeats), at)
+    return rearranged(x, key, lambda index: np.repeat(index, repeats, at))
+
+
+def pad(x, widths, mode: str = "constant", value: float = 0.0):
+    """Each row made larger, as torch.nn.functional.pad: (before, after) of the last axis first.
+
+    Args:
+        mode: "constant", "reflect", "replicate" or "circular".
+
+    >>> ln.pad(ln.tensor([1.0, 2.0]), (1, 2), value=9.0).numpy().tolist()
+    [9.0, 1.0, 2.0, 9.0, 9.0]
+
+    Raises:
+        ValueError: for another mode. ShapeError: for more axes than a row has.
+    """
+    x = as_value(x, "pad")
+    modes = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    if mode not in modes:
+        raise ValueError(f"pad: mode must be one of {', '.join(modes)}, not {mode!r}")
+    shape, widths = x.type.shape, tuple(int(w) for w in widths)
+    if len(widths) % 2 or len(widths) > 2 * len(shape):
+        raise ShapeError(f"pad: {len(widths)} widths for rows of {shape}; give two for an axis")
+    pairs = [(0, 0)] * len(shape)
+    for k in range(len(widths) // 2):
+        pairs[len(shape) - 1 - k] = widths[2 * k : 2 * k + 2]
+    if any(min(pair) < 0 for pair in pairs):
+        raise ShapeError(f"pad: widths must not be negative, got {widths}")
+    extra = {"constant_values": -1} if mode == "constant" else {}
+
+    def padded(index):
+        return np.pad(index, pairs, modes[mode], **extra)
+
+    y = rearranged(x, ("pad", tuple(pairs), mode), padded)
+    if mode != "constant" or value == 0.0:
+        return y
+    outside = padded(np.zeros(shape, np.int64)) < 0
+    return y + tensor((outside * value).astype(x.type.dtype))
+
+
+# -- joining ---------------------------------------------------------------------------------------
+
+
+def cat(values, axis: int = -1):
+    """Rows joined along an axis, the last one by default; see `ops/rows.py` for axis 0.
+
+    >>> ln.cat([ln.zeros(2, 3), ln.ones(1, 3)], 0).shape
+    (3, 3)
+    """
+    values = list(values)
+    if not values or axis == -1 or (axis == 0 and values[0].__class__ is Sequence):
+        return cat_rows(values, axis)
+    values = [as_value(v, "cat") for v in values]
+    at = row_axis(values[0], axis, "cat")
+    shapes = [v.type.shape for v in values]
+    if at == len(shapes[0]) - 1:
+        return cat_rows(values, -1)
+    others = [(*s[:at], *s[at + 1 :]) for s in shapes]
+    if len(set(others)) > 1:
+        raise ShapeError(
+            f"cat: rows of {' and '.join(map(str, shapes))} differ in other axes than {axis}"
+        )
+    joined = cat_rows([reshape(v, (v.type.size,)) for v in values], -1)
+    sizes = np.cumsum([0, *(math.prod(s) for s in shapes)])
+
+    def laid(numbers):
+        parts = [numbers[a:b].reshape(s) for a, b, s in zip(sizes, sizes[1:], shapes, strict=False)]
+        return np.concatenate(parts, at)
+
+    if at == 0:
+        return reshape(joined, (sum(s[0] for s in shapes), *others[0]))
+    return rearranged(joined, ("cat", at, tuple(shapes)), laid)
+
+
+def unbind(x, dim: int = 0):
+    """The parts of a value along an axis, as a list.
+
+    >>> [float(v) for v in ln.unbind(ln.tensor([1.0, 2.0]))]
+    [1.0, 2.0]
+    """
+    x = as_value(x, "unbind")
+    at = axis_of(x, dim, "unbind")
+    if at is None:
+        return list(x)
+    if at == 0 and x.__class__ is Tensor:
+        return [x[k] for k in range(x.type.shape[0])]
+    return [
+        rearranged(x, ("unbind", at, k), lambda index, k=k: index.take(k, at))
+        for k in range(x.type.shape[at])
+    ]
+
+
+def outer(x, y):
+    """z[i, j] = x[i] y[j] of the vectors in each row.
+
+    >>> ln.outer(ln.tensor([1.0, 2.0]), ln.tensor([3.0])).numpy().tolist()
+    [[3.0], [6.0]]
+    """
+    x, y = as_value(x, "outer"), as_value(y, "outer")
+    if len(x.type.shape) != 1 or len(y.type.shape) != 1:
+        raise ShapeError(f"outer: expected vectors, not rows of {x.type.shape} and {y.type.shape}")
+    return reshape(x, (x.type.size, 1)) * reshape(y, (1, y.type.size))
+
+
+_METHODS = (permute, transpose, unsqueeze, squeeze, flatten, broadcast_to, flip, roll, tile,
+            repeat_interleave, unbind, outer)  # fmt: skip
+for _class in (Tensor, Sequence):
+    for _method in _METHODS:
+        setattr(_class, _method.__name__, _method)
+    _class.mT = property(transpose)
+    _class.expand = broadcast_to
