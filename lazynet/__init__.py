@@ -38,6 +38,12 @@ from lazynet.ops.activations import selu as selu
 from lazynet.ops.activations import silu as silu
 from lazynet.ops.activations import softplus as softplus
 from lazynet.ops.activations import softsign as softsign
+from lazynet.ops.decompositions import cholesky as cholesky
+from lazynet.ops.decompositions import det as det
+from lazynet.ops.decompositions import inverse as inverse
+from lazynet.ops.decompositions import logdet as logdet
+from lazynet.ops.decompositions import slogdet as slogdet
+from lazynet.ops.decompositions import solve as solve
 from lazynet.ops.elementwise import abs as abs
 from lazynet.ops.elementwise import absolute as absolute
 from lazynet.ops.elementwise import add as add
@@ -110,9 +116,12 @@ from lazynet.ops.index import tril as tril
 from lazynet.ops.index import triu as triu
 from lazynet.ops.linear import dot as dot
 from lazynet.ops.linear import linear as linear
-from lazynet.ops.linear import matmul as matmul
 from lazynet.ops.lookup import lookup as lookup
 from lazynet.ops.loss import cross_entropy as cross_entropy
+from lazynet.ops.products import bilinear as bilinear
+from lazynet.ops.products import bmm as bmm
+from lazynet.ops.products import einsum as einsum
+from lazynet.ops.products import matmul as matmul
 from lazynet.ops.random import dropout as dropout
 from lazynet.ops.random import manual_seed as manual_seed
 from lazynet.ops.random import rand as rand

@@ -70,9 +70,8 @@ class Program:
     steps: list[Step]
     states: int = 0
     strides: tuple[int, ...] = ()  # bytes between an argument's rows where they lie end to end
-    gathered: dict[int, int] = field(
-        default_factory=dict
-    )  # argument -> region of its gathered rows
+    # (argument, offset, elements) -> region of its gathered rows
+    gathered: dict[tuple[int, int, int], int] = field(default_factory=dict)
     forward: Program | None = None  # of a backward program, the forward program it belongs to
 
     @property
@@ -206,10 +205,11 @@ def _encode_step(step: Step, program: Program) -> tuple[list[int], int]:
 
 def _gather_region(ref: Ref, step: Step, program: Program) -> int:
     """The region where rows of `ref` are gathered when they are not evenly spaced."""
-    if ref.space == words.ARGUMENT and ref.index in program.gathered:
-        return program.gathered[ref.index]
-    if ref.space == words.ARGUMENT and program.forward and ref.index in program.forward.gathered:
-        return -2 - program.forward.gathered[ref.index]
+    part = (ref.index, ref.offset, ref.size)
+    if ref.space == words.ARGUMENT and part in program.gathered:
+        return program.gathered[part]
+    if ref.space == words.ARGUMENT and program.forward and part in program.forward.gathered:
+        return -2 - program.forward.gathered[part]
     keep = ref.space in (words.ARGUMENT, words.STATE) and (
         step.phase == words.DEFERRED or step.kernel == "matmul"
     )
@@ -217,7 +217,7 @@ def _gather_region(ref: Ref, step: Step, program: Program) -> int:
     program.regions.append(Region(ref.width, step.domain, lifetime))
     region = len(program.regions) - 1
     if ref.space == words.ARGUMENT and lifetime == words.SAVED:
-        program.gathered[ref.index] = region
+        program.gathered[part] = region
     return region
 
 

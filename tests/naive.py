@@ -95,6 +95,11 @@ ROWS = {
     "scatter_row": scattered,
     "alias": part,
     "take": taken,
+    "bmm": lambda a, b, ta, tb: np.stack([matmul(x, y, ta, tb) for x, y in zip(a, b, strict=True)]),
+    "solve": np.linalg.solve,
+    "log_abs_det": lambda a: np.linalg.slogdet(a)[1],
+    "det_sign": lambda a: np.linalg.slogdet(a)[0],
+    "cholesky": np.linalg.cholesky,
     "put": put,
     **naive_elementwise.ROWS,
 }

@@ -1,10 +1,10 @@
 """The shared kernels on the CPU, by name."""
 
-from lazynet.kernels import axes, lookup, noise, products, segments
+from lazynet.kernels import axes, decompositions, lookup, noise, products, segments
 from lazynet.kernels.jit import kernel_address
 from lazynet.kernels.words import lift
 
-FAMILIES = (axes, lookup, noise, products, segments)
+FAMILIES = (axes, decompositions, lookup, noise, products, segments)
 
 
 KERNELS = {

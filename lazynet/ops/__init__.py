@@ -2,12 +2,14 @@
 
 from lazynet.ops import (
     activations,
+    decompositions,
     elementwise,
     functions,
     index,
     linear,
     lookup,
     loss,
+    products,
     random,
     reduce,
     rows,
@@ -18,12 +20,14 @@ from lazynet.ops import (
 
 __all__ = [
     "activations",
+    "decompositions",
     "elementwise",
     "functions",
     "index",
     "linear",
     "lookup",
     "loss",
+    "products",
     "random",
     "reduce",
     "rows",
