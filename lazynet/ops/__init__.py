@@ -14,6 +14,7 @@ from lazynet.ops import (
     reduce,
     rows,
     shape,
+    statistics,
     take,
     views,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "reduce",
     "rows",
     "shape",
+    "statistics",
     "take",
     "views",
 ]

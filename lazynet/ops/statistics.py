@@ -1,0 +1,301 @@
+"""Reductions composed of others: least elements, means, spreads, norms, products, running sums.
+
+`axis` counts as everywhere: axis 0 of a Sequence is its rows, None is everything. PyTorch's `dim`
+and several axes in a tuple are understood as well.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from lazynet.ops import reduce
+from lazynet.ops.elementwise import absolute, exp, log, sqrt, where
+from lazynet.ops.functions import isfinite, isnan
+from lazynet.ops.reduce import axis_of, reshape
+from lazynet.ops.rows import segment_sum, sequence
+from lazynet.ops.shape import cat as joined
+from lazynet.ops.shape import unsqueeze
+from lazynet.ops.views import zeros
+from lazynet.record import as_value
+from lazynet.tensor import Sequence, Tensor
+
+
+def _axes(x, axis: Any) -> list[int | None]:
+    """The axes to reduce, the last first, so that those that remain keep their numbers."""
+    if isinstance(axis, (tuple, list)):
+        ndim = len(x.shape)
+        return sorted((a % ndim for a in axis), reverse=True)
+    return [axis]
+
+
+def _count(x, axis: Any) -> int:
+    if axis is None:
+        return math.prod(x.shape)
+    return math.prod(x.shape[a] for a in (axis if isinstance(axis, (tuple, list)) else [axis]))
+
+
+def _over(function, x, axis: Any, keepdim: bool = False):
+    for a in _axes(x, axis):
+        x = function(x, a, keepdim)
+    return x
+
+
+def _spread_back(y, x, axis: Any):
+    """A reduced value as it broadcasts against what it was reduced from."""
+    if axis is None:
+        return y
+    for a in reversed(_axes(x, axis)):
+        if axis_of(x, a, "reduction") is not None:
+            y = unsqueeze(y, a - isinstance(x, Sequence) * (y.__class__ is Tensor))
+    return y
+
+
+def amax(x, axis: Any = None, keepdim: bool = False):
+    """The largest element along axes; ties share the gradient, as torch.amax.
+
+    >>> float(ln.amax(ln.tensor([1.0, 3.0])))
+    3.0
+    """
+    return _over(reduce.max, as_value(x, "amax"), axis, keepdim)
+
+
+def amin(x, axis: Any = None, keepdim: bool = False):
+    """The smallest element along axes; ties share the gradient, as torch.amin.
+
+    >>> float(ln.amin(ln.tensor([1.0, 3.0])))
+    1.0
+    """
+    return -amax(-as_value(x, "amin"), axis, keepdim)
+
+
+def min(x, axis: int | None = None, keepdim: bool = False):
+    """The smallest element along an axis, or of all; ties share the gradient.
+
+    >>> float(ln.min(ln.tensor([1.0, 3.0])))
+    1.0
+    """
+    return amin(x, axis, keepdim)
+
+
+def argmin(x, axis: int = -1):
+    """The first index of the smallest element along an axis of each row.
+
+    >>> int(ln.argmin(ln.tensor([2.0, 1.0])))
+    1
+    """
+    return reduce.argmax(-as_value(x, "argmin"), axis)
+
+
+def logsumexp(x, axis: Any = -1, keepdim: bool = False):
+    """log of the sum of exp(x) along an axis, without overflow; -inf for nothing.
+
+    >>> round(float(ln.logsumexp(ln.tensor([0.0, 0.0]))), 4)
+    0.6931
+    """
+    x = as_value(x, "logsumexp")
+    top = amax(x, axis).detach()
+    top = where(isfinite(top), top, 0.0)  # of -inf alone, the sum of exponentials is 0
+    y = log(reduce_sum(exp(x - _spread_back(top, x, axis)), axis)) + top
+    return _spread_back(y, x, axis) if keepdim else y
+
+
+def reduce_sum(x, axis: Any = None, keepdim: bool = False):
+    """The sum along axes, several of them at once."""
+    return _over(reduce.sum, x, axis, keepdim)
+
+
+def var(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
+    """The mean squared distance from the mean, with n - correction in the denominator.
+
+    NaN where that is not positive, as in torch.var.
+
+    >>> float(ln.var(ln.tensor([1.0, 3.0])))
+    2.0
+    """
+    x = as_value(x, "var")
+    count = _count(x, axis)
+    mean = reduce_sum(x, axis) * (1.0 / count if count else math.nan)
+    away = x - _spread_back(mean, x, axis)
+    free = count - correction
+    y = reduce_sum(away * away, axis) * (1.0 / free if free > 0 else math.nan)
+    return _spread_back(y, x, axis) if keepdim and axis is not None else y
+
+
+def std(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
+    """The square root of `var`.
+
+    >>> round(float(ln.std(ln.tensor([1.0, 3.0]))), 4)
+    1.4142
+    """
+    return sqrt(var(x, axis, correction, keepdim))
+
+
+def norm(x, p: float = 2, axis: Any = None, keepdim: bool = False):
+    """(sum of |x|^p)^(1/p); p may be infinite. The gradient at 0 is 0.
+
+    >>> float(ln.norm(ln.tensor([3.0, 4.0])))
+    5.0
+
+    Raises:
+        ValueError: unless p > 0.
+    """
+    x = as_value(x, "norm")
+    if not p > 0:
+        raise ValueError(f"norm: expected p > 0, not {p}")
+    if p == math.inf:
+        return amax(absolute(x), axis, keepdim)
+    if p == 1:
+        return reduce_sum(absolute(x), axis, keepdim)
+    powers = x * x if p == 2 else where(x == 0.0, 0.0, where(x == 0.0, 1.0, absolute(x)) ** p)
+    total = reduce_sum(powers, axis, keepdim)
+    some = where(total > 0.0, total, 1.0)
+    root = sqrt(some) if p == 2 else some ** (1.0 / p)
+    return where(total > 0.0, root, total * 0.0) + where(isnan(total), total, 0.0)
+
+
+def any(x, axis: Any = None, keepdim: bool = False):
+    """Whether some element along axes is not 0.
+
+    >>> bool(ln.any(ln.tensor([0.0, 2.0])))
+    True
+    """
+    return _over(reduce.max, _truth(x), axis, keepdim).astype("bool")
+
+
+def all(x, axis: Any = None, keepdim: bool = False):
+    """Whether no element along axes is 0.
+
+    >>> bool(ln.all(ln.tensor([0.0, 2.0])))
+    False
+    """
+    return (1 - _over(reduce.max, 1 - _truth(x), axis, keepdim)).astype("bool")
+
+
+def _truth(x):
+    return (as_value(x, "truth") != 0).astype("int64")
+
+
+# -- products and running sums ---------------------------------------------------------------------
+
+
+def prod(x, axis: int | None = None, keepdim: bool = False):
+    """The product along an axis, or of everything; of nothing it is 1.
+
+    Halves are multiplied with each other, so gradients are right where elements are 0.
+
+    >>> float(ln.prod(ln.tensor([2.0, 3.0, 4.0])))
+    24.0
+    """
+    x = as_value(x, "prod")
+    if axis is None:
+        if isinstance(x, Sequence):
+            x = prod(x, 0)
+        return prod(reshape(x, (x.type.size,)), 0)
+    at = axis_of(x, axis, "prod")
+    if at is None:
+        if not len(x):
+            return zeros(*x.type.shape, dtype=x.type.dtype) + 1.0
+        while len(x) > 1:
+            half, odd = len(x) // 2, x[len(x) - len(x) % 2 :]
+            x = x[:half] * x[half : 2 * half]
+            x = joined([x, odd], 0) if len(odd) else x
+        return x[0]
+    x = _front(x, at)
+    while x.type.shape[0] > 1:
+        size = x.type.shape[0]
+        half, odd = size // 2, _cut(x, size - size % 2, size)
+        x = _cut(x, 0, half) * _cut(x, half, 2 * half)
+        x = _join(x, odd) if size % 2 else x
+    if not x.type.shape[0]:
+        shape = x.type.shape[1:]
+        y = zeros(*shape, dtype=x.type.dtype, length=getattr(x, "length", None)) + 1.0
+    else:
+        y = reshape(x, x.type.shape[1:])
+    return unsqueeze(y, axis) if keepdim else y
+
+
+def cumsum(x, axis: int = -1):
+    """y[k] = sum of x[0..k] along an axis; axis 0 of a Sequence is its rows.
+
+    >>> ln.cumsum(ln.tensor([1.0, 2.0, 3.0])).numpy().tolist()
+    [1.0, 3.0, 6.0]
+    """
+    return _running(as_value(x, "cumsum"), axis, "cumsum", lambda a, b: a + b)
+
+
+def cumprod(x, axis: int = -1):
+    """y[k] = product of x[0..k] along an axis; axis 0 of a Sequence is its rows.
+
+    >>> ln.cumprod(ln.tensor([1.0, 2.0, 3.0])).numpy().tolist()
+    [1.0, 2.0, 6.0]
+    """
+    return _running(as_value(x, "cumprod"), axis, "cumprod", lambda a, b: a * b)
+
+
+def _running(x, axis: int, name: str, join):
+    """Prefixes by doubling (Hillis and Steele, 1986): a logarithmic number of nodes."""
+    at = axis_of(x, axis, name)
+    step = 1
+    if at is None:
+        while step < len(x):
+            x = joined([x[:step], join(x[step:], x[:-step])], 0)
+            step *= 2
+        return x
+    x = _front(x, at)
+    size = x.type.shape[0]
+    while step < size:
+        x = _join(_cut(x, 0, step), join(_cut(x, step, size), _cut(x, 0, size - step)))
+        step *= 2
+    return _back(x, at)
+
+
+def _front(x, at: int):
+    """The axis `at` of the rows moved to the front."""
+    return x if at == 0 else _moved(x, at, 0)
+
+
+def _back(x, at: int):
+    return x if at == 0 else _moved(x, 0, at)
+
+
+def _moved(x, source: int, target: int):
+    order = [a for a in range(len(x.type.shape)) if a != source]
+    order.insert(target, source)
+    ragged = isinstance(x, Sequence)
+    return x.permute(*([0] if ragged else []), *(a + ragged for a in order))
+
+
+def _cut(x, start: int, stop: int):
+    return x[:, start:stop] if isinstance(x, Sequence) else x[start:stop]
+
+
+def _join(a, b):
+    return joined([a, b], 1 if isinstance(a, Sequence) else 0)
+
+
+# -- rows by index ---------------------------------------------------------------------------------
+
+
+def segment_mean(x, index, count: int):
+    """The mean of the rows j of x with index[j] = s, for s < count; 0 where there are none.
+
+    >>> ln.segment_mean(ln.sequence([[1.0], [3.0]]), [0, 0], 2).numpy().tolist()
+    [[2.0], [0.0]]
+    """
+    sizes = np.maximum(np.bincount(np.asarray(index, np.int64), minlength=count), 1)
+    weights = (1.0 / sizes).astype(x.type.dtype)
+    shape = (count, *(1 for _ in x.type.shape))
+    return segment_sum(x, index, count) * sequence(weights.reshape(shape))
+
+
+_METHODS = {
+    "amax": amax, "amin": amin, "min": min, "argmin": argmin, "logsumexp": logsumexp, "var": var,
+    "std": std, "norm": norm, "any": any, "all": all, "prod": prod, "cumsum": cumsum,
+    "cumprod": cumprod,
+}  # fmt: skip
+for _class in (Tensor, Sequence):
+    for _name, _method in _METHODS.items():
+        setattr(_class, _name, _method)

@@ -1,0 +1,97 @@
+"""Reductions composed of others: values of numpy over features and rows, and their derivatives."""
+
+import numpy as np
+import pytest
+
+import lazynet as ln
+
+generator = np.random.default_rng(17)
+X = generator.standard_normal((3, 4, 2))
+
+CASES = {
+    "amax": (ln.amax, np.max),
+    "amin": (ln.amin, np.min),
+    "var": (ln.var, lambda x, axis: np.var(x, axis, ddof=1)),
+    "std": (ln.std, lambda x, axis: np.std(x, axis, ddof=1)),
+    "norm": (lambda x, axis: ln.norm(x, 2, axis), lambda x, axis: np.sqrt(np.sum(x * x, axis))),
+    "norm 1": (lambda x, axis: ln.norm(x, 1, axis), lambda x, axis: np.sum(np.abs(x), axis)),
+    "norm 3": (
+        lambda x, axis: ln.norm(x, 3, axis),
+        lambda x, axis: np.sum(np.abs(x) ** 3, axis) ** (1 / 3),
+    ),
+    "norm inf": (lambda x, axis: ln.norm(x, np.inf, axis), lambda x, axis: np.max(np.abs(x), axis)),
+    "logsumexp": (ln.logsumexp, lambda x, axis: np.log(np.sum(np.exp(x), axis))),
+    "prod": (ln.prod, np.prod),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, -1, (0, 2)], ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_reductions_of_a_row(name, axis):
+    ours, naive = CASES[name]
+    if name == "prod" and isinstance(axis, tuple):
+        pytest.skip("a product is along one axis")
+    y = ours(ln.tensor(X), axis=axis)
+    want = naive(X, axis=axis)
+    assert y.shape == np.shape(want)
+    np.testing.assert_allclose(y.numpy(), want, rtol=1e-10)
+    ln.check_grads(lambda x: ours(x, axis=axis), (X,), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, -1], ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_reductions_of_a_sequence(name, axis):
+    ours, naive = CASES[name]
+    y = ours(ln.sequence(X), axis=axis)
+    np.testing.assert_allclose(y.numpy(), naive(X, axis=axis), rtol=1e-10)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("make", [ln.tensor, ln.sequence])
+@pytest.mark.parametrize(("ours", "naive"), [(ln.cumsum, np.cumsum), (ln.cumprod, np.cumprod)])
+def test_running_sums_and_products(ours, naive, make, axis):
+    np.testing.assert_allclose(ours(make(X), axis).numpy(), naive(X, axis=axis), rtol=1e-10)
+    ln.check_grads(lambda x: ours(x, axis % 3), (X,), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 5])
+def test_products_and_running_sums_of_few_rows(length):
+    rows = generator.standard_normal((5, 3))[:length]
+    x = ln.sequence(generator.standard_normal((5, 3)))[:length]
+    np.testing.assert_allclose(ln.prod(x, 0).numpy(), np.prod(x.numpy(), 0))
+    np.testing.assert_allclose(ln.cumsum(x, 0).numpy(), np.cumsum(x.numpy(), 0))
+    assert len(rows) == len(x)
+
+
+def test_gradients_of_products_with_zeros_are_the_other_factors():
+    x = ln.tensor([2.0, 0.0, 3.0], requires_grad=True)
+    ln.prod(x).backward()
+    np.testing.assert_allclose(x.grad.numpy(), [0.0, 6.0, 0.0])
+
+
+def test_edges():
+    assert ln.logsumexp(ln.tensor([-np.inf, -np.inf])).item() == -np.inf
+    assert ln.logsumexp(ln.tensor([1000.0, 1000.0])).item() == pytest.approx(1000 + np.log(2))
+    zero = ln.tensor([0.0, 0.0], requires_grad=True)
+    ln.norm(zero).backward()
+    assert zero.grad.numpy().tolist() == [0.0, 0.0]
+    assert np.isnan(ln.norm(ln.tensor([np.nan, 1.0])).item())
+    assert np.isnan(ln.var(ln.tensor([1.0])).item())
+    with pytest.raises(ValueError, match="norm: expected p > 0"):
+        ln.norm(zero, 0)
+
+
+def test_least_elements_and_truths():
+    x = ln.tensor([[3.0, 0.0], [1.0, 2.0]])
+    assert ln.min(x).item() == 0.0 and ln.argmin(x, 0).numpy().tolist() == [1, 0]
+    assert ln.any(x, 1).numpy().tolist() == [True, True]
+    assert ln.all(x, 1).numpy().tolist() == [False, True]
+    assert not ln.all(x).item() and ln.any(x > 2.5).item()
+
+
+def test_means_of_rows_by_index():
+    rows = generator.standard_normal((4, 2))
+    means = ln.segment_mean(ln.sequence(rows), [2, 0, 2, 2], 4).numpy()
+    np.testing.assert_allclose(means[0], rows[1])
+    np.testing.assert_allclose(means[2], rows[[0, 2, 3]].mean(0))
+    assert not means[[1, 3]].any()
