@@ -241,14 +241,18 @@ class _Walk:
             given: Any = (_unalias(outputs[0], ys[0], operands[0], node),)
         elif op.kind == words.SCAN:
             given = _scan_cotangents(op.backward.__self__, operands, outputs)  # type: ignore[union-attr]
-        elif op.backward is not None:
+        elif op.backward is not None and op.kind != words.RUNS:
             given = _cell_cotangents(op.backward.__self__, operands, outputs)
         else:
             extra = {"payload": node.payload} if op.payload else {}
             given = op.vjp(outputs[0], ys[0], *operands, **dict(node.signature.attributes), **extra)  # type: ignore[misc]
         for x, g in zip(operands, given, strict=True):
-            if g is not None and x.type.is_float:
-                self.add(x, _fitted(g, x))
+            at = 0
+            for piece in x if isinstance(x, list) else [x]:  # a run may come in pieces
+                if g is not None and piece.type.is_float:
+                    own = g[at : at + piece.length] if isinstance(x, list) else g
+                    self.add(piece, _fitted(own, piece))
+                at += piece.length if isinstance(x, list) else 0
 
     def _visit_listed(self, graph: Graph, node: Node, g, y) -> None:
         """A node over listed rows: its formula for each segment, its cotangents row by row."""

@@ -214,7 +214,12 @@ class _Plan:
 
     def _widest(self) -> int:
         runs = [run for graph in self.graphs for run in graph.runs]
-        return max([64, *(int(run.laid.widths.max(initial=0)) for run in runs)])
+        widest = max([64, *(int(run.laid.widths.max(initial=0)) for run in runs)])
+        # Kernels over runs write the gradients of all their operands, wanted or not.
+        for run in runs:
+            for index in run.used[run.signatures[:, words.KIND] == words.RUNS, 0].tolist():
+                widest = max(widest, *(row.width for row in TABLE.signatures[index].operands))
+        return widest
 
     def _allocate(self) -> np.ndarray:
         """Zeroed gradients for all rows of the visited graphs and leaves; the table of chunks."""

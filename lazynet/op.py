@@ -103,12 +103,13 @@ class Op:
     Args:
         name: what errors, profiles and documentation call it.
         formula: the op in one line, as documentation shows it.
-        kind: how its nodes hold rows: ROWS, SEGMENT, SCAN, ALIAS or LINK (`batching/layout.py`).
+        kind: how its nodes hold rows: ROWS, SEGMENT, RUNS, SCAN, ALIAS or LINK
+            (`batching/layout.py`).
         shape: `shape(*operand_types, **attributes)` gives the output types or raises ShapeError.
         lower: `lower(signature)` gives the op as a Program of kernels.
         vjp: `vjp(g, y, *operands, **attributes)` gives a cotangent (or None) for each operand as
             a formula in lazy ops; None where the op has no derivative.
-        payload: 32-bit words that each row carries besides its operands.
+        payload: 32-bit words that each row (RUNS: each node) carries besides its operands.
         per_item: for SEGMENT ops, whether they give a row an item instead of a row a segment.
         samples: what the tests run it on.
         listed: whether the registry lists it; users' own functions are not.
@@ -124,7 +125,8 @@ class Op:
     per_item: bool = False
     flops: Callable[..., float] | None = None
     samples: tuple[Sample, ...] = ()
-    backward: Callable[[Signature], Program] | None = None  # derived instead of traced from `vjp`
+    # Derived, or for ops over runs written by hand, instead of traced from `vjp`.
+    backward: Callable[[Signature], Program] | None = None
     listed: bool = True
     signatures: dict = field(default_factory=dict, repr=False)
 

@@ -195,6 +195,29 @@ def record_segments(op: Op, items, attributes: tuple = (), counts=None):
     return Tensor(graph, vid, signature.type)
 
 
+def record_runs(op: Op, runs, length: int, attributes: tuple = (), payload=()):
+    """Record one node over runs of rows, each of its own length.
+
+    Args:
+        runs: for each operand a Sequence, a Tensor (a run of one row), or a list of these, whose
+            rows (of one type) follow each other: nothing is copied.
+        length: the number of output rows.
+        payload: `op.payload` words.
+    """
+    lists = [run if isinstance(run, list) else [run] for run in runs]
+    signature = op.signature(tuple(run[0].type for run in lists), attributes)
+    graph = graph_of([x for run in lists for x in run])
+    entry = [-signature.index - 1, length]
+    for run in lists:
+        entry.append(len(run))
+        for x in run:
+            entry.extend(enter(graph, x))
+            entry.append(x.length if x.__class__ is Sequence else 1)
+    entry.extend(payload)
+    vid = graph.append(signature, words_of(*entry), length)
+    return Sequence(graph, vid, signature.type, length)
+
+
 def unary(op: Op, prepare=None):
     """A function that records `op` on one operand, which `prepare` may change first."""
     entries: dict[RowType, Signature] = {}
@@ -355,6 +378,7 @@ __all__ = [
     "as_value",
     "binary",
     "record",
+    "record_runs",
     "record_segments",
     "unary",
     "words",

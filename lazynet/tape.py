@@ -29,7 +29,7 @@ class Node:
         self.arguments: list[Any] = arguments
         self.payload: Any = payload
         self.link: Any = None
-        self.listed = bool(arguments) and isinstance(arguments[0], list)
+        self.listed = signature.op.kind == words.SEGMENT and isinstance(arguments[0], list)
 
     def outputs(self, graph: Graph) -> list[Value]:
         """The handles of the outputs."""
@@ -107,6 +107,16 @@ def read_tape(tape: list[int], base: int):
             yield Node(signature, vid, n, rows, op.per_item or k != 1, ids, None)
             p, vid = end, vid + rows
             continue
+        if op.kind == words.RUNS:
+            runs, q = [], p + 2
+            for _ in range(arity):
+                stop = q + 1 + 3 * tape[q]
+                runs.append([tuple(tape[k : k + 3]) for k in range(q + 1, stop, 3)])
+                q = stop
+            end = q + op.payload
+            yield Node(signature, vid, n, n, True, runs, tape[q:end])
+            p, vid = end, vid + n
+            continue
         pairs = tape[p + 2 : p + 2 + 2 * arity]
         end = p + 2 + 2 * arity + n * op.payload
         ids = [(pairs[2 * a], pairs[2 * a + 1], n) for a in range(arity)]
@@ -127,6 +137,11 @@ def operands_of(graph: Graph, node: Node):
             handles.append(Tensor(STATICS.leaf(number), 0, row))
             continue
         row = signature.operands[argument]
+        if signature.op.kind == words.RUNS:
+            pieces = [Sequence(graph, i, row, n, step) for i, step, n in node.arguments[argument]]
+            handles.append(pieces[0] if len(pieces) == 1 else pieces)
+            argument += 1
+            continue
         first, step, count = node.arguments[argument]
         state = signature.op.kind == words.SCAN and argument > 0
         if (node.ragged or signature.op.kind == words.SEGMENT) and not state:

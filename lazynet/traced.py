@@ -82,8 +82,9 @@ class FunctionGraph(TraceGraph):
                 f"{self.name}: {op.name} cannot be part of a traced function: what it takes from "
                 "Python would be the same for every example; give the function its result"
             )
-        if op.kind == words.SCAN:
-            raise TypeError(f"{self.name}: a scan cannot be part of a traced function")
+        if op.kind in (words.SCAN, words.RUNS):
+            name = "a scan" if op.kind == words.SCAN else op.name
+            raise TypeError(f"{self.name}: {name} cannot be part of a traced function")
         vid = self.values
         self.values += rows
         if code[0] >= 0:

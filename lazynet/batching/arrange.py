@@ -70,6 +70,35 @@ def collect_rows(nodes, order, start, stop, arguments, base, rows):
                 m += 1
 
 
+@jit
+def collect_runs(nodes, order, start, stop, arguments, words, base, rows, offsets, payload):
+    """The rows of a batch of nodes over runs: their addresses, where runs begin, the payload.
+
+    `offsets` takes for the output, then for each argument, where the rows of each node begin, and
+    their number at the end.
+    """
+    width = stop - start + 1
+    for k in range(arguments + 1):
+        offsets[k * width] = 0
+    for x in range(start, stop):
+        i, segment = order[x], x - start
+        offsets[segment + 1] = offsets[segment] + nodes.columns[ITEM_COUNT, i]
+        q = nodes.columns[POSITION, i]
+        for k in range(arguments):
+            m = offsets[(k + 1) * width + segment]
+            pieces = nodes.tape[q]
+            q += 1
+            for _ in range(pieces):
+                first, step = np.int64(nodes.tape[q]), np.int64(nodes.tape[q + 1])
+                for j in range(nodes.tape[q + 2]):
+                    rows[k, m] = row_place(nodes, first + step * j, base)
+                    m += 1
+                q += 3
+            offsets[(k + 1) * width + segment + 1] = m
+        for w in range(words):
+            payload[segment * words + w] = nodes.tape[q + w]
+
+
 @inline
 def natural(rows, count, width):
     """Whether rows lie end to end as they come."""

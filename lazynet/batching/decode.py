@@ -18,14 +18,16 @@ from lazynet.batching.layout import (
     PAYLOAD,
     PER_ITEM,
     ROWS,
+    RUNS,
     SEGMENT,
 )
 from lazynet.kernels.jit import inline, jit
 
 # Rows of the node columns.
-(SIGNATURE, ITEM_COUNT, SEGMENT_COUNT, FORM, POSITION, FIRST, NODE_COLUMNS) = range(7)
-# Forms of a tape entry: one row; rows given by (id, step); rows listed one by one.
-SINGLE, STEPPED, LISTED = range(3)
+(SIGNATURE, ITEM_COUNT, SEGMENT_COUNT, ROWS_READ, FORM, POSITION, FIRST, NODE_COLUMNS) = range(8)
+# Forms of a tape entry: one row; rows given by (id, step); rows listed one by one; arguments of
+# rows in pieces, each (id, step, count).
+SINGLE, STEPPED, LISTED, PIECES = range(4)
 
 
 @inline
@@ -45,6 +47,11 @@ def entry_words(tape, p, numbers):
         if tape[p + 3] == 0:
             return s, n, k, STEPPED, p + 4, p + 4 + 2 * arguments
         return s, n, k, LISTED, p + 4, p + 4 + n * arguments + k
+    if kind == RUNS:
+        end = p + 2
+        for _ in range(arguments):
+            end += 1 + 3 * np.int64(tape[end])
+        return s, n, np.int64(1), PIECES, p + 2, end + numbers[s, PAYLOAD]
     return s, n, n, STEPPED, p + 2, p + 2 + 2 * arguments + n * numbers[s, PAYLOAD]
 
 
@@ -63,11 +70,14 @@ def count(tape, numbers):
     nodes = 0
     ids = 0
     while p < tape.size:
-        s, n, _, form, _, end = entry_words(tape, p, numbers)
+        s, n, _, form, first, end = entry_words(tape, p, numbers)
         kind = numbers[s, KIND]
         if kind != LINK and kind != ALIAS:
             nodes += 1
-            ids += numbers[s, ARGUMENTS] * (n if form == LISTED else 1)
+            if form == PIECES:
+                ids += end - first  # more than enough: three words for each id
+            else:
+                ids += numbers[s, ARGUMENTS] * (n if form == LISTED else 1)
         p = end
     return nodes, ids
 
@@ -127,17 +137,33 @@ def decode(tape, numbers, base, nodes, ids, marks, head, needs, root, shift):
             p = end
             continue
         starts[i] = d
-        # A node without rows goes with those that have some, which most often need gradients.
-        need = numbers[s, NEEDS] != 0 or n == 0
+        columns[ROWS_READ, i] = 0
+        need = numbers[s, NEEDS] != 0
         listed = arguments * (n if form == LISTED else 1)
         stride = 2 if form == STEPPED else 1
-        if n > 0:
+        if form == PIECES:
+            q = first
+            for _ in range(arguments):
+                pieces = tape[q]
+                q += 1
+                for _ in range(pieces):
+                    source = np.int64(tape[q])
+                    if tape[q + 2] > 0:
+                        need = need or needs[source] != 0
+                        columns[ROWS_READ, i] += tape[q + 2]
+                        if source >= base and producer[source - base] >= 0:
+                            dependencies[d] = producer[source - base]
+                            d += 1
+                    q += 3
+        elif n > 0:
             for a in range(listed):
                 source = np.int64(tape[first + a * stride])
                 need = need or needs[source] != 0
                 if source >= base and producer[source - base] >= 0:
                     dependencies[d] = producer[source - base]
                     d += 1
+        # A node without rows goes with those that have some, which most often need gradients.
+        need = need or (columns[ROWS_READ, i] == 0 if form == PIECES else n == 0)
         need = need and recording and numbers[s, BACKWARD] != NO_DERIVATIVE
         slot = 1 if need else 0
         if local[s, slot] < 0:

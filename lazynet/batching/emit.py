@@ -57,6 +57,7 @@ WORTH_SPLITTING = 1 << 16  # bytes that a call must touch at least to be split
     SKIPPED,  # items of the batch before this part: how far lasting regions and arguments move
     PREVIOUS,  # scans: the batch's rows before the previous time step's, or one of the two below
     OFFSETS_AT,  # address of the segment offsets
+    OVER_RUNS,  # whether the batch is one of nodes over runs
     SEGMENT_OF_AT,  # address of the segment of each item
     ALIVE_AT,  # scans: address of how many rows each time step has
     PAYLOAD_AT,  # address of the payload
@@ -76,7 +77,7 @@ WORTH_SPLITTING = 1 << 16  # bytes that a call must touch at least to be split
     BYTES_GATHERED,
     SPAN,  # length of each of the sections that follow
     FRAME_WORDS,
-) = range(24)
+) = range(25)
 # Sections of a frame: for each region of the program being emitted, its first row; for each region
 # of the forward program, its first row, domain and width; for each argument, where it lies.
 (REGIONS, FORWARD_REGIONS, FORWARD_DOMAINS, FORWARD_WIDTHS, BASES, STRIDES, VECTORS, SECTIONS) = (
@@ -175,6 +176,12 @@ def argument(frame, index, skipped):
     return base + stride * skipped, stride, vector
 
 
+@inline
+def run_offsets(frame, index):
+    """The address of the offsets of a batch's segments: in the output (0) or an argument's rows."""
+    return frame[OFFSETS_AT] + 8 * index * (frame[SEGMENT_ROWS] + 1)
+
+
 @jit
 def spread(base, stride, frame):
     """A view with a row a segment, as seen by the items of the segments."""
@@ -234,6 +241,8 @@ def resolve(o, domain, count, program, frame, programs):
         return base + offset, stride, vector
     if space == D_ARGUMENT:
         base, stride, vector = argument(frame, index, skipped)
+        if frame[OVER_RUNS]:
+            count = load(run_offsets(frame, index + 1) + 8 * frame[SEGMENT_ROWS])
         return gradient_operand(base, stride, vector, count, offset, frame)
     if space == STATIC:
         return load(frame[STATICS_AT] + 8 * index) + offset, zero, zero
@@ -246,7 +255,7 @@ def resolve(o, domain, count, program, frame, programs):
             return gradient_operand(base, stride, vector, count, offset, frame)
         return base + offset, stride, vector
     if space == OFFSETS:
-        return frame[OFFSETS_AT], zero, zero
+        return run_offsets(frame, index), zero, zero
     return frame[PAYLOAD_AT], zero, zero
 
 

@@ -7,6 +7,7 @@ The tape, 32-bit words, one entry a node. `s` is the signature, an id names a ro
     SCAN:                   -s-1, n, (id, step) of each argument (states have step 0)
     SEGMENT, one segment:   -s-1, m, 1, 0, (id, step) of each argument
     SEGMENT, k segments:    -s-1, m, k, 1, m ids of each argument, k counts
+    RUNS, n output rows:    -s-1, n, each argument's pieces p and p times (id, step, count), payload
     LINK:                   -s-1, n
 
 An encoded program (`program.py`), 64-bit words:
@@ -19,7 +20,7 @@ An encoded program (`program.py`), 64-bit words:
 """
 
 # Kinds of node.
-ROWS, SEGMENT, SCAN, ALIAS, LINK = range(5)
+ROWS, SEGMENT, SCAN, ALIAS, LINK, RUNS = range(6)
 
 # Columns of the signature table.
 (KIND, ARGUMENTS, PAYLOAD, OUTPUTS, PER_ITEM, FORWARD, BACKWARD, STATICS, NEEDS, COLUMNS) = range(
@@ -33,7 +34,7 @@ UNPREPARED, NO_DERIVATIVE = -1, -2
     REGION,  # a value of this program
     STATIC,  # a parameter
     STATE,  # the previous state of a scan
-    OFFSETS,  # where the segments of the batch begin
+    OFFSETS,  # where the segments of the batch begin; RUNS: in the output, then in each argument
     WORDS,  # the payload of the batch
     FORWARD_REGION,  # in a backward program: a value of the forward program
     D_ARGUMENT,  # and the gradients of all these

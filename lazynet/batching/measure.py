@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lazynet.batching.decode import ITEM_COUNT, SEGMENT_COUNT
+from lazynet.batching.decode import ITEM_COUNT, ROWS_READ, SEGMENT_COUNT
 from lazynet.batching.layout import (
     ARGUMENTS,
     FORWARD,
@@ -11,6 +11,7 @@ from lazynet.batching.layout import (
     PAYLOAD,
     PROGRAM_HEADER,
     REGION_WORDS,
+    RUNS,
     SCAN,
     SCRATCH,
     SEGMENTS,
@@ -62,12 +63,13 @@ def measure(columns, order, batches, signatures, programs):
     for b in range(batches.shape[0]):
         s = batches[b, 0]
         program = signatures[s, FORWARD]
-        items = segments = longest = np.int64(0)
+        items = segments = longest = read = np.int64(0)
         for x in range(batches[b, 1], batches[b, 2]):
             i = order[x]
             items += columns[ITEM_COUNT, i]
             segments += columns[SEGMENT_COUNT, i]
             longest = max(longest, np.int64(columns[ITEM_COUNT, i]))
+            read += columns[ROWS_READ, i]
         nodes = batches[b, 2] - batches[b, 1]
         if signatures[s, KIND] == SCAN:
             segments = np.int64(nodes)
@@ -78,11 +80,16 @@ def measure(columns, order, batches, signatures, programs):
             sizes[M_SCRATCH], region_sizes(program, programs, items, segments, SCRATCH)
         )
         sizes[M_CALLS] += (programs[program + 2] + 16) * max(times, 1)
-        sizes[M_VECTORS] += items * (signatures[s, ARGUMENTS] + programs[program + 3])
-        sizes[M_ARGUMENTS] += signatures[s, ARGUMENTS]
+        arguments, rows = signatures[s, ARGUMENTS], max(items, read)
+        sizes[M_VECTORS] += rows * (arguments + programs[program + 3])
+        sizes[M_ARGUMENTS] += arguments
         sizes[M_INTEGERS] += segments + 1 + items + times + 1
-        sizes[M_PAYLOAD] += items * signatures[s, PAYLOAD]
-        sizes[M_LONGEST] = max(sizes[M_LONGEST], items)
+        if signatures[s, KIND] == RUNS:
+            sizes[M_INTEGERS] += (segments + 1) * arguments
+            sizes[M_PAYLOAD] += segments * signatures[s, PAYLOAD]
+        else:
+            sizes[M_PAYLOAD] += items * signatures[s, PAYLOAD]
+        sizes[M_LONGEST] = max(sizes[M_LONGEST], rows)
     for s in range(signatures.shape[0]):
         program = signatures[s, FORWARD]
         sizes[M_OUTPUT] += region_sizes(program, programs, totals[s, 0], totals[s, 1], OUTPUT)

@@ -12,6 +12,7 @@ import numpy as np
 from lazynet.batching.arrange import (
     Work,
     collect_rows,
+    collect_runs,
     describe_rows,
     describe_states,
     fill_payload,
@@ -21,7 +22,7 @@ from lazynet.batching.arrange import (
     scan_order,
     take_order,
 )
-from lazynet.batching.decode import ITEM_COUNT, SEGMENT_COUNT
+from lazynet.batching.decode import ITEM_COUNT, ROWS_READ, SEGMENT_COUNT
 from lazynet.batching.emit import (
     ALIVE_AT,
     BASES,
@@ -31,6 +32,7 @@ from lazynet.batching.emit import (
     ITEM_ROWS,
     MAX_OPERANDS,
     OFFSETS_AT,
+    OVER_RUNS,
     PAYLOAD_AT,
     REGIONS,
     SEGMENT_OF_AT,
@@ -55,6 +57,7 @@ from lazynet.batching.layout import (
     PROGRAM_HEADER,
     REGION_WORDS,
     ROWS,
+    RUNS,
     SCAN,
     SCRATCH,
     SEGMENT,
@@ -69,6 +72,7 @@ from lazynet.kernels.jit import inline, jit
     B_SIGNATURE,
     B_ITEMS,
     B_SEGMENTS,
+    B_ROWS_READ,
     B_FIRST_ITEM,
     B_FIRST_SEGMENT,
     B_ARGUMENTS,
@@ -80,7 +84,7 @@ from lazynet.kernels.jit import inline, jit
     B_FIRST_NODE,
     B_LAST_NODE,
     BATCH_COLUMNS,
-) = range(14)
+) = range(15)
 
 
 class Laid(NamedTuple):
@@ -126,12 +130,13 @@ def enter_argument(frame, k, argument):
 @jit
 def count_batch(nodes, order, start, stop, scan, planned):
     """Enter how many items, segments and time steps a batch has."""
-    items = segments = longest = np.int64(0)
+    items = segments = longest = read = np.int64(0)
     for x in range(start, stop):
         items += nodes.columns[ITEM_COUNT, order[x]]
         segments += nodes.columns[SEGMENT_COUNT, order[x]]
         longest = max(longest, np.int64(nodes.columns[ITEM_COUNT, order[x]]))
-    planned[B_ITEMS] = items
+        read += nodes.columns[ROWS_READ, order[x]]
+    planned[B_ITEMS], planned[B_ROWS_READ] = items, read
     planned[B_SEGMENTS] = np.int64(stop - start) if scan else segments
     planned[B_TIMES] = longest
     planned[B_FIRST_NODE], planned[B_LAST_NODE] = start, stop
@@ -186,6 +191,21 @@ def lay_out_segments(nodes, order, planned, arguments, laid, frame):
 
 
 @jit
+def lay_out_runs(nodes, order, planned, arguments, words, payload, base, laid, work, frame):
+    """Put down the runs of a batch, each argument's on its own. Gives words used."""
+    start, stop, segments = planned[B_FIRST_NODE], planned[B_LAST_NODE], planned[B_SEGMENTS]
+    used = (arguments + 1) * (segments + 1)
+    offsets = laid.integers[planned[B_OFFSETS] : planned[B_OFFSETS] + used]
+    collect_runs(nodes, order, start, stop, arguments, words, base, work.rows, offsets, payload)
+    first = planned[B_ARGUMENTS]
+    for k in range(arguments):
+        count = offsets[(k + 1) * (segments + 1) + segments]
+        describe_rows(work.rows[k], count, True, work, laid.arguments[first + k], frame)
+    frame[OFFSETS_AT] = np.int64(laid.integers.ctypes.data) + 8 * planned[B_OFFSETS]
+    return used
+
+
+@jit
 def lay_out(nodes, order, batches, signatures, base, scratch, laid, programs, frame, longest):
     """Fill addresses, arguments and calls for every batch. See the module's first lines."""
     frame[TRASH] = -1
@@ -219,10 +239,16 @@ def lay_out(nodes, order, batches, signatures, base, scratch, laid, programs, fr
         bases = laid.regions[laid.first[s] :]
         enter_batch(frame, program, programs, bases, planned, scratch)
         natural_order = kind != SCAN
+        frame[OVER_RUNS] = kind == RUNS
+        words, payload = signatures[s, PAYLOAD], laid.payload[payload_used:]
         if kind == SCAN:
             states = programs[program + 5]
             integers_used += lay_out_scan(
                 nodes, order, planned, arguments, states, base, laid, frame, work
+            )
+        elif kind == RUNS:
+            integers_used += lay_out_runs(
+                nodes, order, planned, arguments, words, payload, base, laid, work, frame
             )
         else:
             strides = programs[program + PROGRAM_HEADER + REGION_WORDS * programs[program] :]
@@ -237,12 +263,13 @@ def lay_out(nodes, order, batches, signatures, base, scratch, laid, programs, fr
             place_segments(nodes, order, start, stop, outputs, frame)
         else:
             place_rows(nodes, order, start, stop, outputs, items, natural_order, frame, work)
-        words = signatures[s, PAYLOAD]
         if words > 0:
-            payload = laid.payload[payload_used:]
-            fill_payload(nodes, order, start, stop, arguments, words, natural_order, work, payload)
+            if kind != RUNS:
+                fill_payload(
+                    nodes, order, start, stop, arguments, words, natural_order, work, payload
+                )
             frame[PAYLOAD_AT] = np.int64(laid.payload.ctypes.data) + 4 * payload_used
-            payload_used += items * words
+            payload_used += (segments if kind == RUNS else items) * words
         done[s, 0] += items
         done[s, 1] += segments
         emit_program(program, frame, programs, operands, regions, kind == SCAN, False)

@@ -13,6 +13,7 @@ from lazynet.batching.decode import (
     FORM,
     ITEM_COUNT,
     LISTED,
+    PIECES,
     POSITION,
     SEGMENT_COUNT,
     SIGNATURE,
@@ -29,6 +30,7 @@ from lazynet.batching.emit import (
     ITEM_ROWS,
     MAX_OPERANDS,
     OFFSETS_AT,
+    OVER_RUNS,
     PAYLOAD_AT,
     PREVIOUS,
     REGIONS,
@@ -54,6 +56,7 @@ from lazynet.batching.layout import (
     PROGRAM_HEADER,
     REGION_WORDS,
     ROWS,
+    RUNS,
     SAVED,
     SCAN,
     SCRATCH,
@@ -71,6 +74,7 @@ from lazynet.batching.plan import (
     B_LAST_NODE,
     B_OFFSETS,
     B_PAYLOAD,
+    B_ROWS_READ,
     B_SEGMENT_OF,
     B_SEGMENTS,
     B_SIGNATURE,
@@ -95,6 +99,27 @@ def node_rows(columns, i, signatures):
     return columns[ITEM_COUNT, i]
 
 
+@inline
+def mark_sources(tape, columns, i, arguments, head, needs, marked):
+    """Mark what node `i` depends on, as far as it needs gradients."""
+    form, position, items = columns[FORM, i], columns[POSITION, i], columns[ITEM_COUNT, i]
+    if form == PIECES:
+        q = position
+        for _ in range(arguments):
+            pieces = tape[q]
+            q += 1
+            for _ in range(pieces):
+                if tape[q + 2] > 0 and needs[head[tape[q]]]:
+                    marked[head[tape[q]]] = 1
+                q += 3
+        return
+    for k in range(arguments):
+        for j in range(items if form == LISTED else 1):
+            source = head[source_row(tape, form, position, items, k, j)]
+            if needs[source]:
+                marked[source] = 1
+
+
 @jit
 def mark(tape, columns, signatures, head, needs, consumed, wanted):
     """Spread `wanted` from nodes to what they depend on, latest node first.
@@ -107,15 +132,9 @@ def mark(tape, columns, signatures, head, needs, consumed, wanted):
         if node_rows(columns, i, signatures) == 0 or not wanted[first] or not needs[first]:
             continue
         again = again or consumed[first] != 0
-        form, position = columns[FORM, i], columns[POSITION, i]
-        items = columns[ITEM_COUNT, i]
-        if items == 0:
-            continue
-        for k in range(signatures[columns[SIGNATURE, i], ARGUMENTS]):
-            for j in range(items if form == LISTED else 1):
-                source = head[source_row(tape, form, position, items, k, j)]
-                if needs[source]:
-                    wanted[source] = 1
+        if columns[ITEM_COUNT, i]:
+            arguments = signatures[columns[SIGNATURE, i], ARGUMENTS]
+            mark_sources(tape, columns, i, arguments, head, needs, wanted)
     return again
 
 
@@ -133,13 +152,10 @@ def mark_unspent(tape, columns, signatures, head, needs, consumed, used):
     """Mark the rows that nodes which backward may still visit depend on."""
     for i in range(columns.shape[1]):
         first = columns[FIRST, i]
-        items = columns[ITEM_COUNT, i]
-        if items == 0 or not needs[first] or consumed[first]:
+        if columns[ITEM_COUNT, i] == 0 or not needs[first] or consumed[first]:
             continue
-        form, position = columns[FORM, i], columns[POSITION, i]
-        for k in range(signatures[columns[SIGNATURE, i], ARGUMENTS]):
-            for j in range(items if form == LISTED else 1):
-                used[head[source_row(tape, form, position, items, k, j)]] = 1
+        arguments = signatures[columns[SIGNATURE, i], ARGUMENTS]
+        mark_sources(tape, columns, i, arguments, head, needs, used)
 
 
 @jit
@@ -208,7 +224,7 @@ def measure_reverse(parts, laid, signatures, totals, programs):
         scratch = region_sizes(program, programs, items, segments, SCRATCH)
         sizes[R_SCRATCH] = max(sizes[R_SCRATCH], scratch)
         sizes[R_CALLS] += 2 * (programs[program + 2] + 16) * max(batch[B_TIMES], 1)
-        sizes[R_VECTORS] += items * programs[program + 3]
+        sizes[R_VECTORS] += max(items, batch[B_ROWS_READ]) * programs[program + 3]
         sizes[R_LONGEST] = max(sizes[R_LONGEST], items)
     for s in range(signatures.shape[0]):
         program = signatures[s, BACKWARD]
@@ -249,6 +265,7 @@ def enter_part(part, laid, signatures, frame, programs, bases, scratch):
     integers = np.int64(laid.integers.ctypes.data)
     frame[OFFSETS_AT] = integers + 8 * batch[B_OFFSETS]
     frame[SEGMENT_OF_AT] = integers + 8 * batch[B_SEGMENT_OF]
+    frame[OVER_RUNS] = signatures[s, KIND] == RUNS
     frame[ALIVE_AT] = integers + 8 * batch[B_ALIVE]
     frame[TIMES] = batch[B_TIMES]
     frame[SEQUENCES] = signatures[s, ARGUMENTS] - programs[forward + 5]
