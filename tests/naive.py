@@ -8,6 +8,7 @@ import math
 
 import naive_elementwise
 import numpy as np
+from naive_runs import RUNS as RUNS
 
 
 def sigmoid(x):

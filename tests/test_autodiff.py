@@ -66,7 +66,10 @@ def test_first_and_second_derivatives_are_those_of_central_differences(name):
     check_grads(function, [normal(*shape) for shape in shapes], order=2)
 
 
-@pytest.mark.parametrize("name", sorted(n for n, op in REGISTRY.items() if op.vjp and op.samples))
+OPS = sorted(n for n, op in REGISTRY.items() if op.vjp and op.samples and op.kind != words.RUNS)
+
+
+@pytest.mark.parametrize("name", OPS)
 def test_every_op_has_a_second_derivative_from_its_formula(name):
     op = REGISTRY[name]
     if op.payload or name in ("where", "to_float32"):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from naive import ROWS, SEGMENTS
+from naive import ROWS, RUNS, SEGMENTS
 
 import lazynet as ln
 from lazynet import graph as graphs
@@ -18,7 +18,11 @@ for _dtype in ("float32", "float64", "int64", "bool"):
 
 CASES = [(op, sample) for op in REGISTRY.values() for sample in op.samples]
 SEGMENT_CASES = [case for case in CASES if case[0].kind == words.SEGMENT]
-ROW_CASES = [case for case in CASES if case[0].kind != words.SEGMENT and case[0].name != "uniform"]
+ROW_CASES = [
+    case
+    for case in CASES
+    if case[0].kind not in (words.SEGMENT, words.RUNS) and case[0].name != "uniform"
+]
 LENGTHS = (0, 1, 7)
 
 
@@ -87,7 +91,8 @@ def many(sample, length, ragged=None):
 def test_every_op_has_samples_and_a_naive_version():
     for op in REGISTRY.values():
         assert op.samples, op.name
-        assert op.name in (SEGMENTS if op.kind == words.SEGMENT else ROWS) or op.name == "uniform"
+        naive = {words.SEGMENT: SEGMENTS, words.RUNS: RUNS}.get(op.kind, ROWS)
+        assert op.name in naive or op.name == "uniform"
 
 
 @over(ROW_CASES)

@@ -1,10 +1,28 @@
 """The shared kernels on the CPU, by name."""
 
-from lazynet.kernels import axes, decompositions, lookup, noise, products, segments
+from lazynet.kernels import (
+    attention,
+    axes,
+    decompositions,
+    lookup,
+    noise,
+    pairs,
+    products,
+    segments,
+)
 from lazynet.kernels.jit import kernel_address
 from lazynet.kernels.words import lift
 
-FAMILIES = (axes, decompositions, lookup, noise, products, segments)
+FAMILIES = (
+    attention,
+    axes,
+    decompositions,
+    lookup,
+    noise,
+    pairs,
+    products,
+    segments,
+)
 
 
 KERNELS = {

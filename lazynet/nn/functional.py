@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from lazynet.ops import elementwise, lookup, loss, reduce
 from lazynet.ops import linear as products
 from lazynet.ops import random as randomness
-from lazynet.record import ShapeError
-from lazynet.tensor import Parameter, Sequence, Tensor
+from lazynet.ops.attention import scaled_dot_product_attention as scaled_dot_product_attention
+from lazynet.tensor import Parameter
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
@@ -69,34 +68,3 @@ def nll_loss(log_probabilities: Any, target: Any, reduction: str = "mean") -> An
 def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
     """(x - target)^2; over all elements the "mean", the "sum", or "none"."""
     return loss.mse_loss(x, target, reduction)
-
-
-def scaled_dot_product_attention(query: Tensor, keys: Sequence, values: Sequence) -> Tensor:
-    """y = sum_j softmax_j(k_j . q / sqrt(d)) v_j (Vaswani et al., 2017), for one query.
-
-    Args:
-        query: (d,).
-        keys: n rows of (d,).
-        values: n rows of (e,).
-
-    Returns:
-        (e,): the mean of the values, weighted by how well their keys match the query.
-
-    Raises:
-        ShapeError: if the sizes do not match, or there is nothing to attend to.
-    """
-    if not isinstance(keys, Sequence) or not isinstance(values, Sequence):
-        raise ShapeError("scaled_dot_product_attention: keys and values must be Sequences")
-    if keys.type.shape != query.type.shape or len(query.type.shape) != 1:
-        raise ShapeError(
-            f"scaled_dot_product_attention: a query of {query.shape} does not match keys with rows "
-            f"of {keys.type.shape}; both are vectors of one size"
-        )
-    if len(keys) != len(values) or not len(keys):
-        raise ShapeError(
-            f"scaled_dot_product_attention: {len(keys)} keys for {len(values)} values; expected "
-            "as many, and at least one"
-        )
-    scaled: Any = query * (1.0 / math.sqrt(query.type.size))
-    weights = reduce.softmax(products.dot(keys, scaled), 0)
-    return reduce.sum(values * weights, 0)

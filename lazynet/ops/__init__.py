@@ -2,6 +2,7 @@
 
 from lazynet.ops import (
     activations,
+    attention,
     decompositions,
     elementwise,
     functions,
@@ -9,6 +10,7 @@ from lazynet.ops import (
     linear,
     lookup,
     loss,
+    pairs,
     products,
     random,
     reduce,
@@ -21,6 +23,7 @@ from lazynet.ops import (
 
 __all__ = [
     "activations",
+    "attention",
     "decompositions",
     "elementwise",
     "functions",
@@ -28,6 +31,7 @@ __all__ = [
     "linear",
     "lookup",
     "loss",
+    "pairs",
     "products",
     "random",
     "reduce",

@@ -1,0 +1,54 @@
+"""The slow, obvious version of the ops over runs: from the rows of one example to rows."""
+
+import numpy as np
+
+
+def softmax(x):
+    e = np.exp(x - x.max())
+    return e / e.sum()
+
+
+def attention(q, k, v, scale, payload):
+    y = np.zeros((len(q), q.shape[1], v.shape[2]))
+    for i in range(len(q)):
+        seen = min(len(k), i + payload[0] + 1)
+        for h in range(q.shape[1]):
+            p = softmax(np.array([scale * q[i, h] @ k[j, h] for j in range(seen)]))
+            y[i, h] = sum(p[j] * v[j, h] for j in range(seen))
+    return y
+
+
+def pair_scores(q, k):
+    return np.array([(a * b).sum(-1) for a in q for b in k]).reshape(-1, q.shape[1])
+
+
+def pair_sum(p, v):
+    return np.einsum("ijh,jhd->ihd", p.reshape(-1, len(v), v.shape[1]), v)
+
+
+def pair_sum_back(p, x):
+    return np.einsum("ijh,ihd->jhd", p.reshape(len(x), -1, x.shape[1]), x)
+
+
+def pair_softmax(x, payload):
+    keys, reach = payload
+    y = np.zeros(x.shape)
+    for at in range(0, len(x), keys):
+        seen = min(keys, at // keys + reach + 1)
+        for h in range(x.shape[1]):
+            y[at : at + seen, h] = softmax(x[at : at + seen, h])
+    return y
+
+
+def pair_total(x, payload):
+    return np.repeat(x.reshape(-1, payload[0], x.shape[1]).sum(1), payload[0], 0)
+
+
+RUNS = {
+    "attention": attention,
+    "pair_scores": pair_scores,
+    "pair_sum": pair_sum,
+    "pair_sum_back": pair_sum_back,
+    "pair_softmax": pair_softmax,
+    "pair_total": pair_total,
+}
