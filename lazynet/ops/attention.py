@@ -119,25 +119,24 @@ def scaled_dot_product_attention(
     return y[0] if isinstance(query, Tensor) else y
 
 
-def attention_weights(
+def pair_weights(
     query, key, attn_mask=None, is_causal: bool = False, scale: float | None = None, *,
     heads: int = 1, offset: int = 0,
 ):  # fmt: skip
     """The weights p_ij = softmax_j(scale q_i . k_j) of attention, as values.
 
+    Arguments as those of `scaled_dot_product_attention`.
+
         >>> q, k = ln.sequence(np.eye(2, 4)), ln.sequence(np.eye(3, 4))
-        >>> attention_weights(q, k)[0].shape  # of the first query, for three keys and one head
+        >>> pair_weights(q, k)[:3].numpy().shape  # of the first query, for three keys and one head
         (3, 1)
 
     Returns:
-        for each query a Sequence with a row of (heads,) for each key. They are parts of one
-        Sequence: nothing is copied.
+        n m rows of (heads,); row i m + j is the weight of key j for query i.
     """
     q, k, _ = _operands(query, key, key, heads)
     scale = 1.0 / math.sqrt(q[0].type.shape[1]) if scale is None else float(scale)
-    m = rows_in(k)
-    p = _weights(q, k, scale, _reach(m, is_causal, offset), attn_mask)
-    return [p[i * m : (i + 1) * m] for i in range(rows_in(q))]
+    return _weights(q, k, scale, _reach(rows_in(k), is_causal, offset), attn_mask)
 
 
 def _weights(q, k, scale: float, reach: int, mask):
