@@ -1,5 +1,7 @@
 """The slow, obvious version of the ops over runs: from the rows of one example to rows."""
 
+import itertools
+
 import numpy as np
 
 
@@ -44,7 +46,36 @@ def pair_total(x, payload):
     return np.repeat(x.reshape(-1, payload[0], x.shape[1]).sum(1), payload[0], 0)
 
 
+def log_scan(x, w, a):
+    y = [x[0] + a[0]] if len(x) else []
+    for t in range(1, len(x)):
+        y.append(x[t] + np.log(np.exp(y[-1][:, None] + w[0]).sum(0)))
+    return np.array(y).reshape(x.shape)
+
+
+def linear_scan(x, w):
+    y = list(x[:1])
+    for t in range(1, len(x)):
+        y.append(x[t] + y[-1] @ w[t - 1])
+    return np.array(y).reshape(x.shape)
+
+
+def viterbi(x, w, a, b):
+    """The best of all paths, one by one."""
+
+    def score(path):
+        if not path:
+            return 0.0
+        steps = sum(w[0][i, j] for i, j in itertools.pairwise(path))
+        return sum(x[t][i] for t, i in enumerate(path)) + steps + a[0][path[0]] + b[0][path[-1]]
+
+    return np.array(max(itertools.product(range(x.shape[1]), repeat=len(x)), key=score), np.int64)
+
+
 RUNS = {
+    "log_scan": log_scan,
+    "linear_scan": linear_scan,
+    "viterbi": viterbi,
     "attention": attention,
     "pair_scores": pair_scores,
     "pair_sum": pair_sum,

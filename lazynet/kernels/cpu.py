@@ -9,6 +9,7 @@ from lazynet.kernels import (
     pairs,
     products,
     segments,
+    structured,
 )
 from lazynet.kernels.jit import kernel_address
 from lazynet.kernels.words import lift
@@ -22,6 +23,7 @@ FAMILIES = (
     pairs,
     products,
     segments,
+    structured,
 )
 
 

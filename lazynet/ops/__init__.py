@@ -17,6 +17,7 @@ from lazynet.ops import (
     rows,
     shape,
     statistics,
+    structured,
     take,
     views,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "rows",
     "shape",
     "statistics",
+    "structured",
     "take",
     "views",
 ]
