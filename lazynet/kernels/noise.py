@@ -4,7 +4,7 @@ import numpy as np
 
 from lazynet.kernels.jit import inline
 from lazynet.kernels.memory import address, load
-from lazynet.kernels.words import constant, payload_words, row
+from lazynet.kernels.words import constant, log, payload_words, row
 
 
 def uniform(call, context):
@@ -21,6 +21,24 @@ def uniform(call, context):
         counter = np.uint64(np.uint32(payload[2 * r + 1])) << np.uint64(32)
         for j in range(width):
             y[j] = constant(squares32(counter + np.uint64(j), key)) * constant(2.0**-24)
+
+
+def normal(call, context):
+    """y ~ N(0, 1) from a counter, by the transform of Box and Muller (1958); as `uniform`.
+
+    Element j is made of the uniform numbers 2 j and 2 j + 1.
+    """
+    items, width = load(call), load(call + 16)
+    payload = payload_words(load(call + 24), 2 * items)
+    for r in range(items):
+        y = row(address(call + 48, r), width)
+        key = stream_key(payload[2 * r])
+        counter = np.uint64(np.uint32(payload[2 * r + 1])) << np.uint64(32)
+        for j in range(width):
+            # In (0, 1]: the logarithm of 0 is never asked for.
+            u = constant(squares32(counter + np.uint64(2 * j), key) + 1) * constant(2.0**-24)
+            v = constant(squares32(counter + np.uint64(2 * j + 1), key)) * constant(2.0**-24)
+            y[j] = np.sqrt(constant(-2.0) * log(u)) * np.cos(constant(2.0 * np.pi) * v)
 
 
 @inline

@@ -13,9 +13,10 @@ import numpy as np
 
 from lazynet.batching import layout as words
 from lazynet.op import Op, Sample, row_type
-from lazynet.program import Ref, call, lowered, output_refs
-from lazynet.record import as_value, record
-from lazynet.tensor import FLOATS, Sequence
+from lazynet.ops.reduce import argmax, softmax
+from lazynet.program import Ref, call, elementwise, lowered, operand_refs, output_refs
+from lazynet.record import Literal, as_value, record
+from lazynet.tensor import FLOATS, Sequence, tensor
 
 
 class Stream:
@@ -72,35 +73,277 @@ def numpy_generator() -> np.random.Generator:
     return _generator[0]
 
 
-def _uniform_lower(signature):
-    y = output_refs(signature)[0]
-    payload = Ref(words.WORDS, 0, "int64", 1)
-    return lowered(signature, [call("uniform", (payload,), y, (y.size,), y.dtype)])
+def _drawn(name: str, formula: str) -> Op:
+    """An op that fills rows from the counter in its payload."""
+
+    def lower(signature):
+        y = output_refs(signature)[0]
+        payload = Ref(words.WORDS, 0, "int64", 1)
+        return lowered(signature, [call(name, (payload,), y, (y.size,), y.dtype)])
+
+    return Op(
+        name, formula, lambda shape, dtype: (row_type(dtype, shape),), lower, None, payload=2,
+        samples=(Sample((), (("shape", (5,)), ("dtype", "float32")), payload=(1, 2)),),
+    )  # fmt: skip
 
 
-UNIFORM = Op(
-    "uniform", "y ~ U[0, 1)", lambda shape, dtype: (row_type(dtype, shape),), _uniform_lower, None,
-    payload=2, samples=(Sample((), (("shape", (5,)), ("dtype", "float32")), payload=(1, 2)),),
-)  # fmt: skip
+UNIFORM = _drawn("uniform", "y ~ U[0, 1)")
+NORMAL = _drawn("normal", "y ~ N(0, 1)")
+
+
+def _draw(op: Op, shape, length, dtype: str):
+    """A Tensor of this shape, or a Sequence of `length` such rows, each with a key of its own."""
+    if dtype not in FLOATS:
+        raise TypeError(f"{op.name}: expected float32 or float64, not {dtype}")
+    keys = stream().keys(1 if length is None else length).reshape(-1)
+    return record(op, (), (("shape", tuple(shape)), ("dtype", dtype)), payload=keys, length=length)
+
+
+def _like(op: Op, x):
+    """Draws of the shape and dtype of x."""
+    return _draw(op, x.type.shape, x.length if isinstance(x, Sequence) else None, x.type.dtype)
+
+
+# -- samples ---------------------------------------------------------------------------------------
 
 
 def rand(*shape: int, length: int | None = None, dtype: str = "float32"):
-    """Uniform numbers in [0, 1): a Tensor of this shape, or a Sequence of `length` such rows."""
-    attributes = (("shape", tuple(shape)), ("dtype", dtype))
-    keys = stream().keys(1 if length is None else length).reshape(-1)
-    return record(UNIFORM, (), attributes, payload=keys, length=length)
+    """Uniform numbers in [0, 1): a Tensor of this shape, or a Sequence of `length` such rows.
+
+    >>> ln.rand(2, length=3).shape
+    (3, 2)
+    """
+    return _draw(UNIFORM, shape, length, dtype)
+
+
+def randn(*shape: int, length: int | None = None, dtype: str = "float32"):
+    """Normal numbers of mean 0 and deviation 1: a Tensor, or a Sequence of `length` such rows.
+
+    >>> ln.randn(2, length=3).shape
+    (3, 2)
+    """
+    return _draw(NORMAL, shape, length, dtype)
+
+
+def randint(low: int, high: int, *shape: int, length: int | None = None):
+    """Integers from low to high - 1: a Tensor of this shape, or a Sequence of such rows.
+
+    >>> 0 <= ln.randint(0, 6).item() < 6
+    True
+
+    Raises:
+        ValueError: if there is no integer between them, or more than 2^24.
+    """
+    if not 0 < high - low <= 1 << 24:
+        raise ValueError(f"randint: expected 1 to 2^24 integers from low on, not {low} to {high}")
+    return (rand(*shape, length=length, dtype="float64") * float(high - low)).astype("int64") + low
+
+
+def normal(mean, std=1.0):
+    """mean + std * e with e ~ N(0, 1): the gradient reaches both (Kingma and Welling, 2014).
+
+    >>> ln.normal(ln.zeros(3), 0.1).shape
+    (3,)
+
+    Args:
+        mean: a value; draws have its shape.
+        std: a number, or a value that broadcasts against the mean.
+    """
+    mean = _floats(mean, "normal")
+    return mean + _like(NORMAL, mean) * std
+
+
+def uniform(low, high):
+    """low + (high - low) u with u ~ U[0, 1): the gradient reaches both.
+
+    >>> ln.uniform(ln.zeros(3), 2.0).shape
+    (3,)
+    """
+    low = _floats(low, "uniform")
+    return low + (high - low) * _like(UNIFORM, low)
+
+
+def exponential(rate):
+    """-log(u) / rate with u ~ U(0, 1): the gradient reaches the rate.
+
+    >>> ln.exponential(ln.tensor([1.0, 10.0])).shape
+    (2,)
+    """
+    rate = _floats(rate, "exponential")
+    return -_inside_unit(rate).log() / rate
+
+
+def bernoulli(p):
+    """True with probability p, a value for each element. No gradient reaches p.
+
+    >>> ln.bernoulli(ln.tensor([0.0, 1.0])).tolist()
+    [False, True]
+    """
+    p = _floats(p, "bernoulli")
+    return _like(UNIFORM, p) < p
+
+
+def gumbel(x):
+    """Draws -log(-log(u)), u ~ U(0, 1), of the shape of x (Gumbel, 1935).
+
+    >>> ln.gumbel(ln.zeros(3)).shape
+    (3,)
+    """
+    return -(-_inside_unit(_floats(x, "gumbel")).log()).log()
+
+
+def categorical(logits):
+    """The index i with probability softmax(logits)[i], of each row (the trick of Gumbel, 1954).
+
+    >>> ln.categorical(ln.tensor([-1e9, 0.0])).item()
+    1
+    """
+    logits = _floats(logits, "categorical")
+    return argmax(logits + gumbel(logits))
+
+
+def gumbel_softmax(logits, tau: float = 1.0, hard: bool = False):
+    """softmax((x + g) / tau) with g of `gumbel`: nearly one-hot draws that have a gradient.
+
+    Jang, Gu and Poole (2017), Maddison, Mnih and Teh (2017). With `hard`, the value is one-hot and
+    the gradient is that of the soft draw (straight through).
+
+        >>> ln.gumbel_softmax(ln.tensor([0.0, 1.0, 2.0]), hard=True).sum().item()
+        1.0
+
+    Args:
+        logits: rows of (classes,).
+        tau: the temperature, above 0.
+    """
+    logits = _floats(logits, "gumbel_softmax")
+    if tau <= 0:
+        raise ValueError(f"gumbel_softmax: the temperature must be above 0, not {tau}")
+    soft = softmax((logits + gumbel(logits)) * (1.0 / tau), -1)
+    if not hard:
+        return soft
+    numbers = tensor(np.arange(logits.type.size))
+    chosen = (argmax(soft) == numbers).astype(logits.type.dtype)
+    return chosen + (soft - soft.detach())
+
+
+def _inside_unit(x):
+    """Uniform numbers of the shape of x, neither 0 nor 1: multiples of 2^-24 and a bit."""
+    return _like(UNIFORM, x) + 2.0**-26
+
+
+def _floats(x, name: str):
+    x = as_value(x, name)
+    if x.type.dtype not in FLOATS:
+        raise TypeError(f"{name}: expected float rows, not {x.type.dtype}")
+    return x
+
+
+# -- noise -----------------------------------------------------------------------------------------
+
+
+def _masked(x, drawn, p: float):
+    """x / (1 - p) where `drawn` is at least p, 0 elsewhere."""
+    return x * ((drawn >= p).astype(x.type.dtype) * (1.0 / (1.0 - p)))
+
+
+def _drops(name: str, x, p: float, training: bool) -> bool:
+    """Whether there is anything to drop, of operands that are as they should be."""
+    if not 0.0 <= p < 1.0:
+        raise ValueError(f"{name}: the probability must be in [0, 1), not {p}")
+    if not training or p == 0.0:
+        return False
+    _floats(x, name)
+    return True
 
 
 def dropout(x, p: float = 0.5, training: bool = True):
     """Each element is 0 with probability p, else x / (1 - p); the identity outside training."""
     x = as_value(x, "dropout")
-    if not 0.0 <= p < 1.0:
-        raise ValueError(f"dropout: the probability must be in [0, 1), not {p}")
-    if not training or p == 0.0:
+    return _masked(x, _like(UNIFORM, x), p) if _drops("dropout", x, p, training) else x
+
+
+def row_dropout(x, p: float = 0.5, training: bool = True):
+    """Each row of a Sequence is 0 with probability p, else x / (1 - p): whole words are dropped.
+
+    A Tensor is one row. (Dai and Le, 2015, drop words so.)
+
+        >>> x = ln.sequence(np.ones((8, 2), np.float32))
+        >>> bool((ln.row_dropout(x).numpy().std(axis=1) == 0).all())
+        True
+    """
+    x = as_value(x, "row_dropout")
+    if not _drops("row_dropout", x, p, training):
         return x
-    if x.type.dtype not in FLOATS:
-        raise TypeError(f"dropout: expected float rows, not {x.type.dtype}")
     length = x.length if isinstance(x, Sequence) else None
-    drawn = rand(*x.type.shape, length=length, dtype=x.type.dtype)
-    kept = (drawn >= p).astype(x.type.dtype)
-    return x * (kept * (1.0 / (1.0 - p)))
+    return _masked(x, rand(length=length, dtype=x.type.dtype), p)
+
+
+def locked_dropout(x, p: float = 0.5, training: bool = True):
+    """One mask of a row for all rows of a Sequence: the same features are 0 at every step.
+
+    Gal and Ghahramani, 2016; Merity, Keskar and Socher, 2018, who call it so.
+
+        >>> x = ln.sequence(np.ones((8, 2), np.float32))
+        >>> bool((ln.locked_dropout(x).numpy().std(axis=0) == 0).all())
+        True
+    """
+    x = as_value(x, "locked_dropout")
+    if not _drops("locked_dropout", x, p, training):
+        return x
+    return _masked(x, rand(*x.type.shape, dtype=x.type.dtype), p)
+
+
+def gaussian_noise(x, std: float = 1.0, training: bool = True):
+    """x + std e with e ~ N(0, 1) while training, else x.
+
+    >>> ln.gaussian_noise(ln.zeros(3), 0.1).shape
+    (3,)
+    """
+    x = _floats(x, "gaussian_noise")
+    return normal(x, std) if training and std else x
+
+
+# -- gradients that are not those of the value -----------------------------------------------------
+
+
+def _scaled_shape(row, scale):
+    if not row.is_float or scale.shape or scale.dtype != row.dtype:
+        raise TypeError(f"scale_gradient: expected float rows and a number, not {row!r}, {scale!r}")
+    return (row.stored,)
+
+
+def _scaled_lower(signature):
+    x, _ = operand_refs(signature)
+    return lowered(signature, [elementwise("x0", [x], output_refs(signature)[0])])
+
+
+# Not listed: its derivative is, on purpose, not that of its value.
+SCALE_GRADIENT = Op(
+    "scale_gradient", "y = x, with the gradient s g", _scaled_shape, _scaled_lower,
+    lambda g, y, x, s: (g * s, None), listed=False,
+)  # fmt: skip
+
+
+def scale_gradient(x, scale: float):
+    """y = x, whose gradient is multiplied by `scale` on its way back.
+
+    >>> x = ln.tensor([1.0, 2.0], requires_grad=True)
+    >>> ln.scale_gradient(x, 0.5).sum().backward()
+    >>> x.grad.tolist()
+    [0.5, 0.5]
+    """
+    x = _floats(x, "scale_gradient")
+    return record(SCALE_GRADIENT, (x, Literal(float(scale), x.type.dtype)))
+
+
+def gradient_reversal(x, scale: float = 1.0):
+    """y = x, with the gradient -scale g: what helps the layers above hurts those below.
+
+    Ganin and Lempitsky, "Unsupervised domain adaptation by backpropagation", 2015.
+
+        >>> x = ln.tensor([1.0], requires_grad=True)
+        >>> ln.gradient_reversal(x).sum().backward()
+        >>> x.grad.tolist()
+        [-1.0]
+    """
+    return scale_gradient(x, -scale)
