@@ -5,6 +5,7 @@ from lazynet.nn import init as init
 from lazynet.nn import utils as utils
 from lazynet.nn.attention import KeyValueCache as KeyValueCache
 from lazynet.nn.attention import MultiheadAttention as MultiheadAttention
+from lazynet.nn.bags import EmbeddingBag as EmbeddingBag
 from lazynet.nn.containers import Identity as Identity
 from lazynet.nn.containers import ModuleDict as ModuleDict
 from lazynet.nn.containers import ModuleList as ModuleList
@@ -23,6 +24,10 @@ from lazynet.nn.recurrent import RNN as RNN
 from lazynet.nn.recurrent import GRUCell as GRUCell
 from lazynet.nn.recurrent import LSTMCell as LSTMCell
 from lazynet.nn.recurrent import RNNCell as RNNCell
+from lazynet.nn.softmax import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
+from lazynet.nn.softmax import ClassFactoredSoftmax as ClassFactoredSoftmax
+from lazynet.nn.softmax import HierarchicalSoftmax as HierarchicalSoftmax
+from lazynet.nn.softmax import huffman_paths as huffman_paths
 from lazynet.nn.transformer import SinusoidalPositions as SinusoidalPositions
 from lazynet.nn.transformer import TransformerDecoder as TransformerDecoder
 from lazynet.nn.transformer import TransformerDecoderLayer as TransformerDecoderLayer

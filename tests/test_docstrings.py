@@ -1,0 +1,28 @@
+"""The examples in docstrings run, and give what they say."""
+
+import doctest
+import importlib
+
+import numpy as np
+import pytest
+
+import lazynet as ln
+from lazynet import nn
+
+MODULES = [
+    "lazynet.nn.attention",
+    "lazynet.nn.bags",
+    "lazynet.nn.crf",
+    "lazynet.nn.softmax",
+    "lazynet.nn.transformer",
+    "lazynet.ops.attention",
+    "lazynet.ops.random",
+    "lazynet.ops.structured",
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_give_what_they_say(name):
+    module = importlib.import_module(name)
+    results = doctest.testmod(module, extraglobs={"ln": ln, "nn": nn, "np": np})
+    assert results.attempted > 0 and results.failed == 0
