@@ -101,7 +101,7 @@ class MultiheadAttention(Module):
             self.v_proj_weight = _xavier(embed_dim, vdim)
         self.in_proj_bias = _zeros(3 * embed_dim) if bias else None
         self.out_proj = Linear(embed_dim, embed_dim, bias)
-        if bias:
+        if self.out_proj.bias is not None:
             init.zeros_(self.out_proj.bias)
 
     def forward(

@@ -167,10 +167,9 @@ class ClassFactoredSoftmax(_Output):
         super().__init__()
         sizes("ClassFactoredSoftmax", in_features=in_features, words=len(classes))
         assigned = np.asarray(classes)
-        counts = (
-            np.bincount(assigned) if assigned.dtype.kind in "iu" and assigned.min() >= 0 else []
-        )
-        if not len(counts) or not np.all(counts):
+        numbered = assigned.dtype.kind in "iu" and int(assigned.min()) >= 0
+        counts = np.bincount(assigned) if numbered else np.zeros(1, np.int64)
+        if not counts.all():
             raise ValueError(
                 "ClassFactoredSoftmax: expected the class of each word, numbers from 0 on of which "
                 "each has a word"
@@ -178,7 +177,7 @@ class ClassFactoredSoftmax(_Output):
         self.in_features, self.n_classes = in_features, len(assigned)
         self.class_of = assigned
         self.words = np.argsort(assigned, kind="stable")
-        self.counts = np.asarray(counts)
+        self.counts = counts
         self._starts = np.cumsum([0, *counts[:-1]])
         self._place = np.argsort(self.words)  # of each word, its row
         self.classes = Linear(in_features, len(counts))

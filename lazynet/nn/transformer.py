@@ -272,7 +272,8 @@ class TransformerDecoder(_Stack):
 
     def project(self, memory: Any) -> list[KeyValueCache]:
         """The memory's keys and values for each layer, worked out once for many steps."""
-        return [layer.multihead_attn.project(memory) for layer in self.layers]
+        layers: Any = self.layers
+        return [layer.multihead_attn.project(memory) for layer in layers]
 
 
 def sinusoidal_positions(length: int, dim: int) -> np.ndarray:
