@@ -1,14 +1,14 @@
 """Kernels over the pairs of queries and keys of each example of a batch.
 
-Queries, keys and values are rows of (heads, width); the pair of query i and key j is row i m + j of
-n m rows of (heads,). Operands of an example whose rows are evenly spaced are matrices as they lie;
-others are copied into one, example by example.
+Queries, keys and values are rows of (heads, width). Rows of an example that are evenly spaced are a
+matrix as they lie; others are copied into one, example by example. What is kept of the weights is
+one example's, for one head.
 """
 
 import numpy as np
 
 from lazynet.kernels.jit import inline
-from lazynet.kernels.memory import OPERAND, address, load, row_float64
+from lazynet.kernels.memory import OPERAND, address, load, row_float64, row_int32
 from lazynet.kernels.words import (
     constant,
     exp,
@@ -36,6 +36,35 @@ def even_stride(operand, first, count, width):
 
 
 @inline
+def matrix_of(operand, first, count, width, room):
+    """Rows of `width` bytes as a matrix, copied to the address `room` if need be.
+
+    Gives its address and the bytes between its rows.
+    """
+    stride = even_stride(operand, first, count, width)
+    if stride != 0:
+        return address(operand, first), stride
+    for i in range(count):
+        source = row_int32(address(operand, first + i), width // 4)
+        target = row_int32(room + i * width, width // 4)
+        for j in range(width // 4):
+            target[j] = source[j]
+    return np.int64(room), np.int64(width)
+
+
+@inline
+def sums_into(operand, first, count, width, room):
+    """Where a product may add to rows: the rows as a matrix, or zeros that are added later."""
+    stride = even_stride(operand, first, count, width)
+    if stride != 0:
+        return address(operand, first), stride
+    zeros = row_int32(room, count * width // 4)
+    for j in range(count * width // 4):
+        zeros[j] = 0
+    return np.int64(room), np.int64(width)
+
+
+@inline
 def longest_run(offsets, nodes):
     """The most rows that an example has."""
     most = np.int64(0)
@@ -60,150 +89,106 @@ def attention(call, context):
     offsets of queries and of keys, reach of each example, q, k, v, y. Bound: BLAS.
     """
     nodes, heads, d, e = load(call), load(call + 16), load(call + 24), load(call + 32)
-    scale = constant(row_float64(call + 40, 1)[0])
-    first = call + 48
+    scale, first = constant(row_float64(call + 40, 1)[0]), call + 48
     left, right = row_index(load(first), nodes + 1), row_index(load(first + OPERAND), nodes + 1)
     reach = payload_words(load(first + 2 * OPERAND), nodes)
+    most = max(longest_run(left, nodes), longest_run(right, nodes))
     pairs = np.full(most_pairs(left, right, nodes), constant(0))
-    queries = np.full(longest_run(left, nodes) * heads * d, constant(0))
-    keys = np.full(longest_run(right, nodes) * heads * d, constant(0))
-    values = np.full(longest_run(right, nodes) * heads * e, constant(0))
-    q, k, v, y = (
-        first + OPERAND * 3,
-        first + OPERAND * 4,
-        first + OPERAND * 5,
-        first + OPERAND * 6,
-    )
+    room = np.full((3, most * heads * max(d, e)), constant(0))
+    wide, size = heads * d * itemsize, heads * e * itemsize
     for s in range(nodes):
-        n, m = left[s + 1] - left[s], right[s + 1] - right[s]
-        if n == 0:
-            continue
-        at_q, ld_q = address(q, left[s]), even_stride(q, left[s], n, heads * d * itemsize)
-        if ld_q == 0:
-            for i in range(n):
-                queries[i * heads * d : (i + 1) * heads * d] = row(
-                    address(q, left[s] + i), heads * d
-                )
-            at_q, ld_q = queries.ctypes.data, heads * d * itemsize
-        at_k, ld_k = np.int64(0), heads * d * itemsize
-        at_v, ld_v = np.int64(0), heads * e * itemsize
-        if m > 0:
-            at_k, ld_k = address(k, right[s]), even_stride(k, right[s], m, heads * d * itemsize)
-            at_v, ld_v = address(v, right[s]), even_stride(v, right[s], m, heads * e * itemsize)
-        if ld_k == 0:
-            for j in range(m):
-                keys[j * heads * d : (j + 1) * heads * d] = row(address(k, right[s] + j), heads * d)
-            at_k, ld_k = keys.ctypes.data, heads * d * itemsize
-        if ld_v == 0:
-            for j in range(m):
-                values[j * heads * e : (j + 1) * heads * e] = row(
-                    address(v, right[s] + j), heads * e
-                )
-            at_v, ld_v = values.ctypes.data, heads * e * itemsize
-        at_y = address(y, left[s])  # results lie end to end
+        start, other = left[s], right[s]
+        n, m = left[s + 1] - start, right[s + 1] - other
+        if n == 0 or m == 0:
+            continue  # no rows, or, which recording refuses, nothing to sum
+        q, ld_q = matrix_of(first + 3 * OPERAND, start, n, wide, room[0].ctypes.data)
+        k, ld_k = matrix_of(first + 4 * OPERAND, other, m, wide, room[1].ctypes.data)
+        v, ld_v = matrix_of(first + 5 * OPERAND, other, m, size, room[2].ctypes.data)
+        y, p = address(first + 6 * OPERAND, start), np.int64(pairs.ctypes.data)
         for h in range(heads):
-            shift_d, shift_e = h * d * itemsize, h * e * itemsize
-            scores = pairs.ctypes.data
-            product(
-                context, 0, 0, 1, n, m, d, at_q + shift_d, ld_q // itemsize, at_k + shift_d,
-                ld_k // itemsize, scores, m,
-            )  # fmt: skip
+            by_d, by_e = h * d * itemsize, h * e * itemsize
+            ld = ld_q // itemsize
+            product(context, 0, 0, 1, n, m, d, q + by_d, ld, k + by_d, ld_k // itemsize, p, m)
             for i in range(n):
-                p = pairs[i * m : (i + 1) * m]
-                seen = min(m, i + reach[s] + 1)
-                top = constant(-np.inf)
+                weights, seen = pairs[i * m : (i + 1) * m], min(m, i + reach[s] + 1)
+                top, total = constant(-np.inf), constant(0)
                 for j in range(seen):
-                    p[j] *= scale
-                    top = maximum(p[j], top)
-                total = constant(0)
+                    weights[j] *= scale
+                    top = maximum(weights[j], top)
                 for j in range(seen):
-                    p[j] = exp(p[j] - top)
-                    total += p[j]
+                    weights[j] = exp(weights[j] - top)
+                    total += weights[j]
                 for j in range(seen):
-                    p[j] /= total
-                for j in range(seen, m):
-                    p[j] = constant(0)
-            product(
-                context, 0, 0, 0, n, e, m, scores, m, at_v + shift_e, ld_v // itemsize,
-                at_y + shift_e, heads * e,
-            )  # fmt: skip
+                    weights[j] /= total
+                weights[seen:] = 0
+            ld = ld_v // itemsize
+            product(context, 0, 0, 0, n, e, m, p, m, v + by_e, ld, y + by_e, heads * e)
 
 
 def attention_backward(call, context):
     """Adds the gradients of q, k and v, given that of y; the weights are worked out again.
 
     Attributes as `attention`; operands: offsets of queries and of keys, reach, q, k, v, dy, and the
-    gradients of q, k and v. With p the weights and s the scores,
-    dv += p' dy, dp = dy v', ds = scale p (dp - sum_j p dp), dq += ds k, dk += ds' q.
+    gradients of q, k and v. With p the weights, dv += p' dy, dp = dy v',
+    ds = scale p (dp - sum_j p dp), dq += ds k, dk += ds' q.
     """
     nodes, heads, d, e = load(call), load(call + 16), load(call + 24), load(call + 32)
-    scale = constant(row_float64(call + 40, 1)[0])
-    first = call + 48
+    scale, first = constant(row_float64(call + 40, 1)[0]), call + 48
     left, right = row_index(load(first), nodes + 1), row_index(load(first + OPERAND), nodes + 1)
     reach = payload_words(load(first + 2 * OPERAND), nodes)
-    pairs = np.full(most_pairs(left, right, nodes), constant(0))
-    slopes = np.full(most_pairs(left, right, nodes), constant(0))
-    n_most, m_most = longest_run(left, nodes), longest_run(right, nodes)
-    # Queries, keys, values and the gradient of the output; then the three gradients.
-    inputs, widths = np.empty(7, np.int64), np.empty(7, np.int64)
-    widths[0] = widths[1] = widths[4] = widths[5] = heads * d
-    widths[2] = widths[3] = widths[6] = heads * e
-    room = max(n_most, m_most) * heads * max(d, e)
-    copies = np.full(7 * room, constant(0))
+    most = max(longest_run(left, nodes), longest_run(right, nodes))
+    pairs = np.full((2, most_pairs(left, right, nodes)), constant(0))
+    room = np.full((7, most * heads * max(d, e)), constant(0))
+    # Of q, k, v, dy and the three gradients: widths in bytes, whether they go by queries; for each
+    # example where they lie and the elements between rows.
+    widths, by_query = np.empty(7, np.int64), np.array([1, 0, 0, 1, 1, 0, 0])
+    widths[:] = heads * d * itemsize
+    widths[2] = widths[3] = widths[6] = heads * e * itemsize
     at, ld = np.empty(7, np.int64), np.empty(7, np.int64)
     for s in range(nodes):
         n, m = left[s + 1] - left[s], right[s + 1] - right[s]
         if n == 0 or m == 0:
             continue
         for z in range(7):
-            operand, width = first + OPERAND * (3 + z), widths[z]
-            by_query = z == 0 or z == 3 or z == 4
-            start, count = (left[s], n) if by_query else (right[s], m)
-            stride = even_stride(operand, start, count, width * itemsize)
-            inputs[z] = stride
-            at[z], ld[z] = address(operand, start), stride // itemsize
-            if stride == 0:
-                copy = copies[z * room : z * room + count * width]
-                at[z], ld[z] = copy.ctypes.data, width
-                for i in range(count):
-                    if z < 4:
-                        copy[i * width : (i + 1) * width] = row(address(operand, start + i), width)
-                    else:
-                        copy[i * width : (i + 1) * width] = constant(0)
-        p, ds = pairs.ctypes.data, slopes.ctypes.data
+            operand, space = first + (3 + z) * OPERAND, np.int64(room[z].ctypes.data)
+            start, count = (left[s], n) if by_query[z] else (right[s], m)
+            if z < 4:
+                at[z], stride = matrix_of(operand, start, count, widths[z], space)
+            else:
+                at[z], stride = sums_into(operand, start, count, widths[z], space)
+            ld[z] = stride // itemsize
+        p, ds = np.int64(pairs[0].ctypes.data), np.int64(pairs[1].ctypes.data)
         for h in range(heads):
             by_d, by_e = h * d * itemsize, h * e * itemsize
             q, k, v, g = at[0] + by_d, at[1] + by_d, at[2] + by_e, at[3] + by_e
             product(context, 0, 0, 1, n, m, d, q, ld[0], k, ld[1], p, m)
             product(context, 0, 0, 1, n, m, e, g, ld[3], v, ld[2], ds, m)
             for i in range(n):
-                weights, slope = pairs[i * m : (i + 1) * m], slopes[i * m : (i + 1) * m]
+                weights, slope = pairs[0, i * m : (i + 1) * m], pairs[1, i * m : (i + 1) * m]
                 seen = min(m, i + reach[s] + 1)
-                top = constant(-np.inf)
+                top, total, mean = constant(-np.inf), constant(0), constant(0)
                 for j in range(seen):
                     weights[j] *= scale
                     top = maximum(weights[j], top)
-                total = constant(0)
                 for j in range(seen):
                     weights[j] = exp(weights[j] - top)
                     total += weights[j]
-                mean = constant(0)
                 for j in range(seen):
                     weights[j] /= total
                     mean += weights[j] * slope[j]
                 for j in range(seen):
                     slope[j] = scale * weights[j] * (slope[j] - mean)
-                for j in range(seen, m):
-                    weights[j] = slope[j] = constant(0)
+                weights[seen:] = 0
+                slope[seen:] = 0
             product(context, 1, 1, 0, m, e, n, p, m, g, ld[3], at[6] + by_e, ld[6])
             product(context, 1, 0, 0, n, d, m, ds, m, k, ld[1], at[4] + by_d, ld[4])
             product(context, 1, 1, 0, m, d, n, ds, m, q, ld[0], at[5] + by_d, ld[5])
         for z in range(4, 7):
-            if inputs[z] != 0:
+            if at[z] != room[z].ctypes.data:
                 continue
-            operand, width = first + OPERAND * (3 + z), widths[z]
-            start, count = (left[s], n) if z == 4 else (right[s], m)
+            start, count = (left[s], n) if by_query[z] else (right[s], m)
+            width = widths[z] // itemsize
             for i in range(count):
-                target = row(address(operand, start + i), width)
+                target = row(address(first + (3 + z) * OPERAND, start + i), width)
                 for j in range(width):
-                    target[j] += copies[z * room + i * width + j]
+                    target[j] += room[z, i * width + j]
