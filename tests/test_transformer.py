@@ -22,6 +22,7 @@ LAYERS = {
     "relu, norm last": {},
     "norm first": {"norm_first": True},
     "no bias": {"bias": False},
+    "gelu": {"activation": "gelu"},
     "a function": {"activation": "tanh"},
 }
 
@@ -29,7 +30,7 @@ LAYERS = {
 def both(torch, kind, options):
     """PyTorch's stack of two layers, and ours with its values."""
     theirs, ours = dict(options), dict(options)
-    if "activation" in options:
+    if options.get("activation") == "tanh":
         theirs["activation"], ours["activation"] = torch.tanh, ln.tanh
     made = []
     for home, given in ((torch.nn, {**theirs, "batch_first": True}), (nn, ours)):

@@ -15,7 +15,7 @@ import numpy as np
 from lazynet.nn.containers import ModuleList, Sequential
 from lazynet.nn.linear import Linear, drawn, sizes
 from lazynet.nn.module import Module
-from lazynet.ops.elementwise import minimum
+from lazynet.ops.activations import logsigmoid
 from lazynet.ops.linear import dot, linear
 from lazynet.ops.lookup import lookup
 from lazynet.ops.reduce import argmax, log_softmax, mean, reshape
@@ -253,7 +253,7 @@ class HierarchicalSoftmax(_Output):
         signs = np.array([sign for path in paths for _, sign in path])
         repeated = gather(x, np.repeat(np.arange(len(x)), counts))
         scores = dot(lookup(self.weight, nodes), repeated) + lookup(self.bias, nodes)
-        choices = _log_sigmoid(scores * sequence(tensor(signs, x.type.dtype)))
+        choices = logsigmoid(scores * sequence(tensor(signs, x.type.dtype)))
         return record_segments(ROW_SUM, choices, counts=counts)
 
 
@@ -275,7 +275,3 @@ def huffman_paths(counts: Listed[float]) -> list[list[tuple[int, int]]]:
                 paths[word].append((node, sign))
         heapq.heappush(waiting, (first[0] + second[0], len(counts) + node, first[2] + second[2]))
     return [path[::-1] for path in paths]
-
-
-def _log_sigmoid(x: Any) -> Any:
-    return minimum(x, 0.0) - ((-abs(x)).exp() + 1.0).log()

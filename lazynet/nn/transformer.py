@@ -13,6 +13,7 @@ from lazynet.nn.attention import KeyValueCache, MultiheadAttention
 from lazynet.nn.containers import ModuleList
 from lazynet.nn.linear import Linear, sizes
 from lazynet.nn.module import Module
+from lazynet.ops.activations import gelu
 from lazynet.ops.elementwise import relu
 from lazynet.ops.random import dropout
 from lazynet.ops.reduce import mean
@@ -20,7 +21,7 @@ from lazynet.ops.rows import sequence
 from lazynet.record import ShapeError
 from lazynet.tensor import Parameter, Tensor, tensor
 
-ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": relu}
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": relu, "gelu": gelu}
 
 
 class _LayerNorm(Module):
@@ -81,7 +82,7 @@ class TransformerEncoderLayer(_Layer):
     Parameters, as PyTorch's: self_attn.*, linear1.*, linear2.*, norm1.*, norm2.*.
 
     Args:
-        activation: "relu", or a function of rows.
+        activation: "relu", "gelu", or a function of rows.
         norm_first: whether each part normalises what it takes, or each sum is normalised.
     """
 
