@@ -9,6 +9,7 @@ import math
 import naive_elementwise
 import numpy as np
 from naive_runs import RUNS as RUNS
+from naive_runs import kept
 
 
 def sigmoid(x):
@@ -92,6 +93,7 @@ ROWS = {
     "zeros": np.zeros,
     "cat": lambda *rows: np.concatenate(rows, -1),
     "lookup": lambda table, payload: table[payload[0]],
+    "dropout": lambda x, p, payload: x * kept(x.shape, p, payload),
     "take_row": lambda x, payload: x[payload[0]],
     "scatter_row": scattered,
     "alias": part,

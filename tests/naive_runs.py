@@ -10,13 +10,36 @@ def softmax(x):
     return e / e.sum()
 
 
-def attention(q, k, v, scale, payload):
+def squares(stream, number):
+    """The random bits of a counter (Widynski, 2020), in Python's own integers."""
+    low = 2**64 - 1
+    z = (stream * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) & low
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & low
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & low
+    key = (z ^ (z >> 31)) | 1
+    x = y = (number * key) & low
+    for added in (y, (y + key) & low, y):
+        x = (x * x + added) & low
+        x = (x >> 32) | ((x << 32) & low)
+    return ((x * x + y + key) & low) >> 40
+
+
+def kept(shape, p, payload):
+    """What elements are multiplied with when some are dropped."""
+    stream, counter = payload
+    numbers = range((counter << 32), (counter << 32) + int(np.prod(shape)))
+    uniform = np.array([squares(stream, j) * 2.0**-24 for j in numbers]).reshape(shape)
+    return (uniform >= p) / (1 - p)
+
+
+def attention(q, k, v, scale, p, payload):
+    drop = kept((len(q), len(k), q.shape[1]), p, payload[1:])
     y = np.zeros((len(q), q.shape[1], v.shape[2]))
     for i in range(len(q)):
         seen = min(len(k), i + payload[0] + 1)
         for h in range(q.shape[1]):
-            p = softmax(np.array([scale * q[i, h] @ k[j, h] for j in range(seen)]))
-            y[i, h] = sum(p[j] * v[j, h] for j in range(seen))
+            w = softmax(np.array([scale * q[i, h] @ k[j, h] for j in range(seen)]))
+            y[i, h] = sum(w[j] * drop[i, j, h] * v[j, h] for j in range(seen))
     return y
 
 
@@ -73,6 +96,7 @@ def viterbi(x, w, a, b):
 
 
 RUNS = {
+    "pair_drop": lambda x, p, payload: x * kept(x.shape, p, payload),
     "log_scan": log_scan,
     "linear_scan": linear_scan,
     "viterbi": viterbi,

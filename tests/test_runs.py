@@ -17,9 +17,9 @@ from lazynet.record import record_runs
 # the payload.
 FORMS = {
     "attention": [
-        lambda n, m: ((n, m, m), n, (m,)),
-        lambda n, m: ((n, m, m), n, (0,)),
-        lambda n, m: ((n, m, m), n, (1,)),
+        lambda n, m: ((n, m, m), n, (m, 5, 6)),
+        lambda n, m: ((n, m, m), n, (0, 7, 8)),
+        lambda n, m: ((n, m, m), n, (1, 9, 9)),
     ],
     "pair_scores": [lambda n, m: ((n, m), n * m, ())],
     "pair_sum": [lambda n, m: ((n * m, m), n, ())],
@@ -28,6 +28,7 @@ FORMS = {
         lambda n, m: ((n * m,), n * m, (m, m)),
         lambda n, m: ((n * m,), n * m, (m, 0)),
     ],
+    "pair_drop": [lambda n, m: ((n * m,), n * m, (3, 4))],
     "log_scan": [lambda n, m: ((n, 1, 1), n, ())],
     "linear_scan": [lambda n, m: ((n, max(n - 1, 0)), n, ())],
     "viterbi": [lambda n, m: ((n, 1, 1, 1), n, ())],

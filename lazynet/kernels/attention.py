@@ -9,6 +9,7 @@ import numpy as np
 
 from lazynet.kernels.jit import inline
 from lazynet.kernels.memory import OPERAND, address, load, row_float64, row_int32
+from lazynet.kernels.noise import drop_key, drop_limit, squares32
 from lazynet.kernels.words import (
     constant,
     exp,
@@ -85,13 +86,16 @@ def most_pairs(left, right, nodes):
 def attention(call, context):
     """y_i = sum_j p_ij v_j with p_i = softmax_j(scale q_i . k_j) over j <= i + reach, head by head.
 
-    Attributes: accumulate, heads, widths of keys and of values, bits of the scale. Operands:
-    offsets of queries and of keys, reach of each example, q, k, v, y. Bound: BLAS.
+    Weights are dropped as `pair_drop` drops them. Attributes: accumulate, heads, widths of keys and
+    of values, bits of the scale and of p. Operands: offsets of queries and of keys, payload (reach,
+    stream, counter) of each example, q, k, v, y. Bound: BLAS.
     """
     nodes, heads, d, e = load(call), load(call + 16), load(call + 24), load(call + 32)
-    scale, first = constant(row_float64(call + 40, 1)[0]), call + 48
+    scale, p_drop = constant(row_float64(call + 40, 1)[0]), row_float64(call + 48, 1)[0]
+    first = call + 56
     left, right = row_index(load(first), nodes + 1), row_index(load(first + OPERAND), nodes + 1)
-    reach = payload_words(load(first + 2 * OPERAND), nodes)
+    payload = payload_words(load(first + 2 * OPERAND), 3 * nodes)
+    kept, limit = constant(1.0 / (1.0 - p_drop)), drop_limit(p_drop)
     most = max(longest_run(left, nodes), longest_run(right, nodes))
     pairs = np.full(most_pairs(left, right, nodes), constant(0))
     room = np.full((3, most * heads * max(d, e)), constant(0))
@@ -105,12 +109,13 @@ def attention(call, context):
         k, ld_k = matrix_of(first + 4 * OPERAND, other, m, wide, room[1].ctypes.data)
         v, ld_v = matrix_of(first + 5 * OPERAND, other, m, size, room[2].ctypes.data)
         y, p = address(first + 6 * OPERAND, start), np.int64(pairs.ctypes.data)
+        key, counter = drop_key(payload[3 * s + 1], payload[3 * s + 2])
         for h in range(heads):
             by_d, by_e = h * d * itemsize, h * e * itemsize
             ld = ld_q // itemsize
             product(context, 0, 0, 1, n, m, d, q + by_d, ld, k + by_d, ld_k // itemsize, p, m)
             for i in range(n):
-                weights, seen = pairs[i * m : (i + 1) * m], min(m, i + reach[s] + 1)
+                weights, seen = pairs[i * m : (i + 1) * m], min(m, i + payload[3 * s] + 1)
                 top, total = constant(-np.inf), constant(0)
                 for j in range(seen):
                     weights[j] *= scale
@@ -120,6 +125,9 @@ def attention(call, context):
                     total += weights[j]
                 for j in range(seen):
                     weights[j] /= total
+                for j in range(seen if limit else 0):
+                    number = counter + np.uint64((i * m + j) * heads + h)
+                    weights[j] *= kept if squares32(number, key) >= limit else constant(0)
                 weights[seen:] = 0
             ld = ld_v // itemsize
             product(context, 0, 0, 0, n, e, m, p, m, v + by_e, ld, y + by_e, heads * e)
@@ -128,17 +136,20 @@ def attention(call, context):
 def attention_backward(call, context):
     """Adds the gradients of q, k and v, given that of y; the weights are worked out again.
 
-    Attributes as `attention`; operands: offsets of queries and of keys, reach, q, k, v, dy, and the
-    gradients of q, k and v. With p the weights, dv += p' dy, dp = dy v',
+    Attributes as `attention`; operands: offsets of queries and of keys, payload, q, k, v, dy, and
+    the gradients of q, k and v. With p the weights, dv += p' dy, dp = dy v',
     ds = scale p (dp - sum_j p dp), dq += ds k, dk += ds' q.
     """
     nodes, heads, d, e = load(call), load(call + 16), load(call + 24), load(call + 32)
-    scale, first = constant(row_float64(call + 40, 1)[0]), call + 48
+    scale, p_drop = constant(row_float64(call + 40, 1)[0]), row_float64(call + 48, 1)[0]
+    first = call + 56
     left, right = row_index(load(first), nodes + 1), row_index(load(first + OPERAND), nodes + 1)
-    reach = payload_words(load(first + 2 * OPERAND), nodes)
+    payload = payload_words(load(first + 2 * OPERAND), 3 * nodes)
+    kept, limit = constant(1.0 / (1.0 - p_drop)), drop_limit(p_drop)
     most = max(longest_run(left, nodes), longest_run(right, nodes))
     pairs = np.full((2, most_pairs(left, right, nodes)), constant(0))
     room = np.full((7, most * heads * max(d, e)), constant(0))
+    share = np.full(most, constant(0))
     # Of q, k, v, dy and the three gradients: widths in bytes, whether they go by queries; for each
     # example where they lie and the elements between rows.
     widths, by_query = np.empty(7, np.int64), np.array([1, 0, 0, 1, 1, 0, 0])
@@ -158,6 +169,7 @@ def attention_backward(call, context):
                 at[z], stride = sums_into(operand, start, count, widths[z], space)
             ld[z] = stride // itemsize
         p, ds = np.int64(pairs[0].ctypes.data), np.int64(pairs[1].ctypes.data)
+        key, counter = drop_key(payload[3 * s + 1], payload[3 * s + 2])
         for h in range(heads):
             by_d, by_e = h * d * itemsize, h * e * itemsize
             q, k, v, g = at[0] + by_d, at[1] + by_d, at[2] + by_e, at[3] + by_e
@@ -165,7 +177,7 @@ def attention_backward(call, context):
             product(context, 0, 0, 1, n, m, e, g, ld[3], v, ld[2], ds, m)
             for i in range(n):
                 weights, slope = pairs[0, i * m : (i + 1) * m], pairs[1, i * m : (i + 1) * m]
-                seen = min(m, i + reach[s] + 1)
+                seen = min(m, i + payload[3 * s] + 1)
                 top, total, mean = constant(-np.inf), constant(0), constant(0)
                 for j in range(seen):
                     weights[j] *= scale
@@ -175,9 +187,16 @@ def attention_backward(call, context):
                     total += weights[j]
                 for j in range(seen):
                     weights[j] /= total
+                for j in range(seen):
+                    number = counter + np.uint64((i * m + j) * heads + h)
+                    share[j] = kept
+                    if limit and squares32(number, key) < limit:
+                        share[j] = constant(0)
+                    slope[j] *= share[j]
                     mean += weights[j] * slope[j]
                 for j in range(seen):
                     slope[j] = scale * weights[j] * (slope[j] - mean)
+                    weights[j] *= share[j]
                 weights[seen:] = 0
                 slope[seen:] = 0
             product(context, 1, 1, 0, m, e, n, p, m, g, ld[3], at[6] + by_e, ld[6])

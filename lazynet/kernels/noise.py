@@ -3,7 +3,7 @@
 import numpy as np
 
 from lazynet.kernels.jit import inline
-from lazynet.kernels.memory import address, load
+from lazynet.kernels.memory import address, load, row_float64
 from lazynet.kernels.words import constant, log, payload_words, row
 
 
@@ -39,6 +39,33 @@ def normal(call, context):
             u = constant(squares32(counter + np.uint64(2 * j), key) + 1) * constant(2.0**-24)
             v = constant(squares32(counter + np.uint64(2 * j + 1), key)) * constant(2.0**-24)
             y[j] = np.sqrt(constant(-2.0) * log(u)) * np.cos(constant(2.0 * np.pi) * v)
+
+
+def drop(call, context):
+    """y = x / (1 - p), or 0 with probability p; attributes: accumulate, width, bits of p.
+
+    Element j is dropped where the uniform number j is below p. Operands: payload, x, y.
+    """
+    items, width, p = load(call), load(call + 16), row_float64(call + 24, 1)[0]
+    payload = payload_words(load(call + 32), 2 * items)
+    scale, limit = constant(1.0 / (1.0 - p)), drop_limit(p)
+    for r in range(items):
+        x, y = row(address(call + 56, r), width), row(address(call + 80, r), width)
+        key, counter = drop_key(payload[2 * r], payload[2 * r + 1])
+        for j in range(width):
+            y[j] = x[j] * scale if squares32(counter + np.uint64(j), key) >= limit else constant(0)
+
+
+@inline
+def drop_limit(p):
+    """The number of 24 bits from which on an element is kept."""
+    return np.int64(np.ceil(p * 2.0**24))
+
+
+@inline
+def drop_key(stream, counter):
+    """The key and the first counter of an item."""
+    return stream_key(stream), np.uint64(np.uint32(counter)) << np.uint64(32)
 
 
 @inline

@@ -6,7 +6,8 @@ The pair of query i and key j of an example is row i m + j of n m rows of (heads
 
 import numpy as np
 
-from lazynet.kernels.memory import OPERAND, address, load
+from lazynet.kernels.memory import OPERAND, address, load, row_float64
+from lazynet.kernels.noise import drop_key, drop_limit, squares32
 from lazynet.kernels.words import constant, exp, maximum, payload_words, row, row_index
 
 
@@ -125,6 +126,28 @@ def pair_softmax_backward(call, context):
                     y = row(address(first + 2 * OPERAND, j), heads)
                     g = row(address(first + 3 * OPERAND, j), heads)
                     row(address(first + 4 * OPERAND, j), heads)[h] += y[h] * (g[h] - mean)
+
+
+def pair_drop(call, context):
+    """y (+)= x / (1 - p), or 0 with probability p; attributes: accumulate, heads, bits of p.
+
+    Elements are counted over all pairs of an example. Operands: offsets of the pairs, payload
+    (stream, counter) of each example, x, y.
+    """
+    nodes, accumulate, heads = load(call), load(call + 8), load(call + 16)
+    p, first = row_float64(call + 24, 1)[0], call + 32
+    offsets = row_index(load(first), nodes + 1)
+    payload = payload_words(load(first + OPERAND), 2 * nodes)
+    scale, limit = constant(1.0 / (1.0 - p)), drop_limit(p)
+    for s in range(nodes):
+        key, counter = drop_key(payload[2 * s], payload[2 * s + 1])
+        for at in range(offsets[s], offsets[s + 1]):
+            x = row(address(first + 2 * OPERAND, at), heads)
+            y = row(address(first + 3 * OPERAND, at), heads)
+            for h in range(heads):
+                number = counter + np.uint64((at - offsets[s]) * heads + h)
+                kept = scale if squares32(number, key) >= limit else constant(0)
+                y[h] = y[h] + x[h] * kept if accumulate else x[h] * kept
 
 
 def pair_total(call, context):

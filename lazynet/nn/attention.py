@@ -9,10 +9,9 @@ import numpy as np
 from lazynet.nn import init
 from lazynet.nn.linear import Linear, sizes
 from lazynet.nn.module import Module
-from lazynet.ops.attention import pair_weights, scaled_dot_product_attention
+from lazynet.ops.attention import drop_key, pair_weights, scaled_dot_product_attention
 from lazynet.ops.linear import linear
-from lazynet.ops.pairs import pair_sum
-from lazynet.ops.random import dropout
+from lazynet.ops.pairs import pair_drop, pair_sum
 from lazynet.ops.reduce import mean, reshape
 from lazynet.ops.runs import rows_in
 from lazynet.ops.views import chunk, part
@@ -151,7 +150,7 @@ class MultiheadAttention(Module):
             )
             return self.out_proj(y), None
         pairs = pair_weights(q, keys, attn_mask, is_causal, heads=self.num_heads, offset=offset)
-        pairs = dropout(pairs, p)
+        pairs = pair_drop(pairs, p, drop_key(p))
         y = self.out_proj(self._weighted(query, pairs, values))
         shown, m = mean(pairs, -1) if average_attn_weights else pairs, rows_in(keys)
         return y, [shown[i * m : (i + 1) * m] for i in range(rows_in(query))]

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-import struct
 from typing import Any
 
 from lazynet.batching import layout as words
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.elementwise import where
-from lazynet.ops.pairs import pair_scores, pair_softmax, pair_sum, pair_sum_back, pair_total
-from lazynet.ops.random import dropout
+from lazynet.ops.pairs import (
+    pair_drop,
+    pair_scores,
+    pair_softmax,
+    pair_sum,
+    pair_sum_back,
+    pair_total,
+)
+from lazynet.ops.random import bits_of, stream
 from lazynet.ops.reduce import reshape
 from lazynet.ops.rows import sequence
 from lazynet.ops.runs import (
@@ -30,14 +36,13 @@ from lazynet.tensor import Sequence, Tensor, tensor
 NAME = "scaled_dot_product_attention"
 
 
-def _shape(q, k, v, scale):
+def _shape(q, k, v, scale, p):
     return (row_type(q.dtype, (q.shape[0], v.shape[1])),)
 
 
 def _attributes(signature) -> tuple[int, ...]:
     (heads, d), (_, e) = signature.operands[0].shape, signature.operands[2].shape
-    scale = dict(signature.attributes)["scale"]
-    return (heads, d, e, struct.unpack("q", struct.pack("d", scale))[0])
+    return (heads, d, e, *(bits_of(value) for _, value in signature.attributes))
 
 
 def _inputs(signature):
@@ -56,19 +61,21 @@ def _backward(s):
     return backward_program(s, step(kernel, inputs, outputs, _attributes(s), s.type.dtype, True))
 
 
-def _vjp(g, y, q, k, v, scale, payload):
-    n, m = rows_in(q), rows_in(k)
-    p = pair_softmax(pair_scores(q, k) * scale, m, payload[0])
-    slope = pair_scores(g, v)
-    d_scores = p * (slope - pair_total(p * slope, m)) * scale
-    return pair_sum(d_scores, k, n), pair_sum_back(d_scores, q, m), pair_sum_back(p, g, m)
+def _vjp(g, y, q, k, v, scale, p, payload):
+    (reach, *key), n, m = payload, rows_in(q), rows_in(k)
+    weights = pair_softmax(pair_scores(q, k) * scale, m, reach)
+    slope = pair_drop(pair_scores(g, v), p, key)
+    d_scores = weights * (slope - pair_total(weights * slope, m)) * scale
+    d_values = pair_sum_back(pair_drop(weights, p, key), g, m)
+    return pair_sum(d_scores, k, n), pair_sum_back(d_scores, q, m), d_values
 
 
 ATTENTION = Op(
     "attention", "y_i = sum_j softmax_j(scale q_i . k_j) v_j over j <= i + reach", _shape, _lower,
-    _vjp, kind=words.RUNS, payload=1, backward=_backward,
-    samples=(Sample(((2, 4), (2, 4), (2, 3)), (("scale", 0.5),), payload=(9,)),
-             Sample(((1, 4), (1, 4), (1, 3)), (("scale", 0.7),), payload=(0,))),
+    _vjp, kind=words.RUNS, payload=3, backward=_backward,
+    samples=(Sample(((2, 4), (2, 4), (2, 3)), (("scale", 0.5), ("p", 0.0)), payload=(9, 0, 0)),
+             Sample(((1, 4), (1, 4), (1, 3)), (("scale", 0.7), ("p", 0.0)), payload=(0, 0, 0)),
+             Sample(((2, 2), (2, 2), (2, 3)), (("scale", 0.7), ("p", 0.3)), payload=(9, 5, 6))),
 )  # fmt: skip
 
 
@@ -79,7 +86,7 @@ def scaled_dot_product_attention(
     """y_i = sum_j softmax_j(scale q_i . k_j) v_j (Vaswani et al., 2017).
 
     Queries, keys and values are those of ONE example, of any number: there is no padding, and a
-    batch of examples is one call. With neither mask nor dropout the weights are never stored.
+    batch of examples is one call. Without a mask the weights are never stored.
 
         >>> q, k = ln.sequence(np.eye(2, 4)), ln.sequence(np.eye(3, 4))
         >>> nn.functional.scaled_dot_product_attention(q, k, k).shape
@@ -109,11 +116,13 @@ def scaled_dot_product_attention(
     q, k, v = _operands(query, key, value, heads)
     scale = 1.0 / math.sqrt(q[0].type.shape[1]) if scale is None else float(scale)
     reach = _reach(rows_in(k), is_causal, offset)
-    if attn_mask is None and dropout_p == 0.0:
-        y = record_runs(ATTENTION, (q, k, v), rows_in(q), (("scale", scale),), (reach,))
+    key = drop_key(dropout_p)
+    if attn_mask is None:
+        attributes = (("scale", scale), ("p", float(dropout_p)))
+        y = record_runs(ATTENTION, (q, k, v), rows_in(q), attributes, (reach, *key))
     else:
-        p = dropout(_weights(q, k, scale, reach, attn_mask), dropout_p)
-        y = pair_sum(p, v, rows_in(q))
+        weights = pair_drop(_weights(q, k, scale, reach, attn_mask), dropout_p, key)
+        y = pair_sum(weights, v, rows_in(q))
     if len(_row_shape(value)) == 1:
         y = reshape(y, (y.type.size,))
     return y[0] if isinstance(query, Tensor) else y
@@ -137,6 +146,13 @@ def pair_weights(
     q, k, _ = _operands(query, key, key, heads)
     scale = 1.0 / math.sqrt(q[0].type.shape[1]) if scale is None else float(scale)
     return _weights(q, k, scale, _reach(rows_in(k), is_causal, offset), attn_mask)
+
+
+def drop_key(p: float) -> tuple[int, int]:
+    """The (stream, counter) pair that decides which weights of one example are dropped."""
+    if not 0.0 <= p < 1.0:
+        raise ValueError(f"{NAME}: the probability must be in [0, 1), not {p}")
+    return tuple(stream().keys(1)[0].tolist()) if p else (0, 0)
 
 
 def _weights(q, k, scale: float, reach: int, mask):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from lazynet.batching import layout as words
 from lazynet.op import Op, Sample, row_type
+from lazynet.ops.random import bits_of
 from lazynet.ops.runs import (
     PAYLOAD,
     backward_program,
@@ -188,6 +189,31 @@ def pair_softmax(x, keys: int, reach: int | None = None):
     return record_runs(
         PAIR_SOFTMAX, (x,), rows_in(x), payload=(keys, keys if reach is None else reach)
     )
+
+
+def _drop_lower(s):
+    refs = (offsets(0), PAYLOAD, operand(s, 0))
+    attributes = (*s.type.shape, bits_of(dict(s.attributes)["p"]))
+    return forward_program(s, step("pair_drop", refs, [output(s)], attributes, s.type.dtype))
+
+
+def _drop_backward(s):
+    refs, dx = (offsets(0), PAYLOAD, output(s, G)), operand(s, 0, words.D_ARGUMENT)
+    attributes = (*s.type.shape, bits_of(dict(s.attributes)["p"]))
+    return backward_program(s, step("pair_drop", refs, [dx], attributes, s.type.dtype, True))
+
+
+PAIR_DROP = Op(
+    "pair_drop", "y = x / (1 - p), or 0 with probability p", lambda row, p: _pairs_shape(row),
+    _drop_lower, lambda g, y, x, p, payload: (pair_drop(g, p, payload),),
+    kind=words.RUNS, payload=2, backward=_drop_backward,
+    samples=(Sample(((2,),), (("p", 0.4),), payload=(1, 2)),),
+)  # fmt: skip
+
+
+def pair_drop(x, p: float, key):
+    """x / (1 - p), or 0 with probability p, as the (stream, counter) pair `key` decides."""
+    return record_runs(PAIR_DROP, (x,), rows_in(x), (("p", float(p)),), tuple(key))
 
 
 def _total_backward(s):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import itertools
+import struct
 
 import numpy as np
 
@@ -85,6 +86,11 @@ def _drawn(name: str, formula: str) -> Op:
         name, formula, lambda shape, dtype: (row_type(dtype, shape),), lower, None, payload=2,
         samples=(Sample((), (("shape", (5,)), ("dtype", "float32")), payload=(1, 2)),),
     )  # fmt: skip
+
+
+def bits_of(x: float) -> int:
+    """A float as an attribute of a kernel: its 64 bits as an integer."""
+    return struct.unpack("q", struct.pack("d", x))[0]
 
 
 UNIFORM = _drawn("uniform", "y ~ U[0, 1)")
@@ -256,10 +262,28 @@ def _drops(name: str, x, p: float, training: bool) -> bool:
     return True
 
 
+def _drop_lower(signature):
+    x, y = operand_refs(signature)[0], output_refs(signature)[0]
+    payload, p = Ref(words.WORDS, 0, "int64", 1), dict(signature.attributes)["p"]
+    return lowered(signature, [call("drop", (payload, x), y, (y.size, bits_of(p)), y.dtype)])
+
+
+DROP = Op(
+    "dropout", "y = x / (1 - p), or 0 with probability p", lambda row, p: (row.stored,),
+    _drop_lower,
+    lambda g, y, x, p, payload: (record(DROP, (g,), (("p", p),), payload=payload),),
+    payload=2, samples=(Sample(((9,),), (("p", 0.4),), payload=(1, 2)),),
+)  # fmt: skip
+
+
 def dropout(x, p: float = 0.5, training: bool = True):
     """Each element is 0 with probability p, else x / (1 - p); the identity outside training."""
     x = as_value(x, "dropout")
-    return _masked(x, _like(UNIFORM, x), p) if _drops("dropout", x, p, training) else x
+    if not _drops("dropout", x, p, training):
+        return x
+    length = x.length if isinstance(x, Sequence) else None
+    keys = stream().keys(1 if length is None else length).reshape(-1)
+    return record(DROP, (x,), (("p", float(p)),), payload=keys)
 
 
 def row_dropout(x, p: float = 0.5, training: bool = True):
