@@ -122,6 +122,9 @@ from lazynet.ops.products import bilinear as bilinear
 from lazynet.ops.products import bmm as bmm
 from lazynet.ops.products import einsum as einsum
 from lazynet.ops.products import matmul as matmul
+from lazynet.ops.pairs import pair_scores as pair_scores
+from lazynet.ops.pairs import pair_softmax as pair_softmax
+from lazynet.ops.pairs import pair_sum as pair_sum
 from lazynet.ops.random import bernoulli as bernoulli
 from lazynet.ops.random import categorical as categorical
 from lazynet.ops.random import dropout as dropout

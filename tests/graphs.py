@@ -7,6 +7,7 @@ instruction keeps values of moderate size, so that programs may be thousands of 
 import numpy as np
 from hypothesis import strategies as st
 from naive import linear, sigmoid, softmax
+from naive_runs import attention, log_scan
 
 import lazynet as ln
 from lazynet.ops import linear as products
@@ -34,6 +35,21 @@ def naive_segments(x, index, count):
     y = np.zeros((count, WIDTH))
     np.add.at(y, np.array(index, np.int64), x)
     return np.tanh(y)
+
+
+def lazy_attention(x):
+    """Each row attends to those up to it; the last one to all, which come in pieces."""
+    attend = ln.nn.functional.scaled_dot_product_attention
+    y = attend(x, x, x, is_causal=True, heads=2)
+    return y + attend(x[-1], [x[:1], *x[1:]], [x[:1], *x[1:]], heads=2) if len(x) else y
+
+
+def naive_attention(x):
+    h = x.reshape(len(x), 2, WIDTH // 2)
+    scale = (WIDTH // 2) ** -0.5
+    y = attention(h, h, h, scale, 0.0, (0, 0, 0))
+    last = attention(h[-1:], h, h, scale, 0.0, (len(x), 0, 0)) if len(x) else 0
+    return (y + last).reshape(x.shape)
 
 
 def naive_cross_entropy(x, target):
@@ -93,6 +109,11 @@ SEQUENCES = {
     "strided": (lambda p, x: x[::-2], lambda p, x: x[::-2]),
     "row_sum": (lambda p, x: ln.tanh(x.sum(0)), lambda p, x: np.tanh(x.sum(0))),
     "row_softmax": (lambda p, x: x.softmax(0), lambda p, x: softmax(x, 0) if len(x) else x),
+    "attention": (lambda p, x: lazy_attention(x) * 0.5, lambda p, x: naive_attention(x) * 0.5),
+    "log_scan": (
+        lambda p, x: ln.tanh(ln.log_scan(x, p["weight"], p["bias"])),
+        lambda p, x: np.tanh(log_scan(x, p["weight"][None], p["bias"][None])),
+    ),
     "ends": (
         lambda p, x: (x[0] + x[-1]) * 0.5 if len(x) else ln.lookup(p["table"], 0),
         lambda p, x: (x[0] + x[-1]) * 0.5 if len(x) else p["table"][0],

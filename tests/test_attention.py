@@ -252,6 +252,39 @@ class TestMultiheadAttention:
             np.testing.assert_allclose(y.numpy(), whole[j], atol=1e-12)
             y.detach().sum().item()
 
+    def test_a_cache_outlives_the_graphs_of_its_steps(self):
+        """Training on pieces of a long text: what is kept of earlier pieces is cut off."""
+        mha, x = nn.MultiheadAttention(4, 2).double(), ln.sequence(rows(9, 4))
+        whole, cache = mha(x, is_causal=True)[0].numpy(), nn.KeyValueCache()
+        for start in (0, 3, 6):
+            y, _ = mha(x[start : start + 3], cache=cache, is_causal=True)
+            y.square().sum().backward(retain_graph=True)
+            cache.keys = [k.detach() for k in cache.keys]
+            cache.values = [v.detach() for v in cache.values]
+            np.testing.assert_allclose(y.numpy(), whole[start : start + 3], atol=1e-12)
+
+    def test_decoding_in_step_batches_examples_with_pasts_of_all_lengths(self):
+        """Each step looks at a value, and decides by it when to end."""
+        mha = nn.MultiheadAttention(4, 2).double()
+        starts = [ln.tensor(rows(4)) for _ in range(12)]
+
+        def decode(start):
+            cache, x = nn.KeyValueCache(), start
+            for _ in range(8):
+                x, _ = mha(x, cache=cache)
+                if x.sum().item() > 0:
+                    break
+            return len(cache), x.numpy().tolist()
+
+        with ln.no_grad():
+            alone = [decode(x) for x in starts]
+            with observed() as runs:
+                together = ln.map(decode, starts)
+        assert [n for n, _ in together] == [n for n, _ in alone]
+        assert len({n for n, _ in alone}) > 1
+        np.testing.assert_allclose([x for _, x in together], [x for _, x in alone], atol=1e-12)
+        assert len(runs) <= 8 and max(r.batches for r in runs) <= 5
+
     def test_copies_of_a_cache_go_their_own_ways(self):
         cache = nn.KeyValueCache()
         cache.append(ln.tensor(rows(4)), ln.tensor(rows(4)))

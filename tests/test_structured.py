@@ -244,10 +244,8 @@ class TestTrees:
         assert batches(1) == batches(10)
 
     def test_scores_of_all_pairs_serve_as_arcs(self):
-        from lazynet.ops.pairs import pair_scores
-
         x = ln.sequence(rows(4, 1, 3))
-        assert ln.dependency_inside(pair_scores(x, x), 4).shape == ()
+        assert ln.dependency_inside(ln.pair_scores(x, x), 4).shape == ()
 
     def test_mistakes_are_told(self):
         with pytest.raises(ValueError, match="expected 6 rows"):
