@@ -1,5 +1,8 @@
 """Transformers: PyTorch's layers, whole or step by step, on sentences of all lengths."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from test_ops import observed
@@ -115,6 +118,13 @@ def test_dropout_only_while_training():
     assert len({model(x).numpy().tobytes() for _ in range(3)}) == 3
     model.eval()
     assert len({model(x).numpy().tobytes() for _ in range(3)}) == 1
+
+
+def test_a_stack_can_be_pickled_and_copied():
+    model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0), 2)
+    x = ln.sequence(rows(3, 8).astype("f4"))
+    for other in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        np.testing.assert_array_equal(other(x).numpy(), model(x).numpy())
 
 
 def test_layers_of_a_stack_do_not_share_parameters():

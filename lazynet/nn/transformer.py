@@ -56,8 +56,7 @@ class _Layer(Module):
         if not callable(activation) and activation not in ACTIVATIONS:
             known = ", ".join(map(repr, ACTIVATIONS))
             raise ValueError(f"{name}: activation {activation!r}; use {known} or a function")
-        self.dropout, self.norm_first = dropout, norm_first
-        self.activation = activation if callable(activation) else ACTIVATIONS[activation]
+        self.dropout, self.norm_first, self.activation = dropout, norm_first, activation
 
     def _drop(self, x: Any) -> Any:
         return dropout(x, self.dropout, self.training)
@@ -69,7 +68,8 @@ class _Layer(Module):
         return norm(x + self._drop(part(x)))
 
     def _feed_forward(self, x: Any) -> Any:
-        return self.linear2(self._drop(self.activation(self.linear1(x))))
+        activation = self.activation if callable(self.activation) else ACTIVATIONS[self.activation]
+        return self.linear2(self._drop(activation(self.linear1(x))))
 
 
 class TransformerEncoderLayer(_Layer):
