@@ -232,6 +232,20 @@ class TestMultiheadAttention:
         for p, slope in zip(mha.parameters(), slopes, strict=True):
             np.testing.assert_allclose(p.grad.numpy(), slope, atol=1e-12)
 
+    def test_second_derivatives_reach_through_weights_and_caches(self):
+        mha = nn.MultiheadAttention(4, 2).double()
+
+        def stepwise(x):
+            cache = nn.KeyValueCache()
+            return ln.sequence([mha(row, cache=cache)[0] for row in ln.sequence(x)])
+
+        for function in (
+            lambda x: mha(ln.sequence(x))[0],
+            lambda x: mha(ln.sequence(x), need_weights=True)[1][1],
+            stepwise,
+        ):
+            check_grads(function, [rows(3, 4)], order=2, tolerance=1e-5)
+
     def test_a_step_with_a_cache_copies_nothing(self):
         """A step records as many nodes as the first, and none of them is as long as the past."""
         mha, x = nn.MultiheadAttention(4, 2), ln.sequence(rows(9, 4).astype(np.float32))
