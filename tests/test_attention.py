@@ -151,6 +151,11 @@ class TestAttention:
     def test_scores_of_unlike_rows_are_refused(self):
         with pytest.raises(ValueError, match="pair_scores"):
             pair_scores(ln.sequence(rows(2, 1, 4)), ln.sequence(rows(2, 1, 3)))
+        for keys in (0, 2, -5):
+            with pytest.raises(ValueError, match=f"5 pairs are not those of queries with {keys}"):
+                ln.pair_softmax(ln.sequence(rows(5, 1)), keys)
+        with pytest.raises(ValueError, match="sees its own key"):
+            ln.pair_softmax(ln.sequence(rows(6, 1)), 3, -1)
         with pytest.raises(ValueError, match="5 pairs for 2 queries and 3 keys"):
             pair_sum(ln.sequence(rows(5, 1)), ln.sequence(rows(3, 1, 2)), 2)
 

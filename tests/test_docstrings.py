@@ -16,6 +16,7 @@ MODULES = [
     "lazynet.nn.softmax",
     "lazynet.nn.transformer",
     "lazynet.ops.attention",
+    "lazynet.ops.pairs",
     "lazynet.ops.random",
     "lazynet.ops.structured",
 ]

@@ -69,8 +69,14 @@ PAIR_SCORES = Op(
 def pair_scores(q, k):
     """p_ij = q_i . k_j for all pairs, head by head: n rows and m rows of (heads, d) give n m rows.
 
-    The result has rows of (heads,); row i m + j is the pair of query i and key j. Vectors are rows
-    of one head.
+    The result has rows of (heads,); row i m + j is the pair of query i and key j.
+
+        >>> q, k = ln.sequence(np.ones((2, 1, 3))), ln.sequence(np.ones((4, 1, 3)))
+        >>> ln.pair_scores(q, k).shape  # one head
+        (8, 1)
+
+    Raises:
+        ShapeError: if rows of queries and keys differ.
     """
     return record_runs(PAIR_SCORES, (q, k), rows_in(q) * rows_in(k))
 
@@ -106,7 +112,15 @@ PAIR_SUM = Op(
 
 
 def pair_sum(p, v, queries: int):
-    """y_i = sum_j p_ij v_j: n m rows of (heads,) and m rows of (heads, d) give n rows."""
+    """y_i = sum_j p_ij v_j: n m rows of (heads,) and m rows of (heads, d) give n rows.
+
+    >>> p, v = ln.sequence(np.ones((8, 1))), ln.sequence(np.ones((4, 1, 3)))
+    >>> ln.pair_sum(p, v, queries=2).shape
+    (2, 1, 3)
+
+    Raises:
+        ShapeError: if heads differ, or there are not as many pairs as queries times values.
+    """
     _check_pairs("pair_sum", p, queries, rows_in(v))
     return record_runs(PAIR_SUM, (p, v), queries)
 
@@ -147,6 +161,11 @@ def _check_pairs(name: str, p, queries: int, keys: int) -> None:
         )
 
 
+def _check_keys(name: str, p, keys: int) -> None:
+    if keys < 0 or (rows_in(p) % keys if keys else rows_in(p)):
+        raise ShapeError(f"{name}: {rows_in(p)} pairs are not those of queries with {keys} keys")
+
+
 # -- softmax over the keys of each query -----------------------------------------------------------
 
 
@@ -182,13 +201,21 @@ PAIR_SOFTMAX = Op(
 def pair_softmax(x, keys: int, reach: int | None = None):
     """y_ij = exp(x_ij) / sum_j exp(x_ij), over the keys of each query; 0 where j > i + reach.
 
+        >>> ln.pair_softmax(ln.sequence(np.zeros((4, 1))), keys=2, reach=0).numpy()[:, 0].tolist()
+        [1.0, 0.0, 0.5, 0.5]
+
     Args:
         x: the pairs of n queries with `keys` keys, n m rows of (heads,).
         reach: how far beyond its own number a query sees; by default it sees all keys.
+
+    Raises:
+        ShapeError: if the rows are not those of a number of queries.
     """
-    return record_runs(
-        PAIR_SOFTMAX, (x,), rows_in(x), payload=(keys, keys if reach is None else reach)
-    )
+    _check_keys("pair_softmax", x, keys)
+    reach = keys if reach is None else reach
+    if reach < 0:
+        raise ValueError(f"pair_softmax: a query sees its own key at least, not up to {reach}")
+    return record_runs(PAIR_SOFTMAX, (x,), rows_in(x), payload=(keys, reach))
 
 
 def _drop_lower(s):
@@ -230,4 +257,5 @@ PAIR_TOTAL = Op(
 
 def pair_total(x, keys: int):
     """For every pair the sum over the keys of its query."""
+    _check_keys("pair_total", x, keys)
     return record_runs(PAIR_TOTAL, (x,), rows_in(x), payload=(keys,))
