@@ -19,6 +19,7 @@ MODULES = [
     "lazynet.ops.pairs",
     "lazynet.ops.random",
     "lazynet.ops.structured",
+    "lazynet.ops.trees",
 ]
 
 

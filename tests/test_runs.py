@@ -29,6 +29,7 @@ FORMS = {
         lambda n, m: ((n * m,), n * m, (m, 0)),
     ],
     "pair_drop": [lambda n, m: ((n * m,), n * m, (3, 4))],
+    "join_rows": [lambda n, m: ((4,), 1, ())],
     "log_scan": [lambda n, m: ((n, 1, 1), n, ())],
     "linear_scan": [lambda n, m: ((n, max(n - 1, 0)), n, ())],
     "viterbi": [lambda n, m: ((n, 1, 1, 1), n, ())],
@@ -60,7 +61,7 @@ def run(op, sample, form, size, operands):
 
 def expected(op, sample, form, size, arrays):
     _, rows, payload = form(*size)
-    if not size[0]:
+    if not len(arrays[0]):
         row = op.signature(tuple(x.type for x in map(ln.sequence, arrays)), sample.attributes).type
         return np.zeros((rows, *row.shape))  # sums of nothing
     payload = {"payload": payload} if op.payload else {}

@@ -170,8 +170,8 @@ def bracketings(i, j):
     ]
 
 
-def projective_trees(n):
-    """The heads of the words 1 to n - 1, of all projective trees whose root is 0."""
+def dependency_trees(n, projective):
+    """The heads of the words 1 to n - 1, of all (projective) trees whose root is 0."""
 
     def is_tree(heads):
         for d in range(1, n):
@@ -196,7 +196,7 @@ def projective_trees(n):
         )
 
     every = itertools.product(range(n), repeat=n - 1)
-    return [heads for heads in every if is_tree(heads) and is_projective(heads)]
+    return [h for h in every if is_tree(h) and (is_projective(h) or not projective)]
 
 
 class TestTrees:
@@ -215,12 +215,14 @@ class TestTrees:
         np.testing.assert_allclose(leaf.grad.numpy(), shares, atol=1e-12)
 
     @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
-    def test_dependency_inside_is_the_sum_over_all_projective_trees(self, n):
-        scores, trees = rows(n * n, 1), projective_trees(n)
+    @pytest.mark.parametrize("projective", [True, False])
+    def test_dependency_trees_are_summed_one_and_all(self, n, projective):
+        scores, trees = rows(n * n, 1), dependency_trees(n, projective)
         arcs = [[h * n + d for d, h in enumerate(heads, 1)] for heads in trees]
         weights = np.exp([scores[tree].sum() for tree in arcs])
         leaf = ln.tensor(scores, requires_grad=True)
-        log_z = ln.dependency_inside(ln.sequence(leaf), n)
+        function = ln.dependency_inside if projective else ln.matrix_tree
+        log_z = function(ln.sequence(leaf), n)
         assert log_z.item() == pytest.approx(np.log(weights.sum()))
         if n == 1:
             return  # a root alone depends on no score
@@ -233,10 +235,12 @@ class TestTrees:
     def test_first_and_second_derivatives(self):
         check_grads(lambda s: ln.inside(ln.sequence(s), 4), [rows(10, 1)])
         check_grads(lambda s: ln.dependency_inside(ln.sequence(s), 4), [rows(16, 1)])
+        check_grads(lambda s: ln.matrix_tree(ln.sequence(s), 4), [rows(16, 1)])
 
-    def test_sentences_of_one_length_are_as_many_batches_as_one(self):
+    @pytest.mark.parametrize("function", [ln.dependency_inside, ln.matrix_tree])
+    def test_sentences_of_one_length_are_as_many_batches_as_one(self, function):
         def batches(count):
-            values = [ln.dependency_inside(ln.sequence(rows(25, 1)), 5) for _ in range(count)]
+            values = [function(ln.sequence(rows(25, 1)), 5) for _ in range(count)]
             with observed() as runs:
                 ln.forward(values)
             return runs[0].batches
@@ -250,5 +254,11 @@ class TestTrees:
     def test_mistakes_are_told(self):
         with pytest.raises(ValueError, match="expected 6 rows"):
             ln.inside(ln.sequence(rows(5, 1)), 3)
-        with pytest.raises(ValueError, match="expected 9 rows"):
-            ln.dependency_inside(ln.sequence(rows(5, 1)), 3)
+        for function in (ln.dependency_inside, ln.matrix_tree):
+            with pytest.raises(ValueError, match="expected 9 rows"):
+                function(ln.sequence(rows(5, 1)), 3)
+
+    def test_large_scores_do_not_overflow(self):
+        scores = ln.sequence(np.full((9, 1), 500.0))
+        assert ln.matrix_tree(scores, 3).item() == pytest.approx(1000 + np.log(3))
+        assert ln.dependency_inside(scores, 3).item() == pytest.approx(1000 + np.log(3))

@@ -146,6 +146,37 @@ def linear_scan_backward(call, context):
                 slope[j] = earlier[j]
 
 
+def join_rows(call, context):
+    """y[s] = the rows x of example s, end to end; attributes: accumulate, width of a row.
+
+    Operands: offsets of the rows, x, y.
+    """
+    nodes, width = load(call), load(call + 16)
+    first = call + 24
+    offsets = row_index(load(first), nodes + 1)
+    for s in range(nodes):
+        count = offsets[s + 1] - offsets[s]
+        y = row(address(first + 2 * OPERAND, s), count * width)
+        for r in range(count):
+            x = row(address(first + OPERAND, offsets[s] + r), width)
+            for j in range(width):
+                y[r * width + j] = x[j]
+
+
+def spread_rows(call, context):
+    """x_r += its part of y[s]: what `join_rows` joined; operands: offsets of the rows, y, x."""
+    nodes, width = load(call), load(call + 16)
+    first = call + 24
+    offsets = row_index(load(first), nodes + 1)
+    for s in range(nodes):
+        count = offsets[s + 1] - offsets[s]
+        y = row(address(first + OPERAND, s), count * width)
+        for r in range(count):
+            x = row(address(first + 2 * OPERAND, offsets[s] + r), width)
+            for j in range(width):
+                x[j] += y[r * width + j]
+
+
 def viterbi(call, context):
     """The best path: argmax of sum_t x_t[y_t] + sum_t w[y_{t-1}, y_t] + a[y_0] + b[y_{n-1}].
 

@@ -9,9 +9,9 @@ import numpy as np
 from lazynet.nn import init
 from lazynet.nn.linear import sizes
 from lazynet.nn.module import Module
-from lazynet.ops.reduce import max as max_of
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.reduce import transpose
+from lazynet.ops.statistics import logsumexp
 from lazynet.ops.structured import log_scan, viterbi
 from lazynet.ops.views import indices, part, pick, zeros
 from lazynet.record import ShapeError
@@ -73,7 +73,7 @@ class CRF(Module):
         self._check(emissions)
         if not len(emissions):
             return zeros(dtype=emissions.type.dtype)
-        return _log_sum_exp(self._forward(emissions)[-1] + self.end_transitions)
+        return logsumexp(self._forward(emissions)[-1] + self.end_transitions)
 
     def decode(self, emissions: Sequence) -> Sequence:
         """The tagging with the largest score: a Sequence of integers (`.tolist()`)."""
@@ -87,7 +87,7 @@ class CRF(Module):
             return emissions * 1.0
         before = self._forward(emissions)
         after = log_scan(emissions[::-1], transpose(self.transitions), self.end_transitions)[::-1]
-        log_z = _log_sum_exp(before[-1] + self.end_transitions)
+        log_z = logsumexp(before[-1] + self.end_transitions)
         return (before + after - emissions - log_z).exp()
 
     def _forward(self, emissions: Sequence) -> Sequence:
@@ -107,8 +107,3 @@ class CRF(Module):
 
 def _drawn(*shape: int) -> Parameter:
     return init.uniform_(Parameter(np.zeros(shape, np.float32)), -0.1, 0.1)
-
-
-def _log_sum_exp(x: Any) -> Any:
-    top = max_of(x).detach()
-    return sum_of((x - top).exp()).log() + top

@@ -19,6 +19,7 @@ from lazynet.ops import (
     statistics,
     structured,
     take,
+    trees,
     views,
 )
 
@@ -41,5 +42,6 @@ __all__ = [
     "statistics",
     "structured",
     "take",
+    "trees",
     "views",
 ]

@@ -1,9 +1,4 @@
-"""Structured prediction: scans in log space, best paths, and sums over all trees.
-
-A linear chain is a scan of one node an example (`log_scan`). Trees are written as the textbook has
-them, in ops over rows, all spans of one width at a time: O(n) nodes for n words, which batch across
-examples, and derivatives of any order without another formula.
-"""
+"""Structured prediction along a chain: scans in log space, and best paths, one node an example."""
 
 from __future__ import annotations
 
@@ -11,7 +6,7 @@ from lazynet.batching import layout as words
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.reduce import reshape, transpose
 from lazynet.ops.reduce import sum as sum_of
-from lazynet.ops.rows import ROW_MAX, ROW_SUM, cat, sequence
+from lazynet.ops.rows import cat
 from lazynet.ops.runs import (
     backward_program,
     forward_program,
@@ -22,9 +17,8 @@ from lazynet.ops.runs import (
     rows_in,
     step,
 )
-from lazynet.ops.views import zeros
-from lazynet.record import ShapeError, as_value, record_runs, record_segments
-from lazynet.tensor import Sequence, Tensor
+from lazynet.record import ShapeError, as_value, record_runs
+from lazynet.tensor import Sequence
 
 G = words.D_ARGUMENT
 
@@ -212,123 +206,4 @@ def viterbi(x, transitions, initial, final):
     return record_runs(VITERBI, runs, rows_in(runs[0]))
 
 
-# -- sums in log space -----------------------------------------------------------------------------
-
-
-def log_sum_rows(x, counts: list[int]) -> Sequence:
-    """log of the sum of exp of the rows of each segment; `counts` says how many each has."""
-    top = record_segments(ROW_MAX, x, counts=counts).detach()
-    spread = sequence([top[k] for k, count in enumerate(counts) for _ in range(count)])
-    return record_segments(ROW_SUM, (x - spread).exp(), counts=counts).log() + top
-
-
-# -- trees -----------------------------------------------------------------------------------------
-
-
-def inside(spans: Sequence, n: int) -> Tensor:
-    """log of the sum over all binary trees over n words of exp(sum of the scores of their spans).
-
-    The inside algorithm (Baker, 1979) for span scores: c[i, j] = s[i, j] + log sum over k of
-    exp(c[i, k] + c[k, j]), c[i, i + 1] = s[i, i + 1]. The gradient with respect to a span's score
-    is the probability that a tree has that span.
-
-        >>> round(ln.inside(ln.sequence(np.zeros((10, 1))), 4).exp().item(), 9)
-        5.0
-
-    Args:
-        spans: n (n + 1) / 2 rows of one number: the scores of the spans (0, 1), (0, 2), ...,
-            (0, n), (1, 2), ..., (n - 1, n), as `span_index` counts them.
-        n: the number of words, at least one.
-
-    Returns:
-        a scalar.
-
-    Raises:
-        ShapeError: if there are not as many spans, or no words.
-    """
-    if n < 1 or len(spans) != n * (n + 1) // 2 or spans.type.size != 1:
-        raise ShapeError(
-            f"inside: {len(spans)} rows of {spans.type.shape} for {n} words; expected "
-            f"{n * (n + 1) // 2} rows of one number, and a word at least"
-        )
-    spans = reshape(spans, (1,))
-    chart = {(i, i + 1): spans[span_index(i, i + 1, n)] for i in range(n)}
-    for width in range(2, n + 1):
-        cells = [(i, i + width) for i in range(n - width + 1)]
-        total = _log_join([[(chart[i, k], chart[k, j]) for k in range(i + 1, j)] for i, j in cells])
-        scores = sequence([spans[span_index(i, j, n)] for i, j in cells]) + total
-        chart.update(zip(cells, scores, strict=True))
-    return reshape(chart[0, n], ())
-
-
-def span_index(i: int, j: int, n: int) -> int:
-    """The row of the span of the words i to j - 1, of n words, as `inside` wants them."""
-    return i * n - i * (i - 1) // 2 + j - i - 1
-
-
-def _log_join(cells) -> Sequence:
-    """For each cell the log of the sum of exp(a + b) over its pairs (a, b) of Tensors."""
-    left = sequence([a for pairs in cells for a, _ in pairs])
-    right = sequence([b for pairs in cells for _, b in pairs])
-    return log_sum_rows(left + right, [len(pairs) for pairs in cells])
-
-
-def dependency_inside(arcs: Sequence, n: int) -> Tensor:
-    """log of the sum over all projective dependency trees of exp(sum of the scores of their arcs).
-
-    Eisner's algorithm (1996) over spans whose heads are at their ends: incomplete spans, which an
-    arc closes, and complete ones. The gradient with respect to an arc's score is the probability
-    that a tree has it. Any number of words may depend on the root.
-
-        >>> round(ln.dependency_inside(ln.sequence(np.zeros((9, 1))), 3).exp().item(), 9)
-        3.0
-
-    Args:
-        arcs: n n rows of one number; row h n + d is the score of the arc from head h to dependent
-            d, as `pair_scores` gives them; 0 is the root.
-        n: the number of words and the root.
-
-    Returns:
-        a scalar.
-
-    Raises:
-        ShapeError: if there are not as many arcs, or no root.
-    """
-    if n < 1 or len(arcs) != n * n or arcs.type.size != 1:
-        raise ShapeError(
-            f"dependency_inside: {len(arcs)} rows of {arcs.type.shape} for {n} words; expected "
-            f"{n * n} rows of one number"
-        )
-    arcs = reshape(arcs, (1,))
-    zero = zeros(1, dtype=arcs.type.dtype)
-    right = {(i, i): zero for i in range(n)}  # complete, the head at the left end
-    left = {(i, i): zero for i in range(n)}  # complete, the head at the right end
-    open_right, open_left = {}, {}
-    for width in range(1, n):
-        cells = [(i, i + width) for i in range(n - width)]
-        joined = _log_join([[(right[i, k], left[k + 1, j]) for k in range(i, j)] for i, j in cells])
-        for chart, scores in (
-            (open_right, [arcs[i * n + j] for i, j in cells]),
-            (open_left, [arcs[j * n + i] for i, j in cells]),
-        ):
-            chart.update(zip(cells, sequence(scores) + joined, strict=True))
-        to_right = _log_join(
-            [[(open_right[i, k], right[k, j]) for k in range(i + 1, j + 1)] for i, j in cells]
-        )
-        to_left = _log_join(
-            [[(left[i, k], open_left[k, j]) for k in range(i, j)] for i, j in cells]
-        )
-        right.update(zip(cells, to_right, strict=True))
-        left.update(zip(cells, to_left, strict=True))
-    return reshape(right[0, n - 1], ())
-
-
-__all__ = [
-    "dependency_inside",
-    "inside",
-    "linear_scan",
-    "log_scan",
-    "log_sum_rows",
-    "span_index",
-    "viterbi",
-]
+__all__ = ["linear_scan", "log_scan", "viterbi"]
