@@ -129,7 +129,7 @@ class Op:
     signatures: dict = field(default_factory=dict, repr=False)
 
     def __post_init__(self):
-        if self.listed:
+        if self.listed and self.name:
             REGISTRY[self.name] = self
 
     def signature(self, types: tuple, attributes: tuple = ()) -> Signature:

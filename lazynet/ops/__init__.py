@@ -2,6 +2,7 @@
 
 from lazynet.ops import (
     activations,
+    convolution,
     decompositions,
     elementwise,
     functions,
@@ -9,6 +10,9 @@ from lazynet.ops import (
     linear,
     lookup,
     loss,
+    losses,
+    normalization,
+    pooling,
     products,
     random,
     reduce,
@@ -21,6 +25,7 @@ from lazynet.ops import (
 
 __all__ = [
     "activations",
+    "convolution",
     "decompositions",
     "elementwise",
     "functions",
@@ -28,6 +33,9 @@ __all__ = [
     "linear",
     "lookup",
     "loss",
+    "losses",
+    "normalization",
+    "pooling",
     "products",
     "random",
     "reduce",
