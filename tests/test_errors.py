@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lazynet as ln
-from lazynet.ops import loss, reduce, rows
+from lazynet.ops import loss, losses, reduce, rows
 from lazynet.ops.elementwise import where
 from lazynet.ops.linear import linear
 from lazynet.ops.random import dropout
@@ -57,7 +57,7 @@ MISTAKES = {
     "targets": (
         lambda: loss.cross_entropy(sequence(3), [0, 1]),
         ValueError,
-        "2 indices for a Sequence of 3 rows",
+        "2 targets for a Sequence of 3 rows",
     ),
     "one target": (lambda: loss.cross_entropy(vector(3), [0, 1]), ValueError, "needs a Sequence"),
     "segment_sum": (
@@ -130,7 +130,7 @@ MISTAKES = {
     ),
     "global policy": (lambda: ln.set_batching("fastest"), ValueError, "unknown batching policy"),
     "reduction": (
-        lambda: loss.mse_loss(vector(3), vector(3), "max"),
+        lambda: losses.mse_loss(vector(3), vector(3), "max"),
         ValueError,
         "expected 'mean', 'sum' or 'none', not 'max'",
     ),

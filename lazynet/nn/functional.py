@@ -4,10 +4,64 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazynet.ops import elementwise, lookup, loss, reduce
 from lazynet.ops import linear as products
+from lazynet.ops import lookup, reduce
 from lazynet.ops import random as randomness
+from lazynet.ops.activations import celu as celu
+from lazynet.ops.activations import elu as elu
+from lazynet.ops.activations import gelu as gelu
+from lazynet.ops.activations import hardsigmoid as hardsigmoid
+from lazynet.ops.activations import hardswish as hardswish
+from lazynet.ops.activations import hardtanh as hardtanh
+from lazynet.ops.activations import leaky_relu as leaky_relu
+from lazynet.ops.activations import logsigmoid as logsigmoid
+from lazynet.ops.activations import mish as mish
+from lazynet.ops.activations import relu6 as relu6
+from lazynet.ops.activations import selu as selu
+from lazynet.ops.activations import silu as silu
+from lazynet.ops.activations import softplus as softplus
+from lazynet.ops.activations import softsign as softsign
 from lazynet.ops.attention import scaled_dot_product_attention as scaled_dot_product_attention
+from lazynet.ops.convolution import conv1d as conv1d
+from lazynet.ops.convolution import conv2d as conv2d
+from lazynet.ops.convolution import conv_transpose1d as conv_transpose1d
+from lazynet.ops.convolution import conv_transpose2d as conv_transpose2d
+from lazynet.ops.elementwise import relu as relu
+from lazynet.ops.elementwise import sigmoid as sigmoid
+from lazynet.ops.elementwise import tanh as tanh
+from lazynet.ops.index import one_hot as one_hot
+from lazynet.ops.loss import cross_entropy as cross_entropy
+from lazynet.ops.loss import multi_margin_loss as multi_margin_loss
+from lazynet.ops.loss import nll_loss as nll_loss
+from lazynet.ops.losses import binary_cross_entropy as binary_cross_entropy
+from lazynet.ops.losses import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
+from lazynet.ops.losses import cosine_embedding_loss as cosine_embedding_loss
+from lazynet.ops.losses import cosine_similarity as cosine_similarity
+from lazynet.ops.losses import gaussian_nll_loss as gaussian_nll_loss
+from lazynet.ops.losses import hinge_embedding_loss as hinge_embedding_loss
+from lazynet.ops.losses import huber_loss as huber_loss
+from lazynet.ops.losses import kl_div as kl_div
+from lazynet.ops.losses import l1_loss as l1_loss
+from lazynet.ops.losses import margin_ranking_loss as margin_ranking_loss
+from lazynet.ops.losses import mse_loss as mse_loss
+from lazynet.ops.losses import pairwise_distance as pairwise_distance
+from lazynet.ops.losses import poisson_nll_loss as poisson_nll_loss
+from lazynet.ops.losses import smooth_l1_loss as smooth_l1_loss
+from lazynet.ops.losses import triplet_margin_loss as triplet_margin_loss
+from lazynet.ops.normalization import group_norm as group_norm
+from lazynet.ops.normalization import layer_norm as layer_norm
+from lazynet.ops.normalization import normalize as normalize
+from lazynet.ops.normalization import rms_norm as rms_norm
+from lazynet.ops.pooling import adaptive_avg_pool1d as adaptive_avg_pool1d
+from lazynet.ops.pooling import adaptive_avg_pool2d as adaptive_avg_pool2d
+from lazynet.ops.pooling import adaptive_max_pool1d as adaptive_max_pool1d
+from lazynet.ops.pooling import adaptive_max_pool2d as adaptive_max_pool2d
+from lazynet.ops.pooling import avg_pool1d as avg_pool1d
+from lazynet.ops.pooling import avg_pool2d as avg_pool2d
+from lazynet.ops.pooling import max_pool1d as max_pool1d
+from lazynet.ops.pooling import max_pool2d as max_pool2d
+from lazynet.ops.products import bilinear as bilinear
+from lazynet.ops.shape import pad as pad
 from lazynet.tensor import Parameter
 
 
@@ -19,21 +73,6 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 def embedding(index: Any, weight: Parameter) -> Any:
     """y = weight[index]: an integer gives a Tensor, a list of integers a Sequence."""
     return lookup.lookup(weight, index)
-
-
-def relu(x: Any) -> Any:
-    """y = max(x, 0)."""
-    return elementwise.relu(x)
-
-
-def tanh(x: Any) -> Any:
-    """y = tanh(x)."""
-    return elementwise.tanh(x)
-
-
-def sigmoid(x: Any) -> Any:
-    """y = 1 / (1 + exp(-x))."""
-    return elementwise.sigmoid(x)
 
 
 def softmax(x: Any, dim: int = -1) -> Any:
@@ -49,22 +88,3 @@ def log_softmax(x: Any, dim: int = -1) -> Any:
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
     """Each element is 0 with probability p, else x / (1 - p); the identity outside training."""
     return randomness.dropout(x, p, training)
-
-
-def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:
-    """-log softmax(x)[target]; over the rows of a Sequence the "mean", the "sum", or "none".
-
-    Args:
-        logits: rows of (classes,): a Tensor with an integer target, or a Sequence with a list.
-    """
-    return loss.cross_entropy(logits, target, reduction)
-
-
-def nll_loss(log_probabilities: Any, target: Any, reduction: str = "mean") -> Any:
-    """-x[target]; over the rows of a Sequence the "mean", the "sum", or "none"."""
-    return loss.nll_loss(log_probabilities, target, reduction)
-
-
-def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
-    """(x - target)^2; over all elements the "mean", the "sum", or "none"."""
-    return loss.mse_loss(x, target, reduction)

@@ -10,7 +10,9 @@ import numpy as np
 from lazynet.nn.module import Module
 from lazynet.ops import linear as products
 from lazynet.ops.lookup import lookup
+from lazynet.ops.products import bilinear
 from lazynet.ops.random import dropout, numpy_generator
+from lazynet.ops.shape import flatten
 from lazynet.tensor import Parameter
 
 
@@ -99,3 +101,39 @@ class Dropout(Module):
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
+
+
+class Bilinear(Module):
+    """z_o = x W_o y + b_o, for vectors x and y.
+
+    Parameters: weight (out, in1, in2), bias (out,), uniform in (-1/sqrt(in1), 1/sqrt(in1)).
+    """
+
+    def __init__(
+        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True
+    ) -> None:
+        super().__init__()
+        sizes("Bilinear", in1_features=in1_features, in2_features=in2_features,
+              out_features=out_features)  # fmt: skip
+        self.in1_features, self.in2_features = in1_features, in2_features
+        self.out_features = out_features
+        bound = 1.0 / math.sqrt(in1_features)
+        self.weight = drawn(bound, out_features, in1_features, in2_features)
+        self.bias = drawn(bound, out_features) if bias else None
+
+    def forward(self, x: Any, y: Any) -> Any:
+        return bilinear(x, y, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        bias = self.bias is not None
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
+            f"out_features={self.out_features}, bias={bias}"
+        )
+
+
+class Flatten(Module):
+    """The axes of each row joined into one; a view."""
+
+    def forward(self, x: Any) -> Any:
+        return flatten(x)

@@ -43,7 +43,7 @@ def _over(function, x, axis: Any, keepdim: bool = False):
     return x
 
 
-def _spread_back(y, x, axis: Any):
+def spread_back(y, x, axis: Any):
     """A reduced value as it broadcasts against what it was reduced from."""
     if axis is None:
         return y
@@ -98,8 +98,8 @@ def logsumexp(x, axis: Any = -1, keepdim: bool = False):
     x = as_value(x, "logsumexp")
     top = amax(x, axis).detach()
     top = where(isfinite(top), top, 0.0)  # of -inf alone, the sum of exponentials is 0
-    y = log(reduce_sum(exp(x - _spread_back(top, x, axis)), axis)) + top
-    return _spread_back(y, x, axis) if keepdim else y
+    y = log(reduce_sum(exp(x - spread_back(top, x, axis)), axis)) + top
+    return spread_back(y, x, axis) if keepdim else y
 
 
 def reduce_sum(x, axis: Any = None, keepdim: bool = False):
@@ -118,10 +118,10 @@ def var(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
     x = as_value(x, "var")
     count = _count(x, axis)
     mean = reduce_sum(x, axis) * (1.0 / count if count else math.nan)
-    away = x - _spread_back(mean, x, axis)
+    away = x - spread_back(mean, x, axis)
     free = count - correction
     y = reduce_sum(away * away, axis) * (1.0 / free if free > 0 else math.nan)
-    return _spread_back(y, x, axis) if keepdim and axis is not None else y
+    return spread_back(y, x, axis) if keepdim and axis is not None else y
 
 
 def std(x, axis: Any = None, correction: float = 1, keepdim: bool = False):

@@ -256,7 +256,7 @@ def index_axes(x, index: tuple):
     return GENERAL_INDEX[0](x, index)
 
 
-def pick(x, index):
+def pick(x, index, name: str = "pick"):
     """y = x[index]: one element of each vector row; a list of integers gives one for each row.
 
     Raises:
@@ -267,13 +267,13 @@ def pick(x, index):
         known = row.views.get("pick")
         if known is not None and 0 <= index < row.size:
             return short(known[0], x, row.offset + index * known[1])
-    x = as_value(x, "pick")
+    x = as_value(x, name)
     if len(x.type.shape) != 1:
-        raise ShapeError(f"pick: expected vector rows, not rows of {x.type.shape}")
+        raise ShapeError(f"{name}: expected vector rows, not rows of {x.type.shape}")
     if isinstance(x, Sequence):
-        numbers = indices(index, x.type.size, "pick")
+        numbers = indices(index, x.type.size, name)
         if len(numbers) != x.length:
-            raise ShapeError(f"pick: {len(numbers)} indices for a Sequence of {x.length} rows")
+            raise ShapeError(f"{name}: {len(numbers)} indices for a Sequence of {x.length} rows")
         known = x.type.views.get("pick")
         if known is not None and x.graph.thread == get_ident():
             offsets = (numbers * known[1] + x.type.offset).astype(np.int32)
@@ -281,7 +281,7 @@ def pick(x, index):
         _note_pick(x.type)
         return part(x, (), numbers)
     _note_pick(x.type)
-    return part(x, (), int(indices([index], x.type.size, "pick")[0]))
+    return part(x, (), int(indices([index], x.type.size, name)[0]))
 
 
 def _note_pick(row: RowType) -> None:
