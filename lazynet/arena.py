@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -36,19 +37,23 @@ class Pool:
     """Free buffers by size class (powers of two); safe to use from several threads."""
 
     def __init__(self):
-        self._free: dict[int, list[Buffer]] = {}
-        self._lock = threading.Lock()
+        self._free: dict[int, list[Any]] = {}
+        self._lock = threading.RLock()  # a collector may give back in the midst of a take
 
-    def take(self, size: int) -> Buffer:
+    def take(self, size: int) -> Any:
         """A buffer of at least `size` bytes, with any content."""
         rounded = 1 << max(size - 1, SMALLEST - 1).bit_length()
         with self._lock:
             free = self._free.get(rounded)
             if free:
                 return free.pop()
-        return Buffer(rounded)
+        return self.make(rounded)
 
-    def give(self, buffer: Buffer) -> None:
+    def make(self, size: int) -> Any:
+        """A new buffer."""
+        return Buffer(size)
+
+    def give(self, buffer: Any) -> None:
         """Take a buffer back."""
         with self._lock:
             self._free.setdefault(buffer.size, []).append(buffer)
@@ -65,7 +70,7 @@ class Pool:
 
     def after_fork(self) -> None:
         """A forked child starts with a lock of its own."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a collector may give back in the midst of a take
 
 
 POOL = Pool()
@@ -76,8 +81,9 @@ if hasattr(os, "register_at_fork"):
 class Arena:
     """The rows of one graph: buffers that grow geometrically, filled from the front."""
 
-    def __init__(self):
-        self.buffers: list[Buffer] = []
+    def __init__(self, pool: Pool = POOL):
+        self.pool = pool
+        self.buffers: list[Any] = []
         self._used: list[int] = []
 
     def allocate(self, size: int) -> int:
@@ -85,7 +91,7 @@ class Arena:
         size = (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
         if not self.buffers or self._used[-1] + size > self.buffers[-1].size:
             last = self.buffers[-1].size if self.buffers else 0
-            self.buffers.append(POOL.take(max(size, 2 * last if size < last else size)))
+            self.buffers.append(self.pool.take(max(size, 2 * last if size < last else size)))
             self._used.append(0)
         address = self.buffers[-1].address + self._used[-1]
         self._used[-1] += size
@@ -109,7 +115,7 @@ class Arena:
     def free(self) -> None:
         """Return all buffers to the pool; every address in them ends here."""
         for buffer in self.buffers:
-            POOL.give(buffer)
+            self.pool.give(buffer)
         self.buffers, self._used = [], []
 
     def __del__(self):

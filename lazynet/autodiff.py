@@ -15,6 +15,7 @@ import numpy as np
 
 from lazynet.batching import layout as words
 from lazynet.derive import whole_cotangent
+from lazynet.device import on_device
 from lazynet.graph import Graph
 from lazynet.op import RowType
 from lazynet.ops.reduce import reshape, retyped
@@ -44,15 +45,16 @@ def gradients(y: Value, inputs, seed: Any = None) -> list[Tensor | None]:
     """
     if seed is None and (isinstance(y, Sequence) or y.type.size != 1):
         raise ValueError(f"gradients: only a scalar needs no seed; this has shape {y.shape}")  # type: ignore[attr-defined]
-    if seed is None:
-        seed = tensor(np.ones(y.type.shape, y.type.dtype))
-    elif not isinstance(seed, Value):
-        array = np.asarray(seed, y.type.dtype)
-        seed = sequence(tensor(array)) if isinstance(y, Sequence) else tensor(array)
-    walk = _Walk(inputs)
-    walk.add(y, seed)
-    walk.run()
-    return [walk.gradient_of(x) for x in inputs]
+    with on_device(y.graph.device):
+        if seed is None:
+            seed = tensor(np.ones(y.type.shape, y.type.dtype))
+        elif not isinstance(seed, Value):
+            array = np.asarray(seed, y.type.dtype)
+            seed = sequence(tensor(array)) if isinstance(y, Sequence) else tensor(array)
+        walk = _Walk(inputs)
+        walk.add(y, seed)
+        walk.run()
+        return [walk.gradient_of(x) for x in inputs]
 
 
 def grad(function: Callable, argnum: int = 0) -> Callable:
@@ -76,7 +78,7 @@ def value_and_grad(function: Callable, argnum: int = 0) -> Callable:
         value = function(*arguments)
         (found,) = gradients(value, [chosen])
         if found is None:
-            found = tensor(np.zeros(chosen.shape, chosen.dtype))
+            found = tensor(np.zeros(chosen.shape, chosen.dtype), device=chosen.graph.device)
         return value, found
 
     return both
@@ -143,7 +145,7 @@ def _differentiable(x: Any) -> Tensor:
     if not isinstance(x, Value):
         return tensor(x, requires_grad=True)
     if isinstance(x.graph, Leaf) and not x.graph.requires_grad:
-        return tensor(x.numpy(), requires_grad=True)  # type: ignore[attr-defined]
+        return tensor(x.numpy(), requires_grad=True, device=x.graph.device)  # type: ignore[attr-defined]
     return x  # type: ignore[return-value]
 
 

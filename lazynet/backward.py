@@ -19,8 +19,6 @@ from typing import Any
 import numpy as np
 
 from lazynet import executor
-from lazynet.arena import POOL as MEMORY
-from lazynet.arena import Buffer
 from lazynet.batching import layout as words
 from lazynet.batching.reverse import mark, mark_unspent, spend, split
 from lazynet.graph import Graph
@@ -122,10 +120,10 @@ def _rows(value: Value) -> list[int]:
 
 def _add_to_leaf(value: Value, seed: np.ndarray) -> None:
     """Add the seed where these rows lie in their leaf's gradient."""
-    start, row = value.graph.want_gradient().ctypes.data, value.type
+    leaf, row = value.graph, value.type
+    start = leaf.want_gradient().ctypes.data
     for k, part in zip(_rows(value), seed.reshape(-1, row.size), strict=True):
-        view = _floats_at(start + k * row.stride + row.offset, row.size, row.dtype)
-        view += part.reshape(-1)
+        leaf.device.add(start + k * row.stride + row.offset, part)
 
 
 class _Plan:
@@ -137,7 +135,8 @@ class _Plan:
         self.again = False  # whether a marked node was gone through before
         self.graphs: list[Graph] = []  # latest first
         self.leaves: dict[int, tuple[Leaf, int]] = {}
-        self.mirrors: list[tuple[int, int, Buffer]] = []
+        self.device = graph.device
+        self.mirrors: list[tuple[int, int, Any]] = []
         self.batches = self.calls = 0
 
     def mark(self) -> None:
@@ -170,7 +169,7 @@ class _Plan:
         for graph in self.graphs:
             graph.wanted[:] = 0
         for _, _, buffer in self.mirrors:
-            MEMORY.give(buffer)
+            self.device.pool.give(buffer)
         self.mirrors = []
 
     def check(self) -> None:
@@ -200,7 +199,7 @@ class _Plan:
                 self._parts[id(run)] = parts
                 _prepare(run, parts)
         chunks = self._allocate()
-        trash = MEMORY.take(self._widest())
+        trash = self.device.pool.take(self._widest())
         self.mirrors.append((0, 0, trash))
         self._put(chunks, value, seed)
         for graph in self.graphs:
@@ -209,7 +208,9 @@ class _Plan:
                 if len(parts):
                     gradients = STATICS.gradients(_statics(run))
                     self.batches += len(parts)
-                    self.calls += executor.backward(run, parts, chunks, trash.address, gradients)
+                    self.calls += executor.backward(
+                        run, parts, chunks, trash.address, gradients, self.device
+                    )
         self._retain(chunks)
 
     def _widest(self) -> int:
@@ -229,7 +230,7 @@ class _Plan:
                 start, size = run.outputs
                 if not len(self._parts[id(run)]) or not size:
                     continue
-                mirror = MEMORY.take(size)
+                mirror = self.device.pool.take(size)
                 mirror.clear(size)
                 self.mirrors.append((start, size, mirror))
                 table.append((start, start + size, mirror.address - start))
@@ -242,8 +243,7 @@ class _Plan:
     def _put(self, chunks: np.ndarray, value: Value, seed: np.ndarray) -> None:
         rows = seed.reshape(len(self.rows), value.type.size)
         for row, address in zip(rows, self._gradient_addresses(chunks, value), strict=True):
-            view = _floats_at(address, row.size, value.type.dtype)
-            view += row
+            self.device.add(address, row)
 
     def _gradient_addresses(self, chunks: np.ndarray, value: Value) -> list[int]:
         found = []
@@ -265,7 +265,7 @@ class _Plan:
                 addresses = np.array(self._gradient_addresses(chunks, handle))
                 if (addresses == 0).any():
                     continue
-                rows = gather_bytes(addresses, handle.type)
+                rows = gather_bytes(addresses, handle.type, self.device)
                 rows = rows[0] if isinstance(handle, Tensor) else rows
                 before = graph.gradients.get(key)
                 graph.gradients[key] = rows if before is None else before + rows
@@ -324,13 +324,6 @@ def release_links(graph: Graph) -> None:
                 run.tape, run.columns, run.signatures, graph.head, graph.needs, graph.consumed, used
             )
         graph.keep_links(used)
-
-
-def _floats_at(address: int, count: int, dtype: str) -> np.ndarray:
-    import ctypes
-
-    kind = ctypes.c_float if dtype == "float32" else ctypes.c_double
-    return np.ctypeslib.as_array((kind * count).from_address(address))
 
 
 def _statics(run: executor.Run) -> set[int]:

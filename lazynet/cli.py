@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lazynet import bench, data, demo
+from lazynet import bench, cuda, data, demo
 from lazynet.kernels import blas
 from lazynet.kernels.jit import cache_directory
 from lazynet.modes import get_num_threads
@@ -70,7 +70,7 @@ def info() -> str:
         ("BLAS", blas_in_use()),
         ("threads", threads_in_use()),
         ("kernel cache", _cache()),
-        ("CUDA", "not built yet: this version runs on the CPU only"),
+        ("CUDA", cuda.describe()),
     ]
     return "\n".join(f"{name:<13} {value}" for name, value in lines)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import ctypes
 import sys
 import warnings
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from lazynet.batching import layout as words
 from lazynet.batching.decode import FIRST, ITEM_COUNT, SEGMENT_COUNT, SIGNATURE
+from lazynet.device import Device
 from lazynet.executor import Run
 from lazynet.op import TABLE
 
@@ -49,12 +49,13 @@ def note_look(run: Run) -> None:
         )
 
 
-def first_nan(run: Run, place: np.ndarray, sites: dict[int, str]) -> str | None:
+def first_nan(run: Run, place: np.ndarray, sites: dict[int, str], device: Device) -> str | None:
     """A sentence about the first node (as recorded) with a NaN in an output, if there is one.
 
     Args:
         place: the addresses of the graph's rows.
         sites: the line that recorded each node, by its first row.
+        device: where the rows lie.
     """
     firsts = run.columns[FIRST]
     for i in np.argsort(firsts, kind="stable").tolist():
@@ -65,10 +66,9 @@ def first_nan(run: Run, place: np.ndarray, sites: dict[int, str]) -> str | None:
             if not row.is_float:
                 continue
             first = int(firsts[i]) + k * count
-            kind = ctypes.c_float if row.dtype == "float32" else ctypes.c_double
             for j in range(first, first + count):
-                values = (kind * row.size).from_address(int(place[j]))
-                if np.isnan(np.ctypeslib.as_array(values)).any():
+                values = np.frombuffer(device.read(int(place[j]), row.width), row.dtype)
+                if np.isnan(values).any():
                     where = sites.get(int(firsts[i]), "an unknown line")
                     name = signature.op.name
                     return f"{name}: NaN in the result of {signature!r}, recorded at {where}"

@@ -1,29 +1,126 @@
-"""Devices. The CPU is the only one in this version; anything else is refused with one sentence."""
+"""Devices: where rows lie, how they are read and written there, and which one is used by default.
+
+A device owns memory at absolute addresses and runs the calls of a plan. Host code reads and writes
+rows through it alone: an address says nothing about whose it is. "cpu" is this process's memory;
+"cuda:0", "cuda:1", ... are in `cuda.py`.
+"""
 
 from __future__ import annotations
 
-CPU = "cpu"
+import contextlib
+import contextvars
+import ctypes
+import functools
+from typing import Any
+
+import numpy as np
+
+from lazynet.arena import POOL, Pool
+from lazynet.kernels import updates
 
 
 class DeviceError(RuntimeError):
     """A device that is not there, or operands on different devices."""
 
 
-def check_device(name: str) -> str:
-    """The device's name, if there is such a device.
+class Device:
+    """The CPU. Other devices have the same methods."""
+
+    name = "cpu"
+    pool: Pool = POOL
+    updates: Any = updates  # what changes parameters there
+
+    def __repr__(self) -> str:
+        return f"Device({self.name!r})"
+
+    def own(self, array: np.ndarray) -> Any:
+        """A copy of an array in memory of the device: what a leaf holds."""
+        return np.array(array, order="C", copy=True)
+
+    def zeros_like(self, array: Any) -> Any:
+        """Zeros of an array's shape and dtype, in memory of the device."""
+        return np.zeros_like(array)
+
+    def read(self, address: int, size: int) -> bytearray:
+        """A copy of the bytes at an address."""
+        return bytearray(ctypes.string_at(address, size))
+
+    def add(self, address: int, values: np.ndarray) -> None:
+        """Add values to the row at an address."""
+        kind = np.ctypeslib.as_ctypes_type(values.dtype)
+        row = np.ctypeslib.as_array((kind * values.size).from_address(address))
+        row += values.reshape(-1)
+
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Copy bytes within the device."""
+        ctypes.memmove(target, source, size)
+
+    def gather(self, out: np.ndarray, addresses: np.ndarray, width: int) -> None:
+        """Copy the rows of `width` bytes at these addresses, one after the other, to `out`."""
+        target = out.ctypes.data
+        for k, address in enumerate(addresses.tolist()):
+            ctypes.memmove(target + k * width, address, width)
+
+
+CPU = Device()
+_default: contextvars.ContextVar[Device | None] = contextvars.ContextVar("device", default=None)
+_for_all = [CPU]
+
+
+def default_device() -> Device:
+    """Where new tensors live."""
+    return _default.get() or _for_all[0]
+
+
+@contextlib.contextmanager
+def on_device(device: Device | None):
+    """Let new tensors live on `device` for a while; None leaves it as it is."""
+    token = _default.set(device or _default.get())
+    try:
+        yield
+    finally:
+        _default.reset(token)
+
+
+@functools.cache
+def _named(name: str) -> Device:
+    if name == "cpu":
+        return CPU
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or (number and not number.isdigit()):
+        raise DeviceError(f"unknown device {name!r}; there are 'cpu', 'cuda' and 'cuda:1', ...")
+    from lazynet.cuda import open_device
+
+    return open_device(int(number or 0))
+
+
+def device_of(name: str | Device | None) -> Device:
+    """The device of that name; None is the default one.
 
     Raises:
-        DeviceError: for any other device than the CPU.
+        DeviceError: for a name that names no device, or one that is not there, saying why.
     """
-    if name == CPU:
+    if name is None:
+        return default_device()
+    if isinstance(name, Device):
         return name
-    if name.split(":")[0] == "cuda":
-        raise DeviceError(
-            f"device {name!r}: this version of lazynet runs on the CPU only; CUDA is not built yet"
-        )
-    raise DeviceError(f"unknown device {name!r}; this version of lazynet knows 'cpu'")
+    if name == "cuda":
+        name = "cuda:0"
+    return _named(name)
 
 
 def set_default_device(name: str) -> None:
-    """Choose where new tensors live. Only "cpu" exists in this version."""
-    check_device(name)
+    """Choose where new tensors and parameters live: "cpu", "cuda", "cuda:1", ...
+
+    Raises:
+        DeviceError: if there is no such device, saying what is missing.
+    """
+    _for_all[0] = device_of(name)
+
+
+def mixed(what: str, here: Device, there: Device) -> DeviceError:
+    """The error for two devices in one expression."""
+    return DeviceError(
+        f"{what} is on {there.name!r}, the other operands are on {here.name!r}; "
+        "move one of them with .to(device)"
+    )

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from lazynet.arena import POOL as MEMORY
 from lazynet.arena import Arena
 from lazynet.batching import layout as words
 from lazynet.batching.arrange import Nodes
@@ -28,6 +28,7 @@ from lazynet.batching.emit import (
     STATIC_GRADIENTS_AT,
     STATICS_AT,
     TRASH,
+    VECTOR_WORDS,
     VECTORS_AT,
     new_frame,
 )
@@ -56,6 +57,7 @@ from lazynet.batching.reverse import (
     lay_out_reverse,
     measure_reverse,
 )
+from lazynet.device import CPU, Device
 from lazynet.kernels import blas, cpu, threads
 from lazynet.kernels.jit import jit
 from lazynet.kernels.memory import call, load
@@ -89,6 +91,7 @@ class Run:
     calls: int
     bytes_gathered: int
     seconds: dict[str, float]
+    resident: Any = None  # what is on the device that ran it; None on the CPU
 
 
 @jit
@@ -148,7 +151,9 @@ def _frame(signatures, programs, calls: np.ndarray, vectors: np.ndarray) -> np.n
     return frame
 
 
-def forward(tape, base, place, head, needs, marks, arena: Arena, policy: int) -> Run:
+def forward(
+    tape, base, place, head, needs, marks, arena: Arena, policy: int, device: Device = CPU
+) -> Run:
     """Compute every pending node of a tape; fills `place`, `head` and `needs` for its rows.
 
     Args:
@@ -156,6 +161,7 @@ def forward(tape, base, place, head, needs, marks, arena: Arena, policy: int) ->
         base: the first pending row; `place`, `head` and `needs` cover all rows of the graph.
         marks: (row, flag) pairs that say from where on gradients are recorded.
         policy: a number of `batching/policies.py`.
+        device: where the rows lie, and where to run.
     """
     times = [time.perf_counter()]
     pending = len(place) - base
@@ -167,6 +173,9 @@ def forward(tape, base, place, head, needs, marks, arena: Arena, policy: int) ->
     for index in used[:, 0]:
         if TABLE.numbers[index, words.FORWARD] == words.UNPREPARED:
             TABLE.signatures[index].prepare_forward()
+        if STATICS.devices != {device}:
+            signature = TABLE.signatures[index]
+            STATICS.check(signature.op.name, signature.forward.statics, device)
     signatures = TABLE.numbers[used[:, 0]]
     times.append(time.perf_counter())
     order, batches = schedule(columns[0], starts, dependencies, len(used), policy)
@@ -176,7 +185,7 @@ def forward(tape, base, place, head, needs, marks, arena: Arena, policy: int) ->
     try:
         output = arena.allocate(int(sizes[M_OUTPUT]))
         saved = arena.allocate(int(sizes[M_SAVED])) if sizes[M_SAVED] else 0
-        scratch = MEMORY.take(int(sizes[M_SCRATCH])) if sizes[M_SCRATCH] else None
+        scratch = device.pool.take(int(sizes[M_SCRATCH])) if sizes[M_SCRATCH] else None
     except MemoryError:
         raise MemoryError(_largest(used, totals, sizes)) from None
     laid = Laid(
@@ -202,18 +211,30 @@ def forward(tape, base, place, head, needs, marks, arena: Arena, policy: int) ->
     )  # fmt: skip
     times.append(time.perf_counter())
     try:
-        execute(calls, int(frame[CALL_WORDS]))
+        resident = _run(device, frame, calls, vectors, laid)
     finally:
         if scratch:
-            MEMORY.give(scratch)
+            device.pool.give(scratch)
     times.append(time.perf_counter())
     phases = ("decode", "schedule", "lay out", "forward")
     seconds = {name: b - a for name, a, b in zip(phases, times, times[1:], strict=False)}
     return Run(
         base, tape, columns, order, signatures, used, totals, laid, (output, int(sizes[M_OUTPUT])),
         vectors, (starts, dependencies), len(batches), int(frame[CALLS]),
-        int(frame[BYTES_GATHERED]), seconds,
+        int(frame[BYTES_GATHERED]), seconds, resident,
     )  # fmt: skip
+
+
+def _run(device: Any, frame, calls, vectors, laid: Laid, before: Run | None = None):
+    """Run calls where their rows lie; gives what then is on the device."""
+    stop = int(frame[CALL_WORDS])
+    if device is CPU:
+        execute(calls, stop)
+        return None
+    used = vectors[: int(frame[VECTOR_WORDS])]
+    if before is not None:
+        return device.run(calls[:stop], used, resident=before.resident)
+    return device.run(calls[:stop], used, laid.integers, laid.payload)
 
 
 def _largest(used, totals, sizes) -> str:
@@ -230,7 +251,10 @@ def _largest(used, totals, sizes) -> str:
     return f"this forward needs {total:.1f} MiB, more than there is; the largest parts are {top}"
 
 
-def backward(run: Run, parts: np.ndarray, chunks: np.ndarray, trash: int, gradients: np.ndarray):
+def backward(
+    run: Run, parts: np.ndarray, chunks: np.ndarray, trash: int, gradients: np.ndarray,
+    device: Device = CPU,
+):  # fmt: skip
     """Run backward through the parts of one forward, adding to the gradients behind `chunks`.
 
     Args:
@@ -238,15 +262,20 @@ def backward(run: Run, parts: np.ndarray, chunks: np.ndarray, trash: int, gradie
         chunks: (start, stop, distance to its gradients) of all memory that has gradients, sorted.
         trash: address of rows that nobody reads.
         gradients: addresses of the parameters' gradients, by static number.
+        device: where the rows lie.
 
     Returns:
         the number of kernel calls.
     """
     signatures = TABLE.numbers[run.used[:, 0]]
     programs = PROGRAMS.words
+    if STATICS.devices != {device}:
+        for signature in map(TABLE.signatures.__getitem__, run.used[:, 0].tolist()):
+            if signature.backward is not None:
+                STATICS.check(signature.op.name, signature.backward.statics, device)
     sizes = measure_reverse(parts, run.laid, signatures, run.totals, programs)
-    saved = MEMORY.take(int(sizes[R_SAVED])) if sizes[R_SAVED] else None
-    scratch = MEMORY.take(int(sizes[R_SCRATCH])) if sizes[R_SCRATCH] else None
+    saved = device.pool.take(int(sizes[R_SAVED])) if sizes[R_SAVED] else None
+    scratch = device.pool.take(int(sizes[R_SCRATCH])) if sizes[R_SCRATCH] else None
     regions = np.zeros(sizes[R_REGIONS], np.int64)
     bases, widths = np.zeros(len(signatures), np.int64), np.empty_like(regions)
     place_regions(
@@ -265,9 +294,9 @@ def backward(run: Run, parts: np.ndarray, chunks: np.ndarray, trash: int, gradie
     at = scratch.address if scratch else 0
     lay_out_reverse(parts, laid, signatures, bases, at, programs, frame)
     try:
-        execute(calls, int(frame[CALL_WORDS]))
+        _run(device, frame, calls, vectors, laid, run)
     finally:
         for buffer in (saved, scratch):
             if buffer:
-                MEMORY.give(buffer)
+                device.pool.give(buffer)
     return int(frame[CALLS])

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import ctypes
 import itertools
 import struct
 import threading
@@ -21,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from lazynet import executor
-from lazynet.arena import Arena
+from lazynet.arena import POOL, Arena
 from lazynet.batching import layout as words
 from lazynet.batching.policies import NAMES
 from lazynet.debugging import call_site, debugging, first_nan, note_look
+from lazynet.device import CPU, Device, default_device, mixed
 from lazynet.op import Op, Signature
 from lazynet.parameter import Leaf
 
@@ -54,6 +54,7 @@ class Graph:
         "arena",
         "constants",
         "consumed",
+        "device",
         "done",
         "gradients",
         "head",
@@ -75,15 +76,16 @@ class Graph:
         "wanted",
     )
 
-    def __init__(self):
+    def __init__(self, device: Device | None = CPU):
         self.number = next(_numbers)
+        self.device: Any = device  # where its rows lie; None for a trace, which has none
         self.tape = bytearray()
         self.values = 0  # rows recorded
         self.done = 0  # rows computed
         self.owner = get_ident()
         self.open = True
         self.thread = self.owner  # what fast recording compares; 0 sends it the long way
-        self.arena = Arena()
+        self.arena = Arena(device.pool if device else POOL)
         self.runs: list[executor.Run] = []
         self.literals: dict[Any, tuple[int, Any]] = {}
         self.numbers: dict[tuple[str, float], int] = {}  # the same, for quick look-up of floats
@@ -147,6 +149,8 @@ class Graph:
         found = self._links.get(key)
         if found is not None:
             return found[0]
+        if source.device is not self.device:
+            raise mixed("a value", self.device, source.device)
         if isinstance(source, Leaf):
             addresses = source.address + width * (first + step * np.arange(count))
             needs = source.requires_grad
@@ -170,7 +174,8 @@ class Graph:
         key = (dtype, value if value == value else "nan", str(value)[0] == "-")
         found = self.literals.get(key)
         if found is None:
-            leaf = Leaf(np.array(value, dtype), None)  # type: ignore[arg-type]
+            own = self.device.own(np.array(value, dtype))
+            leaf = Leaf(own, None, False, self.device)  # type: ignore[arg-type]
             found = self.literals[key] = (self.link(leaf, 0, 0, 1, 0), leaf)
             if value.__class__ is float and value:
                 self.numbers[dtype, value] = found[0]
@@ -233,6 +238,7 @@ class Graph:
                 np.array(self.marks, np.int64),
                 self.arena,
                 NAMES[policy()],
+                self.device,
             )
         except BaseException:
             self._leave()  # what is recorded from here on does not wait for what failed
@@ -248,7 +254,7 @@ class Graph:
             observer(self, run)
         if policy() != "none":
             note_look(run)
-        if debugging.get() and (found := first_nan(run, self._place, self.sites)):
+        if debugging.get() and (found := first_nan(run, self._place, self.sites, self.device)):
             raise FloatingPointError(found)
         if not recording_gradients.get() and self.arena.size() > BYTES_WITHOUT_GRADIENTS:
             self.close()
@@ -270,10 +276,10 @@ class Graph:
 
     def shrink(self, rows: list[int], width: int) -> None:
         """Keep nothing but these rows, as rows 0, 1, ... of a graph that has been gone through."""
-        arena = Arena()
+        arena = Arena(self.device.pool)
         addresses = [arena.allocate(width) for _ in rows]
         for address, row in zip(addresses, rows, strict=True):
-            ctypes.memmove(address, int(self._place[row]), width)
+            self.device.copy(address, int(self._place[row]), width)
         count = len(rows)
         self.arena, self._place = arena, np.array(addresses, np.int64)
         self.values = self.done = count
@@ -301,12 +307,21 @@ def words_of(*integers: int) -> bytes:
     return np.array(integers, np.int32).tobytes()
 
 
-def current_graph() -> Graph:
-    """The graph that this thread records into."""
+def current_graph(device: Device | None = None) -> Graph:
+    """The graph that this thread records into, for a device (by default the default one).
+
+    A graph has one device. Recording for another ends it: what is pending there runs.
+    """
     held = getattr(_thread, "graph", None)
     graph = held() if held is not None else None
+    if graph is not None and graph.open and graph.device is None:
+        return graph  # a trace
+    device = device or default_device()
+    if graph is not None and graph.open and graph.device is not device:
+        graph.close()
+        graph = None
     if graph is None or not graph.open:
-        graph = Graph()
+        graph = Graph(device)
         _thread.graph = weakref.ref(graph)
     return graph
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lazynet.device import Device
 from lazynet.kernels import updates
 from lazynet.tensor import Parameter, settle
 
@@ -103,11 +104,12 @@ class Optimizer:
             for p in group["params"]:
                 if p.graph.gradient is not None:
                     state = self.state.setdefault(p, {})
+                    _follow(state, p.graph.device)
                     self._update(p.data.reshape(-1), p.graph.gradient.reshape(-1), state, group)
         for observer in observers:
             observer(time.perf_counter() - start)
 
-    def _update(self, p: np.ndarray, g: np.ndarray, state: dict[str, Any], group: Group) -> None:
+    def _update(self, p: Any, g: Any, state: dict[str, Any], group: Group) -> None:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
@@ -116,7 +118,7 @@ class Optimizer:
         number = {id(p): k for k, p in enumerate(params)}
         state = {
             number[id(p)]: {
-                name: v.reshape(p.shape).copy() if isinstance(v, np.ndarray) else v
+                name: np.array(v).reshape(p.shape) if hasattr(v, "dtype") else v
                 for name, v in kept.items()
             }
             for p, kept in self.state.items()
@@ -173,6 +175,22 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
+def _rules(p: Any) -> Any:
+    """The compiled updates of the device that an array is on."""
+    return updates if isinstance(p, np.ndarray) else p.device.updates
+
+
+def _zeros_like(p: Any) -> Any:
+    return np.zeros_like(p) if isinstance(p, np.ndarray) else p.device.zeros_like(p)
+
+
+def _follow(state: dict[str, Any], device: Device) -> None:
+    """Move the arrays of a state to the device that its parameter is on."""
+    for name, kept in state.items():
+        if hasattr(kept, "dtype") and getattr(kept.device, "name", "cpu") != device.name:
+            state[name] = device.own(np.asarray(kept))
+
+
 class SGD(Optimizer):
     """p -= lr d, with d = g + weight_decay p, smoothed by `momentum`.
 
@@ -203,18 +221,18 @@ class SGD(Optimizer):
         if group["nesterov"] and (group["momentum"] <= 0.0 or group["dampening"] != 0.0):
             raise ValueError("SGD: nesterov needs a momentum and no dampening")
 
-    def _update(self, p: np.ndarray, g: np.ndarray, state: dict[str, Any], group: Group) -> None:
+    def _update(self, p: Any, g: Any, state: dict[str, Any], group: Group) -> None:
         real = p.dtype.type
         rate, decay, keep = real(group["lr"]), real(group["weight_decay"]), real(group["momentum"])
         if not keep:
-            updates.sgd(p, g, rate, decay)
+            _rules(p).sgd(p, g, rate, decay)
             return
         take = real(1.0 - group["dampening"])
         if "momentum_buffer" not in state:  # the first buffer is d itself
-            state["momentum_buffer"] = np.zeros_like(p)
+            state["momentum_buffer"] = _zeros_like(p)
             take = real(1.0)
         buffer = state["momentum_buffer"]
-        update = updates.nesterov if group["nesterov"] else updates.momentum
+        update = _rules(p).nesterov if group["nesterov"] else _rules(p).momentum
         update(p, g, buffer, rate, decay, keep, take)
 
 
@@ -247,17 +265,17 @@ class Adam(Optimizer):
         """(factor of the parameter, what is added to the gradient for each unit of it)."""
         return 1.0, group["weight_decay"]
 
-    def _update(self, p: np.ndarray, g: np.ndarray, state: dict[str, Any], group: Group) -> None:
+    def _update(self, p: Any, g: Any, state: dict[str, Any], group: Group) -> None:
         real = p.dtype.type
         if not state:
-            state.update(step=0, exp_avg=np.zeros_like(p), exp_avg_sq=np.zeros_like(p))
+            state.update(step=0, exp_avg=_zeros_like(p), exp_avg_sq=_zeros_like(p))
         state["step"] += 1
         beta1, beta2 = group["betas"]
         shrink, decay = self._decay(group)
         rate = group["lr"] / (1.0 - beta1 ** state["step"])
         scale = 1.0 / math.sqrt(1.0 - beta2 ** state["step"])
         numbers = (shrink, decay, beta1, 1.0 - beta1, beta2, 1.0 - beta2, rate, scale, group["eps"])
-        updates.adam(p, g, state["exp_avg"], state["exp_avg_sq"], *map(real, numbers))
+        _rules(p).adam(p, g, state["exp_avg"], state["exp_avg_sq"], *map(real, numbers))
 
 
 class AdamW(Adam):

@@ -9,11 +9,13 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from lazynet.batching import layout as words
+from lazynet.device import CPU, Device, default_device, mixed
 from lazynet.op import TABLE, RowType, row_type
 
 
@@ -24,6 +26,7 @@ class Leaf:
         "__weakref__",
         "_spare",
         "array",
+        "device",
         "gradient",
         "number",
         "requires_grad",
@@ -34,12 +37,13 @@ class Leaf:
 
     thread = 0  # a leaf is no graph that could be recorded into
 
-    def __init__(self, array: np.ndarray, row: RowType, requires_grad: bool = False):
-        self.array = array
+    def __init__(self, array: Any, row: RowType, requires_grad: bool = False, device: Device = CPU):
+        self.array = array  # in the device's memory
+        self.device = device
         self.type = row
         self.requires_grad = requires_grad
-        self.gradient: np.ndarray | None = None
-        self._spare: np.ndarray | None = None  # the gradient's storage between two uses
+        self.gradient: Any = None
+        self._spare: Any = None  # the gradient's storage between two uses
         self.number = -1
         self.signatures: dict[Any, Any] = {}
         self.version = 0
@@ -62,15 +66,26 @@ class Leaf:
         if self.gradient is not None:
             self._spare, self.gradient = self.gradient, None
 
-    def want_gradient(self) -> np.ndarray:
+    def want_gradient(self) -> Any:
         """The gradient's storage, zeros if there is none yet."""
         if self.gradient is None:
             if self._spare is None:
-                self._spare = np.zeros_like(self.array)
+                self._spare = self.device.zeros_like(self.array)
             else:
                 self._spare.fill(0)
             self.gradient, self._spare = self._spare, None
         return self.gradient
+
+    def move(self, device: Device) -> None:
+        """Keep value and gradient on another device from here on; plans find the new address."""
+        if device is self.device:
+            return
+        self.array = device.own(np.asarray(self.array))
+        if self.gradient is not None:
+            self.gradient = device.own(np.asarray(self.gradient))
+        self.device, self._spare = device, None
+        self.version += 1
+        STATICS.moved(self)
 
 
 class StaticTable:
@@ -79,22 +94,61 @@ class StaticTable:
     def __init__(self):
         self.addresses = np.zeros(64, np.int64)
         self.version = 0  # counts changes of any parameter
+        self.devices: set[Device] = {CPU}  # that parameters have been on
         self._leaves: dict[int, weakref.ref[Leaf]] = {}
+        # Of constants of traced functions, which all devices share: the array on each.
+        self._copies: dict[int, dict[Device, Any]] = {}
         self._numbers = itertools.count()
         self._lock = threading.Lock()
 
-    def add(self, leaf: Leaf) -> None:
-        """Give `leaf` a number, for good: numbers are not used twice."""
+    def add(self, leaf: Leaf, constant: bool = False) -> None:
+        """Give `leaf` a number, for good: numbers are not used twice.
+
+        A `constant` is found on every device; a parameter is where it was moved to.
+        """
         with self._lock:
             leaf.number = next(self._numbers)
             if leaf.number >= len(self.addresses):
                 self.addresses = np.concatenate([self.addresses, np.zeros_like(self.addresses)])
             self._leaves[leaf.number] = weakref.ref(leaf, self._forget(leaf.number))
             self.addresses[leaf.number] = leaf.address
+            self.devices.add(leaf.device)
+            if constant:
+                self._copies[leaf.number] = {leaf.device: leaf.array}
+
+    def moved(self, leaf: Leaf) -> None:
+        """Note the new address of a leaf."""
+        with self._lock:
+            self.version += 1
+            self.devices.add(leaf.device)
+            if leaf.number >= 0:
+                self.addresses[leaf.number] = leaf.address
+
+    def check(self, name: str, numbers: Iterable[int], device: Device) -> None:
+        """Make sure that the parameters and constants that an op reads are on `device`.
+
+        Raises:
+            DeviceError: if a parameter is elsewhere.
+        """
+        for number in numbers:
+            leaf, copies = self.leaf(number), self._copies.get(number)
+            if copies is not None:
+                if device not in copies:
+                    copies[device] = device.own(np.asarray(next(iter(copies.values()))))
+                    self.devices.add(device)
+                self.addresses[number] = copies[device].ctypes.data
+            elif leaf is not None and leaf.device is not device:
+                what = f"{name}: a parameter of shape {leaf.type.shape}"
+                raise mixed(what, device, leaf.device)
 
     def _forget(self, number: int):
-        leaves = self._leaves
-        return lambda _: leaves.pop(number, None)
+        leaves, copies = self._leaves, self._copies
+
+        def forget(_):
+            leaves.pop(number, None)
+            copies.pop(number, None)
+
+        return forget
 
     def leaf(self, number: int) -> Leaf | None:
         """The leaf with that number, if it still lives."""
@@ -122,7 +176,8 @@ def update_needs(leaf: Leaf) -> None:
         TABLE.numbers[signature.index, words.NEEDS] = wanted
 
 
-def leaf_of(array: np.ndarray, requires_grad: bool = False) -> Leaf:
-    """A leaf whose one row is `array`, copied."""
-    own = np.array(array, order="C", copy=True)
-    return Leaf(own, row_type(own.dtype.name, own.shape), requires_grad)
+def leaf_of(array: np.ndarray, requires_grad: bool = False, device: Device | None = None) -> Leaf:
+    """A leaf whose one row is `array`, copied to a device, by default the default one."""
+    device = device or default_device()
+    own = device.own(array)
+    return Leaf(own, row_type(own.dtype.name, own.shape), requires_grad, device)

@@ -7,6 +7,7 @@ batching stages read programs as integers (`encode`), in the words of `batching/
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -77,6 +78,12 @@ class Program:
     @property
     def arguments(self) -> int:
         return len(self.strides)
+
+    @functools.cached_property
+    def statics(self) -> tuple[int, ...]:
+        """The numbers of the parameters, constants and tables that the steps read."""
+        refs = [ref for step in self.steps for ref in step.inputs]
+        return tuple(sorted({ref.index for ref in refs if ref.space == words.STATIC}))
 
 
 def elementwise(expression: str, inputs, output: Ref, accumulate=False, domain=words.ITEMS) -> Step:

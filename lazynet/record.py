@@ -45,7 +45,7 @@ class Literal:
 
 def graph_of(operands) -> Graph:
     """The graph to record into: the operands' if it is open and ours, else the current one."""
-    me = get_ident()
+    me, device = get_ident(), None
     for x in operands:
         if x.__class__ is Literal:
             continue
@@ -57,7 +57,8 @@ def graph_of(operands) -> Graph:
                 return graph
             if graph.owner != me and graph.pending:
                 graph.forward()  # raises: it is pending in another thread
-    return current_graph()
+        device = graph.device
+    return current_graph(device)
 
 
 def enter(graph: Graph, x: Any) -> tuple[int, int]:
@@ -102,7 +103,9 @@ def record(op: Op, operands, attributes: tuple = (), payload=None, length: int |
                     "by row"
                 )
     signature = op.signature(tuple(types), attributes)
-    graph = graph_of(dynamic)
+    graph = graph_of(operands)
+    if signature.statics and len(STATICS.devices) > 1 and graph.device is not None:
+        STATICS.check(op.name, [number for _, number, _ in signature.statics], graph.device)
     memo = None
     if length is None:
         if not op.payload:

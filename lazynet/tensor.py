@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lazynet import graph as graphs
-from lazynet.device import CPU, check_device
+from lazynet.device import CPU, Device, DeviceError, device_of
 from lazynet.op import RowType
 from lazynet.parameter import STATICS, Leaf, leaf_of, update_needs
 
@@ -109,7 +109,7 @@ class Value:
             gradient = self.graph.gradient if self.type is self.graph.type else None
         else:
             gradient = self.graph.gradients.get((self.id, self.type))
-        return None if gradient is None else tensor(gradient)
+        return None if gradient is None else tensor(gradient, device=self.graph.device)
 
     @property
     def is_leaf(self) -> bool:
@@ -140,13 +140,36 @@ class Value:
 
     @property
     def device(self) -> str:
-        """Where the value lives: "cpu"."""
-        return CPU
+        """Where the value lives: "cpu", "cuda:0", ..."""
+        return (self.graph.device or CPU).name
 
-    def to(self, device: str):
-        """The value on a device; the CPU is the only one in this version."""
-        check_device(device)
-        return self
+    def to(self, device: str | Device):
+        """The value on a device: itself if it is there, else a copy. Runs what is pending.
+
+        Raises:
+            DeviceError: for no such device, or a value that wants a gradient, which stays on the
+                device of its leaves.
+        """
+        target = device_of(device)
+        if target is self.graph.device:
+            return self
+        if self.requires_grad:
+            raise DeviceError(
+                f"to: gradients do not pass between {self.device!r} and {target.name!r}; move the "
+                "leaves and modules before computing, or a copy: x.detach().to(device)"
+            )
+        leaf = leaf_of(self.numpy(), device=target)
+        if isinstance(self, Sequence):
+            return Sequence(leaf, 0, self.type.stored, self.length)
+        return Tensor(leaf, 0, leaf.type)
+
+    def cpu(self):
+        """The value on the CPU, as `to("cpu")`."""
+        return self.to(CPU)
+
+    def cuda(self):
+        """The value on the first GPU, as `to("cuda")`."""
+        return self.to("cuda")
 
     def __setitem__(self, index, value):
         raise TypeError(
@@ -170,7 +193,8 @@ class Value:
     def __deepcopy__(self, memo):
         if not isinstance(self.graph, Leaf):
             raise TypeError("only leaves can be copied; use .detach() and ln.tensor(x.numpy())")
-        return tensor(self.numpy(), requires_grad=self.graph.requires_grad)
+        leaf = self.graph
+        return tensor(self.numpy(), requires_grad=leaf.requires_grad, device=leaf.device)
 
 
 class Tensor(Value):
@@ -218,6 +242,9 @@ class Tensor(Value):
             address = source.address + row.stride * self.id
         else:
             address = int(source.place[self.id])
+        if source.device is not CPU:
+            content = source.device.read(address + row.offset, row.width)
+            return np.ndarray(row.shape, row.dtype, content)
         # A program that looks at values comes here once for each look; this is the quick way.
         content = bytearray(ctypes.string_at(address + row.offset, row.width))
         return np.ndarray(row.shape, row.dtype, content)
@@ -230,8 +257,8 @@ class Tensor(Value):
             )
         self._wait()
         row = self.type
-        if isinstance(self.graph, Leaf):
-            return read_rows(self.graph, self.id, 0, 1, row).item()
+        if isinstance(self.graph, Leaf) or self.graph.device is not CPU:
+            return self.numpy().item()
         return _SCALARS[row.dtype].from_address(int(self.graph.place[self.id]) + row.offset).value
 
     def __bool__(self) -> bool:
@@ -308,12 +335,13 @@ class Parameter(Tensor):
     Args:
         data: the initial value, copied.
         requires_grad: whether backward collects a gradient for it.
+        device: where it lives; by default the default device.
     """
 
     __slots__ = ()
 
-    def __init__(self, data, requires_grad: bool = True):
-        leaf = leaf_of(_as_array(data), requires_grad)
+    def __init__(self, data, requires_grad: bool = True, device: str | Device | None = None):
+        leaf = leaf_of(_as_array(data), requires_grad, device_of(device))
         if leaf.type.dtype not in FLOATS:
             raise TypeError(f"a parameter holds float32 or float64, not {leaf.type.dtype}")
         STATICS.add(leaf)
@@ -328,8 +356,11 @@ class Parameter(Tensor):
         return self.graph.signatures
 
     @property
-    def data(self) -> np.ndarray:
-        """The value's own storage. What is pending runs before it can be changed."""
+    def data(self) -> Any:
+        """The value's own storage. What is pending runs before it can be changed.
+
+        On the CPU a numpy array; on another device one that is changed as a whole, `data[...] = y`.
+        """
         end_recording()
         self.graph.version += 1
         STATICS.version += 1
@@ -362,6 +393,18 @@ class Parameter(Tensor):
         self.data[...] = array
         return self
 
+    def move_(self, device: str | Device) -> Parameter:
+        """Keep value and gradient on another device from here on. What is pending runs first."""
+        target = device_of(device)
+        if target is not self.graph.device:
+            end_recording()
+            self.graph.move(target)
+        return self
+
+    def to(self, device: str | Device):
+        """A copy on another device, which is no parameter; `Module.to` moves parameters."""
+        return self if device_of(device) is self.graph.device else self.detach().to(device)
+
     def zero_grad(self) -> None:
         """Forget the gradient."""
         self.graph.clear_gradient()
@@ -370,7 +413,7 @@ class Parameter(Tensor):
     def grad(self) -> Tensor | None:
         """What backward collected, copied; None before the first backward after `zero_grad`."""
         gradient = self.graph.gradient
-        return None if gradient is None else tensor(gradient)
+        return None if gradient is None else tensor(gradient, device=self.graph.device)
 
     @grad.setter
     def grad(self, value) -> None:
@@ -379,24 +422,27 @@ class Parameter(Tensor):
             self.graph.want_gradient()[...] = np.asarray(value)
 
     def __deepcopy__(self, memo):
-        copied = Parameter(self.graph.array, self.requires_grad)
+        copied = Parameter(self.graph.array, self.requires_grad, self.graph.device)
         memo[id(self)] = copied
         return copied
 
     def __reduce__(self):
-        return Parameter, (self.graph.array, self.requires_grad)
+        return Parameter, (np.asarray(self.graph.array), self.requires_grad)
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
 
 
-def tensor(data, dtype=None, requires_grad: bool = False) -> Tensor:
+def tensor(
+    data, dtype=None, requires_grad: bool = False, device: str | Device | None = None
+) -> Tensor:
     """A leaf with a copy of `data`; Python floats become float32, as in PyTorch.
 
     Args:
         data: a number, nested lists, a numpy array, or anything with `__array__` or `__dlpack__`.
         dtype: float32, float64, int64 or bool; by default that of `data`.
         requires_grad: whether backward collects a gradient in `.grad`.
+        device: where it lives: "cpu", "cuda", ...; by default the default device.
 
     Raises:
         TypeError: for a dtype that is not one of these, or a gradient of integers.
@@ -404,7 +450,7 @@ def tensor(data, dtype=None, requires_grad: bool = False) -> Tensor:
     if dtype is not None:
         _supported(np.dtype(dtype))
     array = _as_array(data) if dtype is None else np.asarray(data, dtype)
-    leaf = leaf_of(array, requires_grad)
+    leaf = leaf_of(array, requires_grad, device_of(device))
     if requires_grad and leaf.type.dtype not in FLOATS:
         raise TypeError(f"only float tensors can require gradients, not {leaf.type.dtype}")
     return Tensor(leaf, 0, leaf.type)
@@ -452,15 +498,13 @@ def read_rows(source, first: int, step: int, count: int, row: RowType) -> np.nda
         addresses = base[:count] if step else np.full(count, source.address + row.stride * first)
     else:
         addresses = source.place[first + step * np.arange(count)]
-    return gather_bytes(addresses + row.offset, row)
+    return gather_bytes(addresses + row.offset, row, source.device)
 
 
-def gather_bytes(addresses: np.ndarray, row: RowType) -> np.ndarray:
-    """Copies of the rows at these addresses."""
+def gather_bytes(addresses: np.ndarray, row: RowType, device: Device) -> np.ndarray:
+    """Copies of the rows at these addresses of a device."""
     out = np.empty((len(addresses), *row.shape), row.dtype)
-    target = out.ctypes.data
-    for k, address in enumerate(addresses.tolist()):
-        ctypes.memmove(target + k * row.width, address, row.width)
+    device.gather(out, addresses, row.width)
     return out
 
 

@@ -29,7 +29,7 @@ class TraceGraph(Graph):
     __slots__ = ("cut", "nodes", "symbols")
 
     def __init__(self):
-        super().__init__()
+        super().__init__(None)
         self.thread = 0  # everything is recorded the long way, through `append`
         self.symbols: dict[int, Ref] = {}  # id -> where that value comes from
         self.nodes: list[tuple[Signature, int, list[int]]] = []

@@ -54,7 +54,7 @@ class FunctionGraph(TraceGraph):
                 "constants; this one uses a value that was computed outside: make it an argument"
             )
         if source.number < 0:
-            STATICS.add(source)
+            STATICS.add(source, constant=True)
         self.held.append(source)
         vid = self.values
         self.values += count

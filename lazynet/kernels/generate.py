@@ -73,12 +73,18 @@ class Elementwise:
             if not operand.scalar:
                 lines.append(f"            x{k} = a{k}[j]")
         for formula in self.formulas:
-            lines.append(f"            {formula.name} = {_cast(formula)}")
+            lines.append(f"            {formula.name} = {cast(formula)}")
         for k, (name, operand) in enumerate(self.outputs):
             sign = "+=" if operand.accumulate else "="
             index = "0" if operand.scalar else "j"
             lines.append(f"            b{k}[{index}] {sign} {name}")
         return "\n".join(lines) + "\n"
+
+    @property
+    def dtype(self) -> str:
+        """The dtype in which the words of the formulas work."""
+        found = next((f.dtype for f in self.formulas if f.dtype in ("float32", "float64")), None)
+        return found or (self.formulas[0].dtype if self.formulas else self.inputs[0].dtype)
 
     def address(self) -> int:
         """The compiled kernel's address."""
@@ -89,16 +95,16 @@ def _size(dtype: str) -> int:
     return np.dtype(dtype).itemsize
 
 
-def _cast(formula: Formula) -> str:
+def cast(formula: Formula) -> str:
+    """The formula's expression, with its constants in its dtype."""
     return formula.expression.replace("c(", f"c_{formula.dtype}(")
 
 
 @functools.cache
 def _function(kernel: Elementwise):
-    source = kernel.source()
-    dtype = next((f.dtype for f in kernel.formulas if f.dtype in ("float32", "float64")), None)
-    dtype = dtype or (kernel.formulas[0].dtype if kernel.formulas else kernel.inputs[0].dtype)
-    return compile_source(source, "elementwise", dtype)
+    function = compile_source(kernel.source(), "elementwise", kernel.dtype)
+    function.made_from = kernel
+    return function
 
 
 def compile_source(source: str, name: str, dtype: str):

@@ -166,4 +166,19 @@ def _compiled(function):
 
 def kernel_address(function) -> int:
     """The machine address of `function(call, context)`, compiled now unless it already is."""
-    return _compiled(function).address
+    address = _compiled(function).address
+    _made_from[address] = getattr(function, "made_from", None)
+    return address
+
+
+_made_from = {}
+
+
+def all_made_from():
+    """What all kernels of this process were made from."""
+    return [source for source in _made_from.values() if source is not None]
+
+
+def made_from(address: int):
+    """What the kernel at an address was made from: how another device finds its own version."""
+    return _made_from[address]

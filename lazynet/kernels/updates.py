@@ -50,6 +50,23 @@ def adam(p, g, first, second, shrink, decay, keep1, take1, keep2, take2, rate, s
 
 
 @jit
+def scale(p, factor):
+    """p *= factor."""
+    for i in range(p.size):
+        p[i] *= factor
+
+
+@jit
+def clip(p, low, high):
+    """p = min(max(p, low), high); a NaN stays one."""
+    for i in range(p.size):
+        if p[i] < low:
+            p[i] = low
+        elif p[i] > high:
+            p[i] = high
+
+
+@jit
 def square_sum(x):
     """The sum of squares, in float64."""
     total = 0.0

@@ -122,4 +122,5 @@ def lift(kernel, dtype: str):
     namespace = {**kernel.__globals__, **meanings(dtype)}
     function = python_types.FunctionType(kernel.__code__, namespace, kernel.__name__)
     function.generated_source = f"{dtype} {kernel.__name__}"
+    function.made_from = (kernel.__name__, dtype)
     return function

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from lazynet.device import device_of
 from lazynet.purity import CHANGES
 from lazynet.tensor import Parameter, Tensor, Value, tensor
 
@@ -211,9 +212,38 @@ class Module:
             if id(old) not in made:
                 array = old.numpy().astype(dtype)
                 parameter = isinstance(old, Parameter)
-                made[id(old)] = Parameter(array, old.requires_grad) if parameter else tensor(array)
+                device = old.device
+                made[id(old)] = (
+                    Parameter(array, old.requires_grad, device)
+                    if parameter
+                    else tensor(array, device=device)
+                )
             owner._replace(key, made[id(old)])
         return self
+
+    def to(self, device: str) -> Self:
+        """Move all parameters, their gradients and buffers to a device, in place.
+
+        Optimizers may be made before or after.
+
+        Raises:
+            DeviceError: if there is no such device; nothing has moved then.
+        """
+        target = device_of(device)
+        for _, value, _, owner, key in list(self._entries("", None)):
+            if isinstance(value, Parameter):
+                value.move_(target)
+            else:
+                owner._replace(key, value.to(target))
+        return self
+
+    def cpu(self) -> Self:
+        """Move everything to the CPU, as `to("cpu")`."""
+        return self.to("cpu")
+
+    def cuda(self) -> Self:
+        """Move everything to the first GPU, as `to("cuda")`."""
+        return self.to("cuda")
 
     # -- state -------------------------------------------------------------------------------------
 
@@ -258,7 +288,7 @@ class Module:
             if isinstance(old, Parameter):
                 old.copy_(array)
             else:
-                owner._replace(key, tensor(array.astype(old.dtype)))
+                owner._replace(key, tensor(array.astype(old.dtype), device=old.device))
         return IncompatibleKeys(missing, unexpected)
 
     # -- how it shows ------------------------------------------------------------------------------

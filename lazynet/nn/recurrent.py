@@ -62,9 +62,9 @@ def lstm_step(x: Any, state: State, weights: Weights) -> State:
 
 
 @functools.cache
-def zeros(size: int, dtype: str) -> Tensor:
-    """The zero state: one leaf, whoever asks for it."""
-    return tensor(np.zeros(size, dtype))
+def zeros(size: int, dtype: str, device: str) -> Tensor:
+    """The zero state: one leaf of a device, whoever asks for it."""
+    return tensor(np.zeros(size, dtype), device=device)
 
 
 @functools.cache
@@ -115,7 +115,7 @@ class _Cell(Module):
     @cell
     def forward(self, x: Any, h: Any = None) -> Any:
         if h is None:
-            h = zeros(self.hidden_size, x.type.dtype)
+            h = zeros(self.hidden_size, x.type.dtype, x.device)
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         return type(self).step(x, (h,), weights)[0]
 
@@ -140,7 +140,7 @@ class RNNCell(_Cell):
     @cell
     def forward(self, x: Any, h: Any = None) -> Any:
         if h is None:
-            h = zeros(self.hidden_size, x.type.dtype)
+            h = zeros(self.hidden_size, x.type.dtype, x.device)
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         return _nonlinearity(self.nonlinearity)(x, (h,), weights)[0]
 
@@ -171,7 +171,7 @@ class LSTMCell(_Cell):
     @cell
     def forward(self, x: Any, state: State | None = None) -> tuple[Any, Any]:
         if state is None:
-            zero = zeros(self.hidden_size, x.type.dtype)
+            zero = zeros(self.hidden_size, x.type.dtype, x.device)
             state = (zero, zero)
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         return lstm_step(x, state, weights)
@@ -281,7 +281,7 @@ class _Network(Module):
             )
         count = self.num_layers * (1 + self.bidirectional)
         if state is None:
-            return [(zeros(hidden, x.type.dtype),) * self.states] * count
+            return [(zeros(hidden, x.type.dtype, x.device),) * self.states] * count
         parts = (state,) if self.states == 1 else tuple(state)
         rows = [[p] if count == 1 and p.shape == (hidden,) else list(p) for p in parts]
         if len(parts) != self.states or any(

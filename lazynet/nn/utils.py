@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from lazynet.kernels import updates
 from lazynet.tensor import Parameter
 
 
@@ -33,23 +32,25 @@ def clip_grad_norm_(
     Raises:
         RuntimeError: for a norm that is not finite, if asked to.
     """
-    gradients = [p.graph.gradient.reshape(-1) for p in _given(parameters)]
+    gradients = [(p.graph.device.updates, p.graph.gradient.reshape(-1)) for p in _given(parameters)]
     if norm_type == 2:
-        norm = math.sqrt(sum(updates.square_sum(g) for g in gradients))
+        norm = math.sqrt(sum(updates.square_sum(g) for updates, g in gradients))
     elif norm_type == math.inf:
-        norm = max((float(updates.largest(g)) for g in gradients), default=0.0)
+        norm = max((float(updates.largest(g)) for updates, g in gradients), default=0.0)
     else:
         raise ValueError(f"clip_grad_norm_: norm_type is 2 or math.inf, not {norm_type}")
     if error_if_nonfinite and not math.isfinite(norm):
         raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {norm}")
     factor = max_norm / (norm + 1e-6)
     if not factor >= 1.0:  # a NaN must reach the gradients, as in PyTorch
-        for g in gradients:
-            g *= factor
+        for updates, g in gradients:
+            updates.scale(g, g.dtype.type(factor))
     return norm
 
 
 def clip_grad_value_(parameters: Parameter | Iterable[Parameter], clip_value: float) -> None:
     """Clip each element of each gradient, in place, to [-clip_value, clip_value]."""
     for p in _given(parameters):
-        p.graph.gradient.clip(-clip_value, clip_value, out=p.graph.gradient)
+        g = p.graph.gradient.reshape(-1)
+        low, high = g.dtype.type(-clip_value), g.dtype.type(clip_value)
+        p.graph.device.updates.clip(g, low, high)

@@ -83,7 +83,8 @@ def lookup(table, index):
     count = table.type.shape[0]
     if index.__class__ is int and 0 <= index < count and table.__class__ is Parameter:
         # The short way, for one row.
-        leaf, graph = table.graph, current_graph()
+        leaf = table.graph
+        graph = current_graph(leaf.device)
         signature = leaf.signatures.get(LOOKUP)
         if signature is None:
             signature = leaf.signatures[LOOKUP] = LOOKUP.signature((leaf,))

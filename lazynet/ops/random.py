@@ -13,6 +13,7 @@ import struct
 import numpy as np
 
 from lazynet.batching import layout as words
+from lazynet.device import on_device
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.reduce import argmax, softmax
 from lazynet.program import Ref, call, elementwise, lowered, operand_refs, output_refs
@@ -299,7 +300,8 @@ def row_dropout(x, p: float = 0.5, training: bool = True):
     if not _drops("row_dropout", x, p, training):
         return x
     length = x.length if isinstance(x, Sequence) else None
-    return _masked(x, rand(length=length, dtype=x.type.dtype), p)
+    with on_device(x.graph.device):
+        return _masked(x, rand(length=length, dtype=x.type.dtype), p)
 
 
 def locked_dropout(x, p: float = 0.5, training: bool = True):
@@ -314,7 +316,8 @@ def locked_dropout(x, p: float = 0.5, training: bool = True):
     x = as_value(x, "locked_dropout")
     if not _drops("locked_dropout", x, p, training):
         return x
-    return _masked(x, rand(*x.type.shape, dtype=x.type.dtype), p)
+    with on_device(x.graph.device):
+        return _masked(x, rand(*x.type.shape, dtype=x.type.dtype), p)
 
 
 def gaussian_noise(x, std: float = 1.0, training: bool = True):

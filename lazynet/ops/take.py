@@ -25,7 +25,7 @@ class Table:
     def __init__(self, index: np.ndarray):
         self.index = np.ascontiguousarray(index, np.int64).reshape(-1)
         self.leaf = Leaf(self.index, row_type("int64", self.index.shape))
-        STATICS.add(self.leaf)
+        STATICS.add(self.leaf, constant=True)
 
     def __repr__(self) -> str:
         return f"<table of {self.index.size}>"

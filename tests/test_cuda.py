@@ -1,0 +1,84 @@
+"""CUDA without a GPU: the simulated device, kernels as PTX, and a sentence for what is missing."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lazynet as ln
+from lazynet import cli
+from lazynet.kernels import cuda_driver
+
+HERE = Path(__file__).parent
+needs_numba_cuda = pytest.mark.skipif(
+    importlib.util.find_spec("numba_cuda") is None, reason="numba-cuda is not installed"
+)
+without_a_device = pytest.mark.skipif(not cuda_driver.missing(), reason="there is a CUDA device")
+
+
+def python(*arguments, **environment):
+    """Run Python on arguments; gives (exit status, what it printed)."""
+    there = {**os.environ, "PYTHONPATH": str(HERE.parent), **environment}
+    ended = subprocess.run(
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, env=there
+    )
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+@needs_numba_cuda
+def test_every_op_and_program_agrees_with_the_cpu_on_the_simulated_device():
+    status, told = python(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", HERE / "test_cuda_device.py",
+        NUMBA_ENABLE_CUDASIM="1",
+    )  # fmt: skip
+    assert status == 0, told
+    assert int(re.search(r"(\d+) passed", told)[1]) > 150
+
+
+def has_compiler() -> str:
+    """Why kernels cannot be compiled to PTX here; empty where they can."""
+    if importlib.util.find_spec("numba_cuda") is None:
+        return "numba-cuda is not installed"
+    check = (
+        "from numba import cuda\nfrom numba.core.types import int64\n"
+        "cuda.compile_ptx(lambda x: None, (int64,), cc=(8, 0))"
+    )
+    status, told = python("-c", check)
+    return f"no NVVM or NVRTC: {told.strip().splitlines()[-1]}" if status else ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["80", "90"])
+def test_all_kernels_compile_to_ptx(architecture):
+    reason = has_compiler()
+    if reason:
+        pytest.skip(reason)
+    status, told = python(HERE / "compile_cuda.py", architecture)
+    assert status == 0, told
+    assert int(told.split()[-1]) > 100
+
+
+@without_a_device
+def test_without_a_device_one_sentence_says_what_is_missing_and_the_cpu_works_on(capsys):
+    for ask in (
+        lambda: ln.set_default_device("cuda"),
+        lambda: ln.tensor(1.0, device="cuda"),
+        lambda: ln.nn.Linear(2, 2).to("cuda"),
+    ):
+        with pytest.raises(ln.DeviceError, match=r"^device 'cuda:0': .*(not installed|driver)"):
+            ask()
+    assert (ln.tensor(1.0) + 1.0).item() == 2.0
+    cli.main(["info"])
+    assert re.search(r"^CUDA +not available: \S", capsys.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:x", "cuda:-1", "", "CPU"])
+def test_a_name_that_is_no_device_is_refused(name):
+    with pytest.raises(ln.DeviceError, match="unknown device"):
+        ln.set_default_device(name)
+    with pytest.raises(ln.DeviceError, match="unknown device"):
+        ln.tensor(1.0).to(name)
