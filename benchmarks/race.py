@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.workloads import Spec
 
+WARMUP = 3  # rounds
 _START = 600.0  # seconds that a contender may take to compile its kernels
 
 
@@ -54,7 +55,8 @@ def _work(factory: str, spec: Spec, options: dict[str, Any], pipe: Any) -> None:
 def run(spec: Spec, contenders: list[Contender], rounds: int, steps: int) -> None:
     """Let the contenders take `rounds` rounds of `steps` steps in turn; fills in what they took.
 
-    A round of the same steps goes first, for kernels to be compiled and memory to be there.
+    The first rounds go first twice without counting, for kernels to be compiled and memory to be
+    there: a program's first steps are slower in every contender.
     """
     context = multiprocessing.get_context("spawn")
     runners = []
@@ -66,14 +68,14 @@ def run(spec: Spec, contenders: list[Contender], rounds: int, steps: int) -> Non
             process.start()
             runners.append((contender, process, ours))
             _answer(contender, process, ours)
-        for number in range(-1, rounds):
-            first = max(number, 0) * steps
+        for number in range(-WARMUP, rounds):
+            first = number % WARMUP * steps if number < 0 else number * steps
             for contender, process, pipe in runners:
                 pipe.send(list(range(first, first + steps)))
                 found = _answer(contender, process, pipe)
-                if number < 0:
+                if number == -WARMUP:
                     contender.losses = [loss for _, loss in found]
-                else:
+                elif number >= 0:
                     contender.seconds += [seconds for seconds, _ in found]
     finally:
         for _, process, pipe in runners:
