@@ -12,6 +12,8 @@ from lazynet.cell import cell as cell
 from lazynet.debugging import PerformanceHint as PerformanceHint
 from lazynet.device import DeviceError as DeviceError
 from lazynet.device import set_default_device as set_default_device
+from lazynet.fold import Structure as Structure
+from lazynet.fold import fold as fold
 from lazynet.io import load as load
 from lazynet.io import save as save
 from lazynet.map import map as map

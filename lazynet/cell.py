@@ -25,6 +25,7 @@ from lazynet.tensor import Parameter, Sequence, Tensor, Value
 from lazynet.trace import TraceGraph, ref_of
 from lazynet.traced import Traced, replayed
 
+_NOTHING: dict[str, Any] = {}
 _MOST_SHORTCUTS = 16  # kinds of calls that are recorded the short way: they are tried in turn
 
 
@@ -65,10 +66,10 @@ class Cell:
         key: list[Any] = []
         values: list[Any] = []
         for x in arguments:
-            _flatten(x, key, values)
+            flatten(x, key, values)
         for name in sorted(named):
             key.append(name)
-            _flatten(named[name], key, values)
+            flatten(named[name], key, values)
         return self._record(tuple(key), values, arguments, named)
 
     def _record(self, key: Any, values: list[Any], arguments: Any, named: Any) -> Any:
@@ -84,7 +85,7 @@ class Cell:
             return self._plain(*arguments, **named)
         if debugging.get():
             return self._row_by_row(lengths, arguments, named)
-        trace = self._trace(key, values, arguments, named)
+        trace = self.trace(key, values, arguments, named)
         inputs = [*values, *trace.constants(graph)]
         length = lengths.pop() if lengths else None
         if length is None:
@@ -115,16 +116,26 @@ class Cell:
             row = functools.partial(_mapped, change=lambda x, j=j: x[j] if _is_rows(x) else x)
             results = self._plain(*map(row, arguments), **{k: row(v) for k, v in named.items()})
             found: list[Tensor] = []
-            rebuild = _structure(results, found)
+            rebuild = structured(results, found)
             every.append(found)
         return rebuild([sequence(list(rows)) for rows in zip(*every, strict=True)])
 
-    def _trace(self, key: Any, values: list[Any], arguments: Any, named: Any) -> Trace:
+    def state(self) -> Any:
+        """A key for what the function reads besides its arguments; None before the first trace."""
+        guard = self._guard
+        if guard is None:
+            return None
+        if not guard.steady or guard.changes != CHANGES[0]:
+            guard.holds()
+        return guard.state
+
+    def trace(self, key: Any, values: list[Any], arguments: Any, named: Any = _NOTHING) -> Trace:
+        """The trace for arguments of that kind; made if there is none yet."""
         if self._guard is None:
             self._guard = Guard(self._function, self._owner)
         self._guard.holds()
         state = self._guard.state
-        self._now = self._states.setdefault(state, _Traces())
+        self._now = self._states.get(state) or self._states.setdefault(state, _Traces())
         found = self._now.known.get(key)
         if found is None:
             found = Trace(self, values, arguments, named)
@@ -177,7 +188,7 @@ class Trace(Traced):
             swapped = [swap(x) for x in arguments]
             by_name = {name: swap(named[name]) for name in sorted(named)}
             found: list[Any] = []
-            self.result = _structure(cell._plain(*swapped, **by_name), found)
+            self.result = structured(cell._plain(*swapped, **by_name), found)
             return found
 
         places = [(row, ref_of(row, words.ARGUMENT, k)) for k, row in enumerate(rows)]
@@ -243,7 +254,7 @@ def _is_input(x: Any) -> bool:
     return isinstance(x, Value) and x.__class__ is not Parameter
 
 
-def _flatten(x: Any, key: list[Any], values: list[Any]) -> None:
+def flatten(x: Any, key: list[Any], values: list[Any]) -> None:
     """Add a value to the inputs, and what it is to the key."""
     kind = x.__class__
     if kind is Tensor:
@@ -256,7 +267,7 @@ def _flatten(x: Any, key: list[Any], values: list[Any]) -> None:
                 key.append(y.type)
                 values.append(y)
             else:
-                _flatten(y, key, values)
+                flatten(y, key, values)
     elif kind is Parameter:
         key.append((Parameter, x.number))
     elif kind is Sequence:
@@ -265,7 +276,7 @@ def _flatten(x: Any, key: list[Any], values: list[Any]) -> None:
     elif kind is dict:
         key.append((dict, tuple(x)))
         for y in x.values():
-            _flatten(y, key, values)
+            flatten(y, key, values)
     else:
         key.append((kind, x))
 
@@ -281,7 +292,7 @@ def _mapped(x: Any, change: Callable) -> Any:
     return change(x)
 
 
-def _structure(results: Any, found: list[Any]) -> Callable[[list[Any]], Any]:
+def structured(results: Any, found: list[Any]) -> Callable[[list[Any]], Any]:
     """How to build the results anew from a list of the values in them, which goes to `found`."""
     if isinstance(results, Value):
         found.append(results)

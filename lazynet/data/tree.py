@@ -36,6 +36,12 @@ class Tree:
             waiting.extend(node.children)
         return reversed(order)
 
+    def numbered(self) -> list[tuple[int, ...]]:
+        """For each node in post-order the numbers of its children: what `ln.Structure` takes."""
+        nodes = list(self)
+        number = {id(node): k for k, node in enumerate(nodes)}
+        return [tuple(number[id(child)] for child in node.children) for node in nodes]
+
     def leaves(self) -> Iterator[Tree]:
         """The leaves from left to right."""
         return (node for node in self if not node.children)

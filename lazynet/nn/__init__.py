@@ -87,6 +87,8 @@ from lazynet.nn.transformer import TransformerDecoderLayer as TransformerDecoder
 from lazynet.nn.transformer import TransformerEncoder as TransformerEncoder
 from lazynet.nn.transformer import TransformerEncoderLayer as TransformerEncoderLayer
 from lazynet.nn.transformer import sinusoidal_positions as sinusoidal_positions
+from lazynet.nn.tree import ChildSumTreeLSTM as ChildSumTreeLSTM
 from lazynet.nn.tree import ChildSumTreeLSTMCell as ChildSumTreeLSTMCell
+from lazynet.nn.tree import TreeLSTM as TreeLSTM
 from lazynet.nn.tree import TreeLSTMCell as TreeLSTMCell
 from lazynet.tensor import Parameter as Parameter

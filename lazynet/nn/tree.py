@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from lazynet.cell import cell
+from lazynet.fold import fold
 from lazynet.nn.linear import drawn, sizes
 from lazynet.nn.module import Module
 from lazynet.ops.elementwise import sigmoid, tanh
@@ -129,3 +130,29 @@ class ChildSumTreeLSTMCell(_TreeCell):
 
     def extra_repr(self) -> str:
         return f"{self.dim}, {self.hidden}"
+
+
+class TreeLSTM(Module):
+    """`TreeLSTMCell` over whole trees: `rows = tree_lstm(x, children)`, the h of every node.
+
+    Args of a call: x, a row for each leaf, or for each node; children, an `ln.Structure` or what it
+    is made of. A tree is a few entries on the tape, whatever its size; see `ln.fold`.
+    """
+
+    def __init__(self, dim: int, hidden: int, arity: int = 2) -> None:
+        super().__init__()
+        self.cell = TreeLSTMCell(dim, hidden, arity)
+
+    def forward(self, x: Any, children: Any) -> Any:
+        return fold(self.cell, x, children)[0]
+
+
+class ChildSumTreeLSTM(Module):
+    """`ChildSumTreeLSTMCell` over whole trees: `rows = tree_lstm(x, children)`; see `TreeLSTM`."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.cell = ChildSumTreeLSTMCell(dim, hidden)
+
+    def forward(self, x: Any, children: Any) -> Any:
+        return fold(self.cell, x, children)[0]
