@@ -126,6 +126,18 @@ def _add_to_leaf(value: Value, seed: np.ndarray) -> None:
         leaf.device.add(start + k * row.stride + row.offset, part)
 
 
+def check_versions(graph: Graph) -> None:
+    """Raise if a parameter that was used in a graph has changed since."""
+    for number, version in graph.versions.items():
+        leaf = STATICS.leaf(number)
+        if leaf is not None and leaf.version != version:
+            raise RuntimeError(
+                f"backward: a parameter of shape {leaf.array.shape} that this value was computed "
+                f"with has been modified since (version {version}, now {leaf.version}); run "
+                "backward before the update, or compute the value again"
+            )
+
+
 class _Plan:
     """One backward: the graphs it visits, what it visits in them, and their gradients."""
 
@@ -177,15 +189,7 @@ class _Plan:
         if self.again or self.first.consumed[self.first.head[self.rows]].any():
             raise RuntimeError(BACKWARD_TWICE)
         for graph in self.graphs:
-            for number, version in graph.versions.items():
-                leaf = STATICS.leaf(number)
-                if leaf is not None and leaf.version != version:
-                    raise RuntimeError(
-                        "backward: a parameter of shape "
-                        f"{leaf.array.shape} that this value was computed with has been modified "
-                        f"since (version {version}, now {leaf.version}); run backward before "
-                        "the update, or compute the value again"
-                    )
+            check_versions(graph)
 
     def run(self, value: Value, seed: np.ndarray) -> None:
         """Give every graph its gradients' memory, put the seed there, and go through the runs."""

@@ -6,6 +6,7 @@ list of rows stands for a Sequence.
 
 import math
 
+import naive_differentiation
 import naive_elementwise
 import numpy as np
 from naive_runs import RUNS as RUNS
@@ -104,6 +105,7 @@ ROWS = {
     "det_sign": lambda a: np.linalg.slogdet(a)[0],
     "cholesky": np.linalg.cholesky,
     "put": put,
+    **naive_differentiation.ROWS,
     **naive_elementwise.ROWS,
 }
 

@@ -10,16 +10,20 @@ import lazynet as ln
 from lazynet import nn
 
 MODULES = [
+    "lazynet.autodiff",
+    "lazynet.check",
     "lazynet.nn.attention",
     "lazynet.nn.bags",
     "lazynet.nn.crf",
     "lazynet.nn.softmax",
     "lazynet.nn.transformer",
     "lazynet.ops.attention",
+    "lazynet.ops.identity",
     "lazynet.ops.pairs",
     "lazynet.ops.random",
     "lazynet.ops.structured",
     "lazynet.ops.trees",
+    "lazynet.transforms",
 ]
 
 

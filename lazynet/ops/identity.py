@@ -1,0 +1,58 @@
+"""Ops that give what they are given: nodes of their own, for gradients to be told apart by."""
+
+from __future__ import annotations
+
+from lazynet.batching import layout as words
+from lazynet.graph import words_of
+from lazynet.op import TABLE, Op
+from lazynet.ops.elementwise import elementwise
+from lazynet.record import as_value, enter, graph_of
+from lazynet.tensor import Parameter, Sequence, Tensor
+
+CLONE = elementwise("clone", "y = x", "x0", lambda g, y, x: (g,))
+VARIABLE = elementwise("variable", "y = x", "x0", lambda g, y, x: (g,), listed=False)
+
+
+def _own_node(op: Op, x):
+    """The same value as a node of its own: never shared, not even of a parameter."""
+    x = as_value(x, op.name)
+    if x.__class__ is Parameter:
+        x = Tensor(x.graph, x.id, x.type)
+    graph, signature = graph_of((x,)), op.signature((x.type,))
+    row, step = enter(graph, x)
+    if x.__class__ is Sequence:
+        entry = words_of(-signature.index - 1, x.length, row, step)
+        vid = graph.append(signature, entry, x.length)
+        return Sequence(graph, vid, signature.type, x.length)
+    vid = graph.append(signature, words_of(signature.index, row), 1)
+    return Tensor(graph, vid, signature.type)
+
+
+def clone(x):
+    """y = x, as a value of its own, through which gradients pass.
+
+    The gradient of x is the sum over all its uses. That of one use alone is the gradient of a clone
+    that nothing else uses:
+
+        >>> x = ln.tensor(3.0, requires_grad=True)
+        >>> once = x.clone()
+        >>> once.retain_grad()
+        >>> (x * 5.0 + once.square()).backward()
+        >>> x.grad.item(), once.grad.item()
+        (11.0, 6.0)
+
+    Shapes: any -> the same; n rows -> n rows.
+    """
+    return _own_node(CLONE, x)
+
+
+def variable(x):
+    """y = x, as a value that wants a gradient whether or not one is wanted behind x."""
+    y = _own_node(VARIABLE, x)
+    if x.type.is_float:
+        TABLE.numbers[VARIABLE.signature((x.type,)).index, words.NEEDS] = 1
+    return y
+
+
+for _class in (Tensor, Sequence):
+    _class.clone = clone
