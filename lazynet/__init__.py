@@ -1,9 +1,11 @@
 """lazynet: write the program for one example; everything pending runs as a few large kernels."""
 
 from lazynet import backward as _backward  # noqa: F401 - attaches the methods
+from lazynet import hooks as _hooks  # noqa: F401 - attaches the methods
 from lazynet import nn as nn
 from lazynet import ops as ops
 from lazynet import optim as optim
+from lazynet import recorded as _recorded  # noqa: F401 - what backward does with create_graph
 from lazynet.autodiff import gradients as gradients
 from lazynet.cell import cell as cell
 from lazynet.check import check_grads as check_grads

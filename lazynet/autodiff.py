@@ -124,20 +124,20 @@ class _Walk:
         known = self.leads.get((id(source), start[1].first))
         if known is not None:
             return known
-        stack: list[Any] = [(start, _behind(*start))]
+        stack: list[Any] = [(start, behind(*start))]
         while stack:
-            (graph, node), behind = stack[-1]
+            (graph, node), rest = stack[-1]
             key = (id(graph), node.first)
             if key not in self.leads:
                 self.leads[key] = key in self.inputs
                 if (graph.number, node.first) < self.earliest or not node.needs:
-                    behind = iter(())
-                    stack[-1] = ((graph, node), behind)
+                    rest = iter(())
+                    stack[-1] = ((graph, node), rest)
             if self.leads[key]:
                 stack.pop()
                 self._note(stack)
                 continue
-            for other, row in behind:
+            for other, row in rest:
                 if isinstance(other, Leaf):
                     if (id(other), 0) in self.inputs:
                         self.leads[key] = True
@@ -151,7 +151,7 @@ class _Walk:
                     self.leads[key] = True
                     break
                 if known is None:
-                    stack.append(((other, found), _behind(other, found)))
+                    stack.append(((other, found), behind(other, found)))
                     break
             else:
                 stack.pop()
@@ -203,7 +203,7 @@ class _Walk:
         cotangents = self._cotangents(graph, node)
         if graph.hooks:
             self._call_hooks(graph, node)
-        if not any(self._leads(*behind) for behind in _behind(graph, node)):
+        if not any(self._leads(*source) for source in behind(graph, node)):
             return
         if node.listed:
             self._visit_listed(graph, node, cotangents[0], node.outputs(graph)[0])
@@ -267,7 +267,11 @@ class _Walk:
             if not pieces:
                 return None
             with on_device(x.graph.device):
-                return of_leaf(x, pieces)
+                g = of_leaf(x, pieces)
+                if x.type is x.graph.type:
+                    for hook in list(x.graph.hooks):
+                        g = hook(g)
+                return g
         if not rows_in(x):
             return None
         node = self._node(x.graph, x.id)
@@ -280,7 +284,7 @@ class _Walk:
         return part_of(found[k], node.outputs(x.graph)[k], x)
 
 
-def _behind(graph: Graph, node: Node):
+def behind(graph: Graph, node: Node):
     """(graph or leaf, row) of what a node was computed from."""
     if node.link is not None:
         return iter([node.link[:2]])

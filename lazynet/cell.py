@@ -22,7 +22,7 @@ from lazynet.program import Ref
 from lazynet.purity import CHANGES, Guard, ImpureFunction
 from lazynet.record import ShapeError, enter, graph_of, handles
 from lazynet.tensor import Parameter, Sequence, Tensor, Value
-from lazynet.trace import TraceGraph, ref_of
+from lazynet.trace import HookInside, TraceGraph, ref_of
 from lazynet.traced import Traced, replayed
 
 _MOST_SHORTCUTS = 16  # kinds of calls that are recorded the short way: they are tried in turn
@@ -84,7 +84,10 @@ class Cell:
             return self._plain(*arguments, **named)
         if debugging.get():
             return self._row_by_row(lengths, arguments, named)
-        trace = self._trace(key, values, arguments, named)
+        try:
+            trace = self._trace(key, values, arguments, named)
+        except HookInside:  # its modules' hooks are called for every example
+            return self._row_by_row(lengths, arguments, named)
         inputs = [*values, *trace.constants(graph)]
         length = lengths.pop() if lengths else None
         if length is None:

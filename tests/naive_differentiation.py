@@ -3,3 +3,4 @@
 import numpy as np
 
 ROWS = {"clone": np.copy}
+RUNS = {"after": lambda x, other: np.copy(x)}

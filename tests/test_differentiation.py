@@ -149,7 +149,7 @@ def test_derivatives_along_a_direction_go_through_cells_scans_and_attention():
     attention = nn.MultiheadAttention(4, 2).double()
 
     def network(x):
-        states = recurrent(ln.sequence(x))[0]
+        states = recurrent(ln.sequence(x))
         return attention(states, states, states)[0]
 
     ln.check_grads(network, [np.random.randn(3, 3)], order=2, modes=("fwd", "rev"))

@@ -12,9 +12,11 @@ from lazynet import nn
 MODULES = [
     "lazynet.autodiff",
     "lazynet.check",
+    "lazynet.hooks",
     "lazynet.nn.attention",
     "lazynet.nn.bags",
     "lazynet.nn.crf",
+    "lazynet.nn.module",
     "lazynet.nn.softmax",
     "lazynet.nn.transformer",
     "lazynet.ops.attention",

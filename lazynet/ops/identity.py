@@ -4,13 +4,35 @@ from __future__ import annotations
 
 from lazynet.batching import layout as words
 from lazynet.graph import words_of
-from lazynet.op import TABLE, Op
+from lazynet.op import TABLE, Op, Sample
 from lazynet.ops.elementwise import elementwise
-from lazynet.record import as_value, enter, graph_of
+from lazynet.ops.runs import backward_program, forward_program, operand, output
+from lazynet.program import elementwise as elementwise_step
+from lazynet.record import as_value, enter, graph_of, record_runs
 from lazynet.tensor import Parameter, Sequence, Tensor
 
 CLONE = elementwise("clone", "y = x", "x0", lambda g, y, x: (g,))
 VARIABLE = elementwise("variable", "y = x", "x0", lambda g, y, x: (g,), listed=False)
+
+
+def _after_backward(signature):
+    g, dx = output(signature, words.D_FORWARD), operand(signature, 0, words.D_ARGUMENT)
+    return backward_program(signature, elementwise_step("x0", [g], dx, accumulate=True))
+
+
+AFTER = Op(
+    "after", "y = x, computed after others have been", lambda x, *others: (x.stored,),
+    lambda s: forward_program(s, elementwise_step("x0", [operand(s, 0)], output(s))),
+    lambda g, y, x, *others: (g, *(None for _ in others)),
+    kind=words.RUNS, backward=_after_backward, samples=(Sample(((2, 3), (4,))),),
+)  # fmt: skip
+
+
+def after(x, others):
+    """y = x, in a later batch than all of `others`, which may have any shapes."""
+    runs = [Tensor(v.graph, v.id, v.type) if isinstance(v, Tensor) else v for v in (x, *others)]
+    y = record_runs(AFTER, runs, x.length if isinstance(x, Sequence) else 1)
+    return y if isinstance(x, Sequence) else y[0]
 
 
 def _own_node(op: Op, x):
