@@ -12,6 +12,7 @@ from lazynet.check import check_grads as check_grads
 from lazynet.debugging import PerformanceHint as PerformanceHint
 from lazynet.device import DeviceError as DeviceError
 from lazynet.device import set_default_device as set_default_device
+from lazynet.function import Function as Function
 from lazynet.io import load as load
 from lazynet.io import save as save
 from lazynet.map import map as map

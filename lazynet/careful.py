@@ -11,6 +11,7 @@ from lazynet.batching.plan import B_FIRST_NODE
 from lazynet.executor import Run
 from lazynet.graph import Graph
 from lazynet.modes import no_grad
+from lazynet.op import TABLE
 from lazynet.parameter import Leaf
 from lazynet.tensor import tensor
 
@@ -37,6 +38,12 @@ def hooks_by_batch(graph: Graph, run: Run) -> dict[int, list[Any]]:
     return found
 
 
+def _in_python(graph: Graph) -> bool:
+    """Whether kernels of a graph are functions in Python."""
+    used = (index for run in graph.runs for index in run.used[:, 0].tolist())
+    return any(TABLE.signatures[index].op.host for index in used)
+
+
 def hooked(leaf: Leaf, gradient: Any) -> np.ndarray:
     """What the hooks of a leaf make of its gradient."""
     g = tensor(np.asarray(gradient), device=leaf.device)
@@ -59,7 +66,7 @@ class Careful:
         self._graphs = graphs
 
     def __enter__(self) -> Careful:
-        if not (self._hooked or any(graph.hooks for graph in self._graphs)):
+        if not (self._hooked or any(graph.hooks or _in_python(graph) for graph in self._graphs)):
             return self
         self._graphs[0].close()  # what hooks record goes to another graph
         self._before = []

@@ -86,6 +86,11 @@ class FunctionGraph(TraceGraph):
                 f"{self.name}: {op.name} cannot be part of a traced function: what it takes from "
                 "Python would be the same for every example; give the function its result"
             )
+        if op.host:
+            raise TypeError(
+                f"{self.name}: {op.name} is written in numpy and cannot be part of a traced "
+                "function; call it outside, and give the function its result"
+            )
         if op.kind in (words.SCAN, words.RUNS):
             name = "a scan" if op.kind == words.SCAN else op.name
             raise TypeError(f"{self.name}: {name} cannot be part of a traced function")

@@ -12,6 +12,7 @@ from lazynet import nn
 MODULES = [
     "lazynet.autodiff",
     "lazynet.check",
+    "lazynet.function",
     "lazynet.hooks",
     "lazynet.nn.attention",
     "lazynet.nn.bags",
