@@ -9,6 +9,7 @@ from lazynet import recorded as _recorded  # noqa: F401 - what backward does wit
 from lazynet.autodiff import gradients as gradients
 from lazynet.cell import cell as cell
 from lazynet.check import check_grads as check_grads
+from lazynet.checkpoint import checkpoint as checkpoint
 from lazynet.debugging import PerformanceHint as PerformanceHint
 from lazynet.device import DeviceError as DeviceError
 from lazynet.device import set_default_device as set_default_device

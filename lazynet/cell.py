@@ -31,6 +31,9 @@ _MOST_SHORTCUTS = 16  # kinds of calls that are recorded the short way: they are
 class Cell:
     """A function, or a method of one object, that is recorded as one node. See `cell`."""
 
+    trace: type[Trace]
+    recompute = False
+
     def __init__(self, function: Callable, owner: Any = None):
         functools.update_wrapper(self, function)
         self._function = function
@@ -46,7 +49,7 @@ class Cell:
         number = id(instance)
         found = self._bound.get(number)
         if found is None:
-            found = self._bound[number] = Cell(self._function, instance)
+            found = self._bound[number] = type(self)(self._function, instance)
             owner_name, own = type(instance).__name__, self._function.__name__
             found.__name__ = owner_name if own == "forward" else f"{owner_name}.{own}"
             weakref.finalize(instance, self._bound.pop, number, None).atexit = False
@@ -130,8 +133,8 @@ class Cell:
         self._now = self._states.setdefault(state, _Traces())
         found = self._now.known.get(key)
         if found is None:
-            found = Trace(self, values, arguments, named)
-            again = Trace(self, values, arguments, named)
+            found = self.trace(self, values, arguments, named)
+            again = self.trace(self, values, arguments, named)
             if not found.same_as(again) or not self._guard.holds():
                 self._now = _Traces()
                 raise ImpureFunction(self.__name__)
@@ -219,6 +222,9 @@ class Trace(Traced):
             found = graph.memo[key] = [known[vid][0].id for _, vid in self.lifted]
         rows = (signature.type for signature, _ in self.lifted)
         return [Tensor(graph, vid, row) for vid, row in zip(found, rows, strict=True)]
+
+
+Cell.trace = Trace
 
 
 def cell(function: Callable) -> Any:

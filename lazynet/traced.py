@@ -28,6 +28,7 @@ from lazynet.ops.rows import GATHER, ROW_MAX, ROW_SOFTMAX, ROW_SUM
 from lazynet.ops.views import cat_features, part
 from lazynet.parameter import STATICS, Leaf
 from lazynet.program import Program, Ref, Region, elementwise
+from lazynet.recompute import recomputing
 from lazynet.record import Literal, record
 from lazynet.tensor import Tensor
 from lazynet.trace import Lowering, TraceGraph, argument_ids
@@ -162,6 +163,7 @@ class Traced:
 
     kind = words.ROWS
     scan = False
+    recompute = False  # whether backward computes the inside again
 
     def __init__(self, name: str, arguments: list[tuple[RowType, Ref]], function: Callable):
         self.name = name
@@ -217,13 +219,19 @@ class Traced:
         program.strides = tuple(row.stride for row in signature.operands)
         program = self._arranged(program)
         self.reversed = self._reverse(lowering)
-        program = passes.save_for(program, self.reversed)
+        if self.recompute:
+            self._again = program
+            program = replace(program, transient=True)
+        else:
+            program = passes.save_for(program, self.reversed)
         return passes.optimize_forward(program)
 
     def _arranged(self, program: Program) -> Program:
         return program
 
     def _backward(self, signature: Signature) -> Program:
+        if self.recompute:
+            return recomputing(self._again, self.reversed, signature.forward, self.scan)
         program = replace(self.reversed, strides=signature.forward.strides)
         program.states, program.forward = signature.forward.states, signature.forward
         return passes.optimize_backward(program, scan=self.scan)

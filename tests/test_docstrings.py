@@ -12,6 +12,7 @@ from lazynet import nn
 MODULES = [
     "lazynet.autodiff",
     "lazynet.check",
+    "lazynet.checkpoint",
     "lazynet.function",
     "lazynet.hooks",
     "lazynet.nn.attention",
