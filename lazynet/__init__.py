@@ -1,19 +1,21 @@
 """lazynet: write the program for one example; everything pending runs as a few large kernels."""
 
 from lazynet import backward as _backward  # noqa: F401 - attaches the methods
+from lazynet import hooks as _hooks  # noqa: F401 - attaches the methods
 from lazynet import nn as nn
 from lazynet import ops as ops
 from lazynet import optim as optim
-from lazynet.autodiff import check_grads as check_grads
-from lazynet.autodiff import grad as grad
+from lazynet import recorded as _recorded  # noqa: F401 - what backward does with create_graph
 from lazynet.autodiff import gradients as gradients
-from lazynet.autodiff import value_and_grad as value_and_grad
 from lazynet.cell import cell as cell
+from lazynet.check import check_grads as check_grads
+from lazynet.checkpoint import checkpoint as checkpoint
 from lazynet.debugging import PerformanceHint as PerformanceHint
 from lazynet.device import DeviceError as DeviceError
 from lazynet.device import set_default_device as set_default_device
 from lazynet.fold import Structure as Structure
 from lazynet.fold import fold as fold
+from lazynet.function import Function as Function
 from lazynet.io import load as load
 from lazynet.io import save as save
 from lazynet.map import map as map
@@ -108,6 +110,7 @@ from lazynet.ops.functions import sin as sin
 from lazynet.ops.functions import sinh as sinh
 from lazynet.ops.functions import tan as tan
 from lazynet.ops.functions import trunc as trunc
+from lazynet.ops.identity import clone as clone
 from lazynet.ops.index import diagonal as diagonal
 from lazynet.ops.index import index_select as index_select
 from lazynet.ops.index import one_hot as one_hot
@@ -206,3 +209,10 @@ from lazynet.tensor import Sequence as Sequence
 from lazynet.tensor import Tensor as Tensor
 from lazynet.tensor import forward as forward
 from lazynet.tensor import tensor as tensor
+from lazynet.transforms import grad as grad
+from lazynet.transforms import hessian as hessian
+from lazynet.transforms import hvp as hvp
+from lazynet.transforms import jacobian as jacobian
+from lazynet.transforms import jvp as jvp
+from lazynet.transforms import value_and_grad as value_and_grad
+from lazynet.transforms import vjp as vjp

@@ -2,25 +2,25 @@
 
 `backward` runs compiled derivative programs and keeps numbers. Here the same formulas are recorded
 node by node, on the handles of the forward, so that the result is an ordinary lazy graph: it
-batches with everything else, and its own derivatives follow.
+batches with everything else, and its own derivatives follow. Nothing runs: what is pending is read
+from the tape as it stands.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from lazynet.backward import BACKWARD_TWICE, check_versions
 from lazynet.batching import layout as words
-from lazynet.derive import whole_cotangent
+from lazynet.cotangents import assembled, fitted, of_leaf, of_part, part_of, zero_rows
 from lazynet.device import on_device
 from lazynet.graph import Graph
-from lazynet.op import RowType
-from lazynet.ops.reduce import reshape, retyped
 from lazynet.ops.reduce import sum as sum_of
-from lazynet.ops.rows import GATHER, cat, sequence
+from lazynet.ops.rows import GATHER, sequence
+from lazynet.ops.runs import rows_in
 from lazynet.ops.views import zeros
 from lazynet.parameter import Leaf
 from lazynet.scan import Scan
@@ -29,232 +29,212 @@ from lazynet.tensor import Sequence, Tensor, Value, tensor
 from lazynet.traced import Traced
 
 
-def gradients(y: Value, inputs, seed: Any = None) -> list[Tensor | None]:
-    """The gradients of y with respect to each input, as lazy values.
+def gradients(y: Any, inputs, seed: Any = None) -> list[Any]:
+    """The gradients of y with respect to each input, as lazy values: seed^T dy/dx.
+
+        >>> x = ln.tensor([1.0, 2.0], requires_grad=True)
+        >>> (slope,) = ln.gradients(x.square().sum(), [x])
+        >>> (bend,) = ln.gradients(slope.sum(), [x])
+        >>> slope.tolist(), bend.tolist()
+        ([2.0, 4.0], [2.0, 2.0])
 
     Args:
-        y: a scalar, or any value together with a `seed` of its shape.
-        inputs: leaves or values that y was computed from.
-        seed: the cotangent of y: an array or a value.
+        y: a scalar, any value together with a `seed` of its shape, or a list of such values.
+        inputs: leaves or values that y was computed from and that require a gradient.
+        seed: the cotangent of y, an array or a value; of a list, a list of these.
 
     Returns:
         for each input a value of its shape, or None where y does not depend on it.
 
     Raises:
-        ValueError: if y is no scalar and there is no seed.
+        ValueError: if y is no scalar and there is no seed, or the seed has another shape.
+        RuntimeError: if backward has been here before, or a parameter has changed since.
     """
-    if seed is None and (isinstance(y, Sequence) or y.type.size != 1):
-        raise ValueError(f"gradients: only a scalar needs no seed; this has shape {y.shape}")  # type: ignore[attr-defined]
-    with on_device(y.graph.device):
-        if seed is None:
-            seed = tensor(np.ones(y.type.shape, y.type.dtype))
-        elif not isinstance(seed, Value):
-            array = np.asarray(seed, y.type.dtype)
-            seed = sequence(tensor(array)) if isinstance(y, Sequence) else tensor(array)
-        walk = _Walk(inputs)
-        walk.add(y, seed)
-        walk.run()
-        return [walk.gradient_of(x) for x in inputs]
+    many = isinstance(y, (list, tuple))
+    values = list(y) if many else [y]
+    seeds = list(seed) if many and seed is not None else [seed] * len(values)
+    walk = _Walk(inputs)
+    for value, given in zip(values, seeds, strict=True):
+        with on_device(value.graph.device):
+            walk.add(value, _seed(value, given))
+    walk.run()
+    return [walk.gradient_of(x) for x in inputs]
 
 
-def grad(function: Callable, argnum: int = 0) -> Callable:
-    """The function that gives the gradient of `function` with respect to one argument.
-
-    The result is lazy: `grad(grad(f))` works, and gradients of many examples batch.
-    """
-
-    def gradient(*arguments):
-        return value_and_grad(function, argnum)(*arguments)[1]
-
-    return gradient
-
-
-def value_and_grad(function: Callable, argnum: int = 0) -> Callable:
-    """The function that gives both `function`'s value and its gradient for one argument."""
-
-    def both(*arguments):
-        chosen = _differentiable(arguments[argnum])
-        arguments = (*arguments[:argnum], chosen, *arguments[argnum + 1 :])
-        value = function(*arguments)
-        (found,) = gradients(value, [chosen])
-        if found is None:
-            found = tensor(np.zeros(chosen.shape, chosen.dtype), device=chosen.graph.device)
-        return value, found
-
-    return both
-
-
-def check_grads(function: Callable, arguments, order: int = 2, tolerance: float = 1e-6) -> None:
-    """Compare reverse-mode derivatives with central differences in float64.
-
-    The derivative of `function` along a random direction is compared for every argument at once;
-    for `order` 2 the same is done to its gradient.
-
-    Args:
-        function: of float64 tensors, giving a Tensor or Sequence.
-        arguments: arrays.
-        order: 1 or 2.
-        tolerance: relative to the size of the derivative, or absolute below 1.
-
-    Raises:
-        AssertionError: with both numbers, where they differ.
-    """
-    generator = np.random.default_rng(0)
-    arrays = [np.asarray(a, np.float64) for a in arguments]
-    weights: dict[tuple[int, ...], np.ndarray] = {}
-
-    def scalar(*values):
-        y = function(*values)
-        shape = tuple(y.shape)
-        if shape not in weights:
-            weights[shape] = generator.standard_normal(shape)
-        w = weights[shape]
-        seed = sequence(tensor(w)) if isinstance(y, Sequence) else tensor(w)
-        return sum_of(y * seed)
-
-    directions = [generator.standard_normal(a.shape) for a in arrays]
-    _check_order(scalar, arrays, directions, order, tolerance)
-
-
-def _check_order(scalar, arrays, directions, order: int, tolerance: float, name="first") -> None:
-    def slope(*values):
-        found = gradients(scalar(*values), values)
-        parts = [
-            sum_of(g * tensor(d)) for g, d in zip(found, directions, strict=True) if g is not None
-        ]
-        return sum_of(parts) if parts else tensor(np.zeros(()))
-
-    def at(function, step: float) -> float:
-        moved = [tensor(a + step * d, requires_grad=True)
-                 for a, d in zip(arrays, directions, strict=True)]  # fmt: skip
-        return float(function(*moved).numpy())
-
-    epsilon = 1e-5 if order == 1 or name == "first" else 1e-4
-    numeric = (at(scalar, epsilon) - at(scalar, -epsilon)) / (2 * epsilon)
-    exact = at(slope, 0.0)
-    if abs(numeric - exact) > tolerance * max(1.0, abs(numeric), abs(exact)):
-        raise AssertionError(
-            f"{name} derivative along a random direction: {exact} by formula, {numeric} by "
-            "central differences"
-        )
-    if order > 1:
-        _check_order(slope, arrays, directions, order - 1, 10 * tolerance, "second")
-
-
-def _differentiable(x: Any) -> Tensor:
-    if not isinstance(x, Value):
-        return tensor(x, requires_grad=True)
-    if isinstance(x.graph, Leaf) and not x.graph.requires_grad:
-        return tensor(x.numpy(), requires_grad=True, device=x.graph.device)  # type: ignore[attr-defined]
-    return x  # type: ignore[return-value]
-
-
-def _compute(x: Value) -> None:
-    """Run what x waits for; what was recorded after it may go on waiting, and batch."""
-    if x.pending:
-        x.graph.forward()
+def _seed(y: Value, seed: Any) -> Value:
+    if seed is None:
+        if isinstance(y, Sequence) or y.type.size != 1:
+            raise ValueError(f"gradients: only a scalar needs no seed; this has shape {y.shape}")
+        return tensor(np.ones(y.type.shape, y.type.dtype))
+    if not isinstance(seed, Value):
+        array = np.asarray(seed, y.type.dtype)
+        seed = sequence(tensor(array)) if isinstance(y, Sequence) else tensor(array)
+    if tuple(seed.shape) != tuple(y.shape):
+        raise ValueError(f"gradients: the seed has shape {seed.shape}, the value {y.shape}")
+    return seed
 
 
 class _Walk:
     """Goes back over the nodes behind a value, recording each one's formula.
 
-    Cotangents are kept with the rows they belong to: (first row, step, count, type, cotangent) for
-    each graph and leaf, until the node that made the rows is reached.
+    A cotangent is kept with the handle of the rows it belongs to, under the node that made them,
+    until that node is reached. Only nodes that depend on an input are visited.
     """
 
     def __init__(self, inputs):
-        self.kept = {(id(x.graph), self._head(x)) for x in inputs}
-        self.found: dict[tuple[int, int], Any] = {}
-        self.pieces: dict[tuple[int, int], list[tuple[int, int, int, RowType, Value]]] = {}
-        self.graphs: list[tuple[int, Graph]] = []
-        self.known: set[int] = set()
-        self.sources: dict[int, Any] = {}
+        self.pieces: dict[tuple[int, int], list[tuple[Value, Value]]] = {}
+        self.found: dict[tuple[int, int], list[Any]] = {}
+        self.waiting: list[tuple[int, int, Graph]] = []
+        self.called: set[int] = set()  # hooks
+        self.known: set[int] = set()  # numbers of the graphs that were looked at
+        self.inputs: set[tuple[int, int]] = set()
+        self.leads: dict[tuple[int, int], bool] = {}  # whether a node depends on an input
+        places = []
+        for x in inputs:
+            if isinstance(x.graph, Leaf):
+                self.inputs.add((id(x.graph), 0))
+                places.append((-1, 0))
+            elif rows_in(x):
+                node = self._node(x.graph, x.id)
+                if node is not None:
+                    self.inputs.add((id(x.graph), node.first))
+                    places.append((x.graph.number, node.first))
+        self.earliest = min(places, default=(-1, 0))
 
-    @staticmethod
-    def _head(x: Value) -> int:
-        if isinstance(x.graph, Leaf):
-            return 0
-        _compute(x)
-        return int(x.graph.head[x.id])
+    def _node(self, graph: Graph, row: int) -> Any:
+        """The node that made a row; None where no gradient leads."""
+        if graph.number not in self.known:
+            self.known.add(graph.number)
+            check_versions(graph)
+        node = graph_nodes(graph).node_of(row)
+        wanted = row < graph.done and graph.needs_gradient(row)
+        if wanted and (node is None or graph.consumed[graph.head[row]]):
+            raise RuntimeError(BACKWARD_TWICE)
+        return node
+
+    # -- what leads to the inputs ------------------------------------------------------------------
+
+    def _leads(self, source: Any, row: int) -> bool:
+        """Whether a row of a graph, or of a leaf, depends on an input."""
+        if isinstance(source, Leaf):
+            return (id(source), 0) in self.inputs
+        start = (source, self._node(source, row))
+        if start[1] is None:
+            return False
+        known = self.leads.get((id(source), start[1].first))
+        if known is not None:
+            return known
+        stack: list[Any] = [(start, behind(*start))]
+        while stack:
+            (graph, node), rest = stack[-1]
+            key = (id(graph), node.first)
+            if key not in self.leads:
+                self.leads[key] = key in self.inputs
+                if (graph.number, node.first) < self.earliest or not node.needs:
+                    rest = iter(())
+                    stack[-1] = ((graph, node), rest)
+            if self.leads[key]:
+                stack.pop()
+                self._note(stack)
+                continue
+            for other, row in rest:
+                if isinstance(other, Leaf):
+                    if (id(other), 0) in self.inputs:
+                        self.leads[key] = True
+                        break
+                    continue
+                found = self._node(other, row)
+                if found is None:
+                    continue
+                known = self.leads.get((id(other), found.first))
+                if known:
+                    self.leads[key] = True
+                    break
+                if known is None:
+                    stack.append(((other, found), behind(other, found)))
+                    break
+            else:
+                stack.pop()
+        return self.leads[id(source), start[1].first]
+
+    def _note(self, stack) -> None:
+        """What is waiting for an answer has one: it leads to an input, too."""
+        if stack:
+            (graph, node), _ = stack[-1]
+            self.leads[id(graph), node.first] = True
+
+    # -- going back --------------------------------------------------------------------------------
 
     def add(self, x: Value, g: Value) -> None:
         """Note that `g` is (a part of) the cotangent of x."""
-        source = x.graph
-        count, step = (x.length, x.step) if isinstance(x, Sequence) else (1, 0)
-        if count == 0:
+        if not rows_in(x) or not x.type.is_float or not self._leads(x.graph, x.id):
             return
-        self.sources[id(source)] = source
-        if isinstance(source, Leaf):
-            self.pieces.setdefault((id(source), 0), []).append((x.id, step, count, x.type, g))
-            return
-        _compute(x)
-        if not source.needs_gradient(x.id) and (id(source), self._head(x)) not in self.kept:
-            return
-        if source.number not in self.known:
-            self.known.add(source.number)
-            heapq.heappush(self.graphs, (-source.number, source))
-        # An alias has the head of its source, but a cotangent of its own.
-        key = (id(source), self._own_head(source, x.id))
-        self.pieces.setdefault(key, []).append((x.id, step, count, x.type, g))
-
-    @staticmethod
-    def _own_head(graph: Graph, row: int) -> int:
-        return graph_nodes(graph).node_of(row)
+        first = 0 if isinstance(x.graph, Leaf) else self._node(x.graph, x.id).first
+        key = (id(x.graph), first)
+        if key not in self.pieces and not isinstance(x.graph, Leaf):
+            heapq.heappush(self.waiting, (-x.graph.number, -first, x.graph))
+        self.pieces.setdefault(key, []).append((x, g))
 
     def run(self) -> None:
-        """Visit the graphs, latest first, and in each the nodes, latest first."""
-        while self.graphs:
-            graph = heapq.heappop(self.graphs)[1]
-            for node in reversed(graph_nodes(graph).nodes):
-                pieces = self.pieces.pop((id(graph), node.first), None)
-                if pieces:
-                    self._visit(graph, node, pieces)
+        """Visit the nodes that cotangents wait for, latest first."""
+        while self.waiting:
+            _, first, graph = heapq.heappop(self.waiting)
+            node = self._node(graph, -first)
+            with on_device(graph.device):
+                self._visit(graph, node)
 
-    def _visit(self, graph: Graph, node: Node, pieces) -> None:
-        op = node.signature.op
-        if op.kind == words.LINK:
-            if (id(graph), node.first) in self.kept:
-                row_type = next(type_ for *_, type_, _ in pieces)
-                own = [(at - node.first, *rest) for at, *rest in pieces]
-                rows = _assembled(own, row_type, node.rows, True)
-                self.found[id(graph), node.first] = (node.first, [rows])
-            vid, source, row, step = node.link
-            for first, own_step, count, type_, g in pieces:
-                at = row + (first - vid) * (step or 0)
-                moved = own_step * (step or 0)
-                handle = (
-                    Sequence(source, at, type_, count, moved)
-                    if isinstance(g, Sequence)
-                    else Tensor(source, at, type_)
-                )
-                self.add(handle, g)
+    def _cotangents(self, graph: Graph, node: Node) -> list[Any]:
+        """The cotangent of each output of a node; None of one that led nowhere."""
+        key = (id(graph), node.first)
+        if key in self.found:
+            return self.found[key]
+        pieces = self.pieces.pop(key, [])
+        found = []
+        for y in node.outputs(graph):
+            own = [(x, g) for x, g in pieces if 0 <= x.id - y.id < node.rows]
+            found.append(assembled(y, own) if own else None)
+        self.found[key] = found
+        return found
+
+    def _visit(self, graph: Graph, node: Node) -> None:
+        if node.signature.op.kind == words.LINK:
+            self._follow_link(node, self.pieces.pop((id(graph), node.first)))
             return
-        outputs = _split_outputs(graph, node, pieces)
-        if (id(graph), node.first) in self.kept:
-            self.found[id(graph), node.first] = (node.first, outputs)
-        if op.vjp is None and op.kind != words.ALIAS:
+        cotangents = self._cotangents(graph, node)
+        if graph.hooks:
+            self._call_hooks(graph, node)
+        if not any(self._leads(*source) for source in behind(graph, node)):
             return
-        ys = node.outputs(graph)
         if node.listed:
-            self._visit_listed(graph, node, outputs[0], ys[0])
+            self._visit_listed(graph, node, cotangents[0], node.outputs(graph)[0])
             return
         operands = operands_of(graph, node)
-        if op.kind == words.ALIAS:
-            given: Any = (_unalias(outputs[0], ys[0], operands[0], node),)
-        elif op.kind == words.SCAN:
-            given = _scan_cotangents(op.backward.__self__, operands, outputs)  # type: ignore[union-attr]
-        elif op.backward is not None and op.kind != words.RUNS:
-            given = _cell_cotangents(op.backward.__self__, operands, outputs)
-        else:
-            extra = {"payload": node.payload} if op.payload else {}
-            given = op.vjp(outputs[0], ys[0], *operands, **dict(node.signature.attributes), **extra)  # type: ignore[misc]
-        for x, g in zip(operands, given, strict=True):
+        for x, g in zip(operands, _formula(graph, node, operands, cotangents), strict=True):
             at = 0
             for piece in x if isinstance(x, list) else [x]:  # a run may come in pieces
-                if g is not None and piece.type.is_float:
-                    own = g[at : at + piece.length] if isinstance(x, list) else g
-                    self.add(piece, _fitted(own, piece))
-                at += piece.length if isinstance(x, list) else 0
+                if g is not None:
+                    own = g[at : at + rows_in(piece)] if isinstance(x, list) else g
+                    self.add(piece, fitted(own, piece))
+                at += rows_in(piece) if isinstance(x, list) else 0
+
+    def _call_hooks(self, graph: Graph, node: Node) -> None:
+        for hook in list(graph.hooks.get(node.first, ())):
+            if id(hook) in self.called:
+                continue
+            self.called.add(id(hook))
+            parts = [self._cotangents(graph, self._node(graph, row)) for row in hook.rows]
+            for part, changed in zip(parts, hook.apply([p[0] for p in parts]), strict=True):
+                part[0] = changed
+
+    def _follow_link(self, node: Node, pieces) -> None:
+        """A link's cotangents are those of the rows it names."""
+        source, row, step = node.link
+        for x, g in pieces:
+            at = row + (x.id - node.first) * step
+            if isinstance(x, Sequence):
+                self.add(Sequence(source, at, x.type, x.length, x.step * step), g)
+            else:
+                self.add(Tensor(source, at, x.type), g)
 
     def _visit_listed(self, graph: Graph, node: Node, g, y) -> None:
         """A node over listed rows: its formula for each segment, its cotangents row by row."""
@@ -275,164 +255,70 @@ class _Walk:
             (given,) = node.signature.op.vjp(
                 g[segment] if ragged else g, y[segment] if ragged else y, x
             )
-            given = _fitted(given, x)
+            given = fitted(given, x)
             for j in range(count):
                 self.add(rows[start + j], given[j])
             start += count
 
-    def gradient_of(self, x: Value) -> Tensor | None:
+    def gradient_of(self, x: Value) -> Any:
         """The whole cotangent of an input."""
         if isinstance(x.graph, Leaf):
             pieces = self.pieces.get((id(x.graph), 0))
             if not pieces:
                 return None
-            return _leaf_cotangent(x, pieces)
-        head = self._own_head(x.graph, x.id)
-        found = self.found.get((id(x.graph), head))
-        if found is None:
+            with on_device(x.graph.device):
+                g = of_leaf(x, pieces)
+                if x.type is x.graph.type:
+                    for hook in list(x.graph.hooks):
+                        g = hook(g)
+                return g
+        if not rows_in(x):
             return None
-        first, outputs = found
-        rows = outputs[0]
-        if isinstance(x, Sequence):
-            return rows[slice(None)] if rows.length == x.length else rows  # type: ignore[return-value]
-        return rows if isinstance(rows, Tensor) else rows[x.id - first]
+        node = self._node(x.graph, x.id)
+        if node is None:
+            return None
+        found = self.found.get((id(x.graph), node.first))
+        k = (x.id - node.first) // node.rows
+        if found is None or found[k] is None:
+            return None
+        return part_of(found[k], node.outputs(x.graph)[k], x)
 
 
-def _split_outputs(graph: Graph, node: Node, pieces) -> list[Value | None]:
-    """The cotangent of each output of a node, put together from its pieces."""
-    outputs: list[Value | None] = []
-    for k, row in enumerate(node.signature.outputs):
-        first = node.first + k * node.rows
-        own = [
-            (at - first, step, count, type_, g)
-            for at, step, count, type_, g in pieces
-            if first <= at < first + max(node.rows, 1)
-        ]
-        outputs.append(_assembled(own, row, node.rows, node.ragged) if own else None)
-    if any(g is None for g in outputs):
-        whole = [
-            g if g is not None else _zero_rows(row, node.rows, node.ragged)
-            for g, row in zip(outputs, node.signature.outputs, strict=True)
-        ]
-        outputs = list(whole)
-    del graph
-    return outputs
+def behind(graph: Graph, node: Node):
+    """(graph or leaf, row) of what a node was computed from."""
+    if node.link is not None:
+        return iter([node.link[:2]])
+    found: list[Any] = [(graph, row) for row in node.sources()]
+    return iter(found + [(leaf, 0) for leaf in node.leaves()])
 
 
-def _zero_rows(row: RowType, rows: int, ragged: bool):
-    return zeros(*row.shape, dtype=row.dtype, length=rows if ragged else None)
+def _formula(graph: Graph, node: Node, operands, cotangents):
+    """The cotangents of a node's operands."""
+    op, ys = node.signature.op, node.outputs(graph)
+    whole = [g if g is not None else zero_rows(y) for g, y in zip(cotangents, ys, strict=True)]
+    if op.kind == words.ALIAS:
+        return (of_part(whole[0], operands[0], node.payload),)
+    traced = getattr(op.backward, "__self__", None)
+    if isinstance(traced, Scan):
+        return _back_through_time(traced, operands, whole, ys)
+    if isinstance(traced, Traced):
+        return traced.pullback(operands, whole)
+    extra = {"payload": node.payload} if op.payload else {}
+    return op.vjp(whole[0], ys[0], *operands, **dict(node.signature.attributes), **extra)
 
 
-def _assembled(pieces, row: RowType, rows: int, ragged: bool):
-    """One cotangent for `rows` rows of type `row` from cotangents of some rows and views."""
-    whole = [
-        g[::step] if step == -1 else g
-        for at, step, count, type_, g in pieces
-        if isinstance(g, Sequence) and type_ is row and count == rows
-        and (step == 1 or (step == -1 and at == rows - 1))
-    ]  # fmt: skip
-    total: Any = None
-    for g in whole:
-        total = g if total is None else total + g
-    rest = [
-        piece for piece in pieces
-        if not (isinstance(piece[4], Sequence) and piece[3] is row and piece[2] == rows
-                and (piece[1] == 1 or (piece[1] == -1 and piece[0] == rows - 1)))
-    ]  # fmt: skip
-    if not rest:
-        return total
-    by_row: dict[int, list[tuple[RowType, Tensor]]] = {}
-    for at, step, count, type_, g in rest:
-        if isinstance(g, Sequence) and step == 0:
-            by_row.setdefault(at, []).append((type_, sum_of(g, 0)))
-        elif isinstance(g, Sequence):
-            for j in range(count):
-                by_row.setdefault(at + step * j, []).append((type_, g[j]))
-        else:
-            by_row.setdefault(at, []).append((type_, g))
-    single = {at: whole_cotangent(row, parts) for at, parts in by_row.items()}
-    if not ragged:
-        return single[0]
-    zero = zeros(*row.shape, dtype=row.dtype)
-    scattered = sequence([single.get(at, zero) for at in range(rows)])
-    return scattered if total is None else total + scattered
-
-
-def _fitted(g: Value, x: Value) -> Value:
-    """A cotangent with as many rows as what it belongs to."""
-    if isinstance(x, Sequence) and isinstance(g, Tensor):
-        return Sequence(g.graph, g.id, g.type, x.length, 0)
-    return g
-
-
-def _unalias(g, y, x, node: Node):
-    """The cotangent of what an alias is a part of: zeros around it."""
-    item = np.dtype(x.type.dtype).itemsize
-
-    def placed(part, offset: int):
-        first = (offset - x.type.offset) // item
-        flat = reshape(part, (part.type.size,))
-        pieces = [flat]
-        if first:
-            pieces.insert(0, zeros(first, dtype=x.type.dtype))
-        if first + part.type.size < x.type.size:
-            pieces.append(zeros(x.type.size - first - part.type.size, dtype=x.type.dtype))
-        joined = cat(pieces) if len(pieces) > 1 else flat
-        return reshape(joined, x.type.shape)
-
-    if isinstance(g, Tensor):
-        return placed(g, int(node.payload[0]))
-    del y
-    return sequence([placed(g[j], int(node.payload[j])) for j in range(g.length)])
-
-
-def _cell_cotangents(cell: Traced, operands, cotangents):
-    """Derivatives through a cell: its ops are recorded again, and gone through."""
-    outputs = cell.replay(operands[: len(cell.arguments)])
-    total = sum_of([
-        sum_of(g * y) for g, y in zip(cotangents, outputs, strict=True) if y.type.is_float
-    ])  # fmt: skip
-    return [retyped_like(g, v) for g, v in zip(gradients(total, operands), operands, strict=True)]
-
-
-def _scan_cotangents(scan: Scan, operands, cotangents):
-    """Derivatives through a scan: its step is recorded again, row by row, and gone through."""
-    x, states = operands[0], operands[1 : 1 + len(scan.states)]
-    rows: list[list[Tensor]] = [[] for _ in states]
-    current = list(states)
-    for t in range(x.length):
-        current = scan.replay([x[t], *current])
-        for k, s in enumerate(current):
-            rows[k].append(s)
-    total = sum_of([
-        sum_of(g[t] * rows[k][t]) for k, g in enumerate(cotangents) for t in range(x.length)
-    ])  # fmt: skip
-    inputs = [x, *states, *operands[1 + len(states) :]]
-    return [retyped_like(g, v) for g, v in zip(gradients(total, inputs), inputs, strict=True)]
-
-
-def retyped_like(g, x):
-    """A cotangent under the plain type of what it belongs to."""
-    return None if g is None else retyped(g, x.type.stored)
-
-
-def _leaf_cotangent(x: Value, pieces) -> Any:
-    """The cotangent of a leaf from pieces of its rows."""
-    full = x.type.stored
-    total = None
-    for at, step, count, type_, g in pieces:
-        if isinstance(g, Sequence) and step == 0:
-            g = sum_of(g, 0)
-        # Row `at` of a leaf lies that many of its own widths into the leaf.
-        views = (
-            [(at + step * j, g[j]) for j in range(count)] if isinstance(g, Sequence) else [(at, g)]
-        )
-        for row, part in views:
-            view = full.view(type_.shape, row * type_.size + type_.offset // _item(type_))
-            whole = whole_cotangent(full, [(view, part)])
-            total = whole if total is None else total + whole
-    return total
-
-
-def _item(row: RowType) -> int:
-    return np.dtype(row.dtype).itemsize
+def _back_through_time(scan: Scan, operands, cotangents, ys):
+    """Derivatives through a scan: its step's formulas, last row first."""
+    count = len(scan.states)
+    x, states = operands[0], operands[1 : 1 + count]
+    carried: list[Any] = [None] * count
+    rows, leaves = [], []
+    for t in reversed(range(x.length)):
+        before = [y[t - 1] for y in ys] if t else states
+        now = [g[t] if c is None else g[t] + c for g, c in zip(cotangents, carried, strict=True)]
+        dx, *rest = scan.pullback([x[t], *before], now)
+        carried, own = rest[:count], rest[count:]
+        rows.append(zeros(*x.type.shape, dtype=x.type.dtype) if dx is None else dx)
+        leaves.append(own)
+    totals = [sum_of(list(gs)) if gs[0] is not None else None for gs in zip(*leaves, strict=True)]
+    return [sequence(rows[::-1]), *carried, *totals]

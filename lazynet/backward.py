@@ -7,12 +7,8 @@ memory of the visited rows, and each forward is run in reverse, latest first.
 
 from __future__ import annotations
 
-import collections
 import heapq
-import sys
-import threading
 import time
-import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +16,14 @@ import numpy as np
 
 from lazynet import executor
 from lazynet.batching import layout as words
-from lazynet.batching.reverse import mark, mark_unspent, spend, split
+from lazynet.batching.reverse import mark, spend, split
+from lazynet.careful import Careful, hooked, hooks_by_batch
 from lazynet.graph import Graph
+from lazynet.modes import no_grad
 from lazynet.op import TABLE
-from lazynet.parameter import STATICS, Leaf
-from lazynet.tensor import Sequence, Tensor, Value, gather_bytes
+from lazynet.parameter import STATICS, Leaf, leaf_of
+from lazynet.spent import note_spent, release_links, shrink_spent
+from lazynet.tensor import Sequence, Tensor, Value, gather_bytes, rows_of, tensor
 from lazynet.trace import backward_program
 
 
@@ -37,6 +36,8 @@ class Pass:
     calls: int
 
 
+# What backward does with `create_graph`; `autodiff.py` enters itself.
+RECORDED: list[Any] = []
 # Called with the Pass of every backward that ended well, in the thread that asked for it.
 observers: list[Any] = []
 
@@ -46,24 +47,37 @@ BACKWARD_TWICE = (
 )
 
 
-def backward(value: Value, gradient: Any = None, retain_graph: bool = False) -> None:
+def backward(
+    value: Value,
+    gradient: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+) -> None:
     """Add the gradient of `value` to `.grad` of every leaf behind it that requires one.
 
     Runs what is pending first. Recording then moves on to a new graph.
 
     Args:
         gradient: the cotangent of `value`, of its shape; may be left out for a scalar.
-        retain_graph: keep what is needed to go through the same nodes again.
+        retain_graph: keep what is needed to go through the same nodes again; by default where
+            `create_graph` is true.
+        create_graph: record the gradients, so that `.grad` is a lazy value that can be
+            differentiated. It holds the graph until `zero_grad`.
 
     Raises:
         ValueError: for a value that is no scalar, without `gradient`.
         RuntimeError: if no leaf behind it requires a gradient, if its graph was consumed before,
             or if a parameter it was computed with has been changed since.
     """
+    if create_graph:
+        RECORDED[0](value, gradient)
+        if retain_graph in (None, True):
+            return
+        raise ValueError("backward: create_graph keeps the graph; retain_graph=False cannot be")
     seed = _seed(value, gradient)
     if isinstance(value.graph, Leaf):
         if not value.graph.requires_grad:
-            raise RuntimeError(_NO_GRADIENT)
+            raise RuntimeError(NO_GRADIENT)
         _add_to_leaf(value, seed)
         return
     graph = value.graph
@@ -71,9 +85,9 @@ def backward(value: Value, gradient: Any = None, retain_graph: bool = False) -> 
     if isinstance(value, Sequence) and not value.length:
         return
     if not graph.needs_gradient(value.id):
-        raise RuntimeError(_NO_GRADIENT)
+        raise RuntimeError(NO_GRADIENT)
     start = time.perf_counter()
-    plan = _Plan(graph, _rows(value))
+    plan = _Plan(graph, rows_of(value))
     try:
         plan.mark()
         plan.check()
@@ -86,13 +100,13 @@ def backward(value: Value, gradient: Any = None, retain_graph: bool = False) -> 
     if not retain_graph:
         for visited in plan.graphs:
             release_links(visited)
-        _shrink_spent()
-        _spent.graphs.append((weakref.ref(graph), weakref.ref(value)))
+        shrink_spent()
+        note_spent(graph, value)
     for observer in observers:
         observer(Pass(time.perf_counter() - start, plan.batches, plan.calls))
 
 
-_NO_GRADIENT = (
+NO_GRADIENT = (
     "backward: no leaf behind this value requires a gradient (it was computed under no_grad, from "
     "detached values, or from inputs only)"
 )
@@ -112,18 +126,26 @@ def _seed(value: Value, gradient: Any) -> np.ndarray:
     return seed
 
 
-def _rows(value: Value) -> list[int]:
-    if isinstance(value, Sequence):
-        return [value.id + value.step * k for k in range(value.length)]
-    return [value.id]
-
-
 def _add_to_leaf(value: Value, seed: np.ndarray) -> None:
     """Add the seed where these rows lie in their leaf's gradient."""
     leaf, row = value.graph, value.type
+    if leaf.hooks and row is leaf.type:
+        seed = hooked(leaf, seed)
     start = leaf.want_gradient().ctypes.data
-    for k, part in zip(_rows(value), seed.reshape(-1, row.size), strict=True):
+    for k, part in zip(rows_of(value), seed.reshape(-1, row.size), strict=True):
         leaf.device.add(start + k * row.stride + row.offset, part)
+
+
+def check_versions(graph: Graph) -> None:
+    """Raise if a parameter that was used in a graph has changed since."""
+    for number, version in graph.versions.items():
+        leaf = STATICS.leaf(number)
+        if leaf is not None and leaf.version != version:
+            raise RuntimeError(
+                f"backward: a parameter of shape {leaf.array.shape} that this value was computed "
+                f"with has been modified since (version {version}, now {leaf.version}); run "
+                "backward before the update, or compute the value again"
+            )
 
 
 class _Plan:
@@ -136,6 +158,7 @@ class _Plan:
         self.graphs: list[Graph] = []  # latest first
         self.leaves: dict[int, tuple[Leaf, int]] = {}
         self.device = graph.device
+        self._parts: dict[int, np.ndarray] = {}  # of each run, what is visited
         self.mirrors: list[tuple[int, int, Any]] = []
         self.batches = self.calls = 0
 
@@ -177,19 +200,11 @@ class _Plan:
         if self.again or self.first.consumed[self.first.head[self.rows]].any():
             raise RuntimeError(BACKWARD_TWICE)
         for graph in self.graphs:
-            for number, version in graph.versions.items():
-                leaf = STATICS.leaf(number)
-                if leaf is not None and leaf.version != version:
-                    raise RuntimeError(
-                        "backward: a parameter of shape "
-                        f"{leaf.array.shape} that this value was computed with has been modified "
-                        f"since (version {version}, now {leaf.version}); run backward before "
-                        "the update, or compute the value again"
-                    )
+            check_versions(graph)
 
     def run(self, value: Value, seed: np.ndarray) -> None:
         """Give every graph its gradients' memory, put the seed there, and go through the runs."""
-        self._parts = {}
+        leaves = [leaf for leaf, _ in self.leaves.values()]
         for graph in self.graphs:
             for run in graph.runs:
                 parts = split(
@@ -198,20 +213,64 @@ class _Plan:
                 )  # fmt: skip
                 self._parts[id(run)] = parts
                 _prepare(run, parts)
-        chunks = self._allocate()
-        trash = self.device.pool.take(self._widest())
-        self.mirrors.append((0, 0, trash))
-        self._put(chunks, value, seed)
-        for graph in self.graphs:
-            for run in reversed(graph.runs):
-                parts = self._parts[id(run)]
                 if len(parts):
-                    gradients = STATICS.gradients(_statics(run))
-                    self.batches += len(parts)
-                    self.calls += executor.backward(
-                        run, parts, chunks, trash.address, gradients, self.device
-                    )
-        self._retain(chunks)
+                    leaves += filter(None, map(STATICS.leaf, _statics(run)))
+        with Careful(leaves, self.graphs):
+            chunks = self._allocate()
+            trash = self.device.pool.take(self._widest())
+            self.mirrors.append((0, 0, trash))
+            self._put(chunks, value, seed)
+            for graph in self.graphs:
+                for run in reversed(graph.runs):
+                    self._go_through(graph, run, chunks, trash.address)
+            self._retain(chunks)
+
+    def _go_through(self, graph: Graph, run: executor.Run, chunks: np.ndarray, trash: int) -> None:
+        """Run backward through one forward; it stops where hooks want to see gradients."""
+        parts = self._parts[id(run)]
+        if not len(parts):
+            return
+        gradients = STATICS.gradients(_statics(run))
+        stops = hooks_by_batch(graph, run) if graph.hooks else {}
+        end = len(parts)
+        for batch in (*sorted(stops, reverse=True), -1):
+            start = int(np.searchsorted(parts[:, 0], batch, side="right"))
+            if start < end:
+                self.batches += end - start
+                self.calls += executor.backward(
+                    run, parts[start:end], chunks, trash, gradients, self.device
+                )
+            end = start
+            for hook in stops.get(batch, ()):
+                self._call(graph, hook, chunks)
+
+    def _call(self, graph: Graph, hook: Any, chunks: np.ndarray) -> None:
+        """Let a hook see the gradients of its values, and put there what it gives."""
+        places = [
+            self._gradient_addresses(chunks, value) if _is_wanted(graph, value.id) else []
+            for value in hook.values(graph)
+        ]
+        given = [
+            self._read(value, addresses) if addresses and all(addresses) else None
+            for value, addresses in zip(hook.values(graph), places, strict=True)
+        ]
+        with no_grad():
+            changed = hook.apply(given)
+            for old, new, addresses in zip(given, changed, places, strict=True):
+                if new is not old:
+                    self._write(new, addresses)
+
+    def _read(self, value: Value, addresses: list[int]) -> Any:
+        rows = gather_bytes(np.array(addresses), value.type, self.device)
+        if isinstance(value, Tensor):
+            return tensor(rows[0], device=self.device)
+        leaf = leaf_of(rows, device=self.device)
+        return Sequence(leaf, 0, value.type, len(rows))
+
+    def _write(self, new: Any, addresses: list[int]) -> None:
+        own = self.device.own(new.numpy())
+        for k, address in enumerate(addresses):
+            self.device.copy(address, own.ctypes.data + k * new.type.width, new.type.width)
 
     def _widest(self) -> int:
         runs = [run for graph in self.graphs for run in graph.runs]
@@ -247,7 +306,7 @@ class _Plan:
 
     def _gradient_addresses(self, chunks: np.ndarray, value: Value) -> list[int]:
         found = []
-        for row in _rows(value):
+        for row in rows_of(value):
             address = int(value.graph.place[row])
             k = int(np.searchsorted(chunks[:, 0], address, side="right")) - 1
             if k < 0 or address >= chunks[k, 1]:
@@ -259,16 +318,18 @@ class _Plan:
     def _retain(self, chunks: np.ndarray) -> None:
         """Copy out the gradients that `retain_grad` asked for."""
         for graph in self.graphs:
-            for key, handle in list(graph.retained.items()):
-                if not graph.wanted[graph.head[handle.id]]:
+            for (row, type_), length in graph.retained.items():
+                if not _is_wanted(graph, row):
                     continue
+                one = length is None
+                handle = Tensor(graph, row, type_) if one else Sequence(graph, row, type_, length)
                 addresses = np.array(self._gradient_addresses(chunks, handle))
                 if (addresses == 0).any():
                     continue
-                rows = gather_bytes(addresses, handle.type, self.device)
-                rows = rows[0] if isinstance(handle, Tensor) else rows
-                before = graph.gradients.get(key)
-                graph.gradients[key] = rows if before is None else before + rows
+                rows = gather_bytes(addresses, type_, self.device)
+                rows = rows[0] if one else rows
+                before = graph.gradients.get((row, type_))
+                graph.gradients[row, type_] = rows if before is None else before + rows
 
     def spend(self) -> None:
         """Note that the marked nodes have been gone through."""
@@ -278,52 +339,6 @@ class _Plan:
             # Users did not ask for expressions of parameters to be shared: others may need them.
             graph.consumed[list(graph.constants)] = 0
         self.first.consumed[self.first.head[self.rows]] = 1
-
-
-class _Spent(threading.local):
-    """Graphs that backward has gone through in this thread, with the values it began at."""
-
-    def __init__(self):
-        self.graphs: collections.deque[Any] = collections.deque(maxlen=8)
-
-
-_spent = _Spent()
-
-
-def _shrink_spent() -> None:
-    """Of graphs that only the value still holds on which backward was called, keep that value.
-
-    So a list of losses, one for each step, keeps numbers and not the memory of every step.
-    """
-    graphs = _spent.graphs
-    for _ in range(len(graphs)):
-        graph_reference, value_reference = graphs.popleft()
-        graph, value = graph_reference(), value_reference()
-        if graph is None or value is None:
-            continue
-        # One reference is the value's, one is ours, one is the argument of getrefcount.
-        if value.graph is graph and not graph.retained and sys.getrefcount(graph) == 3:
-            if value.type.offset == 0 and value.type.stride == value.type.width:
-                graph.shrink(_rows(value), value.type.width)
-                value.id = 0
-                if isinstance(value, Sequence):
-                    value.step = 1
-        elif value.graph is graph:
-            graphs.append((graph_reference, value_reference))
-
-
-def release_links(graph: Graph) -> None:
-    """Let go of older graphs that no later backward can reach from this one.
-
-    Without this, a loop that carries a detached state from step to step would keep every step.
-    """
-    if graph.links() and not graph.open:
-        used = np.zeros(len(graph.wanted), np.uint8)
-        for run in graph.runs:
-            mark_unspent(
-                run.tape, run.columns, run.signatures, graph.head, graph.needs, graph.consumed, used
-            )
-        graph.keep_links(used)
 
 
 def _statics(run: executor.Run) -> set[int]:
@@ -345,11 +360,8 @@ def _prepare(run: executor.Run, parts: np.ndarray) -> None:
             signature.set_backward(backward_program(signature))
 
 
-def retain_grad(value: Value) -> None:
-    """Keep the gradient of this value in `.grad` when backward comes through it."""
-    if not isinstance(value.graph, Leaf):
-        value.graph.retained[value.id, value.type] = value
+def _is_wanted(graph: Graph, row: int) -> bool:
+    return bool(graph.wanted[graph.head[row]])
 
 
 Tensor.backward = Sequence.backward = backward  # type: ignore[assignment,method-assign]
-Tensor.retain_grad = Sequence.retain_grad = retain_grad  # type: ignore[assignment,method-assign]

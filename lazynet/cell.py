@@ -22,7 +22,7 @@ from lazynet.program import Ref
 from lazynet.purity import CHANGES, Guard, ImpureFunction
 from lazynet.record import ShapeError, enter, graph_of, handles
 from lazynet.tensor import Parameter, Sequence, Tensor, Value
-from lazynet.trace import TraceGraph, ref_of
+from lazynet.trace import HookInside, TraceGraph, ref_of
 from lazynet.traced import Traced, replayed
 
 _NOTHING: dict[str, Any] = {}
@@ -31,6 +31,9 @@ _MOST_SHORTCUTS = 16  # kinds of calls that are recorded the short way: they are
 
 class Cell:
     """A function, or a method of one object, that is recorded as one node. See `cell`."""
+
+    trace: type[Trace]
+    recompute = False
 
     def __init__(self, function: Callable, owner: Any = None):
         functools.update_wrapper(self, function)
@@ -47,7 +50,7 @@ class Cell:
         number = id(instance)
         found = self._bound.get(number)
         if found is None:
-            found = self._bound[number] = Cell(self._function, instance)
+            found = self._bound[number] = type(self)(self._function, instance)
             owner_name, own = type(instance).__name__, self._function.__name__
             found.__name__ = owner_name if own == "forward" else f"{owner_name}.{own}"
             weakref.finalize(instance, self._bound.pop, number, None).atexit = False
@@ -85,7 +88,10 @@ class Cell:
             return self._plain(*arguments, **named)
         if debugging.get():
             return self._row_by_row(lengths, arguments, named)
-        trace = self.trace(key, values, arguments, named)
+        try:
+            trace = self.find_trace(key, values, arguments, named)
+        except HookInside:  # its modules' hooks are called for every example
+            return self._row_by_row(lengths, arguments, named)
         inputs = [*values, *trace.constants(graph)]
         length = lengths.pop() if lengths else None
         if length is None:
@@ -129,7 +135,9 @@ class Cell:
             guard.holds()
         return guard.state
 
-    def trace(self, key: Any, values: list[Any], arguments: Any, named: Any = _NOTHING) -> Trace:
+    def find_trace(
+        self, key: Any, values: list[Any], arguments: Any, named: Any = _NOTHING
+    ) -> Trace:
         """The trace for arguments of that kind; made if there is none yet."""
         if self._guard is None:
             self._guard = Guard(self._function, self._owner)
@@ -138,8 +146,8 @@ class Cell:
         self._now = self._states.get(state) or self._states.setdefault(state, _Traces())
         found = self._now.known.get(key)
         if found is None:
-            found = Trace(self, values, arguments, named)
-            again = Trace(self, values, arguments, named)
+            found = self.trace(self, values, arguments, named)
+            again = self.trace(self, values, arguments, named)
             if not found.same_as(again) or not self._guard.holds():
                 self._now = _Traces()
                 raise ImpureFunction(self.__name__)
@@ -227,6 +235,9 @@ class Trace(Traced):
             found = graph.memo[key] = [known[vid][0].id for _, vid in self.lifted]
         rows = (signature.type for signature, _ in self.lifted)
         return [Tensor(graph, vid, row) for vid, row in zip(found, rows, strict=True)]
+
+
+Cell.trace = Trace
 
 
 def cell(function: Callable) -> Any:

@@ -36,27 +36,14 @@ def reverse(graph: TraceGraph, lowering: Lowering, forward_ref, seeds, targets) 
             known[vid, row] = tape.symbol(row.stored, ref)
         return known[vid, row]
 
-    static: dict[int, list[Tensor]] = {}
+    def parameter(number: int, row: RowType):
+        return tape.symbol(row, ref_of(row, words.STATIC, number))
+
     with recording_into(tape):
         for handle, ref in seeds:
             g = tape.symbol(handle.type.stored, ref)
             cotangents.setdefault(handle.id, []).append((handle.type, g))
-        for signature, vid, entry in reversed(graph.nodes):
-            if vid not in cotangents or vid in graph.cut:
-                continue
-            if signature.op.kind == words.ALIAS:
-                parts = [(_inside(row, entry[-1]), g) for row, g in cotangents.pop(vid)]
-                cotangents.setdefault(entry[1], []).extend(parts)
-                continue
-            if signature.op.vjp is None:
-                continue
-            full = signature.type
-            g = whole_cotangent(full, cotangents.pop(vid))
-            sources, _ = argument_ids(signature, entry)
-            operands = _forward_operands(tape, signature, sources, forward_value)
-            y = forward_value(vid, full)
-            given = signature.op.vjp(g, y, *operands, **dict(signature.attributes))
-            _collect(signature, sources, given, cotangents, static)
+        static = go_back(graph, cotangents, forward_value, parameter)
     lower = Lowering(tape, segments=False)
     for vid, target in targets.items():
         for row, g in cotangents.get(vid, []):
@@ -68,15 +55,46 @@ def reverse(graph: TraceGraph, lowering: Lowering, forward_ref, seeds, targets) 
     return lower.program()
 
 
-def _forward_operands(tape: TraceGraph, signature: Signature, sources, forward_value):
+def go_back(graph: TraceGraph, cotangents, value_of, parameter_of) -> dict[int, tuple]:
+    """Record the formula of every node of a trace, last node first.
+
+    Args:
+        cotangents: for the ids of values, (type, cotangent) of each use; those of what the trace
+            was given are left in it.
+        value_of: tells the forward value of an id, seen under a type.
+        parameter_of: tells the handle of the parameter of a number, and of its type.
+
+    Returns:
+        for the number of each parameter, its type and its cotangents.
+    """
+    static: dict[int, tuple] = {}
+    for signature, vid, entry in reversed(graph.nodes):
+        if vid not in cotangents or vid in graph.cut:
+            continue
+        if signature.op.kind == words.ALIAS:
+            parts = [(_inside(row, entry[-1]), g) for row, g in cotangents.pop(vid)]
+            cotangents.setdefault(entry[1], []).extend(parts)
+            continue
+        if signature.op.vjp is None:
+            continue
+        full = signature.type
+        g = whole_cotangent(full, cotangents.pop(vid))
+        sources, _ = argument_ids(signature, entry)
+        operands = _forward_operands(signature, sources, value_of, parameter_of)
+        y = value_of(vid, full)
+        given = signature.op.vjp(g, y, *operands, **dict(signature.attributes))
+        _collect(signature, sources, given, cotangents, static)
+    return static
+
+
+def _forward_operands(signature: Signature, sources, value_of, parameter_of):
     statics = {position: (number, row) for position, number, row in signature.statics}
     handles, argument = [], 0
     for position in range(len(statics) + len(signature.operands)):
         if position in statics:
-            number, row = statics[position]
-            handles.append(tape.symbol(row, ref_of(row, words.STATIC, number)))
+            handles.append(parameter_of(*statics[position]))
         else:
-            handles.append(forward_value(sources[argument], signature.operands[argument]))
+            handles.append(value_of(sources[argument], signature.operands[argument]))
             argument += 1
     return handles
 

@@ -58,7 +58,7 @@ from lazynet.batching.reverse import (
     measure_reverse,
 )
 from lazynet.device import CPU, Device
-from lazynet.kernels import blas, cpu, threads
+from lazynet.kernels import blas, cpu, host, threads
 from lazynet.kernels.jit import jit
 from lazynet.kernels.memory import call, load
 from lazynet.op import TABLE
@@ -163,6 +163,7 @@ def forward(
         policy: a number of `batching/policies.py`.
         device: where the rows lie, and where to run.
     """
+    host.refuse_inside()
     times = [time.perf_counter()]
     pending = len(place) - base
     nodes, ids = count(tape, TABLE.numbers)
@@ -230,6 +231,7 @@ def _run(device: Any, frame, calls, vectors, laid: Laid, before: Run | None = No
     stop = int(frame[CALL_WORDS])
     if device is CPU:
         execute(calls, stop)
+        host.raise_error()
         return None
     used = vectors[: int(frame[VECTOR_WORDS])]
     if before is not None:
@@ -267,6 +269,7 @@ def backward(
     Returns:
         the number of kernel calls.
     """
+    host.refuse_inside()
     signatures = TABLE.numbers[run.used[:, 0]]
     programs = PROGRAMS.words
     if STATICS.devices != {device}:

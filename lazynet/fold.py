@@ -22,6 +22,7 @@ from lazynet.graph import Graph
 from lazynet.ops.rows import GATHER, sequence
 from lazynet.record import ShapeError, enter, graph_of
 from lazynet.tensor import Sequence, Tensor
+from lazynet.trace import HookInside
 
 _MOST_PLANS = 8  # of a structure
 _OF_X, _OF_STATES = 1, 2  # what is added to a word of an entry: the first row of x, of the states
@@ -181,7 +182,10 @@ def fold(cell: Callable, x: Sequence, children: Structure | Listed[Listed[int]])
     cell = _cell_of(cell)
     if type(graph) is not Graph or debugging.get():
         return _node_by_node(cell, x, structure)
-    plan = _plan(cell, graph, x, structure)
+    try:
+        plan = _plan(cell, graph, x, structure)
+    except HookInside:  # its modules' hooks are called for every node
+        return _node_by_node(cell, x, structure)
     return plan.record(graph, enter(graph, x)[0])
 
 
@@ -215,7 +219,7 @@ def _trace(cell: Cell, graph: Graph, row: Any, leading: Trace | None, below: int
     values: list[Any] = []
     for argument in arguments:
         flatten(argument, key, values)
-    found = cell.trace(tuple(key), values, arguments)
+    found = cell.find_trace(tuple(key), values, arguments)
     if leading is not None and found.rows != leading.rows:
         raise ShapeError(
             f"fold: {cell.__name__} gives {list(found.rows)} for a node with {below} below it, and "

@@ -58,6 +58,7 @@ class Graph:
         "done",
         "gradients",
         "head",
+        "hooks",
         "literals",
         "marks",
         "memo",
@@ -93,6 +94,7 @@ class Graph:
         self.retained: dict[Any, Any] = {}  # handles of such values
         self.constants: set[int] = set()  # the rows of such expressions
         self.gradients: dict[Any, Any] = {}  # of values whose gradient is retained
+        self.hooks: dict[int, list[Any]] = {}  # of gradients, by the first row of a node
         self.sites: dict[int, str] = {}
         self.versions: dict[int, int] = {}
         self._links: dict[Any, tuple[int, Any, int]] = {}
@@ -205,9 +207,14 @@ class Graph:
         """(id, source, its row) of every link."""
         return list(self._links.values())
 
-    def link_records(self):
-        """(id, source, its row, step) of every link."""
-        return [(vid, source, row, key[2]) for key, (vid, source, row) in self._links.items()]
+    def links_from(self, number: int) -> dict[int, tuple[Any, int, int]]:
+        """(source, its row, step) of the links from the given number on, by id."""
+        rest = itertools.islice(self._links.items(), number, None)
+        return {vid: (source, row, key[2]) for key, (vid, source, row) in rest}
+
+    def records_gradients(self, row: int) -> bool:
+        """Whether gradients were being recorded when a pending row was."""
+        return bool([flag for first, flag in self.marks if first <= row][-1])
 
     # -- running ---------------------------------------------------------------------------------
 

@@ -128,6 +128,7 @@ class Op:
     # Derived, or for ops over runs written by hand, instead of traced from `vjp`.
     backward: Callable[[Signature], Program] | None = None
     listed: bool = True
+    host: bool = False  # whether its kernels are Python functions
     signatures: dict = field(default_factory=dict, repr=False)
 
     def __post_init__(self):

@@ -28,7 +28,9 @@ class Leaf:
         "array",
         "device",
         "gradient",
+        "hooks",
         "number",
+        "recorded",
         "requires_grad",
         "signatures",
         "type",
@@ -43,6 +45,8 @@ class Leaf:
         self.type = row
         self.requires_grad = requires_grad
         self.gradient: Any = None
+        self.recorded: Any = None  # the gradient as a lazy value, where it was recorded
+        self.hooks: list[Any] = []  # of the gradient
         self._spare: Any = None  # the gradient's storage between two uses
         self.number = -1
         self.signatures: dict[Any, Any] = {}
@@ -63,11 +67,13 @@ class Leaf:
 
     def clear_gradient(self) -> None:
         """Forget the gradient; the next backward starts at 0, in the same storage."""
+        self.recorded = None
         if self.gradient is not None:
             self._spare, self.gradient = self.gradient, None
 
     def want_gradient(self) -> Any:
-        """The gradient's storage, zeros if there is none yet."""
+        """The gradient's storage, zeros if there is none yet; what is written there is numbers."""
+        self.recorded = None
         if self.gradient is None:
             if self._spare is None:
                 self._spare = self.device.zeros_like(self.array)

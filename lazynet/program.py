@@ -74,6 +74,7 @@ class Program:
     # (argument, offset, elements) -> region of its gathered rows
     gathered: dict[tuple[int, int, int], int] = field(default_factory=dict)
     forward: Program | None = None  # of a backward program, the forward program it belongs to
+    transient: bool = False  # whether rows that it gathers are not kept for backward
 
     @property
     def arguments(self) -> int:
@@ -218,7 +219,7 @@ def _gather_region(ref: Ref, step: Step, program: Program) -> int:
     if ref.space == words.ARGUMENT and program.forward and part in program.forward.gathered:
         return -2 - program.forward.gathered[part]
     keep = ref.space in (words.ARGUMENT, words.STATE) and (
-        step.phase == words.DEFERRED or step.kernel == "matmul"
+        step.phase == words.DEFERRED or (step.kernel == "matmul" and not program.transient)
     )
     lifetime = words.SAVED if keep else words.SCRATCH
     program.regions.append(Region(ref.width, step.domain, lifetime))

@@ -115,10 +115,11 @@ def _traces_of(step: Callable) -> _Traces:
     else:
         function, owner = type(step).__call__, step
     known = _known.setdefault(function if owner is None else owner, {})
-    found = known.get(function)
+    key = function, getattr(step, "recompute", False)
+    found = known.get(key)
     if found is None:
         guard = Guard(function, None if owner is None else weakref.ref(owner))
-        found = known[function] = _Traces(guard)
+        found = known[key] = _Traces(guard)
     return found
 
 
@@ -141,6 +142,7 @@ class Scan(Traced):
             return after
 
         self.states = states
+        self.recompute = getattr(step, "recompute", False)
         super().__init__(name, arguments, function)
 
     def _arranged(self, program: Program) -> Program:

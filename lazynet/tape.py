@@ -1,10 +1,13 @@
 """Reads a graph's tape back: the nodes it recorded, as Python objects, for those who walk them.
 
-Forward and backward never do this; derivatives that are values (`autodiff.py`) do.
+Forward and backward never do this; derivatives that are values (`autodiff.py`) do. What is pending
+is read as it stands, and nothing runs.
 """
 
 from __future__ import annotations
 
+import bisect
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,7 +23,8 @@ class Node:
     """A node of a tape, read back."""
 
     __slots__ = (
-        "arguments", "first", "items", "link", "listed", "payload", "ragged", "rows", "signature",
+        "arguments", "first", "items", "link", "listed", "needs", "payload", "ragged", "rows",
+        "signature",
     )  # fmt: skip
 
     def __init__(self, signature, first, items, rows, ragged, arguments, payload):
@@ -30,6 +34,7 @@ class Node:
         self.payload: Any = payload
         self.link: Any = None
         self.listed = signature.op.kind == words.SEGMENT and isinstance(arguments[0], list)
+        self.needs = False  # whether a leaf that wants a gradient lies behind it
 
     def outputs(self, graph: Graph) -> list[Value]:
         """The handles of the outputs."""
@@ -40,31 +45,103 @@ class Node:
             for k, t in enumerate(self.signature.outputs)
         ]
 
+    @property
+    def every_row(self) -> int:
+        """The rows of all outputs together."""
+        return self.rows * max(1, len(self.signature.outputs))
+
+    def leaves(self) -> list[Any]:
+        """The parameters and constants that it reads."""
+        return [STATICS.leaf(number) for _, number, _ in self.signature.statics]
+
+    def sources(self) -> Iterator[int]:
+        """Rows of the graph that it reads: all of a listed node, else one for each run of rows."""
+        if self.items == 0 or self.signature.op.kind == words.LINK:
+            return
+        if self.listed:
+            yield from self.arguments[0]
+            return
+        for argument in self.arguments:
+            for first, _, count in argument if isinstance(argument, list) else [argument]:
+                if count:
+                    yield first
+
 
 class Nodes:
-    """The nodes of a graph, read back from the tapes of its runs."""
+    """The nodes of a graph, read back from the tapes of its runs and from what is pending."""
 
     def __init__(self):
         self.nodes: list[Node] = []
-        self.runs = 0
         self._starts: list[int] = []
+        self._runs = 0
+        # Of the tape that was read last: its first row, the next row, and the words read.
+        self._base = self._next = self._words = 0
+        self._links: dict[int, tuple[Any, int, int]] = {}
+        self._links_seen = 0
 
-    def node_of(self, row: int) -> int:
-        """The first row of the node that made a row."""
-        k = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return self._starts[k]
+    def node_of(self, row: int) -> Node | None:
+        """The node that made a row; None if nothing is known of it: no gradient leads there."""
+        node = self.nodes[bisect.bisect_right(self._starts, row) - 1] if self.nodes else None
+        if node is None or not 0 <= row - node.first < node.every_row:
+            return None
+        return node
 
     def read(self, graph: Graph) -> None:
-        """Read the runs that have come since."""
-        links = {vid: (vid, source, row, step) for vid, source, row, step in graph.link_records()}
-        for run in graph.runs[self.runs :]:
-            for node in read_tape(run.tape.tolist(), run.base):
-                if node.signature.op.kind == words.LINK:
-                    node.link = links.get(node.first)
-                if node.rows or node.signature.op.kind == words.LINK:
-                    self.nodes.append(node)
-                    self._starts.append(node.first)
-        self.runs = len(graph.runs)
+        """Read what has been recorded since."""
+        for run in graph.runs[self._runs :]:
+            self._take(graph, run.base, run.tape)
+        self._runs = len(graph.runs)
+        if graph.tape:
+            self._take(graph, graph.done, graph.tape)
+
+    def _take(self, graph: Graph, base: int, tape: Any) -> None:
+        """Read the words of a tape that were not read while they were pending."""
+        if base != self._base or self._next == base:
+            self._base, self._next, self._words = base, base, 0
+        if tape is graph.tape:
+            tail = bytes(memoryview(tape)[4 * self._words :])
+            rest = np.frombuffer(tail, np.int32)
+        else:
+            rest = tape[self._words :]
+        if not len(rest):
+            return
+        self._words += len(rest)
+        self._enter_links(graph)
+        for node in read_tape(rest.tolist(), self._next):
+            self._next = node.first + node.every_row
+            if node.signature.op.kind == words.LINK:
+                node.link = self._links.get(node.first)
+            if node.rows:
+                self.nodes.append(node)
+                self._starts.append(node.first)
+                node.needs = self._needs(graph, node)
+
+    def _enter_links(self, graph: Graph) -> None:
+        found = graph.links_from(self._links_seen)
+        self._links_seen += len(found)
+        self._links.update(found)
+
+    def _needs(self, graph: Graph, node: Node) -> bool:
+        """Whether a node needs gradients: as `batching/decode.py` says, for what is pending."""
+        signature, first = node.signature, node.first
+        if signature.op.kind == words.LINK:
+            return bool(graph.needs[first])
+        if first < graph.done:
+            return graph.needs_gradient(first)
+        numbers = TABLE.numbers[signature.index]
+        if signature.op.kind != words.ALIAS:
+            if not graph.records_gradients(first) or numbers[words.BACKWARD] == words.NO_DERIVATIVE:
+                return False
+            if numbers[words.NEEDS]:
+                return True
+        return any(
+            graph.needs_gradient(row) if row < graph.done else self._needed(row)
+            for row in node.sources()
+        )
+
+    def _needed(self, row: int) -> bool:
+        node = self.node_of(row)
+        return node is not None and node.needs
 
 
 def graph_nodes(graph: Graph) -> Nodes:

@@ -54,8 +54,15 @@ class Value:
         def __neg__(self) -> Any: ...
         def __abs__(self) -> Any: ...
         def __getitem__(self, index: Any) -> Any: ...
-        def backward(self, gradient: Any = None, retain_graph: bool = False) -> None: ...
+        def backward(
+            self,
+            gradient: Any = None,
+            retain_graph: bool | None = None,
+            create_graph: bool = False,
+        ) -> None: ...
         def retain_grad(self) -> None: ...
+        def register_hook(self, hook: Any) -> Any: ...
+        def clone(self) -> Any: ...
         def detach(self) -> Any: ...
         def astype(self, dtype: Any) -> Any: ...
         def dot(self, other: Any) -> Any: ...
@@ -106,10 +113,14 @@ class Value:
     def grad(self) -> Tensor | None:
         """The gradient of a leaf, or of a value after `retain_grad`; None before backward."""
         if isinstance(self.graph, Leaf):
-            gradient = self.graph.gradient if self.type is self.graph.type else None
+            if self.type is not self.graph.type:
+                return None
+            gradient = self.graph.gradient if self.graph.recorded is None else self.graph.recorded
         else:
             gradient = self.graph.gradients.get((self.id, self.type))
-        return None if gradient is None else tensor(gradient, device=self.graph.device)
+        if gradient is None or isinstance(gradient, Value):
+            return gradient  # type: ignore[return-value]
+        return tensor(gradient, device=self.graph.device)
 
     @property
     def is_leaf(self) -> bool:
@@ -411,9 +422,11 @@ class Parameter(Tensor):
 
     @property
     def grad(self) -> Tensor | None:
-        """What backward collected, copied; None before the first backward after `zero_grad`."""
-        gradient = self.graph.gradient
-        return None if gradient is None else tensor(gradient, device=self.graph.device)
+        """What backward collected, copied; None before the first backward after `zero_grad`.
+
+        After `backward(create_graph=True)` it is the lazy value itself, to be differentiated.
+        """
+        return super().grad
 
     @grad.setter
     def grad(self, value) -> None:
@@ -506,6 +519,13 @@ def gather_bytes(addresses: np.ndarray, row: RowType, device: Device) -> np.ndar
     out = np.empty((len(addresses), *row.shape), row.dtype)
     device.gather(out, addresses, row.width)
     return out
+
+
+def rows_of(value: Value) -> list[int]:
+    """The ids of a value's rows."""
+    if isinstance(value, Sequence):
+        return [value.id + value.step * k for k in range(value.length)]
+    return [value.id]
 
 
 def settle() -> None:

@@ -23,6 +23,16 @@ from lazynet.tensor import Parameter, Sequence, Tensor
 ROWS_OF_A_SEGMENT = 1 << 20
 
 
+class HookInside(TypeError):
+    """A module with hooks is called in a function that is being traced."""
+
+    def __init__(self, name: str):
+        super().__init__(
+            f"{name} has hooks, which are called for every example and not for a trace: it cannot "
+            "be part of a scan's step while it has them"
+        )
+
+
 class TraceGraph(Graph):
     """A graph that only remembers what was recorded into it."""
 

@@ -7,6 +7,9 @@ a node over rows, a scan (`scan.py`) one whose rows follow each other.
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import operator
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,15 +18,17 @@ import numpy as np
 
 from lazynet import passes
 from lazynet.batching import layout as words
-from lazynet.derive import reverse
+from lazynet.derive import go_back, reverse, whole_cotangent
 from lazynet.describe import describe
 from lazynet.graph import recording_gradients, recording_into
+from lazynet.modes import no_grad
 from lazynet.op import Op, RowType, Signature
 from lazynet.ops import reduce
 from lazynet.ops.rows import GATHER, ROW_MAX, ROW_SOFTMAX, ROW_SUM
 from lazynet.ops.views import cat_features, part
 from lazynet.parameter import STATICS, Leaf
 from lazynet.program import Program, Ref, Region, elementwise
+from lazynet.recompute import recomputing
 from lazynet.record import Literal, record
 from lazynet.tensor import Tensor
 from lazynet.trace import Lowering, TraceGraph, argument_ids
@@ -81,6 +86,11 @@ class FunctionGraph(TraceGraph):
             raise TypeError(
                 f"{self.name}: {op.name} cannot be part of a traced function: what it takes from "
                 "Python would be the same for every example; give the function its result"
+            )
+        if op.host:
+            raise TypeError(
+                f"{self.name}: {op.name} is written in numpy and cannot be part of a traced "
+                "function; call it outside, and give the function its result"
             )
         if op.kind in (words.SCAN, words.RUNS):
             name = "a scan" if op.kind == words.SCAN else op.name
@@ -153,6 +163,7 @@ class Traced:
 
     kind = words.ROWS
     scan = False
+    recompute = False  # whether backward computes the inside again
 
     def __init__(self, name: str, arguments: list[tuple[RowType, Ref]], function: Callable):
         self.name = name
@@ -208,13 +219,19 @@ class Traced:
         program.strides = tuple(row.stride for row in signature.operands)
         program = self._arranged(program)
         self.reversed = self._reverse(lowering)
-        program = passes.save_for(program, self.reversed)
+        if self.recompute:
+            self._again = program
+            program = replace(program, transient=True)
+        else:
+            program = passes.save_for(program, self.reversed)
         return passes.optimize_forward(program)
 
     def _arranged(self, program: Program) -> Program:
         return program
 
     def _backward(self, signature: Signature) -> Program:
+        if self.recompute:
+            return recomputing(self._again, self.reversed, signature.forward, self.scan)
         program = replace(self.reversed, strides=signature.forward.strides)
         program.states, program.forward = signature.forward.states, signature.forward
         return passes.optimize_backward(program, scan=self.scan)
@@ -252,17 +269,53 @@ class Traced:
         backward = describe(self._backward(signature))
         return f"{signature!r}\n\nforward\n{forward}\n\nbackward\n{backward}"
 
-    def replay(self, arguments) -> list[Tensor]:
-        """Record the ops of the traced function again, op by op, on these values."""
-        given = iter(zip(arguments, self.arguments, strict=True))
+    def pullback(self, operands, cotangents) -> list[Any]:
+        """The cotangents of arguments and parameters, recorded op by op; None for those without.
+
+        Args:
+            operands: of the node; all Sequences where it has n rows.
+            cotangents: one for each output.
+        """
+        known = self._replayed(operands)
+        parts: dict[int, list[tuple[RowType, Any]]] = {}
+        for y, g in zip(self.outputs, cotangents, strict=True):
+            if y.type.is_float:
+                parts.setdefault(y.id, []).append((y.type, g))
+        own = go_back(
+            self.graph, parts, lambda vid, row: seen_as(*known[vid], row),
+            lambda number, row: Tensor(STATICS.leaf(number), 0, row),
+        )  # fmt: skip
+        given, leaves = [], {number: list(gs) for number, (_, gs) in own.items()}
+        rows = iter(self.arguments)
+        for vid, ref in self.graph.symbols.items():
+            if ref.space in (words.ARGUMENT, words.STATE):
+                row = next(rows)
+                given.append(whole_cotangent(row, parts[vid]) if vid in parts else None)
+            elif ref.space == words.STATIC and vid in parts:
+                first = ref.offset // np.dtype(ref.dtype).itemsize
+                full = STATICS.leaf(ref.index).type
+                inside = [
+                    (full.view(row.shape, first + row.offset // np.dtype(row.dtype).itemsize), g)
+                    for row, g in parts[vid]
+                ]
+                leaves.setdefault(ref.index, []).append(whole_cotangent(full, inside))
+        for number in self.parameters():
+            own_uses = leaves.get(number)
+            given.append(functools.reduce(operator.add, own_uses) if own_uses else None)
+        return given
+
+    def _replayed(self, operands) -> dict[int, tuple[Any, int]]:
+        """The ops of the traced function recorded again, op by op, on these values."""
+        given = iter(zip(operands, self.arguments, strict=False))
         known = self.constant_symbols()
         for vid, ref in self.graph.symbols.items():
             if ref.space in (words.ARGUMENT, words.STATE):
                 x, row = next(given)
                 known[vid] = x, row.offset
         for signature, vid, entry in self.graph.nodes:
-            known[vid] = replayed(signature, entry, known), 0
-        return [seen_as(*known[y.id], y.type) for y in self.outputs]
+            with no_grad() if vid in self.graph.cut else contextlib.nullcontext():
+                known[vid] = replayed(signature, entry, known), 0
+        return known
 
     def constant_symbols(self) -> dict[int, tuple[Any, int]]:
         """The constants of the trace: each with where in its stored row it begins."""

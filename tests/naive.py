@@ -6,9 +6,10 @@ list of rows stands for a Sequence.
 
 import math
 
+import naive_differentiation
 import naive_elementwise
+import naive_runs
 import numpy as np
-from naive_runs import RUNS as RUNS
 from naive_runs import kept
 
 
@@ -51,6 +52,7 @@ def put(x, table, shape):
 
 
 # What a row-wise op gives for one row of each operand.
+RUNS = {**naive_runs.RUNS, **naive_differentiation.RUNS}
 ROWS = {
     "add": lambda x, y: x + y,
     "sub": lambda x, y: x - y,
@@ -104,6 +106,7 @@ ROWS = {
     "det_sign": lambda a: np.linalg.slogdet(a)[0],
     "cholesky": np.linalg.cholesky,
     "put": put,
+    **naive_differentiation.ROWS,
     **naive_elementwise.ROWS,
 }
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lazynet as ln
-from lazynet.autodiff import check_grads, grad, gradients, value_and_grad
+from lazynet import check_grads, grad, gradients, value_and_grad
 from lazynet.batching import layout as words
 from lazynet.op import REGISTRY
 from lazynet.ops.elementwise import elementwise

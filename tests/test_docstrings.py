@@ -10,16 +10,24 @@ import lazynet as ln
 from lazynet import nn
 
 MODULES = [
+    "lazynet.autodiff",
+    "lazynet.check",
+    "lazynet.checkpoint",
+    "lazynet.function",
+    "lazynet.hooks",
     "lazynet.nn.attention",
     "lazynet.nn.bags",
     "lazynet.nn.crf",
+    "lazynet.nn.module",
     "lazynet.nn.softmax",
     "lazynet.nn.transformer",
     "lazynet.ops.attention",
+    "lazynet.ops.identity",
     "lazynet.ops.pairs",
     "lazynet.ops.random",
     "lazynet.ops.structured",
     "lazynet.ops.trees",
+    "lazynet.transforms",
 ]
 
 

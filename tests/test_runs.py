@@ -33,6 +33,7 @@ FORMS = {
     "log_scan": [lambda n, m: ((n, 1, 1), n, ())],
     "linear_scan": [lambda n, m: ((n, max(n - 1, 0)), n, ())],
     "viterbi": [lambda n, m: ((n, 1, 1, 1), n, ())],
+    "after": [lambda n, m: ((n, m), n, ())],
     "pair_total": [lambda n, m: ((n * m,), n * m, (m,))],
 }
 SIZES = [(0, 2), (1, 1), (3, 4), (5, 2), (4, 4)]

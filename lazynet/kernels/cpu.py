@@ -4,6 +4,7 @@ from lazynet.kernels import (
     attention,
     axes,
     decompositions,
+    host,
     lookup,
     noise,
     pairs,
@@ -37,4 +38,7 @@ KERNELS = {
 
 def kernel(name: str, dtype: str) -> int:
     """The address of the shared kernel `name` for `dtype`, compiled now unless it already is."""
+    in_python = host.address(name)
+    if in_python is not None:
+        return in_python
     return kernel_address(lift(KERNELS[name], dtype))

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from lazynet.device import device_of
+from lazynet.hooks import HookHandle
+from lazynet.nn import hooks
 from lazynet.purity import CHANGES
 from lazynet.tensor import Parameter, Tensor, Value, tensor
 
@@ -42,6 +44,7 @@ class Module:
 
     training: bool = True
     _buffers: Mapping[str, bool] = {}  # by name, whether it is part of the state
+    _hooks: tuple[hooks.ModuleHook, ...] = ()
 
     def __init__(self) -> None:
         # Nothing to set up; here so that `super().__init__()` may be written, as in PyTorch.
@@ -50,6 +53,8 @@ class Module:
     forward: Callable[..., Any]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._hooks:
+            return hooks.call(self, args, kwargs)
         return self.forward(*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -244,6 +249,67 @@ class Module:
     def cuda(self) -> Self:
         """Move everything to the first GPU, as `to("cuda")`."""
         return self.to("cuda")
+
+    # -- hooks -------------------------------------------------------------------------------------
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> HookHandle:
+        """Call `hook(module, args)` before every `forward`; it may give other arguments.
+
+        Hooks see lazy values; looking at one runs what is pending, for this example alone. A module
+        whose `forward` is a cell has them called around the cell; a cell that calls a module with
+        hooks is run op by op.
+
+        Args:
+            hook: gives None, a tuple of arguments, or one argument.
+            prepend: whether to call it before the hooks that are there.
+            with_kwargs: call `hook(module, args, kwargs)`, which gives None or (args, kwargs).
+        """
+        return self._hook(hooks.ModuleHook(hooks.PRE, hook, with_kwargs), prepend)
+
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> HookHandle:
+        """Call `hook(module, args, output)` after every `forward`; it may give another output.
+
+        With `with_kwargs` it is `hook(module, args, kwargs, output)`.
+        """
+        return self._hook(hooks.ModuleHook(hooks.FORWARD, hook, with_kwargs), prepend)
+
+    def register_full_backward_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> HookHandle:
+        """Call `hook(module, grad_output)` in backward, before it goes through the module.
+
+        `grad_output` is a tuple with the gradient of each output, of this call alone; the hook may
+        give another tuple.
+        """
+        return self._hook(hooks.ModuleHook(hooks.BACKWARD_PRE, hook), prepend)
+
+    def register_full_backward_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> HookHandle:
+        """Call `hook(module, grad_input, grad_output)` when backward has gone through the module.
+
+        Both are tuples, for each positional argument and for each output: the gradient of this call
+        alone, or None of what wants or has none. The hook may give another tuple of `grad_input`.
+
+            >>> layer = nn.Linear(2, 3)
+            >>> show = lambda module, inputs, outputs: print(inputs[0].shape, outputs[0].shape)
+            >>> with layer.register_full_backward_hook(show):
+            ...     layer(ln.tensor([1.0, 2.0], requires_grad=True)).sum().backward()
+            (2,) (3,)
+        """
+        return self._hook(hooks.ModuleHook(hooks.BACKWARD, hook), prepend)
+
+    def _hook(self, hook: hooks.ModuleHook, prepend: bool) -> HookHandle:
+        self._hooks = (hook, *self._hooks) if prepend else (*self._hooks, hook)
+
+        def remove() -> None:
+            self._hooks = tuple(other for other in self._hooks if other is not hook)
+
+        return HookHandle(remove)
 
     # -- state -------------------------------------------------------------------------------------
 

@@ -10,7 +10,10 @@ from lazynet.tensor import Parameter
 
 def _given(parameters: Parameter | Iterable[Parameter]) -> list[Parameter]:
     given = [parameters] if isinstance(parameters, Parameter) else list(parameters)
-    return [p for p in given if p.graph.gradient is not None]
+    given = [p for p in given if p.graph.gradient is not None]
+    for p in given:
+        p.graph.recorded = None  # what is clipped is a number from here on
+    return given
 
 
 def clip_grad_norm_(

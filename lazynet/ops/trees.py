@@ -159,6 +159,11 @@ JOIN = Op(
 )  # fmt: skip
 
 
+def joined_rows(x: Sequence) -> Tensor:
+    """The rows of x as one Tensor: y[j] = x_j; n rows of (...) give (n, ...)."""
+    return record_runs(JOIN, (x,), 1, (("count", x.length),))[0]
+
+
 def matrix_tree(arcs: Sequence, n: int) -> Tensor:
     """log of the sum over all dependency trees, crossing or not, of exp(sum of their arcs' scores).
 
@@ -184,8 +189,8 @@ def matrix_tree(arcs: Sequence, n: int) -> Tensor:
     if n == 1:
         return zeros(dtype=dtype)
     counted, one, words_only = _constants(n, dtype)
-    rows = record_runs(JOIN, (reshape(arcs, (1,)),), 1, (("count", n * n),))
-    scores = where(counted, reshape(rows[0], (n, n)), -math.inf)
+    rows = joined_rows(reshape(arcs, (1,)))
+    scores = where(counted, reshape(rows, (n, n)), -math.inf)
     top = max_of(scores).detach()
     weights = (scores - top).exp()
     laplacian = one * sum_of(weights, 0) - weights

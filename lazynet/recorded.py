@@ -1,0 +1,63 @@
+"""`backward(create_graph=True)`: gradients recorded on the graph, which `.grad` then gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lazynet.autodiff import behind, gradients
+from lazynet.backward import NO_GRADIENT, RECORDED
+from lazynet.graph import Graph
+from lazynet.parameter import Leaf
+from lazynet.tape import Node, graph_nodes
+from lazynet.tensor import Sequence, Tensor, Value, tensor
+
+
+def record_backward(value: Value, gradient: Any) -> None:
+    """Add lazy gradients of `value` to `.grad` of every leaf behind it, and compute them."""
+    leaves, graphs = _leaves_behind(value)
+    if not leaves:
+        raise RuntimeError(NO_GRADIENT)
+    handles: list[Any] = [Tensor(leaf, 0, leaf.type) for leaf in leaves]
+    kept = [(graph, key, length) for graph in graphs for key, length in graph.retained.items()]
+    for graph, (row, type_), length in kept:
+        one = length is None
+        handles.append(Tensor(graph, row, type_) if one else Sequence(graph, row, type_, length))
+    found = gradients(value, handles, gradient)
+    for leaf, g in zip(leaves, found, strict=False):
+        if g is None:
+            continue
+        before = leaf.recorded
+        if before is None and leaf.gradient is not None:
+            before = tensor(leaf.gradient, device=leaf.device)
+        total = g if before is None else before + g
+        numbers = total.numpy()
+        leaf.want_gradient()[...] = numbers
+        leaf.recorded = total
+    for (graph, key, _), g in zip(kept, found[len(leaves) :], strict=True):
+        if g is not None:
+            before = graph.gradients.get(key)
+            graph.gradients[key] = g if before is None else g + before
+
+
+def _leaves_behind(value: Value) -> tuple[list[Leaf], list[Graph]]:
+    """The leaves behind a value that want gradients, and the graphs that lead there."""
+    leaves: dict[int, Leaf] = {}
+    graphs: dict[int, Graph] = {}
+    seen: set[tuple[int, int]] = set()
+    waiting: list[tuple[Any, int]] = [(value.graph, value.id)]
+    while waiting:
+        source, row = waiting.pop()
+        if isinstance(source, Leaf):
+            if source.requires_grad:
+                leaves[id(source)] = source
+            continue
+        node: Node | None = graph_nodes(source).node_of(row)
+        if node is None or not node.needs or (id(source), node.first) in seen:
+            continue
+        seen.add((id(source), node.first))
+        graphs[id(source)] = source
+        waiting += behind(source, node)
+    return list(leaves.values()), list(graphs.values())
+
+
+RECORDED.append(record_backward)
