@@ -32,6 +32,8 @@ _MOST_SHORTCUTS = 16  # kinds of calls that are recorded the short way: they are
 class Cell:
     """A function, or a method of one object, that is recorded as one node. See `cell`."""
 
+    __name__: str
+
     trace: type[Trace]
     recompute = False
 
@@ -185,6 +187,8 @@ class _Traces:
 
 class Trace(Traced):
     """A cell traced for one kind of arguments."""
+
+    result: Callable[[list[Any]], Any]  # from handles of the outputs
 
     def __init__(self, cell: Cell, values: list[Value], arguments: Any, named: Any):
         rows = [x.type for x in values]

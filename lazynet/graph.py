@@ -321,8 +321,8 @@ def current_graph(device: Device | None = None) -> Graph:
     """
     held = getattr(_thread, "graph", None)
     graph = held() if held is not None else None
-    if graph is not None and graph.open and graph.device is None:
-        return graph  # a trace
+    if graph is not None and graph.open and (graph.device is device or graph.device is None):
+        return graph  # without a device it is a trace
     device = device or default_device()
     if graph is not None and graph.open and graph.device is not device:
         graph.close()
