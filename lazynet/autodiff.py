@@ -26,6 +26,7 @@ from lazynet.parameter import Leaf
 from lazynet.scan import Scan
 from lazynet.tape import Node, graph_nodes, operands_of
 from lazynet.tensor import Sequence, Tensor, Value, tensor
+from lazynet.trace import TraceGraph
 from lazynet.traced import Traced
 
 
@@ -40,16 +41,19 @@ def gradients(y: Any, inputs, seed: Any = None) -> list[Any]:
 
     Args:
         y: a scalar, any value together with a `seed` of its shape, or a list of such values.
-        inputs: leaves or values that y was computed from and that require a gradient.
+        inputs: leaves or values that y was computed from and that require a gradient; one alone
+            need not be in a list.
         seed: the cotangent of y, an array or a value; of a list, a list of these.
 
     Returns:
         for each input a value of its shape, or None where y does not depend on it.
 
     Raises:
+        TypeError: inside a function that is being traced.
         ValueError: if y is no scalar and there is no seed, or the seed has another shape.
         RuntimeError: if backward has been here before, or a parameter has changed since.
     """
+    inputs = [inputs] if isinstance(inputs, Value) else list(inputs)
     many = isinstance(y, (list, tuple))
     values = list(y) if many else [y]
     seeds = list(seed) if many and seed is not None else [seed] * len(values)
@@ -104,6 +108,11 @@ class _Walk:
     def _node(self, graph: Graph, row: int) -> Any:
         """The node that made a row; None where no gradient leads."""
         if graph.number not in self.known:
+            if isinstance(graph, TraceGraph):
+                raise TypeError(
+                    "gradients: inside a traced function there are none to take; take those of the "
+                    "function, from outside"
+                )
             self.known.add(graph.number)
             check_versions(graph)
         node = graph_nodes(graph).node_of(row)

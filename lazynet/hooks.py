@@ -20,6 +20,7 @@ from lazynet.parameter import Leaf
 from lazynet.record import as_value
 from lazynet.tape import graph_nodes
 from lazynet.tensor import Sequence, Tensor, Value
+from lazynet.trace import TraceGraph
 
 
 class HookHandle:
@@ -172,6 +173,11 @@ def retain_grad(value: Any) -> None:
 
 def _prepared(value: Any, name: str) -> Leaf | None:
     """The leaf that a value is; else None, and then the value is the whole output of a node."""
+    if isinstance(value.graph, TraceGraph):
+        raise TypeError(
+            f"{name}: inside a traced function there is no value of one example to watch; give it "
+            "as a result, and watch that"
+        )
     if not wants_gradient(value):
         raise RuntimeError(f"{name}: no gradient leads to this value; it does not require one")
     if isinstance(value.graph, Leaf) and value.type is value.graph.type:

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from test_ops import ROW_CASES, SEGMENT_CASES, differentiable, draw, over
 
 import lazynet as ln
 from lazynet import check_grads, grad, gradients, value_and_grad
 from lazynet.batching import layout as words
-from lazynet.op import REGISTRY
 from lazynet.ops.elementwise import elementwise
 from lazynet.record import record, record_segments
 
@@ -52,6 +52,9 @@ PROGRAMS = {
     ),
     "a loss": (lambda x: ln.cross_entropy(ln.sequence(x), [0, 2, 0, 1]), [(4, 3)]),
     "a recurrence, row by row": (unrolled, [(3, 4), (4,)]),
+    "a table as an argument": (
+        lambda t: ln.lookup(t, [1, 3, 1]) * ln.lookup(t * 2.0, 2), [(4, 3)],
+    ),
     "a choice": (lambda x, y: ln.where(x > y, x * y, y.square()), [(5,), (5,)]),
     "a scan": (lambda x, h: ln.scan(rnn_step, (h,), ln.sequence(x))[0], [(3, 3), (4,)]),
     "the last state of a scan": (
@@ -66,28 +69,29 @@ def test_first_and_second_derivatives_are_those_of_central_differences(name):
     check_grads(function, [normal(*shape) for shape in shapes], order=2)
 
 
-OPS = sorted(n for n, op in REGISTRY.items() if op.vjp and op.samples and op.kind != words.RUNS)
+CHECKED = [
+    (op, sample)
+    for op, sample in differentiable(ROW_CASES + SEGMENT_CASES)
+    if sample.operands and not (sample.parameters or op.name.startswith("to_float"))
+]
 
 
-@pytest.mark.parametrize("name", OPS)
-def test_every_op_has_a_second_derivative_from_its_formula(name):
-    op = REGISTRY[name]
-    if op.payload or name in ("where", "to_float32"):
-        pytest.skip("has operands that are no floats, or rounds; covered by its own tests")
-    for sample in op.samples:
-        arrays = [
-            sample.low + (sample.high - sample.low) * generator.random(shape)
-            for shape in sample.operands
-        ]
+@over(CHECKED)
+def test_every_op_has_first_and_second_derivatives_both_ways_from_its_formula(op, sample):
+    """Ops over runs have the same in `test_runs.py`, with all their forms and sizes."""
+    length = 3 if op.kind == words.SEGMENT else None
+    given = [draw(sample, k, length) for k in range(len(sample.operands))]
+    floats = [k for k, a in enumerate(given) if a.dtype.kind == "f"]
+
+    def applied(*values):
+        operands = [ln.tensor(a) for a in given]
+        for k, x in zip(floats, values, strict=True):
+            operands[k] = x
         if op.kind == words.SEGMENT:
-            arrays = [generator.standard_normal((3, *shape)) for shape in sample.operands]
+            return record_segments(op, ln.sequence(operands[0]), sample.attributes)
+        return record(op, operands, sample.attributes, payload=list(sample.payload) or None)
 
-        def run(*operands, op=op, sample=sample):
-            if op.kind == words.SEGMENT:
-                return record_segments(op, ln.sequence(operands[0]))
-            return record(op, operands, sample.attributes)
-
-        check_grads(run, arrays, order=2)
+    check_grads(applied, [given[k] for k in floats], order=2, tolerance=1e-6)
 
 
 def test_a_wrong_formula_is_found():
@@ -116,6 +120,29 @@ def test_grad_of_grad():
 def test_a_value_that_does_not_depend_on_an_input_has_no_gradient():
     x, y = (ln.tensor(normal(3), requires_grad=True) for _ in range(2))
     assert gradients((x * 2.0).sum(), [y]) == [None]
+
+
+def test_one_input_need_not_be_in_a_list():
+    x = ln.tensor(normal(3), requires_grad=True)
+    (found,) = gradients(x.square().sum(), x)
+    np.testing.assert_allclose(found.numpy(), 2 * x.numpy())
+
+
+def test_gradients_and_hooks_inside_a_traced_function_are_refused():
+    @ln.cell
+    def sloped(x):
+        return grad(lambda y: y.square().sum())(x)
+
+    @ln.cell
+    def watched(x):
+        y = x * 2.0
+        y.register_hook(print)
+        return y
+
+    with pytest.raises(TypeError, match="gradients: inside a traced function"):
+        sloped(ln.tensor(normal(3)))
+    with pytest.raises(TypeError, match="register_hook: inside a traced function"):
+        watched(ln.tensor(normal(3), requires_grad=True))
 
 
 def test_gradients_agree_with_backward():

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from lazynet.batching import layout as words
 from lazynet.graph import current_graph
 from lazynet.op import Op, Sample, row_type
-from lazynet.ops.views import indices
+from lazynet.ops.views import indices, part
 from lazynet.program import Ref, call, lowered, operand_refs, output_refs
 from lazynet.record import pack2, record
-from lazynet.tensor import Parameter, Tensor
+from lazynet.tensor import Parameter, Sequence, Tensor
 
 # -- lookup ----------------------------------------------------------------------------------------
 
@@ -71,10 +73,10 @@ TAKE_ROW = Op(
 
 
 def lookup(table, index):
-    """Rows of a parameter: y = table[index].
+    """Rows of a table: y = table[index].
 
     Args:
-        table: a Parameter of (count, ...).
+        table: a Parameter, or a Tensor, of (count, ...).
         index: an integer, giving a Tensor, or a list of integers, giving a Sequence.
 
     Raises:
@@ -97,8 +99,14 @@ def lookup(table, index):
     if isinstance(index, (int, np.integer)):
         if not 0 <= index < count:
             raise IndexError(f"lookup: index {index} is out of range; the table has {count} rows")
+        if table.__class__ is Tensor:
+            return table[int(index)]
         return record(LOOKUP, (table,), payload=(int(index),))
     if isinstance(index, Tensor) and not index.type.shape:
         return lookup(table, int(index))
     numbers = indices(index, count, "lookup")
+    if table.__class__ is Tensor:
+        repeated = Sequence(table.graph, table.id, table.type, len(numbers), 0)
+        shape = table.type.shape[1:]
+        return part(repeated, shape, numbers * math.prod(shape))
     return record(LOOKUP, (table,), payload=numbers, length=len(numbers))
