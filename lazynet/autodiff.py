@@ -227,13 +227,19 @@ class _Walk:
                 at += rows_in(piece) if isinstance(x, list) else 0
 
     def _call_hooks(self, graph: Graph, node: Node) -> None:
-        for hook in list(graph.hooks.get(node.first, ())):
+        hooks = [h for y in node.outputs(graph) for h in graph.hooks.get(y.id, ())]
+        for hook in hooks:
             if id(hook) in self.called:
                 continue
             self.called.add(id(hook))
-            parts = [self._cotangents(graph, self._node(graph, row)) for row in hook.rows]
-            for part, changed in zip(parts, hook.apply([p[0] for p in parts]), strict=True):
-                part[0] = changed
+            places = []
+            for row in hook.rows:
+                made_by = self._node(graph, row)
+                part = self._cotangents(graph, made_by)
+                places.append((part, (row - made_by.first) // made_by.rows))
+            changed = hook.apply([part[k] for part, k in places])
+            for (part, k), new in zip(places, changed, strict=True):
+                part[k] = new
 
     def _follow_link(self, node: Node, pieces) -> None:
         """A link's cotangents are those of the rows it names."""

@@ -17,7 +17,7 @@ import numpy as np
 from lazynet import executor
 from lazynet.batching import layout as words
 from lazynet.batching.reverse import mark, spend, split
-from lazynet.careful import Careful, hooked, hooks_by_batch
+from lazynet.careful import Careful, Kept, hooked, stops_of
 from lazynet.graph import Graph
 from lazynet.modes import no_grad
 from lazynet.op import TABLE
@@ -223,7 +223,6 @@ class _Plan:
             for graph in self.graphs:
                 for run in reversed(graph.runs):
                     self._go_through(graph, run, chunks, trash.address)
-            self._retain(chunks)
 
     def _go_through(self, graph: Graph, run: executor.Run, chunks: np.ndarray, trash: int) -> None:
         """Run backward through one forward; it stops where hooks want to see gradients."""
@@ -231,7 +230,7 @@ class _Plan:
         if not len(parts):
             return
         gradients = STATICS.gradients(_statics(run))
-        stops = hooks_by_batch(graph, run) if graph.hooks else {}
+        stops = stops_of(graph, run) if graph.hooks or graph.retained else {}
         end = len(parts)
         for batch in (*sorted(stops, reverse=True), -1):
             start = int(np.searchsorted(parts[:, 0], batch, side="right"))
@@ -241,8 +240,11 @@ class _Plan:
                     run, parts[start:end], chunks, trash, gradients, self.device
                 )
             end = start
-            for hook in stops.get(batch, ()):
-                self._call(graph, hook, chunks)
+            for stop in stops.get(batch, ()):
+                if isinstance(stop, Kept):
+                    self._keep(graph, stop, chunks)
+                else:
+                    self._call(graph, stop, chunks)
 
     def _call(self, graph: Graph, hook: Any, chunks: np.ndarray) -> None:
         """Let a hook see the gradients of its values, and put there what it gives."""
@@ -259,6 +261,14 @@ class _Plan:
             for old, new, addresses in zip(given, changed, places, strict=True):
                 if new is not old:
                     self._write(new, addresses)
+
+    def _keep(self, graph: Graph, kept: Kept, chunks: np.ndarray) -> None:
+        """Copy out a gradient that `retain_grad` asked for."""
+        value = kept.value(graph)
+        found = self._read(value, self._gradient_addresses(chunks, value))
+        key, rows = (kept.row, kept.type), found.numpy()
+        before = graph.gradients.get(key)
+        graph.gradients[key] = rows if before is None else before + rows
 
     def _read(self, value: Value, addresses: list[int]) -> Any:
         rows = gather_bytes(np.array(addresses), value.type, self.device)
@@ -314,22 +324,6 @@ class _Plan:
             else:
                 found.append(address + int(chunks[k, 2]) + value.type.offset)
         return found
-
-    def _retain(self, chunks: np.ndarray) -> None:
-        """Copy out the gradients that `retain_grad` asked for."""
-        for graph in self.graphs:
-            for (row, type_), length in graph.retained.items():
-                if not _is_wanted(graph, row):
-                    continue
-                one = length is None
-                handle = Tensor(graph, row, type_) if one else Sequence(graph, row, type_, length)
-                addresses = np.array(self._gradient_addresses(chunks, handle))
-                if (addresses == 0).any():
-                    continue
-                rows = gather_bytes(addresses, type_, self.device)
-                rows = rows[0] if one else rows
-                before = graph.gradients.get((row, type_))
-                graph.gradients[row, type_] = rows if before is None else before + rows
 
     def spend(self) -> None:
         """Note that the marked nodes have been gone through."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,30 +11,55 @@ from lazynet.batching.plan import B_FIRST_NODE
 from lazynet.executor import Run
 from lazynet.graph import Graph
 from lazynet.modes import no_grad
-from lazynet.op import TABLE
+from lazynet.op import TABLE, RowType
 from lazynet.parameter import Leaf
-from lazynet.tensor import tensor
+from lazynet.tensor import Sequence, Tensor, Value, tensor
 
 
-def hooks_by_batch(graph: Graph, run: Run) -> dict[int, list[Any]]:
-    """The hooks that backward through a forward calls, by the batch before which it does so.
+class Kept(NamedTuple):
+    """A value whose gradient `retain_grad` asked for."""
+
+    row: int
+    type: RowType
+    length: int | None  # None for a Tensor
+
+    def value(self, graph: Graph) -> Value:
+        """A handle of it; not kept, because it would keep the graph."""
+        if self.length is None:
+            return Tensor(graph, self.row, self.type)
+        return Sequence(graph, self.row, self.type, self.length)
+
+
+def stops_of(graph: Graph, run: Run) -> dict[int, list[Any]]:
+    """The hooks and kept gradients of a forward, by the batch before which backward stops for them.
 
     A hook of several values waits for the last batch that made one of them, which is the first that
-    backward comes to.
+    backward comes to. Gradients are kept as the hooks leave them.
     """
     position = np.empty_like(run.order)
     position[run.order] = np.arange(len(run.order), dtype=run.order.dtype)
-    begins = run.laid.batches[:, B_FIRST_NODE]
+    begins, firsts = run.laid.batches[:, B_FIRST_NODE], run.columns[FIRST]
+
+    def batch_of(row: int) -> int:
+        """The batch that made a row; -1 if it is of another forward, or nothing leads there."""
+        head = graph.head[row]
+        node = int(np.searchsorted(firsts, head))
+        here = node < len(firsts) and firsts[node] == head
+        if not (here and graph.wanted[head] and graph.needs[head]):
+            return -1
+        return int(np.searchsorted(begins, position[node], side="right")) - 1
+
+    waiting: list[tuple[list[int], Any]] = [
+        (hook.rows, hook)
+        for hook in dict.fromkeys(hook for hooks in graph.hooks.values() for hook in hooks)
+    ]
+    for (row, type_), length in graph.retained.items():
+        waiting.append(([row], Kept(row, type_, length)))
     found: dict[int, list[Any]] = {}
-    for hook in dict.fromkeys(hook for hooks in graph.hooks.values() for hook in hooks):
-        batches = []
-        for row in hook.rows:
-            node = int(np.searchsorted(run.columns[FIRST], row))
-            here = node < run.columns.shape[1] and run.columns[FIRST, node] == row
-            if here and graph.wanted[row] and graph.needs[row]:
-                batches.append(int(np.searchsorted(begins, position[node], side="right")) - 1)
-        if batches:
-            found.setdefault(max(batches), []).append(hook)
+    for rows, stop in waiting:
+        batch = max(map(batch_of, rows))
+        if batch >= 0:
+            found.setdefault(batch, []).append(stop)
     return found
 
 

@@ -8,6 +8,7 @@ new graph as a link.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import contextvars
 import itertools
@@ -214,7 +215,7 @@ class Graph:
 
     def records_gradients(self, row: int) -> bool:
         """Whether gradients were being recorded when a pending row was."""
-        return bool([flag for first, flag in self.marks if first <= row][-1])
+        return bool(self.marks[bisect.bisect_right(self.marks, row, key=lambda m: m[0]) - 1][1])
 
     # -- running ---------------------------------------------------------------------------------
 

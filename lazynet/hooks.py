@@ -108,9 +108,9 @@ def register_hook(value: Any, hook: Callable[[Any], Any]) -> HookHandle:
         >>> x.grad.tolist()
         [30.0, 30.0]
 
-    A part of a value (an element, a slice, a chunk, one of several results) has no gradient of its
-    own: the handle becomes one of a copy, and the hook sees the uses made of the handle from then
-    on. Register it before using it.
+    A part of a value (an element, a row, a slice, a chunk) has no gradient of its own: the handle
+    becomes one of a copy, and the hook sees the uses made of the handle from then on. Register it
+    before using it.
 
     Args:
         hook: takes the gradient, of the value's shape, and gives None or what takes its place.
@@ -201,11 +201,12 @@ def wants_gradient(value: Value) -> bool:
 
 
 def _whole(value: Any) -> bool:
-    """Whether a value is the one output of its node."""
+    """Whether a value is a whole output of its node."""
     node: Any = graph_nodes(value.graph).node_of(value.id)
-    if node.signature.op.kind in (words.ALIAS, words.LINK) or len(node.signature.outputs) > 1:
+    k, at = divmod(value.id - node.first, node.rows)
+    if node.signature.op.kind in (words.ALIAS, words.LINK) or at:
         return False
-    if value.id != node.first or value.type is not node.signature.type:
+    if value.type is not node.signature.outputs[k]:
         return False
     if isinstance(value, Tensor):
         return not node.ragged

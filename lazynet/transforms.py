@@ -130,10 +130,11 @@ def jvp(function: Callable, primals: tuple, tangents: tuple, has_aux: bool = Fal
     Raises:
         ValueError: if the directions are nested in another way, or have other shapes.
     """
-    given = tuple(primals)
-    if len(given) != len(tuple(tangents)):
-        raise ValueError(f"jvp: {len(given)} arguments and {len(tuple(tangents))} directions")
-    chosen, arguments = _chosen("jvp", given, tuple(range(len(given))))
+    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
+        raise TypeError("jvp: expected a tuple of arguments and a tuple of directions")
+    if len(primals) != len(tangents):
+        raise ValueError(f"jvp: {len(primals)} arguments and {len(tangents)} directions")
+    chosen, arguments = _chosen("jvp", tuple(primals), tuple(range(len(primals))))
     xs, directions = alike("jvp", chosen, tuple(tangents))
     with enable_grad():
         value = function(*arguments)

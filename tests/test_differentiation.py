@@ -166,6 +166,8 @@ def test_errors_tell_what_was_expected():
         ln.grad(scalar, has_aux=True)(A, B)
     with pytest.raises(ValueError, match="1 arguments and 2 directions"):
         ln.jvp(scalar, (A,), (A, B))
+    with pytest.raises(TypeError, match="expected a tuple of arguments"):
+        ln.jvp(scalar, ln.tensor(A), ln.tensor(B))
     with pytest.raises(ValueError, match="nested as"):
         ln.vjp(curve, A, B)[1]([A, B])
     with pytest.raises(ValueError, match=r"the seed has shape \(2,\), the value \(3,\)"):

@@ -95,6 +95,41 @@ def test_the_hook_of_a_sequence_sees_its_rows(way):
     np.testing.assert_allclose(found.numpy(), [np.zeros(3), np.full(3, 6.0)])
 
 
+@ln.cell
+def halves(x):
+    return (x * 2.0).tanh(), x.square()
+
+
+@both_ways
+def test_the_results_of_a_cell_and_the_states_of_a_scan_have_hooks_of_their_own(way):
+    def step(x, states):
+        return (states[0] + x * 1.0, states[1] * 2.0)
+
+    x, seen = leaf(), {}
+    first, second = halves(x)
+    rows = ln.sequence([first, second])
+    sums, powers = ln.scan(step, (x * 0.0, x * 1.0), rows)
+    loss = (second * 3.0).sum() + (sums[1] * B).sum() + powers[0].sum()
+    for name, value in {"first": first, "second": second, "sums": sums, "powers": powers}.items():
+        value.register_hook(lambda g, name=name: seen.__setitem__(name, g.numpy()))
+        value.retain_grad()
+    WAYS[way](loss, x)
+    want = {"first": B, "second": B + 3, "sums": [0 * B, B], "powers": [0 * B + 1, 0 * B]}
+    for name, value in {"first": first, "second": second, "sums": sums, "powers": powers}.items():
+        np.testing.assert_allclose(seen[name], want[name])
+        if way != "gradients":
+            np.testing.assert_allclose(value.grad.numpy(), want[name])
+
+
+def test_gradients_are_kept_as_hooks_leave_them():
+    x = leaf()
+    y = x * 2.0
+    y.retain_grad()
+    y.register_hook(lambda g: g * 5.0)
+    y.sum().backward()
+    np.testing.assert_allclose(y.grad.numpy(), np.full(3, 5.0))
+
+
 def test_hooks_of_many_examples_stop_backward_once():
     seen = []
 
@@ -356,6 +391,19 @@ def test_backward_hooks_are_called_both_ways_with_the_same(kind, way):
     np.testing.assert_allclose(seen[0][0], (g1 * 2 * A) @ weight + g2)
     np.testing.assert_allclose(seen[0][1], g1 * inner + g2)
     np.testing.assert_allclose(found, seen[0][0] + 2 * seen[0][1])
+
+
+def test_nested_results_have_backward_hooks():
+    class Nested(nn.Module):
+        def forward(self, x):
+            return {"a": x * 2.0, "b": [x.square(), None]}
+
+    module, seen, x = Nested(), [], leaf()
+    module.register_full_backward_hook(lambda m, a, b: seen.append([g.numpy() for g in (*a, *b)]))
+    made = module(x)
+    assert made["b"][1] is None
+    (made["a"] * 3.0 + made["b"][0]).sum().backward()
+    np.testing.assert_allclose(seen[0], [6 + 2 * A, np.full(3, 3.0), np.ones(3)])
 
 
 def test_inputs_of_different_lengths_are_seen_together():

@@ -10,6 +10,7 @@ from typing import Any
 
 from lazynet.graph import pending_graph
 from lazynet.hooks import wants_gradient, watched
+from lazynet.nested import filled, leaves_of
 from lazynet.tensor import Value
 from lazynet.trace import HookInside, TraceGraph
 
@@ -84,15 +85,14 @@ class _Back:
 
     def enter_outputs(self, result: Any) -> Any:
         """The result, with the values in it that want gradients watched."""
-        results = tuple(result) if isinstance(result, (tuple, list)) else (result,)
+        flat = isinstance(result, (tuple, list)) and not any(map(_nests, result))
+        results = tuple(result) if flat else tuple(leaves_of(result))
         self._outputs = _wanting(results)
         self._results = len(results)
         made = _watched(results, self._outputs, self._on_outputs)
-        if not isinstance(result, (tuple, list)):
-            return made[0]
-        if isinstance(result, tuple) and hasattr(result, "_fields"):
-            return type(result)(*made)
-        return type(result)(made)
+        if isinstance(result, tuple) and flat and not hasattr(result, "_fields"):
+            return made
+        return list(made) if isinstance(result, list) and flat else filled(result, made)
 
     def _on_outputs(self, gradients: list[Any]) -> list[Any]:
         full = _spread(gradients, self._outputs, self._results)
@@ -115,6 +115,10 @@ class _Back:
                 given = hook.function(self._module, full, self._grad_output)
                 full = full if given is None else _as_tuple(given, len(full))
         return full
+
+
+def _nests(x: Any) -> bool:
+    return isinstance(x, (tuple, list, dict))
 
 
 def _wanting(values: tuple[Any, ...]) -> list[int]:

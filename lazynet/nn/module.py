@@ -292,8 +292,9 @@ class Module:
     ) -> HookHandle:
         """Call `hook(module, grad_input, grad_output)` when backward has gone through the module.
 
-        Both are tuples, for each positional argument and for each output: the gradient of this call
-        alone, or None of what wants or has none. The hook may give another tuple of `grad_input`.
+        Both are tuples, for each positional argument and for each output (of nested ones, for each
+        value in them): the gradient of this call alone, or None of what wants or has none. The hook
+        may give another tuple of `grad_input`.
 
             >>> layer = nn.Linear(2, 3)
             >>> show = lambda module, inputs, outputs: print(inputs[0].shape, outputs[0].shape)
