@@ -24,7 +24,7 @@ from lazynet.ops.runs import rows_in
 from lazynet.ops.views import zeros
 from lazynet.parameter import Leaf
 from lazynet.scan import Scan
-from lazynet.tape import Node, graph_nodes, operands_of
+from lazynet.tape import Node, node_of, operands_of
 from lazynet.tensor import Sequence, Tensor, Value, tensor
 from lazynet.trace import TraceGraph
 from lazynet.traced import Traced
@@ -115,7 +115,7 @@ class _Walk:
                 )
             self.known.add(graph.number)
             check_versions(graph)
-        node = graph_nodes(graph).node_of(row)
+        node = node_of(graph, row)
         wanted = row < graph.done and graph.needs_gradient(row)
         if wanted and (node is None or graph.consumed[graph.head[row]]):
             raise RuntimeError(BACKWARD_TWICE)

@@ -18,7 +18,7 @@ from lazynet.ops.identity import after, clone
 from lazynet.ops.rows import sequence
 from lazynet.parameter import Leaf
 from lazynet.record import as_value
-from lazynet.tape import graph_nodes
+from lazynet.tape import node_of
 from lazynet.tensor import Sequence, Tensor, Value
 from lazynet.trace import TraceGraph
 
@@ -196,13 +196,13 @@ def wants_gradient(value: Value) -> bool:
         return value.graph.requires_grad
     if isinstance(value, Sequence) and not value.length:
         return False
-    node = graph_nodes(value.graph).node_of(value.id)
+    node = node_of(value.graph, value.id)
     return node is not None and node.needs
 
 
 def _whole(value: Any) -> bool:
     """Whether a value is a whole output of its node."""
-    node: Any = graph_nodes(value.graph).node_of(value.id)
+    node: Any = node_of(value.graph, value.id)
     k, at = divmod(value.id - node.first, node.rows)
     if node.signature.op.kind in (words.ALIAS, words.LINK) or at:
         return False

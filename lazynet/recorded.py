@@ -8,7 +8,7 @@ from lazynet.autodiff import behind, gradients
 from lazynet.backward import NO_GRADIENT, RECORDED
 from lazynet.graph import Graph
 from lazynet.parameter import Leaf
-from lazynet.tape import Node, graph_nodes
+from lazynet.tape import Node, node_of
 from lazynet.tensor import Sequence, Tensor, Value, tensor
 
 
@@ -51,7 +51,7 @@ def _leaves_behind(value: Value) -> tuple[list[Leaf], list[Graph]]:
             if source.requires_grad:
                 leaves[id(source)] = source
             continue
-        node: Node | None = graph_nodes(source).node_of(row)
+        node: Node | None = node_of(source, row)
         if node is None or not node.needs or (id(source), node.first) in seen:
             continue
         seen.add((id(source), node.first))

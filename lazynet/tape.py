@@ -75,12 +75,12 @@ class Nodes:
         self._starts: list[int] = []
         self._runs = 0
         # Of the tape that was read last: its first row, the next row, and the words read.
-        self._base = self._next = self._words = 0
+        self._base = self.next = self._words = 0
         self._links: dict[int, tuple[Any, int, int]] = {}
         self._links_seen = 0
 
-    def node_of(self, row: int) -> Node | None:
-        """The node that made a row; None if nothing is known of it: no gradient leads there."""
+    def find(self, row: int) -> Node | None:
+        """The node that made a row, as far as it was read."""
         node = self.nodes[bisect.bisect_right(self._starts, row) - 1] if self.nodes else None
         if node is None or not 0 <= row - node.first < node.every_row:
             return None
@@ -96,8 +96,8 @@ class Nodes:
 
     def _take(self, graph: Graph, base: int, tape: Any) -> None:
         """Read the words of a tape that were not read while they were pending."""
-        if base != self._base or self._next == base:
-            self._base, self._next, self._words = base, base, 0
+        if base != self._base or self.next == base:
+            self._base, self.next, self._words = base, base, 0
         if tape is graph.tape:
             tail = bytes(memoryview(tape)[4 * self._words :])
             rest = np.frombuffer(tail, np.int32)
@@ -107,8 +107,8 @@ class Nodes:
             return
         self._words += len(rest)
         self._enter_links(graph)
-        for node in read_tape(rest.tolist(), self._next):
-            self._next = node.first + node.every_row
+        for node in read_tape(rest.tolist(), self.next):
+            self.next = node.first + node.every_row
             if node.signature.op.kind == words.LINK:
                 node.link = self._links.get(node.first)
             if node.rows:
@@ -140,17 +140,21 @@ class Nodes:
         )
 
     def _needed(self, row: int) -> bool:
-        node = self.node_of(row)
+        node = self.find(row)
         return node is not None and node.needs
 
 
-def graph_nodes(graph: Graph) -> Nodes:
-    """The nodes of a graph; read once, and added to as the graph grows."""
-    found = graph.memo.get("nodes")
-    if found is None:
-        found = graph.memo["nodes"] = Nodes()
-    found.read(graph)
-    return found
+def node_of(graph: Graph, row: int) -> Node | None:
+    """The node that made a row; None if nothing is known of it: no gradient leads there.
+
+    A graph's nodes are read once, and added to as it grows.
+    """
+    nodes = graph.memo.get("nodes")
+    if nodes is None:
+        nodes = graph.memo["nodes"] = Nodes()
+    if row >= nodes.next:
+        nodes.read(graph)
+    return nodes.find(row)
 
 
 def read_tape(tape: list[int], base: int):
