@@ -278,9 +278,8 @@ class _Plan:
         return Sequence(leaf, 0, value.type, len(rows))
 
     def _write(self, new: Any, addresses: list[int]) -> None:
-        own = self.device.own(new.numpy())
-        for k, address in enumerate(addresses):
-            self.device.copy(address, own.ctypes.data + k * new.type.width, new.type.width)
+        for address, row in zip(addresses, new.numpy().reshape(len(addresses), -1), strict=True):
+            self.device.write(address, row)
 
     def _widest(self) -> int:
         runs = [run for graph in self.graphs for run in graph.runs]

@@ -262,6 +262,9 @@ class CudaDevice(Device):
         row = np.frombuffer(self.read(address, values.nbytes), values.dtype) + values.reshape(-1)
         self.driver.upload(address, np.ascontiguousarray(row, values.dtype))
 
+    def write(self, address: int, values: np.ndarray) -> None:
+        self.driver.upload(address, np.ascontiguousarray(values))
+
     def copy(self, target: int, source: int, size: int) -> None:
         self.driver.copy(target, source, size)
 

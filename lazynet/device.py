@@ -51,6 +51,11 @@ class Device:
         row = np.ctypeslib.as_array((kind * values.size).from_address(address))
         row += values.reshape(-1)
 
+    def write(self, address: int, values: np.ndarray) -> None:
+        """Put values into the row at an address."""
+        row = np.ascontiguousarray(values)
+        ctypes.memmove(address, row.ctypes.data, row.nbytes)
+
     def copy(self, target: int, source: int, size: int) -> None:
         """Copy bytes within the device."""
         ctypes.memmove(target, source, size)

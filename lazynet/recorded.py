@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from lazynet.autodiff import behind, gradients
 from lazynet.backward import NO_GRADIENT, RECORDED
 from lazynet.graph import Graph
@@ -28,7 +30,7 @@ def record_backward(value: Value, gradient: Any) -> None:
             continue
         before = leaf.recorded
         if before is None and leaf.gradient is not None:
-            before = tensor(leaf.gradient, device=leaf.device)
+            before = tensor(np.asarray(leaf.gradient), device=leaf.device)
         total = g if before is None else before + g
         numbers = total.numpy()
         leaf.want_gradient()[...] = numbers

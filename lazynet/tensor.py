@@ -120,7 +120,7 @@ class Value:
             gradient = self.graph.gradients.get((self.id, self.type))
         if gradient is None or isinstance(gradient, Value):
             return gradient  # type: ignore[return-value]
-        return tensor(gradient, device=self.graph.device)
+        return tensor(np.asarray(gradient), device=self.graph.device)
 
     @property
     def is_leaf(self) -> bool:

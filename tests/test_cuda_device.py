@@ -363,3 +363,28 @@ def test_values_of_steps_before_are_kept_without_the_memory_of_the_steps():
         losses[-1].backward()
     assert [loss.item() for loss in losses] == [3.0] * 12
     np.testing.assert_allclose(p.grad.numpy(), 24.0)
+
+
+def differentiated():
+    """Gradients through hooks, of copies, recorded ones, and those of a checkpoint."""
+    x, seen = ln.tensor(np.arange(4.0), requires_grad=True), []
+    x.register_hook(lambda g: g * 2.0)
+    y = x * 3.0
+    y.register_hook(lambda g: (seen.append(g.numpy()), g * 10.0)[1])
+    rows = sequence([y, y * 2.0]) * 1.0
+    rows.retain_grad()
+    last = rows[1]
+    last.register_hook(lambda g: g + 1.0)
+    ((last * rows[0]).sum() + ln.checkpoint(lambda v: (v.tanh() * v).exp())(x).sum()).backward()
+    cube = lambda v: (v * v * v).sum()  # noqa: E731
+    w = ln.tensor(np.arange(3.0), requires_grad=True)
+    cube(w).backward(create_graph=True)
+    w.grad.square().sum().backward()
+    assert {v.grad.dtype for v in (x, rows, w)} == {np.dtype("float64")}
+    return [x.grad.numpy(), rows.grad.numpy(), *seen, w.grad.numpy(), ln.hessian(cube)(w).numpy()]
+
+
+def test_hooks_recorded_gradients_and_checkpoints_agree():
+    agree(differentiated)
+    with on_device(device_of("cuda")), pytest.raises(ln.DeviceError, match="runs on the CPU only"):
+        ln.Function()(ln.tensor(1.0))
