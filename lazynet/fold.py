@@ -179,6 +179,8 @@ def fold(cell: Callable, x: Sequence, children: Structure | Listed[Listed[int]])
     graph = x.graph
     if graph.thread != get_ident():
         graph = graph_of([x])
+    if getattr(cell, "_hooks", ()):
+        return _node_by_node(cell, x, structure)  # hooks of a module are called for every node
     cell = _cell_of(cell)
     if type(graph) is not Graph or debugging.get():
         return _node_by_node(cell, x, structure)
@@ -228,8 +230,8 @@ def _trace(cell: Cell, graph: Graph, row: Any, leading: Trace | None, below: int
     return found
 
 
-def _node_by_node(cell: Cell, x: Sequence, structure: Structure) -> Any:
-    """The same as a loop, for cells within traces and for debugging."""
+def _node_by_node(cell: Callable, x: Sequence, structure: Structure) -> Any:
+    """The same as a loop, for cells within traces, for debugging, and for modules with hooks."""
     given, everywhere = iter(x), len(structure) == len(x)
     states: list[Any] = []
     parts: list[list[Tensor]] = []

@@ -436,6 +436,28 @@ def test_a_cell_that_calls_a_module_with_hooks_calls_them_for_every_example():
     assert len(seen) == 4
 
 
+@pytest.mark.parametrize("hooked", ["module", "inner"])
+def test_a_fold_calls_the_hooks_of_its_cell_for_every_node(hooked):
+    class Node(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(3, 3).double()
+
+        @ln.cell
+        def forward(self, x, below):
+            return self.inner(x) + (ln.sum(below) if below else 0.0)
+
+    node, seen, tree = Node(), [], [(), (), (0, 1)]
+    x = np.random.randn(3, 3)
+    plain = ln.fold(node, ln.sequence(x), tree).numpy()
+    target = node if hooked == "module" else node.inner
+    with target.register_forward_hook(lambda m, args, y: seen.append(args[0].numpy())):
+        np.testing.assert_allclose(ln.fold(node, ln.sequence(x), tree).numpy(), plain)
+    np.testing.assert_allclose(seen, x)
+    np.testing.assert_allclose(ln.fold(node, ln.sequence(x), tree).numpy(), plain)
+    assert len(seen) == 3
+
+
 def test_a_module_with_hooks_cannot_be_part_of_a_scan():
     layer = nn.Linear(3, 3).double()
 
