@@ -59,10 +59,12 @@ from lazynet.nn.loss import KLDivLoss as KLDivLoss
 from lazynet.nn.loss import L1Loss as L1Loss
 from lazynet.nn.loss import MarginRankingLoss as MarginRankingLoss
 from lazynet.nn.loss import MSELoss as MSELoss
+from lazynet.nn.loss import MultiLabelSoftMarginLoss as MultiLabelSoftMarginLoss
 from lazynet.nn.loss import MultiMarginLoss as MultiMarginLoss
 from lazynet.nn.loss import NLLLoss as NLLLoss
 from lazynet.nn.loss import PoissonNLLLoss as PoissonNLLLoss
 from lazynet.nn.loss import SmoothL1Loss as SmoothL1Loss
+from lazynet.nn.loss import SoftMarginLoss as SoftMarginLoss
 from lazynet.nn.loss import TripletMarginLoss as TripletMarginLoss
 from lazynet.nn.module import Module as Module
 from lazynet.nn.noise import GaussianNoise as GaussianNoise

@@ -44,9 +44,11 @@ from lazynet.ops.losses import kl_div as kl_div
 from lazynet.ops.losses import l1_loss as l1_loss
 from lazynet.ops.losses import margin_ranking_loss as margin_ranking_loss
 from lazynet.ops.losses import mse_loss as mse_loss
+from lazynet.ops.losses import multilabel_soft_margin_loss as multilabel_soft_margin_loss
 from lazynet.ops.losses import pairwise_distance as pairwise_distance
 from lazynet.ops.losses import poisson_nll_loss as poisson_nll_loss
 from lazynet.ops.losses import smooth_l1_loss as smooth_l1_loss
+from lazynet.ops.losses import soft_margin_loss as soft_margin_loss
 from lazynet.ops.losses import triplet_margin_loss as triplet_margin_loss
 from lazynet.ops.normalization import group_norm as group_norm
 from lazynet.ops.normalization import layer_norm as layer_norm
