@@ -15,15 +15,27 @@ from lazynet.record import ShapeError, as_value
 
 def standardized(x, eps: float):
     """(x - mean) / sqrt(variance + eps) along the last axis."""
-    size = x.type.shape[-1]
     away = x - reshape(reduce.mean(x, -1), (*x.type.shape[:-1], 1))
-    spread = reduce.sum(away * away, -1) * (1.0 / size)
+    spread = reduce.mean(away * away, -1)
     return away * rsqrt(reshape(spread, (*x.type.shape[:-1], 1)) + eps)
+
+
+def _floats(name: str, x):
+    x = as_value(x, name)
+    if not x.type.is_float:
+        raise TypeError(f"{name}: expected float rows, not {x.type.dtype}")
+    return x
+
+
+def _check_affine(name: str, shape: tuple[int, ...], **named) -> None:
+    for what, value in named.items():
+        if value is not None and value.shape != shape:
+            raise ShapeError(f"{name}: {what} of {value.shape}; expected {shape}")
 
 
 def _flat(name: str, x, shape) -> tuple[Any, tuple[int, ...]]:
     """Rows with the axes to normalise over joined into one, and how they were."""
-    x = as_value(x, name)
+    x = _floats(name, x)
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     own = x.type.shape
     if not shape or own[len(own) - len(shape) :] != shape:
@@ -38,9 +50,10 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps: float = 1e-5):
     [0.0, 0.0]
 
     Raises:
-        ShapeError: if the rows do not end in these axes.
+        ShapeError: if the rows do not end in these axes, or weight or bias have another shape.
     """
     flat, own = _flat("layer_norm", x, normalized_shape)
+    _check_affine("layer_norm", own[len(flat.type.shape) - 1 :], weight=weight, bias=bias)
     y = reshape(standardized(flat, eps), own)
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
@@ -55,9 +68,10 @@ def rms_norm(x, normalized_shape, weight=None, eps: float | None = None):
     [1.0, 1.0]
     """
     flat, own = _flat("rms_norm", x, normalized_shape)
+    _check_affine("rms_norm", own[len(flat.type.shape) - 1 :], weight=weight)
     if eps is None:
         eps = 2.0**-23 if flat.type.dtype == "float32" else 2.0**-52
-    mean = reduce.sum(flat * flat, -1) * (1.0 / flat.type.shape[-1])
+    mean = reduce.mean(flat * flat, -1)
     y = reshape(flat * rsqrt(reshape(mean, (*flat.type.shape[:-1], 1)) + eps), own)
     return y if weight is None else y * weight
 
@@ -71,10 +85,11 @@ def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5):
     Raises:
         ShapeError: if the channels cannot be cut into that many groups.
     """
-    x = as_value(x, "group_norm")
+    x = _floats("group_norm", x)
     own = x.type.shape
-    if not own or own[0] % num_groups:
+    if not own or num_groups < 1 or own[0] % num_groups:
         raise ShapeError(f"group_norm: rows of {own} have no {num_groups} groups of channels")
+    _check_affine("group_norm", own[:1], weight=weight, bias=bias)
     flat = reshape(x, (num_groups, x.type.size // num_groups))
     y = reshape(standardized(flat, eps), own)
     channels = (own[0], *(1 for _ in own[1:]))
@@ -88,5 +103,5 @@ def normalize(x, p: float = 2.0, dim: int = -1, eps: float = 1e-12):
     >>> [round(v, 4) for v in ln.nn.functional.normalize(ln.tensor([3.0, 4.0])).numpy().tolist()]
     [0.6, 0.8]
     """
-    x = as_value(x, "normalize")
+    x = _floats("normalize", x)
     return x / maximum(spread_back(norm(x, p, dim), x, dim), eps)
