@@ -6,7 +6,9 @@ from lazynet.nn import utils as utils
 from lazynet.nn.activation import CELU as CELU
 from lazynet.nn.activation import ELU as ELU
 from lazynet.nn.activation import GELU as GELU
+from lazynet.nn.activation import GLU as GLU
 from lazynet.nn.activation import SELU as SELU
+from lazynet.nn.activation import Hardshrink as Hardshrink
 from lazynet.nn.activation import Hardsigmoid as Hardsigmoid
 from lazynet.nn.activation import Hardswish as Hardswish
 from lazynet.nn.activation import Hardtanh as Hardtanh
@@ -20,9 +22,13 @@ from lazynet.nn.activation import ReLU6 as ReLU6
 from lazynet.nn.activation import Sigmoid as Sigmoid
 from lazynet.nn.activation import SiLU as SiLU
 from lazynet.nn.activation import Softmax as Softmax
+from lazynet.nn.activation import Softmin as Softmin
 from lazynet.nn.activation import Softplus as Softplus
+from lazynet.nn.activation import Softshrink as Softshrink
 from lazynet.nn.activation import Softsign as Softsign
 from lazynet.nn.activation import Tanh as Tanh
+from lazynet.nn.activation import Tanhshrink as Tanhshrink
+from lazynet.nn.activation import Threshold as Threshold
 from lazynet.nn.attention import KeyValueCache as KeyValueCache
 from lazynet.nn.attention import MultiheadAttention as MultiheadAttention
 from lazynet.nn.bags import EmbeddingBag as EmbeddingBag
