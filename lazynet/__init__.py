@@ -43,6 +43,7 @@ from lazynet.ops.activations import softshrink as softshrink
 from lazynet.ops.activations import softsign as softsign
 from lazynet.ops.activations import tanhshrink as tanhshrink
 from lazynet.ops.activations import threshold as threshold
+from lazynet.ops.alignment import ctc_loss as ctc_loss
 from lazynet.ops.decompositions import cholesky as cholesky
 from lazynet.ops.decompositions import det as det
 from lazynet.ops.decompositions import inverse as inverse

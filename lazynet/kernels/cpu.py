@@ -1,6 +1,7 @@
 """The shared kernels on the CPU, by name."""
 
 from lazynet.kernels import (
+    alignment,
     attention,
     axes,
     decompositions,
@@ -15,6 +16,7 @@ from lazynet.kernels.jit import kernel_address
 from lazynet.kernels.words import lift
 
 FAMILIES = (
+    alignment,
     attention,
     axes,
     decompositions,

@@ -58,6 +58,7 @@ from lazynet.nn.loss import BCELoss as BCELoss
 from lazynet.nn.loss import BCEWithLogitsLoss as BCEWithLogitsLoss
 from lazynet.nn.loss import CosineEmbeddingLoss as CosineEmbeddingLoss
 from lazynet.nn.loss import CrossEntropyLoss as CrossEntropyLoss
+from lazynet.nn.loss import CTCLoss as CTCLoss
 from lazynet.nn.loss import GaussianNLLLoss as GaussianNLLLoss
 from lazynet.nn.loss import HingeEmbeddingLoss as HingeEmbeddingLoss
 from lazynet.nn.loss import HuberLoss as HuberLoss

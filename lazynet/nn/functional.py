@@ -26,6 +26,7 @@ from lazynet.ops.activations import softshrink as softshrink
 from lazynet.ops.activations import softsign as softsign
 from lazynet.ops.activations import tanhshrink as tanhshrink
 from lazynet.ops.activations import threshold as threshold
+from lazynet.ops.alignment import ctc_loss as ctc_loss
 from lazynet.ops.attention import scaled_dot_product_attention as scaled_dot_product_attention
 from lazynet.ops.convolution import conv1d as conv1d
 from lazynet.ops.convolution import conv2d as conv2d

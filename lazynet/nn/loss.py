@@ -66,3 +66,4 @@ SoftMarginLoss = _module("SoftMarginLoss", F.soft_margin_loss)
 MultiLabelSoftMarginLoss = _module(
     "MultiLabelSoftMarginLoss", F.multilabel_soft_margin_loss, weight=None
 )
+CTCLoss = _module("CTCLoss", F.ctc_loss, blank=0, zero_infinity=False)
