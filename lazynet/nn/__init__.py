@@ -77,6 +77,8 @@ from lazynet.nn.module import Module as Module
 from lazynet.nn.noise import GaussianNoise as GaussianNoise
 from lazynet.nn.noise import LockedDropout as LockedDropout
 from lazynet.nn.noise import RowDropout as RowDropout
+from lazynet.nn.normalization import BatchNorm1d as BatchNorm1d
+from lazynet.nn.normalization import BatchNorm2d as BatchNorm2d
 from lazynet.nn.normalization import GroupNorm as GroupNorm
 from lazynet.nn.normalization import LayerNorm as LayerNorm
 from lazynet.nn.normalization import RMSNorm as RMSNorm

@@ -56,6 +56,7 @@ from lazynet.ops.losses import poisson_nll_loss as poisson_nll_loss
 from lazynet.ops.losses import smooth_l1_loss as smooth_l1_loss
 from lazynet.ops.losses import soft_margin_loss as soft_margin_loss
 from lazynet.ops.losses import triplet_margin_loss as triplet_margin_loss
+from lazynet.ops.normalization import batch_norm as batch_norm
 from lazynet.ops.normalization import group_norm as group_norm
 from lazynet.ops.normalization import layer_norm as layer_norm
 from lazynet.ops.normalization import normalize as normalize

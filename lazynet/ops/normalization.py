@@ -1,4 +1,4 @@
-"""Normalisation of each row by its own elements."""
+"""Normalisation of each row by its own elements, or of all rows of a batch together."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import math
 from typing import Any
 
 from lazynet.ops import reduce
-from lazynet.ops.elementwise import maximum
+from lazynet.ops.elementwise import maximum, square
 from lazynet.ops.functions import rsqrt
 from lazynet.ops.reduce import reshape
 from lazynet.ops.statistics import norm, spread_back
 from lazynet.record import ShapeError, as_value
+from lazynet.tensor import Sequence
 
 
 def standardized(x, eps: float):
@@ -105,3 +106,106 @@ def normalize(x, p: float = 2.0, dim: int = -1, eps: float = 1e-12):
     """
     x = _floats("normalize", x)
     return x / maximum(spread_back(norm(x, p, dim), x, dim), eps)
+
+
+# -- over the rows of a batch ----------------------------------------------------------------------
+
+
+def _channel_sums(x):
+    """The sums of all that each channel, the first axis of a row, has in all rows."""
+    shape = x.type.shape
+    if len(shape) > 1:
+        x = reduce.sum(reshape(x, (shape[0], x.type.size // shape[0])), -1)
+    return reduce.sum(x, 0) if isinstance(x, Sequence) else x
+
+
+def _per_channel(values, x):
+    """Values of (channels,) as they broadcast against the rows of x."""
+    return reshape(values, (values.type.size, *(1 for _ in x.type.shape[1:])))
+
+
+def channels_of(name: str, values: list) -> int:
+    """How many channels the rows of these values have.
+
+    Raises:
+        ShapeError: if they have none, or not all the same.
+    """
+    shapes = [v.type.shape for v in values]
+    if not shapes or any(not s or s[0] != shapes[0][0] or not s[0] for s in shapes):
+        told = ", ".join(map(str, shapes)) or "nothing"
+        raise ShapeError(f"{name}: expected rows of (channels, ...), not {told}")
+    return shapes[0][0]
+
+
+def batch_statistics(values, name: str = "batch_norm"):
+    """(mean, variance, n) of each channel, over the rows of all values and the axes after it.
+
+    The variance has n in the denominator. Nothing is copied: examples are summed one by one, and
+    these sums added up.
+
+    Args:
+        values: a list of Tensors and Sequences with rows of (channels, ...).
+
+    Raises:
+        ValueError: unless a channel has more than one value.
+    """
+    values = [_floats(name, v) for v in values]
+    channels = channels_of(name, values)
+    count = sum(v.type.size // channels * (len(v) if isinstance(v, Sequence) else 1)
+                for v in values)  # fmt: skip
+    if count < 2:
+        raise ValueError(
+            f"{name}: expected more than one value for each channel while training, got {count}; "
+            "give the examples of a minibatch as a list, or as the rows of a Sequence"
+        )
+    mean = reduce.sum([_channel_sums(v) for v in values]) * (1.0 / count)
+    away = [_channel_sums(square(v - _per_channel(mean, v))) for v in values]
+    return mean, reduce.sum(away) * (1.0 / count), count
+
+
+def batch_norm(
+    x, running_mean=None, running_var=None, weight=None, bias=None, training: bool = False,
+    eps: float = 1e-5,
+):  # fmt: skip
+    """(x - mean) / sqrt(variance + eps) weight + bias for each channel (Ioffe and Szegedy, 2015).
+
+    While training, mean and variance are those of the batch: of all rows given, and of the axes
+    after the channels. Else they are `running_mean` and `running_var`. Values are immutable, so
+    these are not changed here; `nn.BatchNorm1d` keeps them.
+
+    Args:
+        x: rows of (channels, ...): a Sequence, whose rows are the batch, a Tensor, or a list of
+            Tensors and Sequences, the examples of a minibatch.
+        running_mean, running_var, weight, bias: (channels,).
+
+    >>> x = ln.sequence(np.array([[1.0], [3.0]]))
+    >>> ln.nn.functional.batch_norm(x, training=True, eps=0.0).numpy().tolist()
+    [[-1.0], [1.0]]
+
+    Returns:
+        what was given, normalised: a list for a list.
+
+    Raises:
+        ValueError: while training, unless a channel has more than one value.
+    """
+    values = [_floats("batch_norm", v) for v in (x if isinstance(x, (list, tuple)) else [x])]
+    shape = (channels_of("batch_norm", values),)
+    _check_affine("batch_norm", shape, running_mean=running_mean, running_var=running_var,
+                  weight=weight, bias=bias)  # fmt: skip
+    if training:
+        running_mean, running_var, _ = batch_statistics(values)
+    if running_mean is None or running_var is None:
+        raise ValueError("batch_norm: outside training, running_mean and running_var are needed")
+    made = scaled_by(values, running_mean, running_var, weight, bias, eps)
+    return made if isinstance(x, (list, tuple)) else made[0]
+
+
+def scaled_by(values: list, mean, var, weight, bias, eps: float) -> list:
+    """(x - mean) / sqrt(var + eps) weight + bias of the channels of each value."""
+    scale = rsqrt(as_value(var, "batch_norm") + eps)
+    scale = scale if weight is None else scale * weight
+    found = []
+    for x in values:
+        y = (x - _per_channel(mean, x)) * _per_channel(scale, x)
+        found.append(y if bias is None else y + _per_channel(bias, x))
+    return found
