@@ -32,6 +32,9 @@ from lazynet.nn.activation import Threshold as Threshold
 from lazynet.nn.attention import KeyValueCache as KeyValueCache
 from lazynet.nn.attention import MultiheadAttention as MultiheadAttention
 from lazynet.nn.bags import EmbeddingBag as EmbeddingBag
+from lazynet.nn.cells import GRUCell as GRUCell
+from lazynet.nn.cells import LSTMCell as LSTMCell
+from lazynet.nn.cells import RNNCell as RNNCell
 from lazynet.nn.containers import Identity as Identity
 from lazynet.nn.containers import ModuleDict as ModuleDict
 from lazynet.nn.containers import ModuleList as ModuleList
@@ -73,6 +76,10 @@ from lazynet.nn.loss import PoissonNLLLoss as PoissonNLLLoss
 from lazynet.nn.loss import SmoothL1Loss as SmoothL1Loss
 from lazynet.nn.loss import SoftMarginLoss as SoftMarginLoss
 from lazynet.nn.loss import TripletMarginLoss as TripletMarginLoss
+from lazynet.nn.lstm_variants import CoupledLSTM as CoupledLSTM
+from lazynet.nn.lstm_variants import CoupledLSTMCell as CoupledLSTMCell
+from lazynet.nn.lstm_variants import LayerNormLSTM as LayerNormLSTM
+from lazynet.nn.lstm_variants import LayerNormLSTMCell as LayerNormLSTMCell
 from lazynet.nn.module import Module as Module
 from lazynet.nn.noise import GaussianNoise as GaussianNoise
 from lazynet.nn.noise import LockedDropout as LockedDropout
@@ -85,9 +92,6 @@ from lazynet.nn.normalization import RMSNorm as RMSNorm
 from lazynet.nn.recurrent import GRU as GRU
 from lazynet.nn.recurrent import LSTM as LSTM
 from lazynet.nn.recurrent import RNN as RNN
-from lazynet.nn.recurrent import GRUCell as GRUCell
-from lazynet.nn.recurrent import LSTMCell as LSTMCell
-from lazynet.nn.recurrent import RNNCell as RNNCell
 from lazynet.nn.softmax import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
 from lazynet.nn.softmax import ClassFactoredSoftmax as ClassFactoredSoftmax
 from lazynet.nn.softmax import HierarchicalSoftmax as HierarchicalSoftmax
