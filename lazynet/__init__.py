@@ -31,6 +31,8 @@ from lazynet.modes import set_num_threads as set_num_threads
 from lazynet.ops.activations import celu as celu
 from lazynet.ops.activations import elu as elu
 from lazynet.ops.activations import gelu as gelu
+from lazynet.ops.activations import glu as glu
+from lazynet.ops.activations import hardshrink as hardshrink
 from lazynet.ops.activations import hardsigmoid as hardsigmoid
 from lazynet.ops.activations import hardswish as hardswish
 from lazynet.ops.activations import hardtanh as hardtanh
@@ -41,7 +43,11 @@ from lazynet.ops.activations import relu6 as relu6
 from lazynet.ops.activations import selu as selu
 from lazynet.ops.activations import silu as silu
 from lazynet.ops.activations import softplus as softplus
+from lazynet.ops.activations import softshrink as softshrink
 from lazynet.ops.activations import softsign as softsign
+from lazynet.ops.activations import tanhshrink as tanhshrink
+from lazynet.ops.activations import threshold as threshold
+from lazynet.ops.alignment import ctc_loss as ctc_loss
 from lazynet.ops.decompositions import cholesky as cholesky
 from lazynet.ops.decompositions import det as det
 from lazynet.ops.decompositions import inverse as inverse

@@ -335,10 +335,9 @@ def fuse(program: Program) -> Program:
         if not step.elementwise:
             done.append(step)
             continue
-        width = max(ref.size for ref in (*step.inputs, *step.outputs))
-        group = _group_for(step, width, done)
+        group = _group_for(step, step.width, done)
         if group is None:
-            group = _Group(width, step.domain, step.phase)
+            group = _Group(step.width, step.domain, step.phase)
             done.append(group)
         group.add(step)
     return with_steps(program, [s if isinstance(s, Step) else s.step() for s in done])

@@ -62,6 +62,13 @@ class Step:
     def elementwise(self) -> bool:
         return not self.kernel
 
+    @property
+    def width(self) -> int:
+        """Of an elementwise step: the elements of a row. Operands of one element broadcast to it,
+        which may be to no element at all."""
+        sizes = {ref.size for ref in (*self.inputs, *self.outputs)}
+        return 0 if 0 in sizes else max(sizes)
+
 
 @dataclass
 class Program:
@@ -192,8 +199,7 @@ def _encode_step(step: Step, program: Program) -> tuple[list[int], int]:
     attributes: tuple[int, ...]
     views: tuple[bool, ...]
     if step.elementwise:
-        width = max(ref.size for ref in refs)
-        attributes, kernel = (width,), _elementwise_kernel(step, width).address()
+        attributes, kernel = (step.width,), _elementwise_kernel(step).address()
         views = (False,) * len(refs)
     else:
         attributes = (int(step.accumulate[0]), *step.attributes)
@@ -229,7 +235,9 @@ def _gather_region(ref: Ref, step: Step, program: Program) -> int:
     return region
 
 
-def _elementwise_kernel(step: Step, width: int) -> Elementwise:
+def _elementwise_kernel(step: Step) -> Elementwise:
+    width = step.width
+
     def operand(ref, accumulate=False):
         return Operand(ref.dtype, scalar=ref.size == 1 and width != 1, accumulate=accumulate)
 

@@ -89,6 +89,7 @@ ROWS = {
     "logical_not": np.logical_not,
     "remainder": np.remainder,
     "floor_divide": np.floor_divide,
+    "hardtanh": lambda x, low, high: np.clip(x, low, high),
     "clamp": lambda x, low, high: np.minimum(np.maximum(x, low), high),
     "logsigmoid": lambda x: -np.log1p(np.exp(-x)),
     "leaky_relu": lambda x, a: np.where(x > 0, x, a * x),

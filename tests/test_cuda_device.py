@@ -26,7 +26,7 @@ THERE = [case for case in CASES if case[0].kind in KINDS]
 # Kernels without a CUDA version: what the CPU's worker threads call, and those over runs.
 WITHOUT_CUDA = {
     "product_part", "attention", "attention_backward", "log_scan", "log_scan_backward",
-    "linear_scan_backward", "viterbi",
+    "linear_scan_backward", "viterbi", "ctc", "ctc_backward",
 }  # fmt: skip
 
 

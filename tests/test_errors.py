@@ -132,7 +132,7 @@ MISTAKES = {
     "reduction": (
         lambda: losses.mse_loss(vector(3), vector(3), "max"),
         ValueError,
-        "expected 'mean', 'sum' or 'none', not 'max'",
+        "'mean', 'sum' or 'none', not 'max'",
     ),
     "probability": (lambda: dropout(vector(3), 1.5), ValueError, r"in \[0, 1\), not 1.5"),
 }

@@ -70,7 +70,10 @@ def expected(op, sample, form, size, arrays):
 
 
 def test_every_op_over_runs_is_tested():
-    assert set(FORMS) == {name for name, op in REGISTRY.items() if op.kind == words.RUNS}
+    elsewhere = {"ctc"}  # in test_ctc.py: its second operand are integers
+    assert set(FORMS) | elsewhere == {
+        name for name, op in REGISTRY.items() if op.kind == words.RUNS
+    }
 
 
 @over_all

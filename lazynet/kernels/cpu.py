@@ -1,6 +1,7 @@
 """The shared kernels on the CPU, by name."""
 
 from lazynet.kernels import (
+    alignment,
     attention,
     axes,
     decompositions,
@@ -16,6 +17,7 @@ from lazynet.kernels.jit import kernel_address
 from lazynet.kernels.words import lift
 
 FAMILIES = (
+    alignment,
     attention,
     axes,
     decompositions,

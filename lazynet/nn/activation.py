@@ -6,6 +6,7 @@ from typing import Any
 
 from lazynet.nn import functional as F
 from lazynet.nn.module import Module
+from lazynet.record import ShapeError
 from lazynet.tensor import Parameter
 
 
@@ -52,6 +53,11 @@ Softplus, Softsign = _module("Softplus", F.softplus, beta=1.0), _module("Softsig
 Hardtanh = _module("Hardtanh", F.hardtanh, min_val=-1.0, max_val=1.0)
 Hardsigmoid = _module("Hardsigmoid", F.hardsigmoid)
 Hardswish = _module("Hardswish", F.hardswish)
+Hardshrink = _module("Hardshrink", F.hardshrink, lambd=0.5)
+Softshrink = _module("Softshrink", F.softshrink, lambd=0.5)
+Tanhshrink, GLU = _module("Tanhshrink", F.tanhshrink), _module("GLU", F.glu, dim=-1)
+Threshold = _module("Threshold", F.threshold, threshold=0.0, value=0.0)
+Softmin = _module("Softmin", F.softmin, dim=-1)
 Softmax = _module("Softmax", F.softmax, dim=-1)
 LogSoftmax = _module("LogSoftmax", F.log_softmax, dim=-1)
 
@@ -69,6 +75,10 @@ class PReLU(Module):
         self.weight = Parameter([init] * num_parameters)
 
     def forward(self, x: Any) -> Any:
+        if self.num_parameters > 1 and x.type.shape[:1] != (self.num_parameters,):
+            raise ShapeError(
+                f"PReLU: rows of {x.type.shape} have no {self.num_parameters} channels"
+            )
         axes = max(len(x.type.shape) - 1, 0)
         slope = self.weight.reshape(self.num_parameters, *(1 for _ in range(axes)))
         return F.relu(x) - slope * F.relu(-x)

@@ -10,6 +10,8 @@ from lazynet.ops import random as randomness
 from lazynet.ops.activations import celu as celu
 from lazynet.ops.activations import elu as elu
 from lazynet.ops.activations import gelu as gelu
+from lazynet.ops.activations import glu as glu
+from lazynet.ops.activations import hardshrink as hardshrink
 from lazynet.ops.activations import hardsigmoid as hardsigmoid
 from lazynet.ops.activations import hardswish as hardswish
 from lazynet.ops.activations import hardtanh as hardtanh
@@ -20,7 +22,11 @@ from lazynet.ops.activations import relu6 as relu6
 from lazynet.ops.activations import selu as selu
 from lazynet.ops.activations import silu as silu
 from lazynet.ops.activations import softplus as softplus
+from lazynet.ops.activations import softshrink as softshrink
 from lazynet.ops.activations import softsign as softsign
+from lazynet.ops.activations import tanhshrink as tanhshrink
+from lazynet.ops.activations import threshold as threshold
+from lazynet.ops.alignment import ctc_loss as ctc_loss
 from lazynet.ops.attention import scaled_dot_product_attention as scaled_dot_product_attention
 from lazynet.ops.convolution import conv1d as conv1d
 from lazynet.ops.convolution import conv2d as conv2d
@@ -44,10 +50,13 @@ from lazynet.ops.losses import kl_div as kl_div
 from lazynet.ops.losses import l1_loss as l1_loss
 from lazynet.ops.losses import margin_ranking_loss as margin_ranking_loss
 from lazynet.ops.losses import mse_loss as mse_loss
+from lazynet.ops.losses import multilabel_soft_margin_loss as multilabel_soft_margin_loss
 from lazynet.ops.losses import pairwise_distance as pairwise_distance
 from lazynet.ops.losses import poisson_nll_loss as poisson_nll_loss
 from lazynet.ops.losses import smooth_l1_loss as smooth_l1_loss
+from lazynet.ops.losses import soft_margin_loss as soft_margin_loss
 from lazynet.ops.losses import triplet_margin_loss as triplet_margin_loss
+from lazynet.ops.normalization import batch_norm as batch_norm
 from lazynet.ops.normalization import group_norm as group_norm
 from lazynet.ops.normalization import layer_norm as layer_norm
 from lazynet.ops.normalization import normalize as normalize
@@ -78,6 +87,11 @@ def embedding(index: Any, weight: Parameter) -> Any:
 def softmax(x: Any, dim: int = -1) -> Any:
     """y = exp(x) / sum exp(x) along an axis; axis 0 of a Sequence is its rows."""
     return reduce.softmax(x, dim)
+
+
+def softmin(x: Any, dim: int = -1) -> Any:
+    """y = exp(-x) / sum exp(-x) along an axis; axis 0 of a Sequence is its rows."""
+    return reduce.softmax(-x, dim)
 
 
 def log_softmax(x: Any, dim: int = -1) -> Any:

@@ -133,7 +133,21 @@ class Bilinear(Module):
 
 
 class Flatten(Module):
-    """The axes of each row joined into one; a view."""
+    """The axes of each row joined into one; a view.
+
+    `start_dim` and `end_dim` count the axes of a row: as there is no batch axis, all of them are
+    joined by default.
+
+        >>> nn.Flatten()(ln.ones(2, 3)).shape
+        (6,)
+    """
+
+    def __init__(self, start_dim: int = 0, end_dim: int = -1) -> None:
+        super().__init__()
+        self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, x: Any) -> Any:
-        return flatten(x)
+        return flatten(x, self.start_dim, self.end_dim)
+
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

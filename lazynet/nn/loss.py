@@ -53,10 +53,17 @@ BCEWithLogitsLoss = _module(
     "BCEWithLogitsLoss", F.binary_cross_entropy_with_logits, weight=None, pos_weight=None
 )
 HingeEmbeddingLoss = _module("HingeEmbeddingLoss", F.hinge_embedding_loss, margin=1.0)
-MultiMarginLoss = _module("MultiMarginLoss", F.multi_margin_loss, p=1, margin=1.0)
+MultiMarginLoss = _module("MultiMarginLoss", F.multi_margin_loss, p=1, margin=1.0, weight=None)
 MarginRankingLoss = _module("MarginRankingLoss", F.margin_ranking_loss, margin=0.0)
-TripletMarginLoss = _module("TripletMarginLoss", F.triplet_margin_loss, margin=1.0, p=2.0, eps=1e-6)
+TripletMarginLoss = _module(
+    "TripletMarginLoss", F.triplet_margin_loss, margin=1.0, p=2.0, eps=1e-6, swap=False
+)
 CosineEmbeddingLoss = _module("CosineEmbeddingLoss", F.cosine_embedding_loss, margin=0.0)
 KLDivLoss = _module("KLDivLoss", F.kl_div, log_target=False)
 PoissonNLLLoss = _module("PoissonNLLLoss", F.poisson_nll_loss, log_input=True, full=False, eps=1e-8)
 GaussianNLLLoss = _module("GaussianNLLLoss", F.gaussian_nll_loss, full=False, eps=1e-6)
+SoftMarginLoss = _module("SoftMarginLoss", F.soft_margin_loss)
+MultiLabelSoftMarginLoss = _module(
+    "MultiLabelSoftMarginLoss", F.multilabel_soft_margin_loss, weight=None
+)
+CTCLoss = _module("CTCLoss", F.ctc_loss, blank=0, zero_infinity=False)

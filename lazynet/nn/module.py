@@ -358,6 +358,15 @@ class Module:
                 owner._replace(key, tensor(array.astype(old.dtype), device=old.device))
         return IncompatibleKeys(missing, unexpected)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What copying and pickling take: buffers that were computed as values of their own."""
+        state = dict(vars(self))
+        for name in self._buffers:
+            value = state.get(name)
+            if isinstance(value, Tensor) and not value.is_leaf:
+                state[name] = tensor(value.numpy(), device=value.device)
+        return state
+
     # -- how it shows ------------------------------------------------------------------------------
 
     def extra_repr(self) -> str:

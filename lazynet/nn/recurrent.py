@@ -1,8 +1,4 @@
-"""Recurrent cells, and networks that scan them over a Sequence.
-
-A step is written once, over one example, in lazy ops. A cell runs it once; RNN, GRU and LSTM give
-the same step to `scan`. Names, shapes, gate order and initial values are PyTorch's.
-"""
+"""Networks that scan a step over a Sequence, in layers and directions; see `cells.py`."""
 
 from __future__ import annotations
 
@@ -10,61 +6,21 @@ import functools
 import math
 from typing import Any
 
-import numpy as np
-
-from lazynet.cell import cell
+from lazynet.nn.cells import (
+    Recurrent,
+    State,
+    gru_step,
+    lstm_step,
+    nonlinearity_step,
+    projected_lstm_step,
+    zeros,
+)
 from lazynet.nn.linear import drawn, sizes
-from lazynet.nn.module import Module
-from lazynet.ops.elementwise import relu, sigmoid, tanh
-from lazynet.ops.linear import linear
-from lazynet.ops.random import dropout
+from lazynet.ops.random import dropout, locked_dropout
 from lazynet.ops.rows import cat, sequence
-from lazynet.ops.views import chunk
 from lazynet.record import ShapeError
 from lazynet.scan import Step, scan
-from lazynet.tensor import Parameter, Sequence, Tensor, tensor
-
-State = tuple[Any, ...]
-Weights = tuple[Parameter, Parameter, Parameter | None, Parameter | None]
-
-
-# -- steps: (x, state, weights) -> state -----------------------------------------------------------
-
-
-def rnn_step(x: Any, state: State, weights: Weights, function: Any = tanh) -> State:
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh)."""
-    w_ih, w_hh, b_ih, b_hh = weights
-    return (function(linear(x, w_ih, b_ih) + linear(state[0], w_hh, b_hh)),)
-
-
-def relu_step(x: Any, state: State, weights: Weights) -> State:
-    """h' = max(0, W_ih x + b_ih + W_hh h + b_hh)."""
-    return rnn_step(x, state, weights, relu)
-
-
-def gru_step(x: Any, state: State, weights: Weights) -> State:
-    """h' = (1 - z) n + z h, with n = tanh(W_in x + b_in + r (W_hn h + b_hn)) (Cho et al., 2014)."""
-    w_ih, w_hh, b_ih, b_hh = weights
-    (h,) = state
-    xr, xz, xn = chunk(linear(x, w_ih, b_ih), 3)
-    hr, hz, hn = chunk(linear(h, w_hh, b_hh), 3)
-    n = tanh(xn + sigmoid(xr + hr) * hn)
-    return (n + sigmoid(xz + hz) * (h - n),)
-
-
-def lstm_step(x: Any, state: State, weights: Weights) -> State:
-    """c' = f c + i g, h' = o tanh(c') (Hochreiter and Schmidhuber, 1997; Gers et al., 2000)."""
-    w_ih, w_hh, b_ih, b_hh = weights
-    h, c = state
-    i, f, g, o = chunk(linear(x, w_ih, b_ih) + linear(h, w_hh, b_hh), 4)
-    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-    return sigmoid(o) * tanh(c), c
-
-
-@functools.cache
-def zeros(size: int, dtype: str, device: str) -> Tensor:
-    """The zero state: one leaf of a device, whoever asks for it."""
-    return tensor(np.zeros(size, dtype), device=device)
+from lazynet.tensor import Parameter, Sequence
 
 
 @functools.cache
@@ -73,119 +29,14 @@ def _suffixes(layer: int, directions: int) -> tuple[str, ...]:
 
 
 @functools.cache
-def _names(suffix: str) -> tuple[str, ...]:
-    return tuple(name + suffix for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+def _suffixed(names: tuple[str, ...], suffix: str) -> tuple[str, ...]:
+    return tuple(name + suffix for name in names)
 
 
-def _make_weights(
-    module: Module, gates: int, inputs: int, hidden: int, bias: bool, suffix: str = ""
-) -> None:
-    bound, rows = 1.0 / math.sqrt(hidden), gates * hidden
-    setattr(module, "weight_ih" + suffix, drawn(bound, rows, inputs))
-    setattr(module, "weight_hh" + suffix, drawn(bound, rows, hidden))
-    setattr(module, "bias_ih" + suffix, drawn(bound, rows) if bias else None)
-    setattr(module, "bias_hh" + suffix, drawn(bound, rows) if bias else None)
-
-
-def _nonlinearity(name: str) -> Any:
-    if name not in ("tanh", "relu"):
-        raise ValueError(f"nonlinearity: expected 'tanh' or 'relu', not {name!r}")
-    return rnn_step if name == "tanh" else relu_step
-
-
-# -- cells -----------------------------------------------------------------------------------------
-
-
-class _Cell(Module):
-    """One step. Weights as PyTorch's: weight_ih, weight_hh, bias_ih, bias_hh."""
-
-    gates = 1
-    step: Any = None
-    weight_ih: Parameter
-    weight_hh: Parameter
-    bias_ih: Parameter | None
-    bias_hh: Parameter | None
-
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
-        super().__init__()
-        sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
-        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
-        _make_weights(self, self.gates, input_size, hidden_size, bias)
-
-    @cell
-    def forward(self, x: Any, h: Any = None) -> Any:
-        if h is None:
-            h = zeros(self.hidden_size, x.type.dtype, x.device)
-        weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        return type(self).step(x, (h,), weights)[0]
-
-    def extra_repr(self) -> str:
-        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
-
-
-class RNNCell(_Cell):
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh): `h = cell(x, h)`; `cell(x)` starts from zeros.
-
-    Parameters: weight_ih (hidden, input), weight_hh (hidden, hidden), bias_ih, bias_hh (hidden,),
-    uniform in (-1/sqrt(hidden), 1/sqrt(hidden)).
-    """
-
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh"
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias)
-        self.nonlinearity = nonlinearity
-        _nonlinearity(nonlinearity)
-
-    @cell
-    def forward(self, x: Any, h: Any = None) -> Any:
-        if h is None:
-            h = zeros(self.hidden_size, x.type.dtype, x.device)
-        weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        return _nonlinearity(self.nonlinearity)(x, (h,), weights)[0]
-
-
-class GRUCell(_Cell):
-    """h' = (1 - z) n + z h: `h = cell(x, h)`; `cell(x)` starts from zeros.
-
-    r = sigmoid(...), z = sigmoid(...), n = tanh(W_in x + b_in + r (W_hn h + b_hn)).
-    Parameters: weight_ih (3 hidden, input), weight_hh (3 hidden, hidden), bias_ih, bias_hh
-    (3 hidden,), gates in the order r, z, n, uniform in (-1/sqrt(hidden), 1/sqrt(hidden)).
-    """
-
-    gates = 3
-    step = gru_step
-
-
-class LSTMCell(_Cell):
-    """c' = f c + i g, h' = o tanh(c'): `h, c = cell(x, (h, c))`; `cell(x)` starts from zeros.
-
-    i, f, o = sigmoid(...), g = tanh(...), each of W_ih x + b_ih + W_hh h + b_hh.
-    Parameters: weight_ih (4 hidden, input), weight_hh (4 hidden, hidden), bias_ih, bias_hh
-    (4 hidden,), gates in the order i, f, g, o, uniform in (-1/sqrt(hidden), 1/sqrt(hidden)).
-    """
-
-    gates = 4
-    step = lstm_step
-
-    @cell
-    def forward(self, x: Any, state: State | None = None) -> tuple[Any, Any]:
-        if state is None:
-            zero = zeros(self.hidden_size, x.type.dtype, x.device)
-            state = (zero, zero)
-        weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        return lstm_step(x, state, weights)
-
-
-# -- networks over Sequences -----------------------------------------------------------------------
-
-
-class _Network(Module):
+class _Network(Recurrent):
     """Layers of scans, each in one direction or both."""
 
-    gates = 1
     states = 1
-    step: Any = None
 
     def __init__(
         self,
@@ -195,29 +46,39 @@ class _Network(Module):
         bias: bool = True,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        *,
+        locked: bool = False,
+        proj_size: int = 0,
     ) -> None:
         super().__init__()
-        sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size,
-              num_layers=num_layers)  # fmt: skip
+        name = type(self).__name__
+        sizes(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"{name}: dropout must be a probability in [0, 1), not {dropout}")
+        if not 0 <= proj_size < hidden_size:
             raise ValueError(
-                f"{type(self).__name__}: dropout must be a probability in [0, 1), not {dropout}"
+                f"{name}: proj_size must be less than hidden_size {hidden_size}, not {proj_size}"
             )
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.dropout, self.bidirectional = bias, dropout, bidirectional
+        self.locked, self.proj_size = locked, proj_size
         self._steps: dict[str, Step] = {}
         for layer in range(num_layers):
-            inputs = input_size if layer == 0 else hidden_size * (1 + bidirectional)
+            inputs = self._sizes()[0] * (1 + bidirectional) if layer else input_size
             for suffix in self._suffixes(layer):
-                _make_weights(self, self.gates, inputs, hidden_size, bias, suffix)
+                self._make_weights(inputs, suffix)
+
+    def _sizes(self) -> tuple[int, ...]:
+        """The sizes of the parts of a state; the first is that of an output row."""
+        return (self.proj_size or self.hidden_size, self.hidden_size)[: self.states]
 
     def _suffixes(self, layer: int) -> tuple[str, ...]:
         return _suffixes(layer, 1 + self.bidirectional)
 
     def _step(self, suffix: str) -> Step:
         """The step of one layer and direction: the same object while its weights are the same."""
-        own, (w_ih, w_hh, b_ih, b_hh) = vars(self), _names(suffix)
-        weights = (own[w_ih], own[w_hh], own[b_ih], own[b_hh])
+        own = vars(self)
+        weights = tuple([own[name] for name in _suffixed(self.names, suffix)])
         step = self._steps.get(suffix)
         # Parameters are compared as objects: == would record a node.
         if step is None or list(map(id, step.weights)) != list(map(id, weights)):
@@ -236,10 +97,10 @@ class _Network(Module):
             return_state: whether to give (rows, final state).
 
         Returns:
-            n rows of (hidden_size,), twice as wide if bidirectional. A state is `h`, for an LSTM
-            `(h, c)`. With one layer and one direction each is a Tensor (hidden_size,), else a
-            Sequence of such rows, in PyTorch's order: layer 0, layer 0 in reverse, layer 1, ...
-            Without rows in x the final state is the one it started from.
+            n rows of (hidden_size,), or (proj_size,) where there is one; twice as wide if
+            bidirectional. A state is `h`, for an LSTM `(h, c)`. With one layer and one direction
+            each is a Tensor, else a Sequence of such rows, in PyTorch's order: layer 0, layer 0 in
+            reverse, layer 1, ... Without rows in x the final state is the one it started from.
 
         Raises:
             ShapeError: if the rows of x, or the state, have another size.
@@ -256,7 +117,7 @@ class _Network(Module):
                     final.append(tuple(rows[-1] for rows in after) if len(x) else before)
             x = outputs[0] if len(outputs) == 1 else cat(outputs)
             if self.dropout and self.training and layer < self.num_layers - 1:
-                x = dropout(x, self.dropout)
+                x = (locked_dropout if self.locked else dropout)(x, self.dropout)
         return (x, self._state(final)) if return_state else x
 
     def _state(self, final: list[State]) -> Any:
@@ -269,7 +130,7 @@ class _Network(Module):
 
     def _initial(self, x: Sequence, state: Any) -> list[State]:
         """One tuple of Tensors for each layer and direction."""
-        name, hidden = type(self).__name__, self.hidden_size
+        name, wanted = type(self).__name__, self._sizes()
         if not isinstance(x, Sequence):
             raise ShapeError(
                 f"{name}: expected a Sequence, not a {type(x).__name__}; ln.sequence(list) makes "
@@ -281,23 +142,30 @@ class _Network(Module):
             )
         count = self.num_layers * (1 + self.bidirectional)
         if state is None:
-            return [(zeros(hidden, x.type.dtype, x.device),) * self.states] * count
+            return [tuple(zeros(size, x.type.dtype, x.device) for size in wanted)] * count
         parts = (state,) if self.states == 1 else tuple(state)
-        rows = [[p] if count == 1 and p.shape == (hidden,) else list(p) for p in parts]
-        if len(parts) != self.states or any(
-            len(r) != count or any(s.shape != (hidden,) for s in r) for r in rows
-        ):
-            each = f"({hidden},)" if count == 1 else f"{count} rows of ({hidden},)"
-            raise ShapeError(
-                f"{name}: expected a state of {self.states} part(s), each {each}; got shapes "
-                f"{[getattr(p, 'shape', type(p).__name__) for p in parts]}"
-            )
-        return list(zip(*rows, strict=True))
+        if len(parts) == self.states:
+            rows = [
+                [p] if count == 1 and p.shape == (size,) else list(p)
+                for p, size in zip(parts, wanted, strict=True)
+            ]
+            if all(
+                len(r) == count and all(s.shape == (size,) for s in r)
+                for r, size in zip(rows, wanted, strict=True)
+            ):
+                return list(zip(*rows, strict=True))
+        told = [f"({size},)" if count == 1 else f"{count} rows of ({size},)" for size in wanted]
+        each = f"each {told[0]}" if len(set(told)) == 1 else " and ".join(told)
+        raise ShapeError(
+            f"{name}: expected a state of {self.states} part(s), {each}; got shapes "
+            f"{[getattr(p, 'shape', type(p).__name__) for p in parts]}"
+        )
 
     def extra_repr(self) -> str:
         shown = f"{self.input_size}, {self.hidden_size}"
         for name, default in (("num_layers", 1), ("bias", True), ("dropout", 0.0),
-                              ("bidirectional", False)):  # fmt: skip
+                              ("bidirectional", False), ("locked", False),
+                              ("proj_size", 0)):  # fmt: skip
             if getattr(self, name) != default:
                 shown += f", {name}={getattr(self, name)}"
         return shown
@@ -314,6 +182,7 @@ class RNN(_Network):
         num_layers: each layer reads the rows of the one below.
         dropout: probability with which elements between layers are dropped while training.
         bidirectional: whether a second scan reads from the end; rows are then joined.
+        locked: whether dropout has one mask for all rows of a sequence (see `nn.LockedDropout`).
         nonlinearity: "tanh" or "relu".
     """
 
@@ -326,13 +195,17 @@ class RNN(_Network):
         dropout: float = 0.0,
         bidirectional: bool = False,
         nonlinearity: str = "tanh",
+        *,
+        locked: bool = False,
     ) -> None:
         self.nonlinearity = nonlinearity
-        _nonlinearity(nonlinearity)
-        super().__init__(input_size, hidden_size, num_layers, bias, dropout, bidirectional)
+        nonlinearity_step(nonlinearity)
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, dropout, bidirectional, locked=locked
+        )
 
     def _function(self) -> Any:
-        return _nonlinearity(self.nonlinearity)
+        return nonlinearity_step(self.nonlinearity)
 
 
 class GRU(_Network):
@@ -346,15 +219,55 @@ class GRU(_Network):
     gates = 3
     step = gru_step
 
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+        dropout: float = 0.0, bidirectional: bool = False, *, locked: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, dropout, bidirectional, locked=locked
+        )
+
 
 class LSTM(_Network):
     """A long short-term memory over a Sequence: `rows = lstm(x)`; formula in `LSTMCell`.
 
     Parameters of layer k: weight_ih_lk (4 hidden, inputs), weight_hh_lk (4 hidden, hidden),
-    bias_ih_lk and bias_hh_lk (4 hidden,), gates in the order i, f, g, o. The arguments are those of
-    `RNN`, but for the nonlinearity. The state is (h, c).
+    bias_ih_lk and bias_hh_lk (4 hidden,), gates in the order i, f, g, o; with a projection also
+    weight_hr_lk (proj, hidden), and weight_hh_lk is (4 hidden, proj). The state is (h, c).
+
+        >>> rows = nn.LSTM(3, 4, bidirectional=True)(ln.rand(3, length=5))
+        >>> rows.shape
+        (5, 8)
+
+    The arguments are those of `RNN`, but for the nonlinearity, and:
+
+    Args:
+        proj_size: h' = W_hr (o tanh(c')) has this size (Sak, Senior and Beaufays, 2014), unless 0.
     """
 
     gates = 4
     states = 2
     step = lstm_step
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+        dropout: float = 0.0, bidirectional: bool = False, *, locked: bool = False,
+        proj_size: int = 0,
+    ) -> None:  # fmt: skip
+        if proj_size:
+            self.names = (*type(self).names, "weight_hr")
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, dropout, bidirectional, locked=locked,
+            proj_size=proj_size,
+        )  # fmt: skip
+
+    def _function(self) -> Any:
+        return projected_lstm_step if self.proj_size else type(self).step
+
+    def _drawn(self, inputs: int) -> dict[str, Parameter | None]:
+        weights = super()._drawn(inputs)
+        if self.proj_size:
+            bound, hidden = 1.0 / math.sqrt(self.hidden_size), self.hidden_size
+            weights["weight_hh"] = drawn(bound, self.gates * hidden, self.proj_size)
+            weights["weight_hr"] = drawn(bound, self.proj_size, hidden)
+        return weights

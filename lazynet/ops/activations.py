@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from lazynet.op import Op, Sample
 from lazynet.ops.elementwise import (
     _floating,
     absolute,
     elementwise,
     exp,
+    maximum,
     prepare,
     sigmoid,
     tanh,
     where,
     zeros_like,
 )
-from lazynet.ops.functions import clamp, erf
-from lazynet.record import as_value, record, unary
+from lazynet.ops.functions import clamp, erf, logical_and
+from lazynet.ops.reduce import axis_of
+from lazynet.ops.take import rearranged
+from lazynet.ops.views import split
+from lazynet.record import ShapeError, as_value, record, unary
 from lazynet.tensor import Sequence, Tensor
 
 _PARAMETER = (Sample(((5,), ()), low=0.3), Sample(((5,), ()), low=-2.0, high=-0.3))
@@ -69,6 +75,15 @@ SOFTPLUS = elementwise(
 SOFTSIGN = elementwise(
     "softsign", "y = x / (1 + |x|)", "x0 / (c(1) + abs(x0))",
     lambda g, y, x: (g / ((absolute(x) + 1.0) * (absolute(x) + 1.0)),),
+)  # fmt: skip
+HARDTANH = elementwise(
+    "hardtanh", "y = min(max(x, low), high)", "minimum(maximum(x0, x1), x2)",
+    lambda g, y, x, low, high: (
+        where(logical_and(x > low, x < high), g, zeros_like(g)),
+        where(logical_and(x <= low, low < high), g, zeros_like(g)),
+        where(maximum(x, low) >= high, g, zeros_like(g)),
+    ),
+    samples=(Sample(((5,), (), ())), Sample(((5,), (5,), (5,)))),
 )  # fmt: skip
 
 
@@ -158,13 +173,17 @@ def mish(x):
     return x * tanh(_softplus(x))
 
 
+def _between(name: str, x, low, high):
+    return record(HARDTANH, tuple(prepare(HARDTANH, as_value(x, name), low, high)))
+
+
 def hardtanh(x, min_val: float = -1.0, max_val: float = 1.0):
-    """x within [min_val, max_val], the nearer bound outside.
+    """x within [min_val, max_val], the nearer bound outside; at the bounds the gradient is 0.
 
     >>> ln.hardtanh(ln.tensor([-2.0, 0.5])).numpy().tolist()
     [-1.0, 0.5]
     """
-    return clamp(x, min_val, max_val)
+    return _between("hardtanh", x, min_val, max_val)
 
 
 def relu6(x):
@@ -173,7 +192,7 @@ def relu6(x):
     >>> ln.relu6(ln.tensor([-2.0, 7.0])).numpy().tolist()
     [0.0, 6.0]
     """
-    return clamp(x, 0.0, 6.0)
+    return _between("relu6", x, 0.0, 6.0)
 
 
 def hardsigmoid(x):
@@ -182,7 +201,7 @@ def hardsigmoid(x):
     >>> ln.hardsigmoid(ln.tensor([-4.0, 0.0])).numpy().tolist()
     [0.0, 0.5]
     """
-    return clamp(as_value(x, "hardsigmoid") * (1.0 / 6.0) + 0.5, 0.0, 1.0)
+    return _between("hardsigmoid", as_value(x, "hardsigmoid") * (1.0 / 6.0) + 0.5, 0.0, 1.0)
 
 
 def hardswish(x):
@@ -194,8 +213,79 @@ def hardswish(x):
     return as_value(x, "hardswish") * hardsigmoid(x)
 
 
+def hardshrink(x, lambd: float = 0.5):
+    """x where |x| > lambd, else 0.
+
+    >>> ln.hardshrink(ln.tensor([-2.0, 0.25])).numpy().tolist()
+    [-2.0, 0.0]
+    """
+    x = _floating(as_value(x, "hardshrink"))
+    return where(absolute(x) > lambd, x, zeros_like(x))
+
+
+def softshrink(x, lambd: float = 0.5):
+    """x moved towards 0 by lambd, as far as 0.
+
+    >>> ln.softshrink(ln.tensor([-2.0, 0.25])).numpy().tolist()
+    [-1.5, 0.0]
+
+    Raises:
+        ValueError: if lambd is negative.
+    """
+    if lambd < 0:
+        raise ValueError(f"softshrink: lambd must not be negative, got {lambd}")
+    x = _floating(as_value(x, "softshrink"))
+    return x - clamp(x, -lambd, lambd)
+
+
+def tanhshrink(x):
+    """x - tanh(x).
+
+    >>> ln.tanhshrink(ln.tensor([0.0])).numpy().tolist()
+    [0.0]
+    """
+    x = _floating(as_value(x, "tanhshrink"))
+    return x - tanh(x)
+
+
+def threshold(x, threshold: float, value: float):
+    """x where x > threshold, else value.
+
+    >>> ln.threshold(ln.tensor([-2.0, 3.0]), 0.5, 9.0).numpy().tolist()
+    [9.0, 3.0]
+    """
+    x = as_value(x, "threshold")
+    return where(x > threshold, x, value)
+
+
+def glu(x, dim: int = -1):
+    """a sigmoid(b), of the first and second halves of an axis of each row (Dauphin et al., 2017).
+
+    >>> ln.glu(ln.tensor([2.0, 0.0])).numpy().tolist()
+    [1.0]
+
+    Raises:
+        ShapeError: if the axis has no two halves.
+    """
+    x = _floating(as_value(x, "glu"))
+    at = axis_of(x, dim, "glu")
+    shape = x.type.shape
+    if at is None or shape[at] % 2:
+        raise ShapeError(f"glu: rows of {shape} have no two halves along axis {dim}")
+    half = shape[at] // 2
+    if len(shape) == 1:
+        a, b = split(x, [half, half])
+    else:
+        a, b = (
+            rearranged(x, ("glu", at, k), lambda index, k=k: np.split(index, 2, at)[k])
+            for k in range(2)
+        )
+    return a * sigmoid(b)
+
+
 ACTIVATIONS = (logsigmoid, leaky_relu, elu, selu, celu, gelu, silu, softplus, softsign, mish,
-               hardtanh, relu6, hardsigmoid, hardswish)  # fmt: skip
+               hardtanh, relu6, hardsigmoid, hardswish, hardshrink, softshrink, tanhshrink,
+               threshold, glu)  # fmt: skip
 for _class in (Tensor, Sequence):
     for _method in ACTIVATIONS:
         setattr(_class, _method.__name__, _method)

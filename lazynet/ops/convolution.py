@@ -22,50 +22,80 @@ from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence
 
 
-def several(value: Any, count: int, name: str) -> tuple[int, ...]:
-    """One number for every axis, or one for each."""
-    found = (value,) * count if isinstance(value, (int, np.integer)) else tuple(value)
-    if len(found) != count:
-        raise ShapeError(f"{name}: expected one number or {count}, not {value!r}")
-    return found
+def several(value: Any, count: int, name: str, what: str, least: int = 1) -> tuple[int, ...]:
+    """One integer for every axis, or one for each.
+
+    Raises:
+        ValueError: naming what is not that, or below `least`.
+    """
+    found = (value,) * count if isinstance(value, (int, np.integer)) else value
+    if not isinstance(found, (tuple, list)) or len(found) != count or any(
+        not isinstance(v, (int, np.integer)) or v < least for v in found
+    ):  # fmt: skip
+        number = f"an integer from {least} on" + (f", or {count} of them" if count > 1 else "")
+        raise ValueError(f"{name}: {what} must be {number}, not {value!r}")
+    return tuple(int(v) for v in found)
 
 
-def windows(index: np.ndarray, kernel, stride, padding, dilation) -> np.ndarray:
-    """The numbers under a moving window: (channels, window..., places...), -1 outside.
+def places_of(name: str, sizes, kernel, stride, padding, dilation, ceil: bool = False):
+    """For each axis, how often a window fits; `padding` are pairs. `ceil` lets it stick out behind.
+
+    Raises:
+        ShapeError: if it does not fit at all.
+    """
+    counts = []
+    for n, k, s, (before, after), d in zip(sizes, kernel, stride, padding, dilation, strict=True):
+        span = d * (k - 1) + 1
+        room = n + before + after - span
+        if room < 0:
+            raise ShapeError(
+                f"{name}: a window of {span} does not fit into {n}"
+                f"{f' with padding {before} and {after}' if before or after else ''}"
+            )
+        count = -(-room // s) + 1 if ceil else room // s + 1
+        # The last window begins inside, or in the padding before.
+        counts.append(count - (ceil and (count - 1) * s >= n + before))
+    return tuple(counts)
+
+
+def windows(index: np.ndarray, kernel, stride, padding, dilation, counts) -> np.ndarray:
+    """The numbers under a moving window: (channels, window..., places...), outside -1 in the
+    padding, -2 behind it.
 
     Args:
         index: (channels, axes...).
+        padding: a pair for each axis.
+        counts: the places for each axis, as `places_of` tells.
     """
-    pairs = [(0, 0), *((p, p) for p in padding)]
-    index = np.pad(index, pairs, constant_values=-1)
-    places = []
-    for size, k, s, d in zip(index.shape[1:], kernel, stride, dilation, strict=True):
-        count = (size - d * (k - 1) - 1) // s + 1
-        if count < 1:
-            raise ShapeError(f"a window of {d * (k - 1) + 1} does not fit into {size}")
-        places.append(np.arange(k)[:, None] * d + np.arange(count) * s)  # (window, place)
-    if len(places) == 1:
-        return index[:, places[0]]
-    rows, columns = places
-    found = index[:, rows[:, None, :, None], columns[None, :, None, :]]
-    return found  # (channels, window rows, window columns, places down, places across)
+    index = np.pad(index, [(0, 0), *padding], constant_values=-1)
+    found = []
+    for k, s, d, count in zip(kernel, stride, dilation, counts, strict=True):
+        found.append(np.arange(k)[:, None] * d + np.arange(count) * s)  # (window, place)
+    more = [max(int(f.max()) + 1 - n, 0) for f, n in zip(found, index.shape[1:], strict=True)]
+    index = np.pad(index, [(0, 0), *((0, m) for m in more)], constant_values=-2)
+    if len(found) == 1:
+        return index[:, found[0]]
+    rows, columns = found
+    return index[:, rows[:, None, :, None], columns[None, :, None, :]]
 
 
-def _unfolded(x, kernel, stride, padding, dilation, groups: int):
-    """(groups, channels x window, places) of each row, and the shape of the places."""
+def pairs_of(padding: Any, name: str, kernel, stride, dilation) -> tuple[tuple[int, int], ...]:
+    """Padding as numbers before and after: of "same", the odd one comes after."""
+    if padding == "same":
+        if any(s != 1 for s in stride):
+            raise ValueError(f"{name}: padding 'same' needs stride 1, not {stride}")
+        whole = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        return tuple((w // 2, w - w // 2) for w in whole)
+    if isinstance(padding, str) and padding != "valid":
+        raise ValueError(f"{name}: padding must be numbers, 'valid' or 'same', not {padding!r}")
     axes = len(kernel)
-    key = ("windows", kernel, stride, padding, dilation, groups)
-    made = windows(np.zeros((1, *x.type.shape[1:]), np.int64), kernel, stride, padding, dilation)
-    shape = made.shape[1 + axes :]
-
-    def taken(index):
-        found = windows(index, kernel, stride, padding, dilation)
-        return found.reshape(groups, -1, math.prod(shape))
-
-    return rearranged(x, key, taken), shape
+    each = (0,) * axes if padding == "valid" else several(padding, axes, name, "padding", 0)
+    return tuple((p, p) for p in each)
 
 
-def _check(name: str, x, weight, axes: int, groups: int, inputs: int) -> None:
+def _check(name: str, x, weight, bias, axes: int, groups: int, inputs: int, outputs: int) -> None:
+    if len(weight.type.shape) != 2 + axes:
+        raise ShapeError(f"{name}: expected a weight of {2 + axes} axes, not {weight.shape}")
     if len(x.type.shape) != 1 + axes:
         raise ShapeError(f"{name}: expected rows of {1 + axes} axes, not {x.type.shape}")
     if x.type.shape[0] != inputs:
@@ -73,22 +103,27 @@ def _check(name: str, x, weight, axes: int, groups: int, inputs: int) -> None:
             f"{name}: rows of {x.type.shape[0]} channels for a weight of {weight.shape}"
             f"{f' and {groups} groups' if groups > 1 else ''}"
         )
+    if bias is not None and bias.shape != (outputs,):
+        raise ShapeError(f"{name}: a bias of {bias.shape}; expected ({outputs},)")
 
 
 def _convolved(name, x, weight, bias, axes: int, stride, padding, dilation, groups: int):
-    x = as_value(x, name)
-    out, inner, *kernel = weight.type.shape
-    _check(name, x, weight, axes, groups, inner * groups)
-    stride, dilation = several(stride, axes, name), several(dilation, axes, name)
-    if padding == "same":
-        whole = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-        if any(s != 1 for s in stride) or any(w % 2 for w in whole):
-            raise ValueError(f"{name}: 'same' needs stride 1 and windows of an odd size")
-        padding = tuple(w // 2 for w in whole)
-    padding = (0,) * axes if padding == "valid" else several(padding, axes, name)
-    if out % groups:
+    x, weight = as_value(x, name), as_value(weight, name)
+    out, inner, *kernel = weight.type.shape if len(weight.type.shape) == 2 + axes else (0, 0)
+    _check(name, x, weight, bias, axes, groups, inner * groups, out)
+    stride = several(stride, axes, name, "stride")
+    dilation = several(dilation, axes, name, "dilation")
+    pairs = pairs_of(padding, name, kernel, stride, dilation)
+    if groups < 1 or out % groups:
         raise ShapeError(f"{name}: {out} output channels cannot be cut into {groups} groups")
-    columns, places = _unfolded(x, tuple(kernel), stride, padding, dilation, groups)
+    places = places_of(name, x.type.shape[1:], kernel, stride, pairs, dilation)
+    key = ("windows", *kernel, stride, pairs, dilation, groups)
+    columns = rearranged(
+        x, key,
+        lambda index: windows(index, kernel, stride, pairs, dilation, places).reshape(
+            groups, -1, math.prod(places)
+        ),
+    )  # fmt: skip
     size = inner * math.prod(kernel)
     if groups == 1:
         flat = matmul(reshape(weight, (out, size)), reshape(columns, columns.type.shape[1:]))
@@ -137,19 +172,18 @@ def conv1d_rows(x, weight, bias=None, stride: int = 1, padding: Any = 0, dilatio
     >>> ln.nn.functional.conv1d(ln.sequence(np.ones((5, 2), "f")), ln.ones(3, 2, 3)).shape
     (3, 3)
     """
-    out, inner, window = weight.type.shape
-    if x.type.shape != (inner,):
+    weight = as_value(weight, "conv1d")
+    if len(weight.type.shape) != 3 or x.type.shape != weight.type.shape[1:2]:
         raise ShapeError(f"conv1d: rows of {x.type.shape} for a weight of {weight.shape}")
-    span = dilation * (window - 1)
-    if padding == "same":
-        if stride != 1 or span % 2:
-            raise ValueError("conv1d: 'same' needs stride 1 and a window of an odd size")
-        padding = span // 2
-    padding = 0 if padding == "valid" else padding
-    if padding:
-        edge = zeros(inner, dtype=x.type.dtype, length=padding)
-        x = cat_rows([edge, x, edge], 0)
-    count = max((len(x) - span - 1) // stride + 1, 0)
+    out, inner, window = weight.type.shape
+    (stride,), (dilation,) = (
+        several(stride, 1, "conv1d", "stride"), several(dilation, 1, "conv1d", "dilation"),
+    )  # fmt: skip
+    ((before, after),) = pairs_of(padding, "conv1d", (window,), (stride,), (dilation,))
+    edges = [zeros(inner, dtype=x.type.dtype, length=p) for p in (before, after)]
+    if before or after:
+        x = cat_rows([edges[0], x, edges[1]], 0)
+    count = max((len(x) - dilation * (window - 1) - 1) // stride + 1, 0)
     shifted = [x[j * dilation :][: (count - 1) * stride + 1 : stride] if count else x[:0]
                for j in range(window)]  # fmt: skip
     flat = reshape(permute(weight, 0, 2, 1), (out, window * inner))
@@ -159,25 +193,37 @@ def conv1d_rows(x, weight, bias=None, stride: int = 1, padding: Any = 0, dilatio
 def _transposed(
     name, x, weight, bias, axes: int, stride, padding, output_padding, groups, dilation
 ):
-    x = as_value(x, name)
-    inner, out, *kernel = weight.type.shape
-    _check(name, x, weight, axes, groups, inner)
-    stride, dilation = several(stride, axes, name), several(dilation, axes, name)
-    padding, extra = several(padding, axes, name), several(output_padding, axes, name)
+    x, weight = as_value(x, name), as_value(weight, name)
+    inner, out, *kernel = weight.type.shape if len(weight.type.shape) == 2 + axes else (0, 0)
+    _check(name, x, weight, bias, axes, groups, inner, out * groups)
+    if groups < 1 or inner % groups:
+        raise ShapeError(f"{name}: {inner} channels cannot be cut into {groups} groups")
+    stride = several(stride, axes, name, "stride")
+    dilation = several(dilation, axes, name, "dilation")
+    pairs = tuple((p, p) for p in several(padding, axes, name, "padding", 0))
+    extra = several(output_padding, axes, name, "output_padding", 0)
     places = x.type.shape[1:]
     shape = tuple(
         (n - 1) * s - 2 * p + d * (k - 1) + e + 1
-        for n, s, p, d, k, e in zip(places, stride, padding, dilation, kernel, extra, strict=True)
+        for n, s, (p, _), d, k, e in zip(
+            places, stride, pairs, dilation, kernel, extra, strict=True
+        )
     )
+    if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
+        raise ValueError(
+            f"{name}: output_padding {extra} must be less than stride {stride} or "
+            f"dilation {dilation}"
+        )
+    if min(shape) < 1:
+        raise ShapeError(f"{name}: rows of {x.type.shape} would give an output of {shape}")
     whole = (out * groups, *shape)
 
     def placed():
         index = np.arange(math.prod(whole)).reshape(whole)
-        found = windows(index, tuple(kernel), stride, padding, dilation)
-        cut = (slice(None),) * (1 + axes) + tuple(slice(0, n) for n in places)
-        return found[cut].reshape(groups, -1, math.prod(places))
+        found = windows(index, kernel, stride, pairs, dilation, places)
+        return found.reshape(groups, -1, math.prod(places))
 
-    key = ("transposed", whole, tuple(kernel), stride, padding, dilation, places, groups)
+    key = ("transposed", whole, *kernel, stride, pairs, dilation, places, groups)
     table, _ = table_of(key, placed)
     size = out * math.prod(kernel)
     flat = reshape(weight, (groups, inner // groups, size))

@@ -11,23 +11,31 @@ import math
 import numpy as np
 
 from lazynet.ops import reduce
+from lazynet.ops.elementwise import relu, where
 from lazynet.ops.rows import sequence
-from lazynet.ops.views import pick
+from lazynet.ops.views import indices, pick
 from lazynet.record import ShapeError, as_value
-from lazynet.tensor import Sequence, Tensor, tensor
+from lazynet.tensor import Sequence, Tensor, Value, tensor
 
 
-def reduced(loss, reduction: str):
+def reduced(name: str, loss, reduction: str):
     """The mean, the sum, or all of the elements of a loss."""
     if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction: expected 'mean', 'sum' or 'none', not {reduction!r}")
+        raise ValueError(f"{name}: expected a reduction 'mean', 'sum' or 'none', not {reduction!r}")
     if reduction == "none" or (isinstance(loss, Tensor) and not loss.type.shape):
         return loss
     return reduce.mean(loss) if reduction == "mean" else reduce.sum(loss)
 
 
 def _checked(name: str, x, target):
+    """The scores, and the targets: an integer for a Tensor, a list or an array for a Sequence."""
     x = as_value(x, name)
+    if len(x.type.shape) != 1 or not x.type.is_float:
+        raise ShapeError(f"{name}: expected float rows of (classes,), not rows of {x.type}")
+    if isinstance(target, Value):
+        target = target.numpy()  # type: ignore[attr-defined]
+    if isinstance(target, np.ndarray) and not target.ndim:
+        target = target[()]
     many = isinstance(target, (list, tuple, np.ndarray))
     if isinstance(x, Tensor) and many:
         raise ShapeError(f"{name}: a list of targets needs a Sequence; one row has one target")
@@ -36,7 +44,7 @@ def _checked(name: str, x, target):
             raise ShapeError(f"{name}: a Sequence of {len(x)} rows needs a list of targets")
         if len(target) != len(x):
             raise ShapeError(f"{name}: {len(target)} targets for a Sequence of {len(x)} rows")
-    return x
+    return x, target
 
 
 def nll_loss(
@@ -48,9 +56,10 @@ def nll_loss(
     Args:
         log_probabilities: rows of (classes,).
         target: an integer for a Tensor, a list of integers for a Sequence.
-        reduction: "mean" over the rows (divided by the sum of their weights), "sum", or "none".
+        reduction: "mean" over the rows (divided by the sum of their weights), "sum", or "none". A
+            Tensor is one row, whose loss is the same in all three: its weight stays in.
         weight: an array of (classes,), 1 by default.
-        ignore_index: rows with this target are left out.
+        ignore_index: rows with this target are left out; their own loss is 0.
 
     >>> float(ln.nn.functional.nll_loss(ln.tensor([-1.0, -2.0]), 1))
     2.0
@@ -58,52 +67,64 @@ def nll_loss(
     Raises:
         IndexError: if a target is out of range. ShapeError: if their number is not that of rows.
     """
-    x = _checked(name, log_probabilities, target)
-    if weight is None and ignore_index == -100 and not _has(target, ignore_index):
+    x, target = _checked(name, log_probabilities, target)
+    if weight is None and not _has(target, ignore_index):
         chosen = pick(x, target, name)
         if isinstance(chosen, Sequence) and reduction == "mean":
             # One node for the sign and the mean together.
             return reduce.sum(chosen) * (-1.0 / chosen.length if chosen.length else math.nan)
         if reduction == "sum":
-            return -reduced(chosen, reduction)  # of the sum, which is one row
-        return reduced(-chosen, reduction)
-    kept, chosen_weights, x = _kept(x, target, weight, ignore_index)
-    losses = -(pick(x, kept, name) * chosen_weights)
-    return _weighted(losses, chosen_weights, reduction)
+            return -reduced(name, chosen, reduction)  # of the sum, which is one row
+        return reduced(name, -chosen, reduction)
+    kept = _Kept(name, x, target, weight, ignore_index)
+    return kept.reduced(-(pick(kept.of(x), kept.targets, name) * kept.weights), reduction)
 
 
 def _has(target, ignored: int) -> bool:
-    return ignored in target if isinstance(target, (list, tuple)) else bool(
-        np.any(np.asarray(target) == ignored)
-    )  # fmt: skip
+    if isinstance(target, (list, tuple)):
+        return ignored in target
+    return bool(np.any(np.asarray(target) == ignored))
 
 
-def _kept(x, target, weight, ignored: int):
+class _Kept:
     """The targets that count, their weights, and the rows that they belong to."""
-    weights = np.ones(x.type.size) if weight is None else np.asarray(weight, np.float64)
-    if weights.shape != x.type.shape:
-        raise ShapeError(
-            f"weight: expected one for each of {x.type.size} classes, not {weights.shape}"
-        )
-    dtype = x.type.dtype
-    if isinstance(x, Tensor):
-        if target == ignored:
-            return 0, tensor(np.zeros((), dtype)), x
-        inside = 0 <= target < len(weights)
-        return target, tensor(np.asarray(weights[target] if inside else 0.0, dtype)), x
-    numbers = np.asarray(target)
-    rows = np.flatnonzero(numbers != ignored)
-    kept = numbers[rows].tolist()
-    if len(rows) < len(numbers):
-        x = x[rows] if len(rows) else x[:0]
-    found = [weights[k] if 0 <= k < len(weights) else 0.0 for k in kept]
-    return kept, sequence(np.asarray(found, dtype)), x
 
+    def __init__(self, name: str, x, target, weight, ignored: int):
+        self.name, self.single, self.count = name, isinstance(x, Tensor), x.shape[0]
+        classes, dtype = x.type.size, x.type.dtype
+        weights = np.ones(classes) if weight is None else np.asarray(weight, np.float64)
+        if weights.shape != (classes,):
+            raise ShapeError(
+                f"{name}: expected a weight for each of {classes} classes, not {weights.shape}"
+            )
+        numbers = np.atleast_1d(np.asarray(target, None if len(x) else np.int64))
+        self.rows = np.flatnonzero(numbers != ignored)
+        chosen = indices(numbers[self.rows], classes, name)
+        if self.single:
+            self.empty = not len(chosen)
+            self.targets = 0 if self.empty else int(chosen[0])
+            self.weights = tensor(np.asarray(weights[self.targets], dtype))
+        else:
+            self.empty = False
+            self.targets = chosen
+            self.weights = sequence(weights[chosen].astype(dtype))
 
-def _weighted(losses, weights, reduction: str):
-    if reduction != "mean" or isinstance(losses, Tensor):
-        return reduced(losses, reduction)
-    return reduce.sum(losses) / reduce.sum(weights)
+    def of(self, rows):
+        """Those of the rows whose targets count."""
+        return rows if self.single or len(self.rows) == self.count else rows[self.rows]
+
+    def reduced(self, losses, reduction: str):
+        """The losses reduced; of all of them, those of ignored targets are 0."""
+        if self.single:
+            losses = where(tensor(False), losses, 0.0) if self.empty else losses
+            return reduced(self.name, losses, reduction)
+        if reduction == "mean":
+            return reduce.sum(losses) / reduce.sum(self.weights)
+        if reduction == "none" and len(self.rows) < self.count:
+            zero = where(tensor(False), reduce.sum(losses), 0.0)
+            found = dict(zip(self.rows.tolist(), losses, strict=True))
+            return sequence([found.get(k, zero) for k in range(self.count)])
+        return reduced(self.name, losses, reduction)
 
 
 def cross_entropy(
@@ -113,10 +134,13 @@ def cross_entropy(
     """-log softmax(x)[target] for each row; the mean over the rows, as PyTorch's.
 
     Args:
-        logits: rows of (classes,): a Tensor with an integer target, or a Sequence with a list.
+        logits: rows of (classes,).
+        target: an integer for a Tensor, a list of integers for a Sequence; or a distribution over
+            the classes for each row: floats of the shape of the logits.
         reduction: "mean" over the rows, "sum", or "none".
         weight: an array of (classes,), 1 by default; the mean is divided by the targets' weights.
-        ignore_index: rows with this target are left out.
+            A Tensor is one row, whose loss is the same in all three: its weight stays in.
+        ignore_index: rows with this target are left out; their own loss is 0.
         label_smoothing: the part of the target that is spread over all classes evenly.
 
     >>> round(float(ln.cross_entropy(ln.tensor([0.0, 0.0]), 1)), 4)
@@ -127,30 +151,66 @@ def cross_entropy(
     """
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], not {label_smoothing}")
-    x = _checked("cross_entropy", logits, target)
+    if getattr(target, "dtype", np.dtype(int)).kind == "f":
+        return _of_distributions(logits, target, reduction, weight, label_smoothing)
+    x, target = _checked("cross_entropy", logits, target)
     scores = reduce.log_softmax(x, -1)
     if not label_smoothing:
         return nll_loss(scores, target, reduction, weight, ignore_index, "cross_entropy")
-    kept, weights, scores = _kept(scores, target, weight, ignore_index)
-    exact = pick(scores, kept, "cross_entropy") * weights
+    kept = _Kept("cross_entropy", x, target, weight, ignore_index)
+    scores = kept.of(scores)
+    exact = pick(scores, kept.targets, "cross_entropy") * kept.weights
     if weight is not None:
         scores = scores * tensor(np.asarray(weight, x.type.dtype))
     spread = reduce.sum(scores, -1) * (label_smoothing / x.type.size)
-    if isinstance(x, Tensor) and target == ignore_index:
-        spread = spread * 0.0
-    return _weighted(-(exact * (1.0 - label_smoothing) + spread), weights, reduction)
+    return kept.reduced(-(exact * (1.0 - label_smoothing) + spread), reduction)
 
 
-def multi_margin_loss(x, target, p: int = 1, margin: float = 1.0, reduction: str = "mean"):
-    """sum over i != target of max(0, margin - x[target] + x[i])^p / classes, for each row.
+def _of_distributions(logits, target, reduction: str, weight, label_smoothing: float):
+    """Cross-entropy with a distribution over the classes for each row."""
+    x = as_value(logits, "cross_entropy")
+    if isinstance(target, np.ndarray):
+        target = sequence(target) if isinstance(x, Sequence) else tensor(target)
+    if target.shape != x.shape or len(x.type.shape) != 1:
+        raise ShapeError(
+            f"cross_entropy: targets of {target.shape} for scores of {x.shape}; distributions over "
+            "the classes have the shape of the scores"
+        )
+    if target.type.dtype != x.type.dtype:
+        target = target.astype(x.type.dtype)
+    if label_smoothing:
+        target = target * (1.0 - label_smoothing) + label_smoothing / x.type.size
+    scores = reduce.log_softmax(x, -1)
+    if weight is not None:
+        scores = scores * tensor(np.asarray(weight, x.type.dtype))
+    return reduced("cross_entropy", -reduce.sum(target * scores, -1), reduction)
+
+
+def multi_margin_loss(
+    x, target, p: int = 1, margin: float = 1.0, weight=None, reduction: str = "mean"
+):
+    """sum over i != target of weight[target] max(0, margin - x[target] + x[i])^p / classes.
+
+    Args:
+        x: rows of (classes,).
+        target: an integer for a Tensor, a list of integers for a Sequence.
+        p: 1 or 2.
+        weight: an array of (classes,), 1 by default.
+        reduction: "mean" over the rows, "sum", or "none".
 
     >>> float(ln.nn.functional.multi_margin_loss(ln.tensor([1.0, 0.5]), 0))
     0.25
+
+    Raises:
+        IndexError: if a target is out of range. ShapeError: if their number is not that of rows.
     """
-    x = _checked("multi_margin_loss", x, target)
+    name = "multi_margin_loss"
+    x, target = _checked(name, x, target)
     if p not in (1, 2):
-        raise ValueError(f"multi_margin_loss: p must be 1 or 2, not {p}")
-    chosen = pick(x, target, "multi_margin_loss")
-    gap = ((x - reduce.reshape(chosen, (1,))) + margin).relu()
-    total = reduce.sum(gap if p == 1 else gap * gap, -1) - margin**p
-    return reduced(total * (1.0 / x.type.size), reduction)
+        raise ValueError(f"{name}: p must be 1 or 2, not {p}")
+    chosen = pick(x, target, name)
+    gap = relu((x - reduce.reshape(chosen, (1,))) + margin)
+    total = reduce.sum(gap if p == 1 else gap * gap, -1) - max(margin, 0.0) ** p
+    if weight is not None:
+        total = total * _Kept(name, x, target, weight, -1).weights
+    return reduced(name, total * (1.0 / x.type.size), reduction)

@@ -7,20 +7,36 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from lazynet.ops import reduce
-from lazynet.ops.activations import softplus
-from lazynet.ops.elementwise import absolute, exp, log, maximum, relu, where
+from lazynet.ops.activations import logsigmoid, softplus
+from lazynet.ops.elementwise import absolute, exp, log, maximum, minimum, relu, where
 from lazynet.ops.functions import clamp
 from lazynet.ops.loss import reduced
 from lazynet.ops.statistics import norm
 from lazynet.record import ShapeError, as_value
+from lazynet.tensor import Sequence, tensor
 
 
 def _pair(name: str, x, target):
+    """Float rows, and targets of their shape and dtype."""
     x, target = as_value(x, name), as_value(target, name)
-    if x.type.shape != target.type.shape:
-        raise ShapeError(f"{name}: rows of {x.type.shape} for a target of {target.type.shape}")
+    if not x.type.is_float:
+        raise TypeError(f"{name}: expected float rows, not {x.type.dtype}")
+    if x.type.shape != target.type.shape or (
+        isinstance(x, Sequence) and isinstance(target, Sequence) and len(x) != len(target)
+    ):
+        raise ShapeError(f"{name}: values of {x.shape} for a target of {target.shape}")
     return x, target if target.type.is_float else target.astype(x.type.dtype)
+
+
+def _signs(name: str, x, target):
+    """Targets of 1 and -1 in the dtype of x, which they broadcast against."""
+    target = as_value(target, name)
+    if isinstance(x, Sequence) and isinstance(target, Sequence) and len(x) != len(target):
+        raise ShapeError(f"{name}: {len(target)} targets for {len(x)} rows")
+    return target if target.type.is_float else target.astype(x.type.dtype)
 
 
 def mse_loss(x, target, reduction: str = "mean"):
@@ -30,7 +46,7 @@ def mse_loss(x, target, reduction: str = "mean"):
     2.0
     """
     x, target = _pair("mse_loss", x, target)
-    return reduced((x - target).square(), reduction)
+    return reduced("mse_loss", (x - target).square(), reduction)
 
 
 def l1_loss(x, target, reduction: str = "mean"):
@@ -40,7 +56,7 @@ def l1_loss(x, target, reduction: str = "mean"):
     1.0
     """
     x, target = _pair("l1_loss", x, target)
-    return reduced(absolute(x - target), reduction)
+    return reduced("l1_loss", absolute(x - target), reduction)
 
 
 def smooth_l1_loss(x, target, reduction: str = "mean", beta: float = 1.0):
@@ -54,8 +70,10 @@ def smooth_l1_loss(x, target, reduction: str = "mean", beta: float = 1.0):
         raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta}")
     d = absolute(x - target)
     if beta == 0:
-        return reduced(d, reduction)
-    return reduced(where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta), reduction)
+        return reduced("smooth_l1_loss", d, reduction)
+    return reduced(
+        "smooth_l1_loss", where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta), reduction
+    )
 
 
 def huber_loss(x, target, reduction: str = "mean", delta: float = 1.0):
@@ -68,7 +86,9 @@ def huber_loss(x, target, reduction: str = "mean", delta: float = 1.0):
     if delta <= 0:
         raise ValueError(f"huber_loss: delta must be positive, got {delta}")
     d = absolute(x - target)
-    return reduced(where(d <= delta, d * d * 0.5, (d - 0.5 * delta) * delta), reduction)
+    return reduced(
+        "huber_loss", where(d <= delta, d * d * 0.5, (d - 0.5 * delta) * delta), reduction
+    )
 
 
 def binary_cross_entropy(x, target, weight=None, reduction: str = "mean"):
@@ -79,7 +99,7 @@ def binary_cross_entropy(x, target, weight=None, reduction: str = "mean"):
     """
     x, target = _pair("binary_cross_entropy", x, target)
     losses = -(target * clamp(log(x), -100.0) + (1.0 - target) * clamp(log(1.0 - x), -100.0))
-    return reduced(losses if weight is None else losses * weight, reduction)
+    return reduced("binary_cross_entropy", losses if weight is None else losses * weight, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -96,7 +116,9 @@ def binary_cross_entropy_with_logits(
     if pos_weight is not None:
         positive = positive * ((as_value(pos_weight, "pos_weight") - 1.0) * target + 1.0)
     losses = (1.0 - target) * x + positive
-    return reduced(losses if weight is None else losses * weight, reduction)
+    return reduced(
+        "binary_cross_entropy_with_logits", losses if weight is None else losses * weight, reduction
+    )
 
 
 def hinge_embedding_loss(x, target, margin: float = 1.0, reduction: str = "mean"):
@@ -106,7 +128,7 @@ def hinge_embedding_loss(x, target, margin: float = 1.0, reduction: str = "mean"
     0.75
     """
     x, target = _pair("hinge_embedding_loss", x, target)
-    return reduced(where(target == 1.0, x, relu(margin - x)), reduction)
+    return reduced("hinge_embedding_loss", where(target == 1.0, x, relu(margin - x)), reduction)
 
 
 def margin_ranking_loss(x, y, target, margin: float = 0.0, reduction: str = "mean"):
@@ -116,32 +138,46 @@ def margin_ranking_loss(x, y, target, margin: float = 0.0, reduction: str = "mea
     >>> float(F.margin_ranking_loss(ln.tensor([1.0]), ln.tensor([3.0]), ln.tensor([1.0])))
     2.0
     """
-    x, y = as_value(x, "margin_ranking_loss"), as_value(y, "margin_ranking_loss")
-    return reduced(relu(margin - (x - y) * target), reduction)
+    x, y = _pair("margin_ranking_loss", x, y)
+    target = _signs("margin_ranking_loss", x, target)
+    return reduced("margin_ranking_loss", relu(margin - (x - y) * target), reduction)
+
+
+def _vectors(name: str, x, y):
+    x, y = as_value(x, name), as_value(y, name)
+    if not x.type.shape or not y.type.shape:
+        raise ShapeError(f"{name}: expected vectors, not rows of {x.type.shape} and {y.type.shape}")
+    return x, y
 
 
 def pairwise_distance(x, y, p: float = 2.0, eps: float = 1e-6):
-    """The norm of x - y + eps, over the last axis.
+    """The p-norm of x - y + eps, over the last axis of each row.
 
     >>> round(float(ln.nn.functional.pairwise_distance(ln.tensor([3.0]), ln.tensor([1.0]))), 3)
     2.0
     """
-    x, y = as_value(x, "pairwise_distance"), as_value(y, "pairwise_distance")
+    x, y = _vectors("pairwise_distance", x, y)
     return norm(x - y + eps, p, -1)
 
 
 def triplet_margin_loss(
     anchor, positive, negative, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6,
-    reduction: str = "mean",
+    reduction: str = "mean", swap: bool = False,
 ):  # fmt: skip
     """max(0, d(anchor, positive) - d(anchor, negative) + margin), d = `pairwise_distance`.
+
+    With `swap`, the nearer of d(anchor, negative) and d(positive, negative) counts (Balntas et al.,
+    2016).
 
     >>> F, x = ln.nn.functional, ln.tensor([1.0])
     >>> float(F.triplet_margin_loss(x, x, x))
     1.0
     """
     near = pairwise_distance(anchor, positive, p, eps)
-    return reduced(relu(near - pairwise_distance(anchor, negative, p, eps) + margin), reduction)
+    far = pairwise_distance(anchor, negative, p, eps)
+    if swap:
+        far = minimum(far, pairwise_distance(positive, negative, p, eps))
+    return reduced("triplet_margin_loss", relu(near - far + margin), reduction)
 
 
 def cosine_similarity(x, y, dim: int = -1, eps: float = 1e-8):
@@ -150,7 +186,7 @@ def cosine_similarity(x, y, dim: int = -1, eps: float = 1e-8):
     >>> round(float(ln.nn.functional.cosine_similarity(ln.tensor([2.0]), ln.tensor([3.0]))), 4)
     1.0
     """
-    x, y = as_value(x, "cosine_similarity"), as_value(y, "cosine_similarity")
+    x, y = _vectors("cosine_similarity", x, y)
     size = maximum(norm(x, 2, dim), eps) * maximum(norm(y, 2, dim), eps)
     return reduce.sum(x * y, dim) / size
 
@@ -163,21 +199,32 @@ def cosine_embedding_loss(x, y, target, margin: float = 0.0, reduction: str = "m
     1.0
     """
     cosine = cosine_similarity(x, y)
-    target = as_value(target, "cosine_embedding_loss")
-    return reduced(where(target == 1.0, 1.0 - cosine, relu(cosine - margin)), reduction)
+    target = _signs("cosine_embedding_loss", cosine, target)
+    return reduced(
+        "cosine_embedding_loss",
+        where(target == 1.0, 1.0 - cosine, relu(cosine - margin)),
+        reduction,
+    )
 
 
 def kl_div(x, target, reduction: str = "mean", log_target: bool = False):
     """target (log target - x), of log-probabilities x: 0 where the target is 0.
+
+    The reduction may be "batchmean" as well: the sum divided by the number of rows, 1 for a Tensor.
 
     >>> round(float(ln.nn.functional.kl_div(ln.tensor([-1.0]), ln.tensor([1.0]))), 4)
     1.0
     """
     x, target = _pair("kl_div", x, target)
     if log_target:
-        return reduced(exp(target) * (target - x), reduction)
-    some = where(target > 0.0, target, 1.0)
-    return reduced(where(target > 0.0, target * (log(some) - x), target * 0.0), reduction)
+        losses = exp(target) * (target - x)
+    else:
+        some = where(target > 0.0, target, 1.0)
+        losses = where(target > 0.0, target * (log(some) - x), target * 0.0)
+    if reduction == "batchmean":
+        rows = len(x) if isinstance(x, Sequence) else 1
+        return reduce.sum(losses) * (1.0 / rows if rows else math.nan)
+    return reduced("kl_div", losses, reduction)
 
 
 def poisson_nll_loss(
@@ -197,7 +244,7 @@ def poisson_nll_loss(
         some = where(target > 1.0, target, 1.0)
         stirling = some * log(some) - some + log(some * (2.0 * math.pi)) * 0.5
         losses = losses + where(target > 1.0, stirling, 0.0)
-    return reduced(losses, reduction)
+    return reduced("poisson_nll_loss", losses, reduction)
 
 
 def gaussian_nll_loss(
@@ -212,7 +259,40 @@ def gaussian_nll_loss(
     0.5
     """
     x, target = _pair("gaussian_nll_loss", x, target)
+    if isinstance(var, (int, float)):
+        var = tensor(np.asarray(var, x.type.dtype))
     var = as_value(var, "gaussian_nll_loss")
     v = var + relu(eps - var).detach()
     losses = (log(v) + (x - target).square() / v) * 0.5
-    return reduced(losses + 0.5 * math.log(2.0 * math.pi) if full else losses, reduction)
+    return reduced(
+        "gaussian_nll_loss", losses + 0.5 * math.log(2.0 * math.pi) if full else losses, reduction
+    )
+
+
+def soft_margin_loss(x, target, reduction: str = "mean"):
+    """log(1 + exp(-target x)), for targets of 1 and -1.
+
+    >>> round(float(ln.nn.functional.soft_margin_loss(ln.tensor([0.0]), ln.tensor([1.0]))), 4)
+    0.6931
+    """
+    x, target = _pair("soft_margin_loss", x, target)
+    return reduced("soft_margin_loss", softplus(-(target * x)), reduction)
+
+
+def multilabel_soft_margin_loss(x, target, weight=None, reduction: str = "mean"):
+    """The mean over the classes of -(t log sigmoid(x) + (1 - t) log sigmoid(-x)), for each row.
+
+    Args:
+        x: rows of (classes,).
+        target: rows of (classes,), 1 for each class that the row belongs to, else 0.
+        weight: of the classes, 1 by default.
+
+    >>> F = ln.nn.functional
+    >>> round(float(F.multilabel_soft_margin_loss(ln.zeros(2), ln.tensor([1.0, 0.0]))), 4)
+    0.6931
+    """
+    name = "multilabel_soft_margin_loss"
+    x, target = _vectors(name, *_pair(name, x, target))
+    losses = -(target * logsigmoid(x) + (1.0 - target) * logsigmoid(-x))
+    losses = losses if weight is None else losses * weight
+    return reduced(name, reduce.mean(losses, -1), reduction)

@@ -1,4 +1,4 @@
-"""Normalisation of each row by its own elements."""
+"""Normalisation of each row by its own elements, or of all rows of a batch together."""
 
 from __future__ import annotations
 
@@ -6,24 +6,37 @@ import math
 from typing import Any
 
 from lazynet.ops import reduce
-from lazynet.ops.elementwise import maximum
+from lazynet.ops.elementwise import maximum, square
 from lazynet.ops.functions import rsqrt
 from lazynet.ops.reduce import reshape
 from lazynet.ops.statistics import norm, spread_back
 from lazynet.record import ShapeError, as_value
+from lazynet.tensor import Sequence
 
 
 def standardized(x, eps: float):
     """(x - mean) / sqrt(variance + eps) along the last axis."""
-    size = x.type.shape[-1]
     away = x - reshape(reduce.mean(x, -1), (*x.type.shape[:-1], 1))
-    spread = reduce.sum(away * away, -1) * (1.0 / size)
+    spread = reduce.mean(away * away, -1)
     return away * rsqrt(reshape(spread, (*x.type.shape[:-1], 1)) + eps)
+
+
+def _floats(name: str, x):
+    x = as_value(x, name)
+    if not x.type.is_float:
+        raise TypeError(f"{name}: expected float rows, not {x.type.dtype}")
+    return x
+
+
+def _check_affine(name: str, shape: tuple[int, ...], **named) -> None:
+    for what, value in named.items():
+        if value is not None and value.shape != shape:
+            raise ShapeError(f"{name}: {what} of {value.shape}; expected {shape}")
 
 
 def _flat(name: str, x, shape) -> tuple[Any, tuple[int, ...]]:
     """Rows with the axes to normalise over joined into one, and how they were."""
-    x = as_value(x, name)
+    x = _floats(name, x)
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     own = x.type.shape
     if not shape or own[len(own) - len(shape) :] != shape:
@@ -38,9 +51,10 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps: float = 1e-5):
     [0.0, 0.0]
 
     Raises:
-        ShapeError: if the rows do not end in these axes.
+        ShapeError: if the rows do not end in these axes, or weight or bias have another shape.
     """
     flat, own = _flat("layer_norm", x, normalized_shape)
+    _check_affine("layer_norm", own[len(flat.type.shape) - 1 :], weight=weight, bias=bias)
     y = reshape(standardized(flat, eps), own)
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
@@ -55,9 +69,10 @@ def rms_norm(x, normalized_shape, weight=None, eps: float | None = None):
     [1.0, 1.0]
     """
     flat, own = _flat("rms_norm", x, normalized_shape)
+    _check_affine("rms_norm", own[len(flat.type.shape) - 1 :], weight=weight)
     if eps is None:
         eps = 2.0**-23 if flat.type.dtype == "float32" else 2.0**-52
-    mean = reduce.sum(flat * flat, -1) * (1.0 / flat.type.shape[-1])
+    mean = reduce.mean(flat * flat, -1)
     y = reshape(flat * rsqrt(reshape(mean, (*flat.type.shape[:-1], 1)) + eps), own)
     return y if weight is None else y * weight
 
@@ -71,10 +86,11 @@ def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5):
     Raises:
         ShapeError: if the channels cannot be cut into that many groups.
     """
-    x = as_value(x, "group_norm")
+    x = _floats("group_norm", x)
     own = x.type.shape
-    if not own or own[0] % num_groups:
+    if not own or num_groups < 1 or own[0] % num_groups:
         raise ShapeError(f"group_norm: rows of {own} have no {num_groups} groups of channels")
+    _check_affine("group_norm", own[:1], weight=weight, bias=bias)
     flat = reshape(x, (num_groups, x.type.size // num_groups))
     y = reshape(standardized(flat, eps), own)
     channels = (own[0], *(1 for _ in own[1:]))
@@ -88,5 +104,108 @@ def normalize(x, p: float = 2.0, dim: int = -1, eps: float = 1e-12):
     >>> [round(v, 4) for v in ln.nn.functional.normalize(ln.tensor([3.0, 4.0])).numpy().tolist()]
     [0.6, 0.8]
     """
-    x = as_value(x, "normalize")
+    x = _floats("normalize", x)
     return x / maximum(spread_back(norm(x, p, dim), x, dim), eps)
+
+
+# -- over the rows of a batch ----------------------------------------------------------------------
+
+
+def _channel_sums(x):
+    """The sums of all that each channel, the first axis of a row, has in all rows."""
+    shape = x.type.shape
+    if len(shape) > 1:
+        x = reduce.sum(reshape(x, (shape[0], x.type.size // shape[0])), -1)
+    return reduce.sum(x, 0) if isinstance(x, Sequence) else x
+
+
+def _per_channel(values, x):
+    """Values of (channels,) as they broadcast against the rows of x."""
+    return reshape(values, (values.type.size, *(1 for _ in x.type.shape[1:])))
+
+
+def channels_of(name: str, values: list) -> int:
+    """How many channels the rows of these values have.
+
+    Raises:
+        ShapeError: if they have none, or not all the same.
+    """
+    shapes = [v.type.shape for v in values]
+    if not shapes or any(not s or s[0] != shapes[0][0] or not s[0] for s in shapes):
+        told = ", ".join(map(str, shapes)) or "nothing"
+        raise ShapeError(f"{name}: expected rows of (channels, ...), not {told}")
+    return shapes[0][0]
+
+
+def batch_statistics(values, name: str = "batch_norm"):
+    """(mean, variance, n) of each channel, over the rows of all values and the axes after it.
+
+    The variance has n in the denominator. Nothing is copied: examples are summed one by one, and
+    these sums added up.
+
+    Args:
+        values: a list of Tensors and Sequences with rows of (channels, ...).
+
+    Raises:
+        ValueError: unless a channel has more than one value.
+    """
+    values = [_floats(name, v) for v in values]
+    channels = channels_of(name, values)
+    count = sum(v.type.size // channels * (len(v) if isinstance(v, Sequence) else 1)
+                for v in values)  # fmt: skip
+    if count < 2:
+        raise ValueError(
+            f"{name}: expected more than one value for each channel while training, got {count}; "
+            "give the examples of a minibatch as a list, or as the rows of a Sequence"
+        )
+    mean = reduce.sum([_channel_sums(v) for v in values]) * (1.0 / count)
+    away = [_channel_sums(square(v - _per_channel(mean, v))) for v in values]
+    return mean, reduce.sum(away) * (1.0 / count), count
+
+
+def batch_norm(
+    x, running_mean=None, running_var=None, weight=None, bias=None, training: bool = False,
+    eps: float = 1e-5,
+):  # fmt: skip
+    """(x - mean) / sqrt(variance + eps) weight + bias for each channel (Ioffe and Szegedy, 2015).
+
+    While training, mean and variance are those of the batch: of all rows given, and of the axes
+    after the channels. Else they are `running_mean` and `running_var`. Values are immutable, so
+    these are not changed here; `nn.BatchNorm1d` keeps them.
+
+    Args:
+        x: rows of (channels, ...): a Sequence, whose rows are the batch, a Tensor, or a list of
+            Tensors and Sequences, the examples of a minibatch.
+        running_mean, running_var, weight, bias: (channels,).
+
+    >>> x = ln.sequence(np.array([[1.0], [3.0]]))
+    >>> ln.nn.functional.batch_norm(x, training=True, eps=0.0).numpy().tolist()
+    [[-1.0], [1.0]]
+
+    Returns:
+        what was given, normalised: a list for a list.
+
+    Raises:
+        ValueError: while training, unless a channel has more than one value.
+    """
+    values = [_floats("batch_norm", v) for v in (x if isinstance(x, (list, tuple)) else [x])]
+    shape = (channels_of("batch_norm", values),)
+    _check_affine("batch_norm", shape, running_mean=running_mean, running_var=running_var,
+                  weight=weight, bias=bias)  # fmt: skip
+    if training:
+        running_mean, running_var, _ = batch_statistics(values)
+    if running_mean is None or running_var is None:
+        raise ValueError("batch_norm: outside training, running_mean and running_var are needed")
+    made = scaled_by(values, running_mean, running_var, weight, bias, eps)
+    return made if isinstance(x, (list, tuple)) else made[0]
+
+
+def scaled_by(values: list, mean, var, weight, bias, eps: float) -> list:
+    """(x - mean) / sqrt(var + eps) weight + bias of the channels of each value."""
+    scale = rsqrt(as_value(var, "batch_norm") + eps)
+    scale = scale if weight is None else scale * weight
+    found = []
+    for x in values:
+        y = (x - _per_channel(mean, x)) * _per_channel(scale, x)
+        found.append(y if bias is None else y + _per_channel(bias, x))
+    return found

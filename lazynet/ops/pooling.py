@@ -1,119 +1,219 @@
-"""Pooling: windows of each row taken by a table, then their largest or mean element."""
+"""Pooling: windows of each row taken by a table, then their largest or mean element.
+
+In one dimension, a Sequence of vectors (channels,) is a signal of its own length, along its rows:
+its windows are segments of rows.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lazynet.ops import reduce
-from lazynet.ops.convolution import several, windows
+from lazynet.ops.convolution import places_of, several, windows
 from lazynet.ops.reduce import reshape
+from lazynet.ops.rows import ROW_MAX, ROW_SUM, sequence
 from lazynet.ops.take import rearranged
-from lazynet.record import ShapeError, as_value
-from lazynet.tensor import tensor
+from lazynet.record import ShapeError, as_value, record_segments
+from lazynet.tensor import Sequence, tensor
 
 
-def _pooled(name, x, kernel, stride, padding, axes: int, largest: bool, count_outside: bool):
-    x = as_value(x, name)
+@dataclass(frozen=True)
+class _Pool:
+    """What windows there are, and what is made of each."""
+
+    name: str
+    axes: int
+    kernel: Any
+    stride: Any
+    padding: Any
+    dilation: Any = 1
+    ceil: bool = False
+    largest: bool = True
+    padded: bool = True  # whether padding counts in a mean
+    divisor: int | None = None
+
+    def __call__(self, x):
+        x = as_value(x, self.name)
+        kernel = several(self.kernel, self.axes, self.name, "kernel_size")
+        stride = (
+            kernel if self.stride is None
+            else several(self.stride, self.axes, self.name, "stride")
+        )  # fmt: skip
+        dilation = several(self.dilation, self.axes, self.name, "dilation")
+        padding = several(self.padding, self.axes, self.name, "padding", 0)
+        if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+            raise ShapeError(
+                f"{self.name}: padding {padding} is more than half of the window {kernel}"
+            )
+        if self.divisor is not None and (not isinstance(self.divisor, int) or not self.divisor):
+            raise ValueError(f"{self.name}: divisor_override must be an integer other than 0")
+        sizes = _sizes(self.name, x, self.axes)
+        pairs = tuple((p, p) for p in padding)
+        if _along_rows(x) and sizes[0] + 2 * padding[0] < dilation[0] * (kernel[0] - 1) + 1:
+            return x[:0]
+        counts = places_of(self.name, sizes, kernel, stride, pairs, dilation, self.ceil)
+
+        def taken(index):
+            found = windows(index, kernel, stride, pairs, dilation, counts)
+            flat = found.reshape(len(index), math.prod(kernel), math.prod(counts))
+            return np.moveaxis(flat, 1, 2)
+
+        key = ("pool", kernel, stride, padding, dilation, counts)
+        numbers = taken(np.arange(math.prod(sizes)).reshape(1, *sizes))[0]
+        if self.divisor is not None:
+            shares = np.full(len(numbers), 1.0 / self.divisor)
+        else:
+            inside = numbers > -2 if self.padded else numbers >= 0
+            shares = 1.0 / np.maximum(inside.sum(1), 1)
+        return _over_windows(x, key, taken, numbers, counts, None if self.largest else shares)
+
+
+def _along_rows(x) -> bool:
+    """Whether a value is one signal, along the rows of a Sequence."""
+    return isinstance(x, Sequence) and len(x.type.shape) == 1
+
+
+def _sizes(name: str, x, axes: int) -> tuple[int, ...]:
+    """The sizes of the axes along which windows move."""
+    if axes == 1 and _along_rows(x):
+        return (len(x),)
     if len(x.type.shape) != 1 + axes:
         raise ShapeError(f"{name}: expected rows of {1 + axes} axes, not {x.type.shape}")
-    kernel = several(kernel, axes, name)
-    stride = kernel if stride is None else several(stride, axes, name)
-    padding, ones = several(padding, axes, name), (1,) * axes
-    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
-        raise ShapeError(f"{name}: padding {padding} is more than half of the window {kernel}")
-    channels = x.type.shape[0]
-    made = windows(np.zeros((1, *x.type.shape[1:]), np.int64), kernel, stride, padding, ones)
-    places = made.shape[1 + axes :]
-
-    def taken(index):
-        found = windows(index, kernel, stride, padding, ones)
-        return np.moveaxis(found.reshape(channels, math.prod(kernel), math.prod(places)), 1, 2)
-
-    y = rearranged(x, ("pool", kernel, stride, padding), taken)
-    outside = made.reshape(math.prod(kernel), -1).T < 0
-    return _over_windows(y, (channels, *places), largest, outside, count_outside)
+    return x.type.shape[1:]
 
 
-def _over_windows(y, shape, largest: bool, outside: np.ndarray, count_outside: bool = False):
-    """The largest or the mean element of windows, the last axis; `outside` is no part of them."""
-    dtype = y.type.dtype
-    if largest:
+def _over_windows(x, key: tuple, taken, numbers: np.ndarray, places, shares):
+    """The largest elements of windows or, with `shares`, their sums times these.
+
+    Args:
+        taken: gives, of (channels, axes...) numbers, those under each window, negative outside:
+            (channels, places, window).
+        numbers: what it gives for the numbers of one channel: (places, window).
+        places: the shape of all places.
+    """
+    dtype = x.type.dtype
+    if _along_rows(x):
+        items = [x[int(k)] for k in numbers[numbers >= 0]]
+        op = ROW_MAX if shares is None else ROW_SUM
+        y = record_segments(op, items or x[:0], counts=(numbers >= 0).sum(1).tolist())
+        return y if shares is None else y * sequence(shares[:, None].astype(dtype))
+    y = rearranged(x, key, taken)
+    if shares is None:
+        outside = numbers < 0
         if outside.any():
             y = y + tensor(np.where(outside, -np.inf, 0.0).astype(dtype))
         found = reduce.max(y, -1)
     else:
-        sizes = outside.shape[1] - (0 if count_outside else outside.sum(1))
-        sizes = np.broadcast_to(sizes, outside.shape[:1])
-        found = reduce.sum(y, -1) * tensor((1.0 / sizes).astype(dtype))
-    return reshape(found, shape)
+        found = reduce.sum(y, -1) * tensor(shares.astype(dtype))
+    return reshape(found, (x.type.shape[0], *places))
 
 
-def max_pool1d(x, kernel_size: Any, stride: Any = None, padding: Any = 0):
+def max_pool1d(
+    x, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+    ceil_mode: bool = False,
+):  # fmt: skip
     """The largest element of each window, for rows (channels, length); ties share the gradient.
+
+    A Sequence of vectors is one signal, along its rows; one shorter than a window gives no rows.
+
+    Args:
+        stride: by default the kernel's size.
+        ceil_mode: whether a last window may stick out behind.
 
     >>> ln.nn.functional.max_pool1d(ln.tensor([[1.0, 3.0, 2.0, 0.0]]), 2).numpy().tolist()
     [[3.0, 2.0]]
+
+    Raises:
+        ShapeError: if the window does not fit, or padding is more than half of it.
     """
-    return _pooled("max_pool1d", x, kernel_size, stride, padding, 1, True, False)
+    return _Pool("max_pool1d", 1, kernel_size, stride, padding, dilation, ceil_mode)(x)
 
 
-def max_pool2d(x, kernel_size: Any, stride: Any = None, padding: Any = 0):
-    """The largest element of each window, for rows (channels, height, width).
+def max_pool2d(
+    x, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+    ceil_mode: bool = False,
+):  # fmt: skip
+    """The largest element of each window, for rows (channels, height, width); as `max_pool1d`.
 
     >>> ln.nn.functional.max_pool2d(ln.ones(3, 4, 4), 2).shape
     (3, 2, 2)
     """
-    return _pooled("max_pool2d", x, kernel_size, stride, padding, 2, True, False)
+    return _Pool("max_pool2d", 2, kernel_size, stride, padding, dilation, ceil_mode)(x)
 
 
-def avg_pool1d(x, kernel_size: Any, stride: Any = None, padding: Any = 0, count_include_pad=True):
-    """The mean of each window, for rows (channels, length).
+def avg_pool1d(
+    x, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True,
+):  # fmt: skip
+    """The mean of each window, for rows (channels, length), or along the rows of a Sequence.
+
+    Args:
+        stride: by default the kernel's size.
+        ceil_mode: whether a last window may stick out behind.
+        count_include_pad: whether padding counts as zeros, or is no part of a window.
 
     >>> ln.nn.functional.avg_pool1d(ln.tensor([[1.0, 3.0, 2.0, 0.0]]), 2).numpy().tolist()
     [[2.0, 1.0]]
+
+    Raises:
+        ShapeError: if the window does not fit, or padding is more than half of it.
     """
-    return _pooled("avg_pool1d", x, kernel_size, stride, padding, 1, False, count_include_pad)
+    return _Pool("avg_pool1d", 1, kernel_size, stride, padding, 1, ceil_mode, False,
+                 count_include_pad)(x)  # fmt: skip
 
 
-def avg_pool2d(x, kernel_size: Any, stride: Any = None, padding: Any = 0, count_include_pad=True):
-    """The mean of each window, for rows (channels, height, width).
+def avg_pool2d(
+    x, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True, divisor_override: int | None = None,
+):  # fmt: skip
+    """The mean of each window, for rows (channels, height, width); as `avg_pool1d`.
+
+    Args:
+        divisor_override: what sums are divided by, instead of the size of the window.
 
     >>> ln.nn.functional.avg_pool2d(ln.ones(3, 4, 4), 2).shape
     (3, 2, 2)
     """
-    return _pooled("avg_pool2d", x, kernel_size, stride, padding, 2, False, count_include_pad)
+    return _Pool("avg_pool2d", 2, kernel_size, stride, padding, 1, ceil_mode, False,
+                 count_include_pad, divisor_override)(x)  # fmt: skip
 
 
 def _adaptive(name, x, output_size, axes: int, largest: bool):
     x = as_value(x, name)
-    if len(x.type.shape) != 1 + axes:
-        raise ShapeError(f"{name}: expected rows of {1 + axes} axes, not {x.type.shape}")
-    wanted = several(output_size, axes, name)
+    sizes = _sizes(name, x, axes)
+    given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * axes
+    wanted = tuple(
+        n if m is None else m for m, n in zip(given, sizes, strict=False)
+    ) if len(given) == axes else given  # fmt: skip
+    wanted = several(wanted, axes, name, "output_size")
+    if not all(sizes):
+        raise ShapeError(f"{name}: there is nothing to cover in a value of {x.shape}")
     spans = [
         [range(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
-        for n, m in zip(x.type.shape[1:], wanted, strict=True)
+        for n, m in zip(sizes, wanted, strict=True)
     ]
     longest = [max(map(len, part)) for part in spans]
-    channels = x.type.shape[0]
-    count = math.prod(wanted)
 
     def taken(index):
-        found = np.full((index.shape[0], *wanted, *longest), -1)
+        found = np.full((len(index), *wanted, *longest), -1)
         for place in np.ndindex(*wanted):
             cut = index[(slice(None), *np.ix_(*(spans[a][i] for a, i in enumerate(place))))]
             found[(slice(None), *place, *(slice(0, s) for s in cut.shape[1:]))] = cut
-        return found.reshape(index.shape[0], count, -1)
+        return found.reshape(len(index), math.prod(wanted), -1)
 
-    y = rearranged(x, ("adaptive", wanted), taken)
-    outside = taken(np.zeros((1, *x.type.shape[1:]), np.int64))[0] < 0
-    return _over_windows(y, (channels, *wanted), largest, outside)
+    numbers = taken(np.arange(math.prod(sizes)).reshape(1, *sizes))[0]
+    shares = None if largest else 1.0 / (numbers >= 0).sum(1)
+    return _over_windows(x, ("adaptive", wanted), taken, numbers, wanted, shares)
 
 
 def adaptive_avg_pool1d(x, output_size: Any):
     """The means of `output_size` windows that cover a row (channels, length) evenly.
+
+    Of a Sequence of vectors, that cover its rows.
 
     >>> ln.nn.functional.adaptive_avg_pool1d(ln.ones(2, 7), 3).shape
     (2, 3)
@@ -122,7 +222,7 @@ def adaptive_avg_pool1d(x, output_size: Any):
 
 
 def adaptive_avg_pool2d(x, output_size: Any):
-    """The same over two axes.
+    """The same over two axes; None leaves an axis as it is.
 
     >>> ln.nn.functional.adaptive_avg_pool2d(ln.ones(2, 7, 5), (3, 1)).shape
     (2, 3, 1)

@@ -1,0 +1,43 @@
+"""Rows of no elements: every elementwise op takes them, and writes nothing anywhere."""
+
+import numpy as np
+import pytest
+
+import lazynet as ln
+from lazynet.batching import layout as words
+from lazynet.op import REGISTRY
+from lazynet.record import record
+
+CASES = [
+    op for op in REGISTRY.values()
+    if op.kind == words.ROWS and not op.payload and op.samples[0].operands
+    and op.samples[0].operands[0] == (5,) and not op.samples[0].attributes
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("others", [(0,), ()], ids=["empty", "scalar"])
+@pytest.mark.parametrize("op", CASES, ids=lambda op: op.name)
+def test_elementwise_ops_of_empty_rows(op, others):
+    sample = op.samples[0]
+    operands = []
+    for k in range(len(sample.operands)):
+        dtype = (sample.dtypes[k] if sample.dtypes else "") or "float64"
+        array = np.ones(others if k else (0,), dtype)
+        operands.append(ln.tensor(array, requires_grad=dtype == "float64"))
+    neighbours = [ln.tensor(np.full(3, 7.0)) for _ in range(4)]
+    y = record(op, tuple(operands))
+    assert y.numpy().shape == (0,)
+    if op.vjp:
+        ln.sum(y).backward()
+        for x in operands:
+            if x.dtype == "float64" and x.grad is not None:
+                np.testing.assert_array_equal(x.grad.numpy(), np.zeros(x.shape))
+    assert all((n.numpy() == 7.0).all() for n in neighbours)
+
+
+def test_chains_of_empty_rows_run_forward_and_back():
+    x = ln.tensor(np.zeros(0), requires_grad=True)
+    d = abs(x - 1.0)
+    y = ln.where(d < 0.5, d * d * (0.5 / 0.5), d - 0.25)
+    ln.sum(y * 3.0).backward()
+    assert x.grad.numpy().shape == (0,)

@@ -1,0 +1,198 @@
+"""Activations, Bilinear, Flatten: PyTorch's arguments, names and outputs; rows and batches."""
+
+import copy
+import math
+import pickle
+
+import numpy as np
+import pytest
+from checks import agrees_with_torch, batches_over_examples, goes_row_by_row
+
+import lazynet as ln
+from lazynet import nn
+
+EDGES = np.array([-80.0, -6.0, -3.0, -1.0, -0.5, -1e-9, 1e-9, 0.5, 1.0, 2.9, 6.5, 80.0])
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+def free(*shape):
+    return np.random.standard_normal(shape)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def elu(x, a=1.0):
+    return np.where(x > 0, x, a * np.expm1(np.minimum(x, 0)))
+
+
+def gelu(x):
+    return np.array([v / 2 * (1 + math.erf(v / math.sqrt(2))) for v in x.ravel()]).reshape(x.shape)
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+# name, arguments, numpy's version
+ACTIVATIONS = [
+    ("ReLU", (), lambda x: np.maximum(x, 0)),
+    ("ReLU6", (), lambda x: np.clip(x, 0, 6)),
+    ("Tanh", (), np.tanh),
+    ("Sigmoid", (), sigmoid),
+    ("LogSigmoid", (), lambda x: -np.logaddexp(0, -x)),
+    ("LeakyReLU", (), lambda x: np.where(x > 0, x, 0.01 * x)),
+    ("LeakyReLU", (0.3,), lambda x: np.where(x > 0, x, 0.3 * x)),
+    ("ELU", (), elu),
+    ("ELU", (0.5,), lambda x: elu(x, 0.5)),
+    ("CELU", (2.0,), lambda x: 2 * elu(x / 2)),
+    ("SELU", (), lambda x: 1.0507009873554805 * elu(x, 1.6732632423543772)),
+    ("SiLU", (), lambda x: x * sigmoid(x)),
+    ("Mish", (), lambda x: x * np.tanh(np.logaddexp(0, x))),
+    ("GELU", (), gelu),
+    (
+        "GELU", ("tanh",),
+        lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    ),
+    ("Softplus", (), lambda x: np.logaddexp(0, x)),
+    ("Softplus", (2.0,), lambda x: np.logaddexp(0, 2 * x) / 2),
+    ("Softsign", (), lambda x: x / (1 + np.abs(x))),
+    ("Hardtanh", (), lambda x: np.clip(x, -1, 1)),
+    ("Hardtanh", (-2.0, 0.7), lambda x: np.clip(x, -2, 0.7)),
+    ("Hardsigmoid", (), lambda x: np.clip(x / 6 + 0.5, 0, 1)),
+    ("Hardswish", (), lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
+    ("Hardshrink", (), lambda x: np.where(np.abs(x) > 0.5, x, 0)),
+    ("Softshrink", (0.4,), lambda x: np.sign(x) * np.maximum(np.abs(x) - 0.4, 0)),
+    ("Tanhshrink", (), lambda x: x - np.tanh(x)),
+    ("Threshold", (0.1, 20.0), lambda x: np.where(x > 0.1, x, 20.0)),
+    ("Softmax", (-1,), softmax),
+    ("Softmin", (-1,), lambda x: softmax(-x)),
+    ("LogSoftmax", (-1,), lambda x: np.log(softmax(x))),
+    ("GLU", (), lambda x: x[..., :3] * sigmoid(x[..., 3:])),
+    ("PReLU", (), lambda x: np.where(x > 0, x, 0.25 * x)),
+]  # fmt: skip
+IDS = [f"{name}-{'-'.join(map(str, arguments))}" for name, arguments, _ in ACTIVATIONS]
+over = pytest.mark.parametrize(("name", "arguments", "simple"), ACTIVATIONS, ids=IDS)
+
+
+def made(name, arguments):
+    return getattr(nn, name)(*arguments).double()
+
+
+@over
+class TestActivations:
+    def test_values(self, name, arguments, simple):
+        module, x = made(name, arguments), free(4, 6)
+        np.testing.assert_allclose(module(ln.tensor(x)).numpy(), simple(x), rtol=1e-12, atol=1e-14)
+        goes_row_by_row(module, x)
+
+    def test_derivatives(self, name, arguments, simple):
+        module = made(name, arguments)
+        x = np.array([-2.3, -1.4, -0.7, 0.35, 1.2, 3.1])
+        ln.check_grads(module, [x], 2, 1e-5)
+
+    def test_torch_agrees(self, torch, name, arguments, simple):
+        theirs = getattr(torch.nn, name)(*arguments).double()
+        for x in (free(6), free(2, 6), EDGES.copy()):
+            agrees_with_torch(torch, made(name, arguments), theirs, [x], tolerance=1e-7)
+
+    def test_names_copies_and_batches(self, torch, name, arguments, simple):
+        module, theirs = made(name, arguments), getattr(torch.nn, name)(*arguments)
+        assert list(module.state_dict()) == list(theirs.state_dict())
+        x = ln.tensor(free(6))
+        for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+            np.testing.assert_array_equal(twin(x).numpy(), module(x).numpy())
+            assert repr(twin) == repr(module)
+        arrays = [free(6) for _ in range(50)]
+        batches_over_examples(lambda k: module(ln.tensor(arrays[k])))
+
+
+def test_softmax_along_other_axes(torch):
+    for name in ("Softmax", "LogSoftmax", "Softmin"):
+        for dim in (0, 1, 2):
+            agrees_with_torch(
+                torch, getattr(nn, name)(dim), getattr(torch.nn, name)(dim), [free(3, 4, 2)]
+            )
+
+
+def test_prelu_has_a_slope_for_each_channel(torch):
+    ours, theirs = nn.PReLU(3, 0.1).double(), torch.nn.PReLU(3, 0.1).double()
+    state = {"weight": torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)}
+    ours.load_state_dict(state)
+    theirs.load_state_dict(state)
+    x = free(3, 4)
+    np.testing.assert_allclose(
+        ours(ln.tensor(x)).numpy(), theirs(torch.tensor(x)[None])[0].detach().numpy()
+    )
+    y = ours(ln.tensor(x))
+    ln.sum(y).backward()
+    np.testing.assert_allclose(ours.weight.grad.numpy(), np.minimum(x, 0).sum(1))
+    with pytest.raises(ln.ShapeError, match=r"PReLU: rows of \(4,\) have no 3 channels"):
+        ours(ln.zeros(4))
+
+
+def test_activations_know_their_options():
+    with pytest.raises(TypeError, match="LeakyReLU takes negative_slope"):
+        nn.LeakyReLU(slope=0.1)
+    with pytest.raises(TypeError, match="ReLU takes no arguments"):
+        nn.ReLU(1.0)
+    with pytest.raises(ValueError, match="gelu: approximate"):
+        nn.GELU("fast")(ln.zeros(2))
+    with pytest.raises(ln.ShapeError, match=r"glu: rows of \(3,\) have no two halves"):
+        nn.GLU()(ln.zeros(3))
+    with pytest.raises(ValueError, match="softshrink: lambd must not be negative"):
+        nn.Softshrink(-1.0)(ln.zeros(3))
+
+
+class TestBilinear:
+    def test_values_and_derivatives(self):
+        m = nn.Bilinear(3, 4, 2).double()
+        x, y, w, b = free(3), free(4), m.weight.numpy(), m.bias.numpy()
+        want = np.einsum("i,oij,j->o", x, w, y) + b
+        np.testing.assert_allclose(m(ln.tensor(x), ln.tensor(y)).numpy(), want)
+        ln.check_grads(lambda *v: ln.bilinear(*v), (x, y, w, b))
+        goes_row_by_row(m, free(4, 3), free(4, 4))
+
+    @pytest.mark.parametrize("bias", [True, False])
+    def test_torch_agrees(self, torch, bias):
+        theirs = torch.nn.Bilinear(3, 4, 2, bias)
+        ours = nn.Bilinear(3, 4, 2, bias)
+        state = theirs.state_dict()
+        shapes = {k: tuple(v.shape) for k, v in state.items()}
+        assert {k: v.shape for k, v in ours.state_dict().items()} == shapes
+        assert (np.abs(ours.weight.numpy()) <= 1 / math.sqrt(3)).all()
+        ours.load_state_dict(state)
+        agrees_with_torch(torch, ours.double(), theirs.double(), (free(5, 3), free(5, 4)), True)
+
+    def test_fifty_examples_run_in_as_many_batches_as_one(self):
+        m = nn.Bilinear(3, 4, 2)
+        x, y = free(50, 3).astype("f"), free(50, 4).astype("f")
+        batches_over_examples(lambda k: m(ln.tensor(x[k]), ln.tensor(y[k])))
+
+    def test_mistakes_are_told(self):
+        m = nn.Bilinear(3, 4, 2)
+        with pytest.raises(ln.ShapeError, match="bilinear"):
+            m(ln.zeros(4), ln.zeros(4))
+        with pytest.raises(ValueError, match="in2_features must be a positive integer"):
+            nn.Bilinear(3, 0, 2)
+
+
+class TestFlatten:
+    def test_joins_all_axes_of_a_row(self):
+        x = free(4, 2, 3)
+        assert nn.Flatten()(ln.tensor(x)).shape == (24,)
+        rows = nn.Flatten()(ln.sequence(x))
+        assert rows.shape == (4, 6)
+        np.testing.assert_array_equal(rows.numpy(), x.reshape(4, 6))
+
+    def test_may_join_some_of_them(self):
+        x = free(2, 3, 4)
+        y = nn.Flatten(1, 2)(ln.tensor(x))
+        np.testing.assert_array_equal(y.numpy(), x.reshape(2, 12))
+        assert repr(nn.Flatten(1)) == "Flatten(start_dim=1, end_dim=-1)"
