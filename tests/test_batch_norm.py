@@ -55,7 +55,7 @@ class TestFunction:
         np.testing.assert_allclose(y.numpy(), want, atol=1e-12)
         ln.check_grads(
             lambda x, w, b: F.batch_norm(ln.sequence(x), None, None, w, b, True), (x, w, b), 2,
-            1e-5,
+            tolerance=1e-5,
         )  # fmt: skip
 
     @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -76,7 +76,7 @@ class TestFunction:
         np.testing.assert_allclose(np.concatenate([v.numpy() for v in y], 1), want, atol=1e-12)
         ln.check_grads(
             lambda *v: ln.cat([F.batch_norm(list(v), training=True)[k] for k in range(3)]), x, 2,
-            1e-5,
+            tolerance=1e-5,
         )  # fmt: skip
 
     @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -95,7 +95,7 @@ class TestActivations:
     def test_derivatives(self, name, arguments, simple):
         module = made(name, arguments)
         x = np.array([-2.3, -1.4, -0.7, 0.35, 1.2, 3.1])
-        ln.check_grads(module, [x], 2, 1e-5)
+        ln.check_grads(module, [x], 2, tolerance=1e-5)
 
     def test_torch_agrees(self, torch, name, arguments, simple):
         theirs = getattr(torch.nn, name)(*arguments).double()

@@ -29,14 +29,14 @@ class TestLastAxes:
         axes = tuple(range(-len(end), 0))
         y = F.layer_norm(ln.tensor(x), end, ln.tensor(w), ln.tensor(b), 1e-3)
         np.testing.assert_allclose(y.numpy(), naive.standardized(x, axes, 1e-3) * w + b)
-        ln.check_grads(lambda x, w, b: F.layer_norm(x, end, w, b), (x, w, b), 2, 1e-5)
+        ln.check_grads(lambda x, w, b: F.layer_norm(x, end, w, b), (x, w, b), 2, tolerance=1e-5)
 
     def test_rms_norm(self, shape, end):
         x, w = free(*shape), free(*end)
         mean = (x**2).mean(tuple(range(-len(end), 0)), keepdims=True)
         y = F.rms_norm(ln.tensor(x), end, ln.tensor(w), 1e-3)
         np.testing.assert_allclose(y.numpy(), x / np.sqrt(mean + 1e-3) * w)
-        ln.check_grads(lambda x, w: F.rms_norm(x, end, w), (x, w), 2, 1e-5)
+        ln.check_grads(lambda x, w: F.rms_norm(x, end, w), (x, w), 2, tolerance=1e-5)
 
     def test_torch_agrees(self, torch, shape, end):
         T = torch.nn.functional
@@ -70,7 +70,7 @@ class TestGroups:
         y = F.group_norm(ln.tensor(x), groups, ln.tensor(w), ln.tensor(b))
         np.testing.assert_allclose(y.numpy(), naive.group_norm(x, groups, w, b), atol=1e-12)
         if np.prod(shape) > groups:  # a group of one element is its bias
-            ln.check_grads(lambda *v: F.group_norm(v[0], groups, *v[1:]), (x, w, b), 2, 1e-4)
+            ln.check_grads(lambda *v: F.group_norm(v[0], groups, *v[1:]), (x, w, b), 2, tolerance=1e-4)
         goes_row_by_row(lambda x: F.group_norm(x, groups), free(4, *shape))
 
     def test_torch_agrees(self, torch, shape, groups):

@@ -162,10 +162,10 @@ class TestOtherGates:
         order = 2 if variant == "CoupledLSTM" else 1
         net = drawn(getattr(nn, variant)(3, 2))
         for length in (1, 4):
-            ln.check_grads(lambda x: net(ln.sequence(x)), [free(length, 3)], order, 1e-4)
+            ln.check_grads(lambda x: net(ln.sequence(x)), [free(length, 3)], order, tolerance=1e-4)
         cell = drawn(getattr(nn, variant + "Cell")(3, 2))
         arrays = [free(3), free(2), free(2)]
-        ln.check_grads(lambda x, h, c: cell(x, (h, c))[0], arrays, order, 1e-4)
+        ln.check_grads(lambda x, h, c: cell(x, (h, c))[0], arrays, order, tolerance=1e-4)
 
     def test_the_gradient_of_weights_is_a_difference_quotient(self, variant):
         net = drawn(getattr(nn, variant)(3, 2))
