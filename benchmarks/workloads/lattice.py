@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import lazynet as ln
-from benchmarks.workloads.base import Corpus, tagged
+from benchmarks.workloads.base import Corpus, Spec, tagged
 from lazynet import data, nn
 
 F = nn.functional
@@ -52,22 +52,20 @@ def _paths(text: str, lexicon: dict) -> list[list[tuple[int, int]]]:
     ]  # fmt: skip
 
 
-class LatticeCell(nn.Module):
-    """One character, with any number of words that end there."""
+class PlainLatticeCell(nn.Module):
+    """One character, with any number of words that end there; every op is a node of its own."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         self.plain = nn.LSTMCell(dim, hidden)
         self.word_x, self.word_h = nn.Linear(dim, 3 * hidden), nn.Linear(hidden, 3 * hidden, False)
         self.gate_x, self.gate_c = nn.Linear(dim, hidden), nn.Linear(hidden, hidden, False)
 
-    @ln.cell
     def begin(self, x, state):
         """The memory of a word x that whose first character leads to this state."""
         h, c = state
         i, f, u = ln.chunk(self.word_x(x) + self.word_h(h), 3)
         return ln.sigmoid(f) * c + ln.sigmoid(i) * ln.tanh(u)
 
-    @ln.cell
     def join(self, x, state, words):
         """A character with the memories of words that end there, which share its gates out."""
         h, _ = state
@@ -82,11 +80,19 @@ class LatticeCell(nn.Module):
         return ln.sigmoid(o) * ln.tanh(c), c
 
 
+class LatticeCell(PlainLatticeCell):
+    """The same in cells: a node for each word, and one for each character."""
+
+    begin, join = ln.cell(PlainLatticeCell.begin), ln.cell(PlainLatticeCell.join)
+
+
 class LatticeTagger(nn.Module):
-    def __init__(self, characters: int, words: int, tags: int, dim: int, hidden: int) -> None:
+    def __init__(
+        self, characters: int, words: int, tags: int, dim: int, hidden: int, cell: nn.Module
+    ) -> None:
         self.embed = nn.Embedding(characters, dim)
         self.embed_word = nn.Embedding(words, dim)
-        self.cell = LatticeCell(dim, hidden)
+        self.cell = cell
         self.out = nn.Linear(hidden, tags)
 
     def loss(self, example):
@@ -102,4 +108,12 @@ class LatticeTagger(nn.Module):
         return F.cross_entropy(self.out(rows), example.tags, reduction="sum")
 
 
-MODELS = {"": lambda c, spec: LatticeTagger(**c.sizes, dim=spec.dim, hidden=spec.hidden)}
+def _with(cell):
+    def made(c: Corpus, spec: Spec) -> LatticeTagger:
+        own = cell(spec.dim, spec.hidden)
+        return LatticeTagger(**c.sizes, dim=spec.dim, hidden=spec.hidden, cell=own)
+
+    return made
+
+
+MODELS = {"cells": _with(LatticeCell), "op by op": _with(PlainLatticeCell)}
