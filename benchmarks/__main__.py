@@ -1,53 +1,32 @@
-"""`python -m benchmarks`: races against policy none, peers and the bound, and the micro figures."""
+"""`python -m benchmarks`: races against policy none, peers and the bound, and other figures."""
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import math
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import micro, race, report
-from benchmarks.race import Contender
-from benchmarks.workloads import Spec
+from benchmarks import cells, micro, report, scaling
+from benchmarks.contenders import contenders
+from benchmarks.workloads import NAMES, Spec
+from lazynet import race
 
-RACES = ("tagger", "tree", "language", "parser")
-SIZES = ((64, 64), (128, 256))
+# Tables of (what, value, unit), each a function of the scale.
+FIGURES: dict[str, dict[str, Callable[[float], Iterator[micro.Row] | list[micro.Row]]]] = {
+    "micro": micro.FIGURES,
+    "scaling": {"Scaling": scaling.figures},
+    "cells": {"Cells": cells.figures},
+}
+SIZES = ("64/64", "128/256")
 _TOLERANCE = 1e-3
 
 
-def contenders(workload: str) -> list[Contender]:
-    """Who races in a workload; lazynet as users get it goes first."""
-    train, peers = "benchmarks.workloads:train", "benchmarks.peers"
-    if workload == "parser":
-        parse = "benchmarks.workloads:parse"
-        return [
-            Contender("lazynet, ln.map", parse),
-            Contender("lazynet, one at a time", parse, {"together": False}),
-            Contender("lazynet, ln.map, policy none", parse, {"policy": "none"}),
-        ]
-    found = [
-        Contender("lazynet", train),
-        Contender("lazynet, policy none", train, {"policy": "none"}),
-    ]
-    if workload == "tree":
-        found[0].name = "lazynet, op by op"
-        found.insert(1, Contender("lazynet, nn.TreeLSTMCell", train, {"built_in_cell": True}))
-    if importlib.util.find_spec("torch") is not None:
-        found.append(Contender("PyTorch, one at a time", f"{peers}:one_at_a_time"))
-        by_hand = "by_level" if workload == "tree" else "packed"
-        found.append(Contender(f"PyTorch, {by_hand.replace('_', ' ')}", f"{peers}:{by_hand}"))
-    found.append(Contender("bound: matrix products", "benchmarks.bound:run"))
-    return found
-
-
-def _disagreement(found: list[Contender]) -> float:
-    """The largest relative difference between the losses of contenders that train."""
-    losses = [c.losses for c in found if not c.factory.endswith("bound:run")]
-    pairs = [(a, b) for other in losses[1:] for a, b in zip(losses[0], other, strict=True)]
-    return max((abs(a - b) / max(abs(a), 1e-9) for a, b in pairs), default=0.0)
+def _size(text: str) -> tuple[int, int]:
+    dim, _, hidden = text.partition("/")
+    return int(dim), int(hidden)
 
 
 def _race(spec: Spec, rounds: int, steps: int) -> dict[str, Any]:
@@ -55,22 +34,23 @@ def _race(spec: Spec, rounds: int, steps: int) -> dict[str, Any]:
     race.run(spec, found, rounds, steps)
     told = report.race(spec, found)
     print(f"\n{told['race']} on {told['data']}, {told['steps']} steps each")
-    for c in told["contenders"]:
-        print(f"  {c['name']:<32} {c['milliseconds']:>10.2f} ms {c['examples_per_second']:>9.0f}/s"
-              f" {c['first_against_it']:>8.2f}x", flush=True)  # fmt: skip
-    difference = told["disagreement"] = _disagreement(found)
+    print("\n".join([*report.speeds(told), *report.phases(told)]), flush=True)
+    difference = told["disagreement"]
     if not difference <= _TOLERANCE or math.isnan(difference):
-        print(f"  LOSSES DISAGREE by {difference:.1e}: these do not compute the same thing")
+        print(f"LOSSES DISAGREE by {difference:.1e}: these do not compute the same thing")
     return told
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    names = (*RACES, "micro")
+    names = (*NAMES, *FIGURES)
     parser.add_argument("names", nargs="*", metavar="|".join(names), help="by default all")
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=int, nargs="+", default=[64], help="sizes of minibatches")
+    parser.add_argument("--sizes", type=_size, nargs="+", default=list(map(_size, SIZES)),
+                        metavar="DIM/HIDDEN", help=f"by default {' '.join(SIZES)}")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=4, help="steps of a round")
+    parser.add_argument("--limit", type=int, default=1500, help="examples of a corpus")
     parser.add_argument(
         "--quick", action="store_true", help="toy sizes, to see that all of it runs"
     )
@@ -78,22 +58,25 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if unknown := set(args.names) - set(names):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    chosen = args.names or names
-    sizes, scale, limit = (((8, 8),), 0.002, 32) if args.quick else (SIZES, 1.0, 1500)
-    batch, rounds, steps = (8, 1, 1) if args.quick else (args.batch, args.rounds, args.steps)
+    chosen, scale = args.names or names, 1.0
+    if args.quick:
+        args.sizes, args.batch, args.limit, scale = [(8, 8)], [8], 32, 0.002
+        args.rounds = args.steps = 1
 
-    told: dict[str, Any] = {"machine": report.machine(), "races": [], "micro": []}
-    for name in (n for n in RACES if n in chosen):
-        for dim, hidden in sizes:
-            spec = Spec(name, dim, hidden, batch, limit)
-            told["races"].append(_race(spec, rounds, steps))
-            report.write(told, args.out)  # what there is so far
-    for name, figures in micro.FIGURES.items() if "micro" in chosen else ():
+    told: dict[str, Any] = {"machine": report.machine(), "races": [], "figures": {}}
+    for name in (n for n in NAMES if n in chosen):
+        for dim, hidden in args.sizes:
+            for batch in args.batch:
+                spec = Spec(name, dim, hidden, batch, args.limit)
+                told["races"].append(_race(spec, args.rounds, args.steps))
+                report.write(told, args.out)  # what there is so far
+    for name, figures in ((n, f) for c in chosen for n, f in FIGURES.get(c, {}).items()):
         print(f"\n{name}")
+        told["figures"][name] = []
         for what, value, unit in figures(scale):
-            told["micro"].append((what, value, unit))
+            told["figures"][name].append((what, value, unit))
             print(f"  {what:<60} {value:>10.3g} {unit}", flush=True)
-        report.write(told, args.out)
+            report.write(told, args.out)
     print(f"\nwritten to {args.out}")
     return 0
 

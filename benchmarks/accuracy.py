@@ -28,11 +28,10 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_sequence
 
 import lazynet as ln
-from benchmarks.peers import Recurrent, Trees, numbered
-from benchmarks.workloads import Spec
 from examples.rnn import tagger
 from examples.tree import sentiment
 from lazynet import data, optim
+from lazynet.peers import Recurrent, Trees, numbered
 
 
 @dataclass
@@ -81,7 +80,7 @@ def tagging(hidden: int, limit: int | None) -> Task:
         lambda: tagger.Tagger(words, tags, hidden),
         lambda model, pair: ln.cross_entropy(model(pair[0]), tags.encode(pair[1])),
         lambda model, pairs: tagger.accuracy(model, tags, pairs),
-        lambda: Recurrent(len(words), len(tags), Spec("tagger", hidden, hidden, 0)),
+        lambda: Recurrent(len(words), len(tags), hidden, hidden),
         scores,
     )  # fmt: skip
 
@@ -97,18 +96,14 @@ def sentiments(hidden: int, limit: int | None) -> Task:
     labels = 1 + max(n.label for t in train + dev for n in t if n.label is not None)
 
     def twin():
-        made = Trees(len(words), labels, Spec("tree", hidden, hidden, 0))
+        made = Trees(len(words), labels, hidden, hidden)
         for parameter in made.cell.parameters():
             nn.init.uniform_(parameter, -1 / math.sqrt(hidden), 1 / math.sqrt(hidden))
         return made
 
     def scores(twin, batch):
         leaves, levels, targets, labelled = numbered(batch)
-        h, c = twin.cell.leaves(twin.embed(torch.tensor(words.encode(leaves))))
-        for pairs in levels:
-            left, right = torch.tensor(pairs).unbind(1)
-            above = twin.cell.join(h[left], c[left], h[right], c[right])
-            h, c = torch.cat([h, above[0]]), torch.cat([c, above[1]])
+        h = twin.states(words.encode(leaves), levels)
         counts = [sum(node.label is not None for node in tree) for tree in batch]
         return twin.out(h[torch.tensor(labelled)]), torch.tensor(targets), counts
 

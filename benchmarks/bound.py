@@ -1,89 +1,112 @@
 """The bound: the matrix products of a training step alone, back to back, outputs allocated before.
 
-No program that computes the same step with the same BLAS is faster. What it leaves out (recording,
-activations, losses, gathers, the optimizer) is what the ratio to it measures.
+The products are those that lazynet runs, read from its calls. A program that runs these products by
+the same BLAS is not faster; what the bound leaves out (recording, activations, losses, gathers, the
+optimizer, and the products inside attention) is what the ratio to it measures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks import workloads
 from benchmarks.workloads import Spec, corpus
+from lazynet import executor
+from lazynet.batching.emit import CALL_LENGTH
+from lazynet.kernels import cpu
+from lazynet.race import Steps
 
-Product = tuple[int, int, int]  # rows, inner size, columns
-
-
-def _layer(rows: int, inputs: int, outputs: int, input_gradient: bool = True) -> list[Product]:
-    """A linear layer over so many rows: forward, gradient of the weight, gradient of the input."""
-    found = [(rows, inputs, outputs), (outputs, rows, inputs)]
-    return [*found, (rows, outputs, inputs)] if input_gradient else found
+_ATTRIBUTES = 7  # of a product, before its three operands: accumulate, m, n, k, ta, tb after items
 
 
-def _lstm(lengths: list[int], dim: int, hidden: int) -> list[Product]:
-    """An LSTM in one direction: input products at once, then step by step, forward and back."""
-    rows = sum(lengths)
-    alive = [sum(n > t for n in lengths) for t in range(max(lengths))]
-    steps = [(n, hidden, 4 * hidden) for n in alive[1:]]  # the first state is zero
-    back = [(n, 4 * hidden, hidden) for n in alive[1:]]
-    return [*_layer(rows, dim, 4 * hidden), *steps, *back, (4 * hidden, rows, hidden)]
+class Product(NamedTuple):
+    """C = op(A) op(B): C has m rows and n columns, k is what is summed over."""
 
-
-def _levels(batch: list[Any]) -> list[int]:
-    """How many inner nodes have each height, over all trees; the first is the number of leaves."""
-    found: list[int] = []
-    for tree in batch:
-        height: dict[int, int] = {}
-        for node in tree:
-            level = 1 + max((height[id(child)] for child in node.children), default=-1)
-            height[id(node)] = level
-            found += [0] * (level + 1 - len(found))
-            found[level] += 1
-    return found
-
-
-def products(spec: Spec, batch: list[Any]) -> list[Product]:
-    """The products of one training step, as shapes."""
-    c = corpus(spec.workload, spec.limit)
-    if spec.workload == "tree":
-        leaves, *inner = _levels(batch)
-        labelled = sum(node.label is not None for tree in batch for node in tree)
-        found = _layer(leaves, spec.dim, 3 * spec.hidden)
-        for rows in inner:
-            found += [(rows, 2 * spec.hidden, 5 * spec.hidden)]
-            found += [(rows, 5 * spec.hidden, 2 * spec.hidden)]
-        found += [(5 * spec.hidden, sum(inner), 2 * spec.hidden)]
-        return found + _layer(labelled, spec.hidden, c.labels)
-    if spec.workload == "tagger":
-        lengths = [len(words) for words, _ in batch]
-        directions, outputs = 2, c.labels
-    else:
-        lengths = [len(words) - 1 for words in batch]
-        directions, outputs = 1, c.words
-    found = directions * _lstm(lengths, spec.dim, spec.hidden)
-    return found + _layer(sum(lengths), directions * spec.hidden, outputs)
+    m: int
+    n: int
+    k: int
+    ta: int = 0  # whether A is stored transposed, and B
+    tb: int = 0
 
 
 def flops(found: list[Product]) -> float:
     """Floating point operations of these products."""
-    return float(sum(2 * m * k * n for m, k, n in found))
+    return float(sum(2 * p.m * p.n * p.k for p in found))
 
 
-def run(spec: Spec) -> Callable[[int], float]:
-    """The contender: runs the products of a minibatch; its "loss" is the number of operations."""
-    batches = corpus(spec.workload, spec.limit).batches(spec.batch)
-    shapes = [products(spec, batch) for batch in batches]
+@contextmanager
+def recorded() -> Iterator[list[Product]]:
+    """The products that are run meanwhile, in their order."""
+    found: list[Product] = []
+    execute = executor.execute
+    kernels = {cpu.kernel("matmul", dtype) for dtype in ("float32", "float64")}
+
+    def read(calls: np.ndarray, stop: int) -> None:
+        at = 0
+        while at < stop:
+            if int(calls[at]) in kernels:
+                found.extend(_products(calls[at + 2 :].tolist()[: _ATTRIBUTES + 9]))
+            at += int(calls[at + 1] & CALL_LENGTH)
+        execute(calls, stop)
+
+    executor.execute = read
+    try:
+        yield found
+    finally:
+        executor.execute = execute
+
+
+def _products(record: list[int]) -> list[Product]:
+    """The products of one call of `kernels.products.matmul`: items that share a factor are one."""
+    items, accumulate, m, n, k, ta, tb = record[:_ATTRIBUTES]
+    a, b, c = (record[at : at + 3] for at in (7, 10, 13))  # base, stride, vector
+    shared_b, shared_c = (not operand[1] and not operand[2] for operand in (b, c))
+    if not ta and shared_b and not a[2] and not c[2]:
+        return [Product(m * items, n, k, ta, tb)]
+    if ta and not tb and accumulate and shared_c and not a[2] and not b[2]:
+        return [Product(m, n, k * items, ta, tb)]
+    return [Product(m, n, k, ta, tb)] * items
+
+
+def products(spec: Spec, batches: list[Any], way: str = "") -> list[list[Product]]:
+    """The products of a training step on each of these minibatches."""
+    learner = workloads.model(spec, way)
+    shapes = []
+    for batch in batches:
+        with recorded() as found:
+            workloads.batch_loss(learner, batch).backward()
+        learner.zero_grad()
+        shapes.append(list(found))
+    return shapes
+
+
+def replay(shapes: list[list[Product]]) -> Callable[[int], float]:
+    """Runs the products of a step by its number; gives their number of operations."""
     # Everything is made, and touched, before the first step: a step is nothing but products.
-    sizes = [[m * k, k * n, m * n] for found in shapes for m, k, n in found]
+    sizes = [[p.m * p.k, p.k * p.n, p.m * p.n] for found in shapes for p in found]
     a, b, out = (np.ones(max(column), np.float32) for column in zip(*sizes, strict=True))
 
+    def matrix(memory: np.ndarray, rows: int, columns: int, transposed: int) -> np.ndarray:
+        if transposed:
+            return memory[: rows * columns].reshape(columns, rows).T
+        return memory[: rows * columns].reshape(rows, columns)
+
     def step(number: int) -> float:
-        found = shapes[number % len(shapes)]
-        for m, k, n in found:
-            left, right = a[: m * k].reshape(m, k), b[: k * n].reshape(k, n)
-            np.matmul(left, right, out[: m * n].reshape(m, n))
-        return flops(found)
+        for m, n, k, ta, tb in shapes[number]:
+            np.matmul(matrix(a, m, k, ta), matrix(b, k, n, tb), matrix(out, m, n, 0))
+        return flops(shapes[number])
 
     return step
+
+
+def run(spec: Spec, way: str = "") -> Steps:
+    """The contender: its "loss" is the number of operations."""
+    batches = corpus(spec.workload, spec.limit).batches(spec.batch)
+    step = replay(products(spec, batches, way))
+    steps = Steps(list(range(len(batches))), step)
+    steps.one = lambda: None  # type: ignore[method-assign]
+    return steps

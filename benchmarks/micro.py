@@ -18,7 +18,7 @@ import numpy as np
 import lazynet as ln
 from benchmarks import workloads
 from benchmarks.workloads import Spec
-from lazynet import executor, nn, optim
+from lazynet import executor, nn, optim, race
 from lazynet import graph as graphs
 from lazynet.batching.policies import NAMES
 from lazynet.bench import Stopwatch
@@ -177,17 +177,6 @@ def _chains(nodes: int) -> list[ln.Tensor]:
 # -- memory and size -------------------------------------------------------------------------------
 
 
-def _resident() -> float:
-    """MiB of memory that this process has."""
-    try:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * 4096 / 2**20
-    except OSError:
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-
-
 def memory(scale: float) -> list[Row]:
     """How much higher memory peaks in the second half of long plain loops than in the first."""
     spec = Spec("tagger", 16, 16, 8, limit=64)
@@ -225,7 +214,7 @@ def memory(scale: float) -> list[Row]:
             for k in range(count):
                 work(k)
                 half = 2 * k // count
-                peaks[half] = max(peaks[half], _resident())
+                peaks[half] = max(peaks[half], race.memory("VmRSS"))
         rows.append((f"memory growth, {count} {name}", peaks[1] - peaks[0], "MiB"))
     return rows
 

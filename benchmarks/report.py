@@ -1,15 +1,17 @@
-"""Reports: what was measured, on what, as JSON and as a table in Markdown."""
+"""Reports: what was measured, on what, as JSON and as tables in Markdown."""
 
 from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.race import Contender
+from benchmarks.contenders import BOUND, trained
 from benchmarks.workloads import Spec, corpus
 from lazynet import cli
+from lazynet.race import Contender, disagreement
 
 
 def machine() -> dict[str, str]:
@@ -32,21 +34,76 @@ def machine() -> dict[str, str]:
 def race(spec: Spec, contenders: list[Contender]) -> dict[str, Any]:
     """The medians of one race; ratios are of the first contender against each."""
     first = contenders[0]
+    bound = next((c.median for c in contenders if c.factory == BOUND), None)
+    found = corpus(spec.workload, spec.limit)
     return {
         "race": str(spec),
-        "data": corpus(spec.workload, spec.limit).source,
+        "data": found.source,
         "steps": len(first.seconds),
+        "disagreement": disagreement(trained(contenders)),
         "contenders": [
             {
                 "name": c.name,
                 "milliseconds": 1e3 * c.median,
-                "examples_per_second": spec.batch / c.median,
+                "examples_per_second": len(found.batches(spec.batch)[0]) / c.median,
                 "first_against_it": c.median / first.median,
+                "share_of_bound": bound / c.median if bound else None,
                 "first_losses": c.losses[:3],
+                **c.told,
             }
             for c in contenders
         ],
     }
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def _line(cells: Iterable[object]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _table(head: list[str], rows: list[list[object]]) -> list[str]:
+    return [_line(head), "|---" + "|---:" * (len(head) - 1) + "|", *map(_line, rows)]
+
+
+def speeds(told: dict[str, Any]) -> list[str]:
+    """The table of a race: who is how fast, how near to the bound, with how much memory."""
+    first = told["contenders"][0]["name"]
+    rows: list[list[object]] = []
+    for c in told["contenders"]:
+        share, memory = c["share_of_bound"], c.get("memory")
+        rows.append([
+            c["name"],
+            f"{c['milliseconds']:.2f}",
+            f"{c['examples_per_second']:.0f}",
+            f"{c['first_against_it']:.2f}x",
+            "" if share is None else f"{share:.0%}",
+            "" if memory is None else f"{memory:.1f}",
+        ])  # fmt: skip
+    head = ["", "ms a step", "examples/s", f"{first} is faster by", "share of the bound"]
+    return _table([*head, "peak memory, MiB"], rows)
+
+
+def phases(told: dict[str, Any]) -> list[str]:
+    """The table of what the steps of lazynet consist of; nothing if none were profiled."""
+    profiled = [c for c in told["contenders"] if "seconds" in c]
+    if not profiled:
+        return []
+    names = list(profiled[0]["seconds"])
+    rows: list[list[object]] = []
+    for c in profiled:
+        read = c["rows_viewed"] + c["rows_addressed"]
+        rows.append([
+            c["name"],
+            *(f"{1e3 * c['seconds'][name]:.2f}" for name in names),
+            f"{c['batches']:.0f} of {c['lower_bound']:.0f}",
+            f"{c['nodes']:.0f}",
+            f"{c['bytes_gathered'] / 2**20:.2f}",
+            f"{c['rows_viewed'] / max(1, read):.0%}",
+        ])  # fmt: skip
+    head = ["ms of a step", *names, "batches, bound", "nodes", "MiB gathered", "rows viewed"]
+    return _table(head, rows)
 
 
 def markdown(told: dict[str, Any]) -> str:
@@ -54,17 +111,12 @@ def markdown(told: dict[str, Any]) -> str:
     lines = ["# Benchmarks", ""]
     lines += [f"- {name}: {value}" for name, value in told["machine"].items()]
     for found in told["races"]:
-        first = found["contenders"][0]["name"]
-        lines += ["", f"## {found['race']} ({found['data']})", ""]
-        lines += [f"| | ms a step | examples/s | {first} is faster by |", "|---|---:|---:|---:|"]
-        for c in found["contenders"]:
-            lines.append(
-                f"| {c['name']} | {c['milliseconds']:.2f} | {c['examples_per_second']:.0f} "
-                f"| {c['first_against_it']:.2f}x |"
-            )
-    if told["micro"]:
-        lines += ["", "## What the engine costs", "", "| | |", "|---|---:|"]
-        lines += [f"| {what} | {value:.3g} {unit} |" for what, value, unit in told["micro"]]
+        lines += ["", f"## {found['race']} ({found['data']})", "", *speeds(found)]
+        if more := phases(found):
+            lines += ["", *more]
+    for title, figures in told["figures"].items():
+        lines += ["", f"## {title}", "", "| | |", "|---|---:|"]
+        lines += [_line([what, f"{value:.3g} {unit}"]) for what, value, unit in figures]
     return "\n".join(lines) + "\n"
 
 

@@ -1,7 +1,8 @@
-"""What batching saves: the same training steps under each policy, in one interleaved run."""
+"""What batching saves: training steps under each policy, and against PyTorch, interleaved."""
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -11,16 +12,19 @@ from typing import Any
 
 from lazynet import backward as backwards
 from lazynet import graph as graphs
-from lazynet import modes
+from lazynet import modes, race
 from lazynet.batching.policies import NAMES
-from lazynet.demo import Workload
+from lazynet.demo import WORKLOADS, Workload
 from lazynet.executor import Run
 from lazynet.ops.reduce import mean
+from lazynet.ops.reduce import sum as total
 from lazynet.optim import Adam, Optimizer
 from lazynet.profile import aligned, profile
+from lazynet.race import Steps
 
 POLICIES = tuple(NAMES)
 PHASES = ("build", "plan", "forward", "backward", "update")
+_TOLERANCE = 1e-3  # relative difference of losses, after a few steps in float32
 
 
 @dataclass
@@ -154,4 +158,74 @@ def table(results: list[Result]) -> str:
         milliseconds = [f"{1e3 * r.seconds[phase]:.2f}" for phase in (*PHASES, "step")]
         rate, speedup = f"{r.examples_per_second:.0f}", f"{r.speedup:.2f}x"
         rows.append([r.policy, str(r.batches), str(r.lower_bound), *milliseconds, rate, speedup])
+    return "\n".join(aligned(rows))
+
+
+# -- against PyTorch -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Size:
+    """What all contenders of a race against PyTorch have in common."""
+
+    workload: str  # of demo.WORKLOADS
+    hidden: int
+    batch: int
+    steps: int
+
+    def workload_and_batches(self) -> tuple[Workload, list[list[Any]]]:
+        workload = WORKLOADS[self.workload](max(self.batch, 512), self.hidden)
+        return workload, _minibatches(workload.train, self.batch, self.steps)
+
+
+def ours(size: Size) -> Steps:
+    """Training steps of lazynet on the sums of the losses of examples."""
+    workload, batches = size.workload_and_batches()
+    model: Any = workload.model
+    optimizer = Adam(model.parameters())
+
+    def run(batch: list[Any]) -> float:
+        losses = [model.loss(example, reduction="sum") for example in batch]
+        loss = total(losses) / len(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return Steps(batches, run)
+
+
+def peers_missing() -> str:
+    """What has to be installed for a race against PyTorch; empty if nothing."""
+    if importlib.util.find_spec("torch") is not None:
+        return ""
+    return "PyTorch is not installed; `pip install 'lazynet[bench]'` brings it"
+
+
+def against_peers(size: Size) -> list[race.Contender]:
+    """Race lazynet against the same model in PyTorch, by turns, each in a process of its own.
+
+    Raises:
+        ImportError: if PyTorch is not installed.
+        RuntimeError: if the losses of contenders differ: they would not compute the same thing.
+    """
+    if missing := peers_missing():
+        raise ImportError(missing)
+    found = [
+        race.Contender("lazynet", "lazynet.bench:ours"),
+        race.Contender("PyTorch, one at a time", "lazynet.peers:theirs"),
+        race.Contender("PyTorch, batched by hand", "lazynet.peers:theirs", {"together": True}),
+    ]
+    race.run(size, found, size.steps, 1)
+    if not (difference := race.disagreement(found)) <= _TOLERANCE:
+        raise RuntimeError(f"the losses of {size.workload} disagree by {difference:.1e}")
+    return found
+
+
+def peers_table(found: list[race.Contender], batch: int) -> str:
+    """The medians of a race as lines of text."""
+    rows = [["", "ms a step", "examples/s", "lazynet is faster by"]]
+    for c in found:
+        ratio = c.median / found[0].median
+        rows.append([c.name, f"{1e3 * c.median:.2f}", f"{batch / c.median:.0f}", f"{ratio:.2f}x"])
     return "\n".join(aligned(rows))

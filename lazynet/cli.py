@@ -184,7 +184,9 @@ def _compare(workload: demo.Workload, batch: int, steps: int) -> None:
 
 
 def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("bench", help="training steps under each batching policy")
+    parser = commands.add_parser(
+        "bench", help="training steps under each batching policy, or against PyTorch"
+    )
     names = tuple(demo.WORKLOADS)
     parser.add_argument(
         "--workload", choices=(*names, "all"), default="all", help="which model (default all)"
@@ -192,16 +194,31 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _number(parser, "--hidden", 64, "size of embeddings and of hidden states")
     _number(parser, "--batch", 64, "examples of a minibatch")
     _number(parser, "--steps", 10, "steps to take the median of")
+    parser.add_argument(
+        "--peers", action="store_true", help="against the same models in PyTorch, extra `bench`"
+    )
     parser.set_defaults(run=_bench)
 
 
 def _bench(args: argparse.Namespace) -> None:
     names = tuple(demo.WORKLOADS) if args.workload == "all" else (args.workload,)
+    if args.peers:
+        _against_peers(names, args)
+        return
     for k, name in enumerate(names):
         workload = demo.WORKLOADS[name](max(args.batch, 512), args.hidden)
         print("\n" * (k > 0) + f"{workload.about}.")
         _compile(workload, args.batch)
         _compare(workload, args.batch, args.steps)
+
+
+def _against_peers(names: Sequence[str], args: argparse.Namespace) -> None:
+    if missing := bench.peers_missing():
+        sys.exit(f"lazynet bench --peers: {missing}")
+    for name in names:
+        print(f"{name}: training steps in turns, minibatches of {args.batch}", flush=True)
+        found = bench.against_peers(bench.Size(name, args.hidden, args.batch, args.steps))
+        print(bench.peers_table(found, args.batch), flush=True)
 
 
 if __name__ == "__main__":

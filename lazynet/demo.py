@@ -30,9 +30,9 @@ class Tagger(nn.Module):
     def forward(self, words: list[int]) -> Any:
         return self.out(self.rnn(self.embed(words)))
 
-    def loss(self, example: Tagged) -> Any:
+    def loss(self, example: Tagged, reduction: str = "mean") -> Any:
         words, tags = example
-        return nn.functional.cross_entropy(self(words), tags)
+        return nn.functional.cross_entropy(self(words), tags, reduction=reduction)
 
 
 class TreeClassifier(nn.Module):
@@ -57,9 +57,9 @@ class TreeClassifier(nn.Module):
                 rows.append(waiting[-1][0])
         return self.out(stack(rows))
 
-    def loss(self, tree: data.Tree) -> Any:
+    def loss(self, tree: data.Tree, reduction: str = "mean") -> Any:
         labels = [node.label for node in tree if node.label is not None]
-        return nn.functional.cross_entropy(self(tree), labels)
+        return nn.functional.cross_entropy(self(tree), labels, reduction=reduction)
 
 
 @dataclass

@@ -17,6 +17,7 @@ from lazynet.op import RowType
 from lazynet.tensor import Tensor
 
 _MISSING = object()
+_DEEPEST = 90  # tests inside each other; Python compiles no more than a hundred
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def write(kinds: list[Kind]) -> Callable:
         writer = _Writer(number, namespace)
         form = kind.form + (_MISSING,) * (longest - len(kind.form))
         matched = [writer.match(*pair) for pair in zip(form, names, strict=True)]
-        if all(matched) and writer.values:
+        if all(matched) and writer.values and writer.depth < _DEEPEST:
             writer.record(kind)
             lines += writer.lines
     lines.append("    return None")

@@ -351,3 +351,21 @@ def test_a_cell_can_be_scanned():
     for row in x:
         state = gated(row, state)
     np.testing.assert_allclose(h.numpy()[-1], state[0].numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize("children", [15, 40])
+def test_a_cell_may_have_more_operands_than_workers_have_room_for(children):
+    module = nn.ChildSumTreeLSTMCell(3, 2)
+    inputs = [ln.tensor(np.full(3, k / children, np.float32)) for k in range(children)]
+
+    def gradient():
+        module.zero_grad()
+        h, _ = module(inputs[0], [module(x) for x in inputs])
+        ln.sum(h).backward()
+        return [p.grad.numpy() for p in module.parameters()]
+
+    together = gradient()
+    with ln.debug():
+        apart = gradient()
+    for a, b in zip(together, apart, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)

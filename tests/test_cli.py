@@ -63,6 +63,38 @@ def test_bench_measures_each_phase_of_a_step():
     )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("workload", sorted(demo.WORKLOADS))
+def test_bench_races_against_pytorch(workload, capsys):
+    pytest.importorskip("torch")
+    arguments = f"bench --peers --workload {workload} --hidden 8 --batch 4 --steps 1"
+    assert cli.main(arguments.split()) == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in ("PyTorch, one at a time", "PyTorch, batched by hand"))
+    assert re.search(r"^lazynet +[\d.]+ +\d+ +1.00x$", told, re.MULTILINE)
+
+
+@pytest.mark.parametrize("workload", sorted(demo.WORKLOADS))
+def test_both_sides_of_the_race_against_pytorch_learn_the_same(workload):
+    pytest.importorskip("torch")
+    from lazynet import peers
+
+    size = bench.Size(workload, hidden=8, batch=4, steps=3)
+    sides = bench.ours(size), peers.theirs(size), peers.theirs(size, together=True)
+    ours, *theirs = [[side(k) for k in range(3)] for side in sides]
+    assert len(set(ours)) == 3
+    for losses in theirs:
+        assert losses == pytest.approx(ours, rel=1e-4)
+
+
+def test_bench_tells_what_a_race_against_pytorch_needs(monkeypatch):
+    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match=r"pip install 'lazynet\[bench\]'"):
+        cli.main(["bench", "--peers"])
+    with pytest.raises(ImportError, match="PyTorch is not installed"):
+        bench.against_peers(bench.Size("tagger", 8, 4, 1))
+
+
 @pytest.mark.parametrize("number", ["0", "-3", "many"])
 def test_a_number_that_makes_no_sense_is_refused(number, capsys):
     with pytest.raises(SystemExit) as error:

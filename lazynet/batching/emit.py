@@ -46,7 +46,7 @@ from lazynet.batching.layout import (
 from lazynet.kernels.jit import inline, jit
 from lazynet.kernels.memory import load, store
 
-MAX_OPERANDS = 64
+MAX_OPERANDS = 64  # of a call that may be done in parts: workers have room for that many
 # The second word of a call: its length, and above it where its operands begin if it may be split.
 CALL_LENGTH = (1 << 32) - 1
 WORTH_SPLITTING = 1 << 16  # bytes that a call must touch at least to be split
@@ -313,6 +313,16 @@ def gathered_rows(o, frame, programs):
 
 
 @jit
+def room_for_operands(signatures, column, programs):
+    """Room for the operands of any one step of these signatures' programs."""
+    most = np.int64(1)
+    for s in range(signatures.shape[0]):
+        if signatures[s, column] >= 0:
+            most = max(most, programs[signatures[s, column] + 2] // OPERAND_WORDS)
+    return np.empty((most, 4), np.int64)
+
+
+@jit
 def emit_step(step, program, frame, programs, operands):
     """Emit the step whose words begin at `step`. Returns whether anything had to run."""
     kernel, domain = programs[step + 1], programs[step + 2]
@@ -321,7 +331,7 @@ def emit_step(step, program, frame, programs, operands):
     count = frame[SEGMENT_ROWS] if domain == SEGMENTS else frame[ITEM_ROWS]
     trash = frame[TRASH]
     wanted = uneven = False
-    apart, moved = domain == ITEMS, np.int64(0)
+    apart, moved = domain == ITEMS and arity <= MAX_OPERANDS, np.int64(0)
     for k in range(arity):
         o = first + OPERAND_WORDS * k
         base, stride, vector = resolve(o, domain, count, program, frame, programs)

@@ -30,7 +30,6 @@ from lazynet.batching.emit import (
     FORWARD_REGIONS,
     FORWARD_WIDTHS,
     ITEM_ROWS,
-    MAX_OPERANDS,
     OFFSETS_AT,
     OVER_RUNS,
     PAYLOAD_AT,
@@ -45,6 +44,7 @@ from lazynet.batching.emit import (
     TRASH,
     VECTORS,
     emit_program,
+    room_for_operands,
     slot,
 )
 from lazynet.batching.layout import (
@@ -209,7 +209,7 @@ def lay_out_runs(nodes, order, planned, arguments, words, payload, base, laid, w
 def lay_out(nodes, order, batches, signatures, base, scratch, laid, programs, frame, longest):
     """Fill addresses, arguments and calls for every batch. See the module's first lines."""
     frame[TRASH] = -1
-    operands = np.empty((MAX_OPERANDS, 4), np.int64)
+    operands = room_for_operands(signatures, FORWARD, programs)
     regions = np.empty(frame[SPAN], np.int64)
     most = np.int64(1)
     for s in range(signatures.shape[0]):

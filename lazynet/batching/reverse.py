@@ -28,7 +28,6 @@ from lazynet.batching.emit import (
     FORWARD_REGIONS,
     FORWARD_WIDTHS,
     ITEM_ROWS,
-    MAX_OPERANDS,
     OFFSETS_AT,
     OVER_RUNS,
     PAYLOAD_AT,
@@ -42,6 +41,7 @@ from lazynet.batching.emit import (
     TIMES,
     emit_program,
     emit_step,
+    room_for_operands,
     slot,
 )
 from lazynet.batching.layout import (
@@ -311,7 +311,7 @@ def emit_deferred(step, s, parts, laid, signatures, frame, programs, bases, scra
 @jit
 def lay_out_reverse(parts, laid, signatures, bases, scratch, programs, frame):
     """Emit backward through the parts, last batch first, then the deferred steps."""
-    operands = np.empty((MAX_OPERANDS, 4), np.int64)
+    operands = room_for_operands(signatures, BACKWARD, programs)
     regions = np.empty(frame[SPAN], np.int64)
     for p in range(parts.shape[0] - 1, -1, -1):
         batch = laid.batches[parts[p, P_BATCH]]

@@ -1,0 +1,267 @@
+"""No private doors: a user's own cells beside the built-in ones, by speed for each operation.
+
+First a copy of every built-in cell as a user would write it, then cells that the library does not
+have, each beside the built-in one that is most like it. All are marked `@ln.cell`, and that is all.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import lazynet as ln
+from benchmarks import bound
+from lazynet import nn
+
+Row = tuple[str, float, str]
+ROUNDS = 15
+
+
+class OwnCell(nn.Module):
+    """Parameters of these shapes, by name."""
+
+    def __init__(self, hidden: int, **shapes: tuple[int, ...]) -> None:
+        draw = np.random.default_rng(0).uniform
+        for name, shape in shapes.items():
+            values = draw(-(hidden**-0.5), hidden**-0.5, shape).astype(np.float32)
+            setattr(self, name, ln.Parameter(values))
+
+
+def recurrent(gates: int) -> Callable[[int, int], dict[str, tuple[int, ...]]]:
+    """Shapes of the weights of a recurrent cell, by its sizes."""
+    return lambda dim, hidden: {
+        "weight_ih": (gates * hidden, dim), "weight_hh": (gates * hidden, hidden),
+        "bias_ih": (gates * hidden,), "bias_hh": (gates * hidden,),
+    }  # fmt: skip
+
+
+# -- copies of built-in cells ----------------------------------------------------------------------
+
+
+class OwnRNN(OwnCell):
+    @ln.cell
+    def forward(self, x, h):
+        return ln.tanh(
+            ln.linear(x, self.weight_ih, self.bias_ih) + ln.linear(h, self.weight_hh, self.bias_hh)
+        )
+
+
+class OwnGRU(OwnCell):
+    @ln.cell
+    def forward(self, x, h):
+        xr, xz, xn = ln.chunk(ln.linear(x, self.weight_ih, self.bias_ih), 3)
+        hr, hz, hn = ln.chunk(ln.linear(h, self.weight_hh, self.bias_hh), 3)
+        z = ln.sigmoid(xz + hz)
+        return (1 - z) * ln.tanh(xn + ln.sigmoid(xr + hr) * hn) + z * h
+
+
+class OwnLSTM(OwnCell):
+    @ln.cell
+    def forward(self, x, state):
+        h, c = state
+        gates = ln.linear(x, self.weight_ih, self.bias_ih)
+        i, f, g, o = ln.chunk(gates + ln.linear(h, self.weight_hh, self.bias_hh), 4)
+        c = ln.sigmoid(f) * c + ln.sigmoid(i) * ln.tanh(g)
+        return ln.sigmoid(o) * ln.tanh(c), c
+
+
+class OwnTreeLSTM(OwnCell):
+    @ln.cell
+    def forward(self, x, children):
+        if not children:
+            i, o, u = ln.chunk(ln.linear(x, self.weight_ih, self.bias_ih), 3)
+            c = ln.sigmoid(i) * ln.tanh(u)
+            return ln.sigmoid(o) * ln.tanh(c), c
+        (left, left_c), (right, right_c) = children
+        joined = ln.linear(ln.cat([left, right]), self.weight_hh, self.bias_hh)
+        i, o, u, f, g = ln.chunk(joined, 5)
+        c = ln.sigmoid(i) * ln.tanh(u) + ln.sigmoid(f) * left_c + ln.sigmoid(g) * right_c
+        return ln.sigmoid(o) * ln.tanh(c), c
+
+
+class OwnChildSum(OwnCell):
+    @ln.cell
+    def forward(self, x, children):
+        gates = ln.linear(x, self.weight_ih, self.bias_ih)
+        if not children:
+            i, o, u = ln.chunk(gates, 3)
+            c = ln.sigmoid(i) * ln.tanh(u)
+            return ln.sigmoid(o) * ln.tanh(c), c
+        h, c = ln.stack([h for h, _ in children]), ln.stack([c for _, c in children])
+        i, o, u = ln.chunk(gates + ln.linear(ln.sum(h, 0), self.weight_hh), 3)
+        own = ln.linear(x, self.weight_if, self.bias_f)
+        forget = ln.sigmoid(ln.linear(h, self.weight_hf) + own)
+        c = ln.sigmoid(i) * ln.tanh(u) + ln.sum(forget * c, 0)
+        return ln.sigmoid(o) * ln.tanh(c), c
+
+
+# -- cells that the library does not have ----------------------------------------------------------
+
+
+class MinimalGated(OwnCell):
+    """The minimal gated unit: one gate, for what is read and what is kept (Zhou et al., 2016)."""
+
+    @ln.cell
+    def forward(self, x, h):
+        xf, xn = ln.chunk(ln.linear(x, self.weight_ih, self.bias_ih), 2)
+        f = ln.sigmoid(xf + ln.linear(h, self.weight_hf))
+        return (1 - f) * h + f * ln.tanh(xn + ln.linear(f * h, self.weight_hn))
+
+
+class Highway(OwnCell):
+    """A recurrent highway of two layers in each step (Zilly et al., 2017)."""
+
+    @ln.cell
+    def forward(self, x, h):
+        read = ln.linear(x, self.weight_ih, self.bias_ih)
+        for weight in (self.weight_1, self.weight_2):
+            made = ln.linear(h, weight)
+            u, t = ln.chunk(made if read is None else made + read, 2)
+            t, read = ln.sigmoid(t), None  # the first layer alone reads the input
+            h = t * ln.tanh(u) + (1 - t) * h
+        return h
+
+
+class Attentive(OwnCell):
+    """A tree's node reads its children by attention, with its own input as the query."""
+
+    @ln.cell
+    def forward(self, x, children):
+        u = ln.linear(x, self.weight_ih, self.bias_ih)
+        if not children:
+            return ln.tanh(u)
+        query = ln.linear(x, self.weight_iq)
+        rows = ln.stack(list(children))
+        weights = ln.softmax(ln.dot(ln.linear(rows, self.weight_hk), query), 0)
+        return ln.tanh(u + ln.linear(ln.sum(weights * rows, 0), self.weight_hh))
+
+
+# -- programs that run them ------------------------------------------------------------------------
+
+
+def chains(module: Any, dim: int, hidden: int, examples: int, pair: bool) -> Any:
+    """The sum of the last states of sequences; `pair` tells whether a state is (h, c)."""
+    zero, ends = ln.tensor(np.zeros(hidden, np.float32)), []
+    for rows in _inputs(examples, 20, dim):
+        state = (zero, zero) if pair else zero
+        for x in rows:
+            state = module(x, state)
+        ends.append(state[0] if pair else state)
+    return ln.sum(ln.sum(ends))
+
+
+def trees(module: Any, dim: int, hidden: int, examples: int, leaves_only: bool = False) -> Any:
+    """The sum of the states at the roots of balanced trees of 16 leaves."""
+    ends = []
+    for rows in _inputs(examples, 31, dim):
+        inputs = iter(rows)
+        level = [module(next(inputs), ()) for _ in range(16)]
+        while len(level) > 1:
+            pairs = zip(level[::2], level[1::2], strict=True)
+            level = [module(None if leaves_only else next(inputs), pair) for pair in pairs]
+        root = level[0]
+        ends.append(root[0] if isinstance(root, tuple) else root)
+    return ln.sum(ln.sum(ends))
+
+
+def _inputs(examples: int, count: int, dim: int) -> list[Any]:
+    values = np.random.default_rng(1).standard_normal((examples, count, dim), np.float32)
+    return [list(ln.sequence(each)) for each in values]
+
+
+@dataclass
+class Pair:
+    """A built-in cell, and another one that is run in its place; `copy` if it computes the same."""
+
+    name: str
+    built_in: Callable[[int, int], Any]
+    other: Callable[[int, int], Any]
+    program: Callable[..., Any]
+    options: tuple[bool, bool]  # of the program, for the built-in cell and for the other one
+    copy: bool = True
+
+
+def _made(kind: Any, shapes: Callable[[int, int], dict[str, tuple[int, ...]]]) -> Any:
+    return lambda dim, hidden: kind(hidden, **shapes(dim, hidden))
+
+
+def _child_sum(dim: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    return {
+        "weight_ih": (3 * hidden, dim), "weight_hh": (3 * hidden, hidden), "bias_ih": (3 * hidden,),
+        "weight_if": (hidden, dim), "weight_hf": (hidden, hidden), "bias_f": (hidden,),
+    }  # fmt: skip
+
+
+PAIRS = [
+    Pair("RNN, own copy", nn.RNNCell, _made(OwnRNN, recurrent(1)), chains, (False, False)),
+    Pair("GRU, own copy", nn.GRUCell, _made(OwnGRU, recurrent(3)), chains, (False, False)),
+    Pair("LSTM, own copy", nn.LSTMCell, _made(OwnLSTM, recurrent(4)), chains, (True, True)),
+    Pair("Tree-LSTM, own copy", nn.TreeLSTMCell, _made(OwnTreeLSTM, lambda dim, hidden: {
+        "weight_ih": (3 * hidden, dim), "weight_if": (hidden, dim), "bias_ih": (3 * hidden,),
+        "weight_hh": (5 * hidden, 2 * hidden), "bias_hh": (5 * hidden,),
+    }), trees, (True, True)),
+    Pair("child-sum Tree-LSTM, own copy", nn.ChildSumTreeLSTMCell, _made(OwnChildSum, _child_sum),
+         trees, (False, False)),
+    Pair("minimal gated unit, beside GRU", nn.GRUCell, _made(MinimalGated, lambda dim, hidden: {
+        "weight_ih": (2 * hidden, dim), "bias_ih": (2 * hidden,), "weight_hf": (hidden, hidden),
+        "weight_hn": (hidden, hidden),
+    }), chains, (False, False), copy=False),
+    Pair("highway of two layers, beside LSTM", nn.LSTMCell, _made(Highway, lambda dim, hidden: {
+        "weight_ih": (2 * hidden, dim), "bias_ih": (2 * hidden,),
+        "weight_1": (2 * hidden, hidden), "weight_2": (2 * hidden, hidden),
+    }), chains, (True, False), copy=False),
+    Pair("attention over children, beside child-sum", nn.ChildSumTreeLSTMCell,
+         _made(Attentive, lambda dim, hidden: {
+             "weight_ih": (hidden, dim), "bias_ih": (hidden,), "weight_iq": (hidden, dim),
+             "weight_hk": (hidden, hidden), "weight_hh": (hidden, hidden),
+         }), trees, (False, False), copy=False),
+]  # fmt: skip
+
+
+def figures(scale: float) -> Iterator[Row]:
+    """Speeds of both cells of each pair, and of the other per operation against the built-in."""
+    sizes, examples = (((8, 8),), 4) if scale < 1 else (((64, 64), (128, 256)), 64)
+    rounds = max(2, int(ROUNDS * scale))
+    for dim, hidden in sizes:
+        for pair in PAIRS:
+            yield from compare(pair, dim, hidden, examples, rounds)
+
+
+def modules(pair: Pair, dim: int, hidden: int) -> list[Any]:
+    """The built-in cell and the other one; a copy has the same weights."""
+    ln.manual_seed(0)
+    built_in, other = pair.built_in(dim, hidden), pair.other(dim, hidden)
+    if pair.copy:
+        other.load_state_dict(built_in.state_dict())
+    return [built_in, other]
+
+
+def compare(pair: Pair, dim: int, hidden: int, examples: int, rounds: int) -> list[Row]:
+    """Forward and backward of both in turn."""
+    both = modules(pair, dim, hidden)
+    seconds: list[list[float]] = [[], []]
+    operations = [0.0, 0.0]
+    for number in range(-2, rounds):
+        for k, module in enumerate(both):
+            module.zero_grad()
+            start = time.perf_counter()
+            if number == -2:
+                with bound.recorded() as products:
+                    pair.program(module, dim, hidden, examples, pair.options[k]).backward()
+                operations[k] = bound.flops(products)
+            else:
+                pair.program(module, dim, hidden, examples, pair.options[k]).backward()
+            if number >= 0:
+                seconds[k].append(time.perf_counter() - start)
+    built_in, other = (operations[k] / statistics.median(seconds[k]) for k in range(2))
+    what = f"{pair.name}, {dim}/{hidden}"
+    return [
+        (what, 1e-9 * other, "GFLOP/s"),
+        (f"{what}: the built-in", 1e-9 * built_in, "GFLOP/s"),
+        (f"{what}: speed per operation against it", other / built_in, "x"),
+    ]
