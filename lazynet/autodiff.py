@@ -160,10 +160,18 @@ class _Walk:
 
     Cotangents are kept with the rows they belong to: (first row, step, count, type, cotangent) for
     each graph and leaf, until the node that made the rows is reached.
+
+    Args:
+        inputs: the values whose cotangents are wanted.
+        ends: whether to stay on this side of the inputs.
     """
 
-    def __init__(self, inputs):
+    def __init__(self, inputs, ends: bool = False):
+        self.ends = ends
         self.kept = {(id(x.graph), self._head(x)) for x in inputs}
+        for x in inputs:
+            if not isinstance(x.graph, Leaf) and x.graph.needs_gradient(x.id):
+                self.kept.add((id(x.graph), self._own_head(x.graph, x.id)))  # it may be an alias
         self.found: dict[tuple[int, int], Any] = {}
         self.pieces: dict[tuple[int, int], list[tuple[int, int, int, RowType, Value]]] = {}
         self.graphs: list[tuple[int, Graph]] = []
@@ -217,7 +225,7 @@ class _Walk:
                 row_type = next(type_ for *_, type_, _ in pieces)
                 own = [(at - node.first, *rest) for at, *rest in pieces]
                 rows = _assembled(own, row_type, node.rows, True)
-                self.found[id(graph), node.first] = (node.first, [rows])
+                self.found[id(graph), node.first] = (node, [rows])
             vid, source, row, step = node.link
             for first, own_step, count, type_, g in pieces:
                 at = row + (first - vid) * (step or 0)
@@ -231,7 +239,9 @@ class _Walk:
             return
         outputs = _split_outputs(graph, node, pieces)
         if (id(graph), node.first) in self.kept:
-            self.found[id(graph), node.first] = (node.first, outputs)
+            self.found[id(graph), node.first] = (node, outputs)
+            if self.ends:
+                return
         if op.vjp is None and op.kind != words.ALIAS:
             return
         ys = node.outputs(graph)
@@ -291,11 +301,16 @@ class _Walk:
         found = self.found.get((id(x.graph), head))
         if found is None:
             return None
-        first, outputs = found
-        rows = outputs[0]
+        node, outputs = found
+        number, at = divmod(x.id - node.first, max(node.rows, 1))
+        rows = outputs[number]
         if isinstance(x, Sequence):
-            return rows[slice(None)] if rows.length == x.length else rows  # type: ignore[return-value]
-        return rows if isinstance(rows, Tensor) else rows[x.id - first]
+            rows = rows[slice(None)] if rows.length == x.length else rows
+        elif not isinstance(rows, Tensor):
+            rows = rows[at]
+        if x.type.offset == 0 and x.type.shape == rows.type.shape:
+            return rows
+        return retyped(rows, rows.type.view(x.type.shape, x.type.offset // _item(x.type)))
 
 
 def _split_outputs(graph: Graph, node: Node, pieces) -> list[Value | None]:
@@ -388,32 +403,50 @@ def _unalias(g, y, x, node: Node):
 
 def _cell_cotangents(cell: Traced, operands, cotangents):
     """Derivatives through a cell: its ops are recorded again, and gone through."""
-    outputs = cell.replay(operands[: len(cell.arguments)])
-    total = sum_of([
-        sum_of(g * y) for g, y in zip(cotangents, outputs, strict=True) if y.type.is_float
-    ])  # fmt: skip
-    return [retyped_like(g, v) for g, v in zip(gradients(total, operands), operands, strict=True)]
+    count = len(cell.arguments)
+    return _through(cell.replay, operands[:count], operands[count:], cotangents)
 
 
 def _scan_cotangents(scan: Scan, operands, cotangents):
     """Derivatives through a scan: its step is recorded again, row by row, and gone through."""
-    x, states = operands[0], operands[1 : 1 + len(scan.states)]
-    rows: list[list[Tensor]] = [[] for _ in states]
-    current = list(states)
-    for t in range(x.length):
-        current = scan.replay([x[t], *current])
-        for k, s in enumerate(current):
-            rows[k].append(s)
-    total = sum_of([
-        sum_of(g[t] * rows[k][t]) for k, g in enumerate(cotangents) for t in range(x.length)
-    ])  # fmt: skip
-    inputs = [x, *states, *operands[1 + len(states) :]]
-    return [retyped_like(g, v) for g, v in zip(gradients(total, inputs), inputs, strict=True)]
+    count = 1 + len(scan.states)
+
+    def steps(given):
+        x, *current = given
+        rows = []
+        for t in range(x.length):
+            current = scan.replay([x[t], *current])
+            rows.append(current)
+        return [states[k] for k in range(count - 1) for states in rows]
+
+    each = [g[t] for g in cotangents for t in range(operands[0].length)]
+    return _through(steps, operands[:count], operands[count:], each)
 
 
-def retyped_like(g, x):
-    """A cotangent under the plain type of what it belongs to."""
-    return None if g is None else retyped(g, x.type.stored)
+def _through(function, arguments, parameters, cotangents):
+    """The cotangents of arguments and parameters of what `function` records from its arguments.
+
+    It is given copies, at which going back ends: what lies behind the arguments is not met, and
+    cotangents, which may depend on them, are taken as they are.
+    """
+    copies = [x * 1.0 if x.type.is_float else x for x in arguments]
+    walk = _Walk([*copies, *parameters], ends=True)
+    for y, g in zip(function(copies), cotangents, strict=True):
+        if y.type.is_float:
+            walk.add(y, g)
+    walk.run()
+    found, met = [], set()
+    for x, given in zip((*copies, *parameters), (*arguments, *parameters), strict=True):
+        place = (id(x.graph), x.id)  # one copy may stand for two arguments of one value
+        g = None if place in met else walk.gradient_of(x)
+        met.add(place)
+        found.append(shaped_like(g, given))
+    return found
+
+
+def shaped_like(g, x):
+    """A cotangent in the shape of what it belongs to; it may be a view, and stays one."""
+    return None if g is None else reshape(g, x.type.shape)
 
 
 def _leaf_cotangent(x: Value, pieces) -> Any:
