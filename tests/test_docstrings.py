@@ -10,6 +10,7 @@ import lazynet as ln
 from lazynet import nn
 
 MODULES = [
+    "lazynet.modes",
     "lazynet.nn.attention",
     "lazynet.nn.bags",
     "lazynet.nn.crf",
@@ -26,5 +27,7 @@ MODULES = [
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_give_what_they_say(name):
     module = importlib.import_module(name)
-    results = doctest.testmod(module, extraglobs={"ln": ln, "nn": nn, "np": np})
+    results = doctest.testmod(
+        module, extraglobs={"ln": ln, "nn": nn, "np": np}, optionflags=doctest.ELLIPSIS
+    )
     assert results.attempted > 0 and results.failed == 0
