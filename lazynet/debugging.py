@@ -1,20 +1,21 @@
-"""What `ln.debug()` adds: the line that recorded each node, and a look for NaN in every result."""
+"""What `ln.debug()` adds: the line that recorded each node, and a look at every result."""
 
 from __future__ import annotations
 
 import contextvars
 import sys
 import warnings
+from typing import Any
 
 import numpy as np
 
 from lazynet.batching import layout as words
-from lazynet.batching.decode import FIRST, ITEM_COUNT, SEGMENT_COUNT, SIGNATURE
-from lazynet.device import Device
 from lazynet.executor import Run
-from lazynet.op import TABLE
 
 debugging: contextvars.ContextVar[bool] = contextvars.ContextVar("debugging", default=False)
+looking_for_infinities: contextvars.ContextVar[bool] = contextvars.ContextVar(
+    "looking_for_infinities", default=False
+)
 
 
 def call_site() -> str:
@@ -49,27 +50,44 @@ def note_look(run: Run) -> None:
         )
 
 
-def first_nan(run: Run, place: np.ndarray, sites: dict[int, str], device: Device) -> str | None:
-    """A sentence about the first node (as recorded) with a NaN in an output, if there is one.
+def first_fault(graph: Any, run: Run) -> str | None:
+    """A sentence about the first node (as recorded) that made a NaN, if there is one.
 
-    Args:
-        place: the addresses of the graph's rows.
-        sites: the line that recorded each node, by its first row.
-        device: where the rows lie.
+    Where infinities are looked for, too: about the first node that made a NaN or an infinity. What
+    an operand brings along was not made: masks of -inf are no fault.
     """
-    firsts = run.columns[FIRST]
-    for i in np.argsort(firsts, kind="stable").tolist():
-        signature = TABLE.signatures[run.used[run.columns[SIGNATURE, i], 0]]
-        per_segment = signature.op.kind == words.SEGMENT and not signature.op.per_item
-        count = int(run.columns[SEGMENT_COUNT if per_segment else ITEM_COUNT, i])
-        for k, row in enumerate(signature.outputs):
-            if not row.is_float:
-                continue
-            first = int(firsts[i]) + k * count
-            for j in range(first, first + count):
-                values = np.frombuffer(device.read(int(place[j]), row.width), row.dtype)
-                if np.isnan(values).any():
-                    where = sites.get(int(firsts[i]), "an unknown line")
-                    name = signature.op.name
-                    return f"{name}: NaN in the result of {signature!r}, recorded at {where}"
+    from lazynet.tape import operands_of, read_tape  # which stands on top of graphs
+
+    for node in read_tape(run.tape.tolist(), run.base):
+        if node.signature.op.kind in (words.LINK, words.ALIAS):
+            continue
+        made = _faults(node.outputs(graph))
+        if not made:
+            continue
+        operands = _listed(graph, node) if node.listed else operands_of(graph, node)
+        given = _faults(x for run in operands for x in (run if isinstance(run, list) else [run]))
+        if made[0] == "NaN" or (looking_for_infinities.get() and not given):
+            where = graph.sites.get(node.first, "an unknown line")
+            more = f"; an operand is {given[0]} already" if given else ""
+            name = node.signature.op.name
+            return (
+                f"{name}: {made[0]} in the result of {node.signature!r}, recorded at {where}{more}"
+            )
     return None
+
+
+def _listed(graph: Any, node: Any) -> list[Any]:
+    """The rows of a node that lists them."""
+    from lazynet.tensor import Tensor
+
+    return [Tensor(graph, i, node.signature.operands[0]) for i in node.arguments[0]]
+
+
+def _faults(values: Any) -> list[str]:
+    """Which of NaN, inf and -inf stand in these values, in that order."""
+    arrays = [x.numpy() for x in values if x.type.is_float]
+    return [
+        name
+        for name, holds in (("NaN", np.isnan), ("inf", np.isposinf), ("-inf", np.isneginf))
+        if any(holds(a).any() for a in arrays)
+    ]

@@ -24,7 +24,7 @@ from lazynet import executor
 from lazynet.arena import POOL, Arena
 from lazynet.batching import layout as words
 from lazynet.batching.policies import NAMES
-from lazynet.debugging import call_site, debugging, first_nan, note_look
+from lazynet.debugging import call_site, debugging, first_fault, note_look
 from lazynet.device import CPU, Device, default_device, mixed
 from lazynet.op import Op, Signature
 from lazynet.parameter import Leaf
@@ -262,7 +262,7 @@ class Graph:
             observer(self, run)
         if policy() != "none":
             note_look(run)
-        if debugging.get() and (found := first_nan(run, self._place, self.sites, self.device)):
+        if debugging.get() and (found := first_fault(self, run)):
             raise FloatingPointError(found)
         if not recording_gradients.get() and self.arena.size() > BYTES_WITHOUT_GRADIENTS:
             self.close()

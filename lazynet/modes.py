@@ -10,7 +10,7 @@ from _thread import get_ident
 from typing import Any
 
 from lazynet.batching.policies import NAMES
-from lazynet.debugging import debugging
+from lazynet.debugging import debugging, looking_for_infinities
 from lazynet.graph import current_policy, default_policy, pending_graph, recording_gradients
 from lazynet.kernels import blas
 from lazynet.kernels.threads import MOST_WORKERS, POOL
@@ -119,11 +119,25 @@ def get_num_threads() -> int:
 class debug(contextlib.ContextDecorator):
     """Remember the line that recorded each node, and check every result for NaN.
 
-    Errors that can only come up while running then name that line. Slower; for finding mistakes.
+    Values are otherwise those of numpy: log(-1) is NaN, 1 / 0 and exp(1000) are infinite, and
+    nothing is raised. Inside this, the first NaN raises FloatingPointError with the op and the line
+    that recorded it. Slower; for finding mistakes.
+
+        >>> with ln.debug(inf=True):
+        ...     ln.log(ln.tensor([0.0])).numpy()
+        Traceback (most recent call last):
+        FloatingPointError: log: -inf in the result of log(float32[1]), recorded at ...
+
+    Args:
+        inf: also raise where an infinity is made of operands that have none.
     """
 
-    def __init__(self):
+    def __init__(self, inf: bool = False):
+        self._inf = inf
         self._tokens: list[Any] = []
+
+    def _recreate_cm(self):
+        return type(self)(self._inf)  # a decorated function may run in several threads
 
     def _restart(self) -> None:
         graph = pending_graph()
@@ -132,10 +146,14 @@ class debug(contextlib.ContextDecorator):
 
     def __enter__(self):
         self._restart()
-        self._tokens.append(debugging.set(True))
+        self._tokens.append((debugging.set(True), looking_for_infinities.set(self._inf)))
         return self
 
     def __exit__(self, *error):
-        if error[0] is None:
-            self._restart()
-        debugging.reset(self._tokens.pop())
+        tokens = self._tokens.pop()
+        try:
+            if error[0] is None:
+                self._restart()
+        finally:
+            debugging.reset(tokens[0])
+            looking_for_infinities.reset(tokens[1])

@@ -146,6 +146,9 @@ class Op:
         found = home.get(key)
         if found is None:
             found = home[key] = Signature(self, types, attributes)
+            for operand in types:
+                if operand.__class__ is not RowType:
+                    operand.signatures[key] = found  # each tells it when it is frozen or thawed
         return found
 
 

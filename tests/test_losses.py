@@ -106,7 +106,7 @@ def test_derivatives_of_losses_of_elements(case):
             lambda x, r=reduction: getattr(F, name)(
                 x, *map(ln.tensor, arrays[1:2]), *rest, reduction=r, **options
             ),
-            arrays[:1], order, 1e-5,
+            arrays[:1], order, tolerance=1e-5,
         )  # fmt: skip
 
 
@@ -327,7 +327,7 @@ class TestCrossEntropy:
             lambda x: F.cross_entropy(
                 ln.sequence(x), target, reduction, weight, ignored, smoothing
             ),
-            (x,), 2, 1e-5,
+            (x,), 2, tolerance=1e-5,
         )  # fmt: skip
 
     @pytest.mark.parametrize("reduction", REDUCTIONS)

@@ -9,7 +9,11 @@ from lazynet.nn.module import Module
 
 
 class _Container(Module):
-    """Modules by name, kept apart from the attributes."""
+    """Modules by name, kept apart from the attributes.
+
+    `_held` is assigned and never changed in place: assignments are what functions that were traced
+    look at (`purity.py`).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,7 +24,10 @@ class _Container(Module):
         yield from vars(self).items()
 
     def _replace(self, name: str, value: Any) -> None:
-        (self._held if name in self._held else vars(self))[name] = value
+        if name in self._held:
+            self._held = {**self._held, name: value}
+        else:
+            super()._replace(name, value)
 
     def _check(self, value: Any) -> Module:
         if not isinstance(value, Module):
@@ -43,13 +50,12 @@ class _Listed(_Container):
 
     def append(self, module: Module) -> Any:
         """Add a module at the end."""
-        self._held[str(len(self._held))] = self._check(module)
-        return self
+        return self.extend([module])
 
     def extend(self, modules: Iterable[Module]) -> Any:
         """Add modules at the end."""
-        for module in modules:
-            self.append(module)
+        added = {str(k): self._check(m) for k, m in enumerate(modules, len(self._held))}
+        self._held = {**self._held, **added}
         return self
 
     def insert(self, index: int, module: Module) -> None:
@@ -59,8 +65,7 @@ class _Listed(_Container):
         self._set(modules)
 
     def _set(self, modules: list[Module]) -> None:
-        self._held.clear()
-        self._held.update((str(k), m) for k, m in enumerate(modules))
+        self._held = {str(k): m for k, m in enumerate(modules)}
 
     def _made(self, modules: list[Module]) -> Any:
         return type(self)(modules)
@@ -97,8 +102,7 @@ class Sequential(_Listed):
     def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
         if len(modules) == 1 and isinstance(modules[0], Mapping):
             super().__init__()
-            for name, module in modules[0].items():
-                self._held[str(name)] = self._check(module)
+            self._held = {str(name): self._check(m) for name, m in modules[0].items()}
         else:
             super().__init__(modules)  # type: ignore[arg-type]
 
@@ -120,19 +124,21 @@ class ModuleDict(_Container):
 
     def update(self, modules: Mapping[str, Module]) -> None:
         """Add these modules, or put them in the place of others."""
-        for name, module in modules.items():
-            self[name] = module
+        for name in modules:
+            if not isinstance(name, str) or not name or "." in name:
+                raise KeyError(f"ModuleDict: a name is a string without dots, not {name!r}")
+        self._held = {**self._held, **{name: self._check(m) for name, m in modules.items()}}
 
     def __getitem__(self, name: str) -> Module:
         return self._held[name]
 
     def __setitem__(self, name: str, module: Module) -> None:
-        if not isinstance(name, str) or not name or "." in name:
-            raise KeyError(f"ModuleDict: a name is a string without dots, not {name!r}")
-        self._held[name] = self._check(module)
+        self.update({name: module})
 
     def __delitem__(self, name: str) -> None:
-        del self._held[name]
+        held = dict(self._held)
+        del held[name]
+        self._held = held
 
     def __contains__(self, name: object) -> bool:
         return name in self._held

@@ -1,0 +1,104 @@
+"""Domain errors: values are numpy's, and under `ln.debug` the line that made them is told."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import lazynet as ln
+from lazynet import nn
+
+# name: (the program, what is made)
+MADE = {
+    "log of a negative": (lambda x: ln.log(x - 2.0), "log: NaN"),
+    "square root of a negative": (lambda x: ln.sqrt(x - 2.0), "sqrt: NaN"),
+    "0 / 0": (lambda x: (x - x) / (x - x), "div: NaN"),
+    "inf - inf": (lambda x: (x / 0.0) - (x / 0.0), "div: inf"),
+    "log of 0": (lambda x: ln.log(x - x), "log: -inf"),
+    "division by 0": (lambda x: x / (x - x), "div: inf"),
+    "division by -0": (lambda x: -x / 0.0, "div: -inf"),
+    "overflow": (lambda x: ln.exp(x * 1000.0), "exp: inf"),
+    "a power": (lambda x: (x * 1e30) ** 2, "square: inf"),
+    "a sum": (lambda x: ln.sum(x * 3e38), "sum: inf"),
+    "rows": (lambda x: ln.log(ln.sequence([x, x * 0.0, x])), "log: -inf"),
+    "a sum of rows": (lambda x: ln.sum([x * 3e38, x * 3e38]), "row_sum: inf"),
+    "a scan": (lambda x: ln.scan(grow, (x * 1e20,), ln.sequence([x, x, x]))[0], "grow: inf"),
+    "a cell": (lambda x: inverse(x - x), "div: inf"),
+    "no rows": (lambda x: ln.max(ln.sequence([x])[:0], 0), "row_max: -inf"),
+}
+
+
+def grow(x, states):
+    return (states[0] * states[0] * x,)
+
+
+@ln.cell
+def inverse(x):
+    return 1.0 / x
+
+
+def line_of(function):
+    return inspect.getsourcelines(function)[1]
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_makes_a_fault_is_named_with_its_line(name):
+    program, told = MADE[name]
+    place = inverse._function if name == "a cell" else program
+    lines = inspect.getsourcelines(place)
+    known = range(lines[1], lines[1] + len(lines[0]))
+    with pytest.raises(FloatingPointError, match=told) as caught, ln.debug(inf=True):
+        program(ln.tensor([1.0, 1.0])).numpy()
+    message = str(caught.value)
+    assert any(f"test_debugging.py:{n}" in message for n in known), message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_without_debug_nothing_is_raised(name):
+    program, _ = MADE[name]
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(program(ln.tensor([1.0, 1.0])).numpy()).all()
+
+
+@pytest.mark.parametrize("name", [n for n, (_, told) in MADE.items() if told.endswith("inf")])
+def test_infinities_alone_are_no_fault_unless_asked_for(name):
+    if name == "inf - inf":
+        pytest.skip("makes a NaN, too")
+    with ln.debug():
+        MADE[name][0](ln.tensor([1.0, 1.0])).numpy()
+
+
+def test_infinities_that_were_given_are_no_fault():
+    mask = np.array([0.0, -np.inf, 0.0], np.float32)
+    weights = ln.Parameter(np.full(3, np.inf))
+    with ln.debug(inf=True):
+        x = ln.tensor([1.0, 2.0, 3.0])
+        (ln.softmax(x + ln.tensor(mask))).numpy()
+        (ln.where(x > 2.0, x, -np.inf)).numpy()
+        (ln.softmax(ln.sequence([x, x + mask]), 0)).numpy()
+        (ln.tensor(np.ones(3)) * weights).numpy()
+
+
+def test_a_nan_that_was_given_is_told_as_such():
+    with pytest.raises(FloatingPointError, match="tanh: NaN .*; an operand is NaN already"), \
+            ln.debug():  # fmt: skip
+        ln.tanh(ln.tensor([np.nan])).numpy()
+
+
+def test_debug_decorates_and_ends():
+    @ln.debug(inf=True)
+    def program():
+        return ln.log(ln.tensor([0.0])).numpy()
+
+    with pytest.raises(FloatingPointError):
+        program()
+    assert ln.log(ln.tensor([0.0])).tolist() == [-np.inf]
+    with ln.debug():
+        assert ln.log(ln.tensor([0.0])).tolist() == [-np.inf]
+
+
+def test_the_line_of_a_module_is_that_of_its_caller():
+    layer = nn.Linear(2, 2)
+    with pytest.raises(FloatingPointError, match=f"recorded at {__file__}"), ln.debug(inf=True):
+        layer(ln.tensor([3e38, 3e38]) * 10.0).numpy()
