@@ -122,6 +122,16 @@ def pairs(v):
     return v.rows(2, 4), v.rows(2, 4, n=v.n + 1)
 
 
+def chain(n):
+    """The children of n nodes, each above the one before."""
+    return [(), *((t,) for t in range(n - 1))]
+
+
+def left_branching(n):
+    """The children of the nodes of a binary tree over n leaves."""
+    return [()] * n + [((n + t - 1) if t else 0, t + 1) for t in range(n - 1)]
+
+
 FUNCTIONS = {
     # elements
     "where": lambda v: ln.where(v.x(4) > 0, v.x(4), v.x(4)),
@@ -213,6 +223,7 @@ FUNCTIONS = {
     "hinge_embedding_loss": lambda v: F.hinge_embedding_loss(v.x(4), v.x(4).sign()),
     "kl_div": lambda v: F.kl_div(v.x(4), target(v, 4)),
     "margin_ranking_loss": lambda v: F.margin_ranking_loss(v.x(4), v.x(4), 1.0),
+    "ctc_loss": lambda v: ln.ctc_loss(v.rows(4, n=3 * v.n), v.numbers(3), 3),
     # under the names of nn.functional
     "scaled_dot_product_attention": lambda v: F.scaled_dot_product_attention(
         v.rows(4), v.rows(4, n=v.n + 1), v.rows(4, n=v.n + 1)
@@ -230,6 +241,7 @@ FUNCTIONS = {
     "avg_pool2d": lambda v: F.avg_pool2d(v.x(2, 4, 4), 2),
     "max_pool1d": lambda v: F.max_pool1d(v.x(2, 6), 2),
     "max_pool2d": lambda v: F.max_pool2d(v.x(2, 4, 4), 2),
+    "batch_norm": lambda v: F.batch_norm(v.rows(4), training=True),
     "group_norm": lambda v: F.group_norm(v.x(4, 3), 2),
     "layer_norm": lambda v: F.layer_norm(v.x(4), 4, v.weight("w", 4), v.weight("b", 4)),
     "rms_norm": lambda v: F.rms_norm(v.x(4), 4, v.weight("w", 4)),
@@ -251,6 +263,8 @@ MODULES = {
     "Conv2d": (lambda: nn.Conv2d(2, 3, 3), lambda m, v: m(v.x(2, 4, 4))),
     "ConvTranspose1d": (lambda: nn.ConvTranspose1d(2, 3, 3), lambda m, v: m(v.x(2, 4))),
     "ConvTranspose2d": (lambda: nn.ConvTranspose2d(2, 3, 2), lambda m, v: m(v.x(2, 3, 3))),
+    "BatchNorm1d": (lambda: nn.BatchNorm1d(4), lambda m, v: m(v.rows(4))),
+    "BatchNorm2d": (lambda: nn.BatchNorm2d(4), lambda m, v: m(v.rows(4, 2, 2))),
     "GroupNorm": (lambda: nn.GroupNorm(2, 4), lambda m, v: m(v.x(4, 3))),
     "LayerNorm": (lambda: nn.LayerNorm(4), None),
     "RMSNorm": (lambda: nn.RMSNorm(4), None),
@@ -293,6 +307,18 @@ MODULES = {
     "RNNCell": (lambda: nn.RNNCell(4, 3), lambda m, v: m(v.x(4), v.x(3))),
     "GRUCell": (lambda: nn.GRUCell(4, 3), lambda m, v: m(v.x(4), v.x(3))),
     "LSTMCell": (lambda: nn.LSTMCell(4, 3), lambda m, v: m(v.x(4), (v.x(3), v.x(3)))),
+    "CoupledLSTM": (lambda: nn.CoupledLSTM(4, 3), lambda m, v: m(v.rows(4))),
+    "LayerNormLSTM": (lambda: nn.LayerNormLSTM(4, 3), lambda m, v: m(v.rows(4))),
+    "CoupledLSTMCell": (
+        lambda: nn.CoupledLSTMCell(4, 3), lambda m, v: m(v.x(4), (v.x(3), v.x(3))),
+    ),
+    "LayerNormLSTMCell": (
+        lambda: nn.LayerNormLSTMCell(4, 3), lambda m, v: m(v.x(4), (v.x(3), v.x(3))),
+    ),
+    "TreeLSTM": (lambda: nn.TreeLSTM(4, 3), lambda m, v: m(v.rows(4), left_branching(v.n))),
+    "ChildSumTreeLSTM": (
+        lambda: nn.ChildSumTreeLSTM(4, 3), lambda m, v: m(v.rows(4), chain(v.n)),
+    ),
     "TreeLSTMCell": (
         lambda: nn.TreeLSTMCell(4, 3), lambda m, v: m(None, [m(v.x(4)), m(v.x(4))]),
     ),
@@ -300,6 +326,9 @@ MODULES = {
         lambda: nn.ChildSumTreeLSTMCell(4, 3), lambda m, v: m(v.x(4), [m(v.x(4)), m(v.x(4))]),
     ),
     # losses
+    "CTCLoss": (lambda: nn.CTCLoss(blank=3), lambda m, v: m(v.rows(4, n=3 * v.n), v.numbers(3))),
+    "MultiLabelSoftMarginLoss": (None, lambda m, v: m(v.x(4), target(v, 4))),
+    "SoftMarginLoss": (None, lambda m, v: m(v.x(4), v.x(4).sign())),
     "BCELoss": (None, lambda m, v: m(target(v, 4), target(v, 4))),
     "BCEWithLogitsLoss": (None, lambda m, v: m(v.x(4), target(v, 4))),
     "CosineEmbeddingLoss": (None, lambda m, v: m(v.x(4), v.x(4), 1)),

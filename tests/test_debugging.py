@@ -81,7 +81,7 @@ def test_infinities_that_were_given_are_no_fault():
 
 
 def test_a_nan_that_was_given_is_told_as_such():
-    with pytest.raises(FloatingPointError, match="tanh: NaN .*; an operand is NaN already"), \
+    with pytest.raises(FloatingPointError, match=r"tanh: NaN .*; an operand is NaN already"), \
             ln.debug():  # fmt: skip
         ln.tanh(ln.tensor([np.nan])).numpy()
 

@@ -153,7 +153,9 @@ def test_losses_of_rows(case):
     y = getattr(F, name)(*map(ln.sequence, arrays), reduction="none", **options)
     np.testing.assert_allclose(y.numpy(), want, rtol=1e-9)
     goes_row_by_row(lambda *xs: getattr(F, name)(*xs, reduction="none", **options), *arrays)
-    ln.check_grads(lambda *xs: getattr(F, name)(*xs, **options), [a[0] for a in arrays], 1, tolerance=1e-5)
+    ln.check_grads(
+        lambda *xs: getattr(F, name)(*xs, **options), [a[0] for a in arrays], 1, tolerance=1e-5
+    )
 
 
 @over(OF_ROWS)

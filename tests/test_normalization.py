@@ -70,7 +70,9 @@ class TestGroups:
         y = F.group_norm(ln.tensor(x), groups, ln.tensor(w), ln.tensor(b))
         np.testing.assert_allclose(y.numpy(), naive.group_norm(x, groups, w, b), atol=1e-12)
         if np.prod(shape) > groups:  # a group of one element is its bias
-            ln.check_grads(lambda *v: F.group_norm(v[0], groups, *v[1:]), (x, w, b), 2, tolerance=1e-4)
+            ln.check_grads(
+                lambda *v: F.group_norm(v[0], groups, *v[1:]), (x, w, b), 2, tolerance=1e-4
+            )
         goes_row_by_row(lambda x: F.group_norm(x, groups), free(4, *shape))
 
     def test_torch_agrees(self, torch, shape, groups):

@@ -216,6 +216,8 @@ class BatchNorm1d(_BatchNorm):
     Parameters: weight and bias of (num_features,), ones and zeros at first. Buffers: running_mean,
     running_var (with n - 1 in the denominator) and num_batches_tracked, as PyTorch's.
 
+    Batches: all but the running mean and variance, which move once a call, each from the last.
+
     Raises:
         ValueError: while training, if the batch has one value for each channel only.
     """
@@ -229,6 +231,8 @@ class BatchNorm2d(_BatchNorm):
 
     >>> nn.BatchNorm2d(3)(ln.rand(3, 4, 5, length=2)).shape
     (2, 3, 4, 5)
+
+    Batches: all but the running mean and variance, which move once a call, each from the last.
     """
 
     axes = (3,)
