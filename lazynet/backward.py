@@ -349,8 +349,7 @@ def _prepare(run: executor.Run, parts: np.ndarray) -> None:
         return
     for index, needs in run.used.tolist():
         if needs and TABLE.numbers[index, words.BACKWARD] == words.UNPREPARED:
-            signature = TABLE.signatures[index]
-            signature.set_backward(backward_program(signature))
+            TABLE.signatures[index].prepare_backward(backward_program)
 
 
 def _is_wanted(graph: Graph, row: int) -> bool:

@@ -120,17 +120,22 @@ def execute(calls: np.ndarray, stop: int) -> None:
     if stop < WORTH_WAKING or pool.threads == 1:
         _execute(calls, stop, blas.context())
         return
-    if not pool.board:
-        blas.use_one_thread()
-        parts = (cpu.kernel("product_part", "float32"), cpu.kernel("product_part", "float64"))
-        pool.start(blas.context()[:-1], parts)
-    if not threads.begin(pool.board, pool.wake):
+    context = pool.context if pool.board else _start(pool)
+    board = int(context[-1])
+    if not board or not threads.begin(board, pool.wake):
         _execute(calls, stop, blas.context())
         return
     try:
-        _execute(calls, stop, pool.context)
+        _execute(calls, stop, context)
     finally:
-        threads.end(pool.board)
+        threads.end(board)
+
+
+def _start(pool: threads.Pool) -> np.ndarray:
+    """Start the workers; the context of plans that they take part in."""
+    blas.use_one_thread()
+    parts = (cpu.kernel("product_part", "float32"), cpu.kernel("product_part", "float64"))
+    return pool.start(blas.context(), parts)
 
 
 def _execute(calls: np.ndarray, stop: int, context: np.ndarray) -> None:

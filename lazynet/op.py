@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from lazynet.batching import layout as words
+from lazynet.kernels.jit import MAKING
 from lazynet.program import POOL, Program
 
 
@@ -144,12 +145,17 @@ class Op:
                 break
         key = (self, types, attributes)
         found = home.get(key)
-        if found is None:
-            found = home[key] = Signature(self, types, attributes)
-            for operand in types:
-                if operand.__class__ is not RowType:
-                    operand.signatures[key] = found  # each tells it when it is frozen or thawed
-        return found
+        return self._enter(home, key, types, attributes) if found is None else found
+
+    def _enter(self, home: dict, key: tuple, types: tuple, attributes: tuple) -> Signature:
+        with MAKING:
+            found = home.get(key)
+            if found is None:
+                found = home[key] = Signature(self, types, attributes)
+                for operand in types:
+                    if operand.__class__ is not RowType:
+                        operand.signatures[key] = found  # each tells it when it is frozen or thawed
+            return found
 
 
 REGISTRY: dict[str, Op] = {}
@@ -194,16 +200,24 @@ class Signature:
         return f"{self.op.name}({inner}{extra})"
 
     def prepare_forward(self) -> None:
-        """Lower, compile and encode the forward program."""
+        """Lower, compile and encode the forward program, unless that was done before."""
         assert self.op.lower is not None, f"{self.op.name} computes nothing"
-        self.forward = self.op.lower(self)
-        TABLE.numbers[self.index, words.FORWARD] = POOL.add(self.forward)
+        with MAKING:
+            if TABLE.numbers[self.index, words.FORWARD] == words.UNPREPARED:
+                self.forward = self.op.lower(self)
+                TABLE.numbers[self.index, words.FORWARD] = POOL.add(self.forward)
 
-    def set_backward(self, program: Program | None) -> None:
-        """Keep the traced backward program; None for an op without derivative."""
-        self.backward = program
-        offset = words.NO_DERIVATIVE if program is None else POOL.add(program)
-        TABLE.numbers[self.index, words.BACKWARD] = offset
+    def prepare_backward(self, make: Callable[[Signature], Program | None]) -> None:
+        """Make and encode the backward program, unless that was done before.
+
+        Args:
+            make: gives the program, or None for an op without derivative.
+        """
+        with MAKING:
+            if TABLE.numbers[self.index, words.BACKWARD] == words.UNPREPARED:
+                program = self.backward = make(self)
+                offset = words.NO_DERIVATIVE if program is None else POOL.add(program)
+                TABLE.numbers[self.index, words.BACKWARD] = offset
 
 
 class SignatureTable:

@@ -16,6 +16,7 @@ import numpy as np
 
 from lazynet.batching import layout as words
 from lazynet.device import CPU, Device, default_device, mixed
+from lazynet.kernels.jit import MAKING
 from lazynet.op import TABLE, RowType, row_type
 
 
@@ -105,6 +106,7 @@ class StaticTable:
         # Of constants of traced functions, which all devices share: the array on each.
         self._copies: dict[int, dict[Device, Any]] = {}
         self._numbers = itertools.count()
+        self._outgrown: list[np.ndarray] = []
         self._lock = threading.Lock()
 
     def add(self, leaf: Leaf, constant: bool = False) -> None:
@@ -115,6 +117,7 @@ class StaticTable:
         with self._lock:
             leaf.number = next(self._numbers)
             if leaf.number >= len(self.addresses):
+                self._outgrown.append(self.addresses)  # plans that are being laid out read it
                 self.addresses = np.concatenate([self.addresses, np.zeros_like(self.addresses)])
             self._leaves[leaf.number] = weakref.ref(leaf, self._forget(leaf.number))
             self.addresses[leaf.number] = leaf.address
@@ -176,10 +179,11 @@ STATICS = StaticTable()
 
 def update_needs(leaf: Leaf) -> None:
     """Tell the signatures that use a parameter whether gradients are wanted behind it."""
-    for signature in leaf.signatures.values():
-        statics = (STATICS.leaf(number) for _, number, _ in signature.statics)
-        wanted = any(s is not None and s.requires_grad for s in statics)
-        TABLE.numbers[signature.index, words.NEEDS] = wanted
+    with MAKING:
+        for signature in leaf.signatures.values():
+            statics = (STATICS.leaf(number) for _, number, _ in signature.statics)
+            wanted = any(s is not None and s.requires_grad for s in statics)
+            TABLE.numbers[signature.index, words.NEEDS] = wanted
 
 
 def leaf_of(array: np.ndarray, requires_grad: bool = False, device: Device | None = None) -> Leaf:

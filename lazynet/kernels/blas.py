@@ -16,6 +16,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from lazynet.kernels.jit import made_once
+
 _ROW_MAJOR, _NO_TRANS, _TRANS = 101, 111, 112
 _FORTRAN = 1  # value of the context's third word when the functions follow Fortran's convention
 _NAMES = ("scipy_cblas_{}64_", "cblas_{}64_")
@@ -63,7 +65,7 @@ def use_one_thread() -> None:
             return
 
 
-@functools.cache
+@made_once
 def context() -> np.ndarray:
     """The table that kernels are given: sgemm, dgemm, their convention, and the board of workers.
 

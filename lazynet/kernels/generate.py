@@ -6,14 +6,13 @@ the outputs. An operand is either as wide as the row or a single element for the
 puts gradients where they belong: rows shared by several items add up because items run in order.
 """
 
-import functools
 import linecache
 from dataclasses import dataclass
 
 import numpy as np
 
 from lazynet.kernels import memory
-from lazynet.kernels.jit import kernel_address
+from lazynet.kernels.jit import kernel_address, made_once
 from lazynet.kernels.scalars import WORDS
 
 HEADER = 8  # bytes before the attributes: the number of items
@@ -100,7 +99,7 @@ def cast(formula: Formula) -> str:
     return formula.expression.replace("c(", f"c_{formula.dtype}(")
 
 
-@functools.cache
+@made_once
 def _function(kernel: Elementwise):
     function = compile_source(kernel.source(), "elementwise", kernel.dtype)
     function.made_from = kernel

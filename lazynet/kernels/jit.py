@@ -11,7 +11,10 @@ import functools
 import hashlib
 import os
 import pathlib
+import threading
 import warnings
+from collections.abc import Callable
+from typing import TypeVar
 
 import numba
 import numpy as np
@@ -28,6 +31,28 @@ KERNEL_TYPE = types.void(types.int64, types.int64)
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 _COMPILED_ROOMS = ("lazynet/kernels/*.py", "lazynet/batching/*.py", "lazynet/executor.py")
 _state = {"warned": False}
+
+# Held by whoever makes signatures, programs or kernels. What is made is kept for good and known to
+# plans by address, so nothing may be made twice, with one of the two dropped again.
+MAKING = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a child is forked while nothing is half made
+    os.register_at_fork(
+        before=MAKING.acquire, after_in_parent=MAKING.release, after_in_child=MAKING.release
+    )
+
+_Function = TypeVar("_Function", bound=Callable)
+
+
+def made_once(function: _Function) -> _Function:
+    """Remember the results of `function`; one thread at a time makes them."""
+    cached = functools.cache(function)
+
+    @functools.wraps(function)
+    def found(*arguments):
+        with MAKING:
+            return cached(*arguments)
+
+    return found  # type: ignore[return-value]
 
 
 @functools.cache
@@ -156,7 +181,7 @@ class _DeferredCache(caching.NullCache):
         self._cache.save_overload(signature, data)
 
 
-@functools.cache
+@made_once
 def _compiled(function):
     callback = CFunc(function, (KERNEL_TYPE.args, KERNEL_TYPE.return_type), {}, dict(OPTIONS))
     callback._cache = _Cache(function)

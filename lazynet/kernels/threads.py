@@ -187,6 +187,15 @@ def begin(board, wake):
 
 
 @jit
+def dismiss(board, wake):
+    """Let the workers end: those who sleep wake up, and find that there are to be none."""
+    workers = load(board + WORKERS)
+    store_now(board + WORKERS, 0)
+    for _ in range(workers):
+        call(wake, board + SEMAPHORE, 0)
+
+
+@jit
 def end(board):
     """Let the workers go back to sleep."""
     store_now(board + RUNNING, 0)
@@ -199,6 +208,7 @@ class Pool:
         self._wanted = _threads_wanted()
         self._lock = threading.Lock()
         self._memory: np.ndarray | None = None
+        self._dismissed: list[tuple] = []
         self._library = ctypes.CDLL(None) if sys.platform == "linux" else None
         self.board = 0
         self.context = np.zeros(0, np.int64)
@@ -212,29 +222,33 @@ class Pool:
         """Use that many threads from the next plan on."""
         with self._lock:
             if self.board:
-                store_words(self.board + WORKERS, 0)
-                begin(self.board, self._address("sem_post"))  # those who sleep see it, and leave
-                end(self.board)
+                dismiss(self.board, self.wake)
+                self._dismissed.append((self._memory, self._alone, self.context))  # still looked at
             self._wanted, self.board = threads, 0
 
     def forget(self) -> None:
         """In a forked child: there are no workers yet, and the lock is free."""
         self._lock, self.board = threading.Lock(), 0
 
-    def start(self, context: np.ndarray, parts: tuple[int, int]) -> None:
-        """Start the workers.
+    def start(self, context: np.ndarray, parts: tuple[int, int]) -> np.ndarray:
+        """Start the workers, unless there are some already or none are wanted.
 
         Args:
-            context: the table of library functions.
+            context: the table of library functions, without a board.
             parts: addresses of what computes a part of a product, in float32 and float64.
+
+        Returns:
+            the table with the board of the workers there are.
         """
         with self._lock:
-            if self.board or self.threads < 2:
-                return
+            if self.board:
+                return self.context
+            if self.threads < 2:
+                return context
             size = FIRST_SLOT + SLOT * self._wanted
             self._memory = np.zeros(size // 8 + 8, np.int64)
             board = (self._memory.ctypes.data + 63) // 64 * 64
-            self._alone = np.array([*context, 0], np.int64)
+            self._alone = context
             self._library.sem_init(ctypes.c_void_p(board + SEMAPHORE), 0, 0)
             wait = self._address("sem_wait")
             work_until_told(board, 0, wait)  # compiled now: the board says there are no workers
@@ -244,9 +258,10 @@ class Pool:
             for number in range(self._wanted - 1):
                 arguments = (board, number, wait)
                 threading.Thread(target=work_until_told, args=arguments, daemon=True).start()
-            self.context = np.array([*context, board], np.int64)
+            self.context = np.array([*context[:-1], board], np.int64)
             self.wake = self._address("sem_post")
             self.board = board
+            return self.context
 
     def _address(self, name: str) -> int:
         return ctypes.cast(getattr(self._library, name), ctypes.c_void_p).value

@@ -8,13 +8,12 @@ Attributes follow the number of items in the call record, operands follow the at
 attribute of every shared kernel is `accumulate`: add to the output instead of storing into it.
 """
 
-import functools
 import types as python_types
 
 import numpy as np
 
 from lazynet.kernels import blas, memory, threads
-from lazynet.kernels.jit import inline
+from lazynet.kernels.jit import inline, made_once
 from lazynet.kernels.memory import load, store
 from lazynet.kernels.scalars import WORDS
 
@@ -116,7 +115,7 @@ def meanings(dtype: str) -> dict:
     }
 
 
-@functools.cache
+@made_once
 def lift(kernel, dtype: str):
     """`kernel` for rows of `dtype`: the same code in that dtype's namespace."""
     namespace = {**kernel.__globals__, **meanings(dtype)}
