@@ -215,7 +215,7 @@ class CudaDevice(Device):
         self.driver = driver(index)
         self.name = f"cuda:{index}"
         self.pool = DevicePool(self.driver)
-        self._kernels = Kernels(self.driver)
+        self._kernels = Kernels(self.driver, self.pool)
         self._inputs: _Inputs | None = None
         self._lock = threading.RLock()
 

@@ -126,11 +126,14 @@ class Hardware:
 
     def launch(self, kernel, work: int, *arguments) -> None:
         """Run a kernel on as many threads as there is work, up to a limit."""
+        self.launch_blocks(kernel, (work + BLOCK - 1) // BLOCK, *arguments)
+
+    def launch_blocks(self, kernel, blocks: int, *arguments) -> None:
+        """Run a kernel on that many blocks of threads, up to a limit."""
         from numba import cuda
 
-        blocks = min((work + BLOCK - 1) // BLOCK, MOST_BLOCKS)
         with cuda.gpus[self.index]:
-            kernel[blocks, BLOCK](*arguments)
+            kernel[min(blocks, MOST_BLOCKS), BLOCK](*arguments)
 
     def gemm(self, dtype, ta, tb, m, n, k, a, lda, b, ldb, accumulate, c, ldc, batch=None) -> None:
         """C (+)= op(A) op(B) of row-major matrices; `batch` is (count, strides of A, B, C)."""
@@ -220,6 +223,10 @@ class Simulator:
     def launch(self, kernel, work: int, *arguments) -> None:
         """Run a kernel on a thread or two."""
         kernel[1, min(work, self.threads)](*arguments)
+
+    def launch_blocks(self, kernel, blocks: int, *arguments) -> None:
+        """Run a kernel on up to two blocks of as many threads."""
+        kernel[min(blocks, 2), self.threads](*arguments)
 
     def rows(self, dtype, address: int, count: int) -> np.ndarray:
         """The elements at an address."""

@@ -5,8 +5,8 @@ import ctypes
 import numpy as np
 
 
-def matmul(dtype, driver, host: int, words: list[int]) -> None:
-    """C (+)= op(A) op(B) for each item; the record of `products.matmul`.
+def matmul(kernels, dtype, host: int, words: list[int], record: int) -> None:
+    """C (+)= op(A) op(B) for each item; with the record of `products.matmul`.
 
     Items that share B are one product of their stacked rows, items that add into one C from
     transposed A one product over them; others are one batched call where they are evenly spaced.
@@ -14,7 +14,7 @@ def matmul(dtype, driver, host: int, words: list[int]) -> None:
     items, accumulate, m, n, k, ta, tb = words[:7]
     if not items:
         return
-    size = np.dtype(dtype).itemsize
+    size, driver = np.dtype(dtype).itemsize, kernels.driver
     a, b, c = (_Operand(host, words, 7 + 3 * p, items) for p in range(3))
     lda, ldb, ldc = m if ta else k, k if tb else n, n
     tall, wide_a = a.stacked(m * k * size, k if ta else m, size)
