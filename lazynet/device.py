@@ -63,6 +63,7 @@ class Device:
 
 
 CPU = Device()
+OPENED: list[Device] = []  # the devices besides the CPU that this process has used
 _default: contextvars.ContextVar[Device | None] = contextvars.ContextVar("device", default=None)
 _for_all = [CPU]
 
@@ -82,6 +83,34 @@ def on_device(device: Device | None):
         _default.reset(token)
 
 
+def device_among(values) -> Device | None:
+    """The device of the first value among these, or among the parts of lists; None without one."""
+    for x in values:
+        if x.__class__ in (list, tuple):
+            found = device_among(x)
+        else:
+            found = getattr(getattr(x, "graph", None), "device", None)
+        if found is not None:
+            return found
+    return None
+
+
+def beside_operands(function):
+    """Let what a function makes besides its operands (zeros, masks, weights) live where they do.
+
+    For functions that make values. Where no device but the CPU is in use this costs nothing.
+    """
+
+    @functools.wraps(function)
+    def beside(*args, **kwargs):
+        if not OPENED:
+            return function(*args, **kwargs)
+        with on_device(device_among((*args, *kwargs.values()))):
+            return function(*args, **kwargs)
+
+    return beside
+
+
 @functools.cache
 def _named(name: str) -> Device:
     if name == "cpu":
@@ -91,7 +120,8 @@ def _named(name: str) -> Device:
         raise DeviceError(f"unknown device {name!r}; there are 'cpu', 'cuda' and 'cuda:1', ...")
     from lazynet.cuda import open_device
 
-    return open_device(int(number or 0))
+    OPENED.append(open_device(int(number or 0)))
+    return OPENED[-1]
 
 
 def device_of(name: str | Device | None) -> Device:

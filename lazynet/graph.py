@@ -150,7 +150,9 @@ class Graph:
         if found is not None:
             return found[0]
         if source.device is not self.device:
-            raise mixed("a value", self.device, source.device)
+            if source.__class__ is not Leaf or source.copies is None:
+                raise mixed("a value", self.device, source.device)
+            source = source.on(self.device)
         if isinstance(source, Leaf):
             addresses = source.address + width * (first + step * np.arange(count))
             needs = source.requires_grad

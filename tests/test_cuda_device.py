@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from graphs import Program
+from on_cuda import MARKS, agree, on
 from test_ops import CASES, draw, gradient_of, lazy, named, run
 from test_runs import draw as draw_runs
 from test_runs import over_all as over_runs
@@ -13,32 +14,15 @@ from test_runs import run as run_runs
 import lazynet as ln
 from lazynet import demo
 from lazynet.batching import layout as words
-from lazynet.device import device_of, on_device
+from lazynet.device import device_of
 from lazynet.kernels import cuda, cuda_attention, cuda_driver
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.rows import sequence
 
-if not cuda_driver.simulated():
-    pytestmark = [
-        pytest.mark.gpu,
-        pytest.mark.skipif(bool(cuda_driver.missing()), reason=cuda_driver.missing() or "-"),
-    ]
-
+pytestmark = MARKS
 KINDS = (words.ROWS, words.SEGMENT, words.ALIAS)
 THERE = [case for case in CASES if case[0].kind in KINDS]
 WITHOUT_CUDA = {"product_part"}  # what the CPU's worker threads call
-
-
-def on(device, evaluate):
-    """What `evaluate` gives on a device."""
-    np.random.seed(0)
-    with on_device(device_of(device)):
-        return evaluate()
-
-
-def agree(evaluate):
-    for here, there in zip(on("cpu", evaluate), on("cuda", evaluate), strict=True):
-        np.testing.assert_allclose(there, here, rtol=1e-5, atol=1e-5)
 
 
 def with_gradients(op, sample, handles, y):

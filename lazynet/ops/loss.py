@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from lazynet.device import beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.rows import sequence
 from lazynet.ops.views import pick
@@ -78,6 +79,7 @@ def _has(target, ignored: int) -> bool:
     )  # fmt: skip
 
 
+@beside_operands
 def _kept(x, target, weight, ignored: int):
     """The targets that count, their weights, and the rows that they belong to."""
     weights = np.ones(x.type.size) if weight is None else np.asarray(weight, np.float64)
@@ -106,6 +108,7 @@ def _weighted(losses, weights, reduction: str):
     return reduce.sum(losses) / reduce.sum(weights)
 
 
+@beside_operands
 def cross_entropy(
     logits, target, reduction: str = "mean", weight=None, ignore_index: int = -100,
     label_smoothing: float = 0.0,

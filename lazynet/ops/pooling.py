@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lazynet.device import beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.convolution import several, windows
 from lazynet.ops.reduce import reshape
@@ -37,6 +38,7 @@ def _pooled(name, x, kernel, stride, padding, axes: int, largest: bool, count_ou
     return _over_windows(y, (channels, *places), largest, outside, count_outside)
 
 
+@beside_operands
 def _over_windows(y, shape, largest: bool, outside: np.ndarray, count_outside: bool = False):
     """The largest or the mean element of windows, the last axis; `outside` is no part of them."""
     dtype = y.type.dtype
