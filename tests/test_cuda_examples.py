@@ -9,7 +9,7 @@ from test_examples import FOLDER, example
 
 pytestmark = MARKS
 
-SMALL = "--limit 10 --hidden 8 --epochs 1 --batch 5"
+SMALL = "--limit 4 --hidden 4 --epochs 1 --batch 4"
 # Of each example, options besides those; a new example is run with none.
 OPTIONS = {"rnn/tagger": ["", "--chars"], "attention/transformer_tagger": ["", "--no-crf"]}
 EXAMPLES = [str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.glob("*/*.py")]

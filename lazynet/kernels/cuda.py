@@ -34,6 +34,8 @@ HOST = {
     "attention": cuda_attention.attention,
     "attention_backward": cuda_attention.attention_backward,
 }
+# Kernels that only CUDA has, which those calls launch.
+CUDA_ONLY = (cuda_attention.attention_rows, cuda_attention.attention_rows_backward)
 _WORDS = {name for name, value in vars(words).items() if value is None}
 _ARRAYS = {"empty", "full", "ones", "zeros"}  # of a length that only the call tells
 

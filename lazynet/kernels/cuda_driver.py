@@ -167,6 +167,7 @@ class Simulator:
     threads = 2  # enough to see whether threads share their work
     _sizes: dict[int, int] = {}
     _starts: list[int] = [0]  # replaced, never changed: a collector may free at any time
+    _views: dict[tuple[int, type], np.ndarray] = {}  # of allocations, by address and dtype
     _lock = threading.RLock()
 
     def allocate(self, size: int):
@@ -175,14 +176,20 @@ class Simulator:
             array = np.empty(size + 64, np.uint8)
             address = (array.ctypes.data + 63) // 64 * 64 + BIAS
             self._sizes[address] = size
+            first = address - BIAS - array.ctypes.data
+            for kind, item in _KINDS.items():
+                whole = array[first : first + size // item * item]
+                self._views[address, kind] = whole.view(kind)
             Simulator._starts = sorted([*self._starts, address])
-        return _Owned(array, address), address
+        return _Owned(address), address
 
     @classmethod
     def free(cls, address: int) -> None:
         """Forget an allocation."""
         with cls._lock:
             del cls._sizes[address]
+            for kind in _KINDS:
+                del cls._views[address, kind]
             cls._starts = [start for start in cls._starts if start != address]
 
     def host(self, address: int, size: int) -> int:
@@ -230,11 +237,15 @@ class Simulator:
 
     def rows(self, dtype, address: int, count: int) -> np.ndarray:
         """The elements at an address."""
-        kind = np.ctypeslib.as_ctypes_type(dtype)
         if not count:
             return np.empty(0, dtype)
-        start = self.host(address, count * np.dtype(dtype).itemsize)
-        return np.frombuffer((kind * count).from_address(start), dtype)
+        starts = self._starts
+        start = starts[bisect.bisect_right(starts, address) - 1]
+        size = _KINDS[dtype]
+        first, stop = (address - start) // size, (address - start) // size + count
+        if start + first * size != address or stop * size > self._sizes.get(start, 0):
+            raise IndexError(f"{count} elements at {address:#x} are no memory of the device")
+        return self._views[start, dtype][first:stop]
 
     def gemm(self, dtype, ta, tb, m, n, k, a, lda, b, ldb, accumulate, c, ldc, batch=None) -> None:
         """C (+)= op(A) op(B) of row-major matrices; `batch` is (count, strides of A, B, C)."""
@@ -263,11 +274,16 @@ class Simulator:
         return np.lib.stride_tricks.as_strided(first, (rows, columns), (stride * item, item))
 
 
+# The dtypes of rows, and the bytes of an element.
+_KINDS = {kind: np.dtype(kind).itemsize for kind in
+          (np.float32, np.float64, np.int64, np.int32, np.uint8)}  # fmt: skip
+
+
 class _Owned:
     """An allocation of the simulator; ends with its owner."""
 
-    def __init__(self, array: np.ndarray, address: int):
-        self._array, self._address = array, address
+    def __init__(self, address: int):
+        self._address = address
 
     def __del__(self):
         Simulator.free(self._address)
