@@ -21,6 +21,7 @@ import numpy as np
 from lazynet import executor
 from lazynet.batching import layout as words
 from lazynet.batching.reverse import mark, mark_unspent, spend, split
+from lazynet.device import running_in
 from lazynet.graph import Graph
 from lazynet.op import TABLE
 from lazynet.parameter import STATICS, Leaf
@@ -208,9 +209,10 @@ class _Plan:
                 if len(parts):
                     gradients = STATICS.gradients(_statics(run))
                     self.batches += len(parts)
-                    self.calls += executor.backward(
-                        run, parts, chunks, trash.address, gradients, self.device
-                    )
+                    with running_in(graph.precision):
+                        self.calls += executor.backward(
+                            run, parts, chunks, trash.address, gradients, self.device
+                        )
         self._retain(chunks)
 
     def _widest(self) -> int:

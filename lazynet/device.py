@@ -51,6 +51,18 @@ class Device:
         row = np.ctypeslib.as_array((kind * values.size).from_address(address))
         row += values.reshape(-1)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the device was asked to do so far: launches, uploads, downloads."""
+        return {}
+
+    def computes(self, precision: str) -> bool:
+        """Whether products can be computed in that precision, which is below their dtype's."""
+        return False
+
+    def wait(self) -> None:
+        """Return when all that was asked for is done."""
+
     def copy(self, target: int, source: int, size: int) -> None:
         """Copy bytes within the device."""
         ctypes.memmove(target, source, size)
@@ -64,6 +76,10 @@ class Device:
 
 CPU = Device()
 OPENED: list[Device] = []  # the devices besides the CPU that this process has used
+# In which precision products are computed, where that is less than their dtype's: of what is
+# recorded now, and of what runs now.
+product_precision: contextvars.ContextVar[str] = contextvars.ContextVar("precision", default="")
+_running: contextvars.ContextVar[str] = contextvars.ContextVar("running precision", default="")
 _default: contextvars.ContextVar[Device | None] = contextvars.ContextVar("device", default=None)
 _for_all = [CPU]
 
@@ -81,6 +97,21 @@ def on_device(device: Device | None):
         yield
     finally:
         _default.reset(token)
+
+
+@contextlib.contextmanager
+def running_in(precision: str):
+    """Let plans that run meanwhile compute products in a precision."""
+    token = _running.set(precision)
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+def precision_of_products() -> str:
+    """The precision in which plans compute products now; "" is that of their dtype."""
+    return _running.get()
 
 
 def device_among(values) -> Device | None:

@@ -14,6 +14,7 @@ import ast
 import functools
 import inspect
 import textwrap
+from typing import NamedTuple
 
 from lazynet.kernels import cuda_attention, cuda_products, memory, words
 from lazynet.kernels.cpu import KERNELS
@@ -25,7 +26,7 @@ from lazynet.kernels.cuda_words import (
     scalar_words,
     twins,
 )
-from lazynet.kernels.generate import HEADER, Elementwise, cast
+from lazynet.kernels.generate import HEADER, Elementwise, Formula, Operand, cast
 from lazynet.kernels.jit import made_from
 
 # Calls that the host makes of a record.
@@ -233,6 +234,15 @@ def elementwise(kernel: Elementwise):
 # -- running ---------------------------------------------------------------------------------------
 
 
+class Call(NamedTuple):
+    """One call of a plan."""
+
+    host: int  # the record's address in the host's memory, with the host's addresses of vectors
+    words: list[int]  # the record
+    record: int  # its address on the device
+    precision: str  # of products, where they are in less than their dtype
+
+
 class Kernels:
     """The kernels of one device, compiled when they are first called.
 
@@ -246,22 +256,15 @@ class Kernels:
         self._known = {}
         self._compiled = {}
 
-    def run(self, kernel: int, host: int, words: list[int], record: int) -> None:
-        """Make one call.
-
-        Args:
-            kernel: the address of the CPU version.
-            host: the address of the record in the host's memory, with the host's addresses of
-                vectors.
-            words: the record.
-            record: its address on the device.
-        """
+    def run(self, kernel: int, call: Call) -> None:
+        """Make one call of the kernel whose CPU version has that address."""
         found = self._known.get(kernel)
         if found is None:
             found = self._known[kernel] = self._prepare(kernel)
         compiled, kind = found
+        _, words, record, _ = call
         if kind == "host":
-            compiled(host, words, record)
+            compiled(call)
         elif not words[0]:
             return
         elif kind == "blocks":
@@ -280,6 +283,16 @@ class Kernels:
             return functools.partial(HOST[name], self, dtype), "host"
         made, kind = shared(name, dtype)
         return self.driver.compile(made), kind
+
+    def add(self, dtype: str, width: int, record: int) -> None:
+        """Add one row of elements to another, by a record of such a kernel."""
+        kernel = Elementwise(
+            (Operand(dtype),), (Formula("y", "x0", dtype),), (("y", Operand(dtype, False, True)),)
+        )
+        found = self._compiled.get(kernel)
+        if found is None:
+            found = self._compiled[kernel] = self.driver.compile(elementwise(kernel))
+        self.driver.launch(found, width, record, 0)
 
     def compiled(self, function, dtype: str):
         """A kernel of CUDA alone, which the host calls with numbers of its own."""

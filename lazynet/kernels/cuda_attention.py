@@ -153,18 +153,19 @@ def attention_rows_backward(call, items, example, room, most):
             dv[c] += total
 
 
-def attention(kernels, dtype, host, words, record) -> None:
+def attention(kernels, dtype, call) -> None:
     """y_i = sum_j p_ij v_j, with the record of the CPU's `attention`."""
-    _launch(kernels, dtype, host, words, record, attention_rows, 1)
+    _launch(kernels, dtype, call, attention_rows, 1)
 
 
-def attention_backward(kernels, dtype, host, words, record) -> None:
+def attention_backward(kernels, dtype, call) -> None:
     """The gradients of q, k and v, with the record of the CPU's `attention_backward`."""
-    _launch(kernels, dtype, host, words, record, attention_rows_backward, 2)
+    _launch(kernels, dtype, call, attention_rows_backward, 2)
 
 
-def _launch(kernels, dtype, host, words, record, kernel, numbers: int) -> None:
+def _launch(kernels, dtype, call, kernel, numbers: int) -> None:
     """Launch a kernel for all examples of a record, with `numbers` for each pair of an example."""
+    host, words, record, _ = call
     nodes, heads = words[0], words[2]
     most = int((_lengths(host, 0, nodes) * _lengths(host, 1, nodes)).max(initial=0))
     if not most:
