@@ -61,16 +61,19 @@ class Trees(nn.Module):
         self.out = nn.Linear(spec.hidden, labels)
 
 
-def _prepared(spec: Spec) -> tuple[Any, list[list[Any]], Any]:
+def _prepared(spec: Spec, device: str) -> tuple[Any, list[list[Any]], Any]:
     c = corpus(spec.workload, spec.limit)
     learner = (Trees if spec.workload == "tree" else Recurrent)(c.words, c.labels, spec)
     state = workloads.model(spec).state_dict()
     learner.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+    learner.to(device)
     return learner, c.batches(spec.batch), torch.optim.Adam(learner.parameters())
 
 
-def _trained(spec: Spec, total_loss: Callable[[Any, list[Any]], Any]) -> Callable[[int], float]:
-    learner, batches, optimizer = _prepared(spec)
+def _trained(
+    spec: Spec, total_loss: Callable[[Any, list[Any]], Any], device: str = "cpu"
+) -> Callable[[int], float]:
+    learner, batches, optimizer = _prepared(spec, device)
 
     def step(number: int) -> float:
         batch = batches[number % len(batches)]
@@ -118,33 +121,33 @@ def one_at_a_time(spec: Spec) -> Callable[[int], float]:
     return _trained(spec, trees if spec.workload == "tree" else recurrent)
 
 
-def packed(spec: Spec) -> Callable[[int], float]:
+def packed(spec: Spec, device: str = "cpu") -> Callable[[int], float]:
     """Batched by hand: packed sequences, which do not pad."""
 
     def loss(learner, batch):
         pairs = sorted(_pairs(batch), key=lambda pair: -len(pair[0]))
-        words = pack_sequence([torch.tensor(w) for w, _ in pairs])
-        targets = pack_sequence([torch.tensor(t) for _, t in pairs])
+        words = pack_sequence([torch.tensor(w) for w, _ in pairs]).to(device)
+        targets = pack_sequence([torch.tensor(t) for _, t in pairs]).to(device)
         rows, _ = learner.rnn(words._replace(data=learner.embed(words.data)))
         return F.cross_entropy(learner.out(rows.data), targets.data, reduction="sum")
 
-    return _trained(spec, loss)
+    return _trained(spec, loss, device)
 
 
-def by_level(spec: Spec) -> Callable[[int], float]:
+def by_level(spec: Spec, device: str = "cpu") -> Callable[[int], float]:
     """Batched by hand: all nodes of one height in all trees at once."""
 
     def loss(learner, batch):
         words, levels, labels, labelled = numbered(batch)
-        h, c = learner.cell.leaves(learner.embed(torch.tensor(words)))
+        h, c = learner.cell.leaves(learner.embed(torch.tensor(words, device=device)))
         for pairs in levels:
-            left, right = torch.tensor(pairs).unbind(1)
+            left, right = torch.tensor(pairs, device=device).unbind(1)
             above = learner.cell.join(h[left], c[left], h[right], c[right])
             h, c = torch.cat([h, above[0]]), torch.cat([c, above[1]])
         scores = learner.out(h[torch.tensor(labelled)])
-        return F.cross_entropy(scores, torch.tensor(labels), reduction="sum")
+        return F.cross_entropy(scores, torch.tensor(labels, device=device), reduction="sum")
 
-    return _trained(spec, loss)
+    return _trained(spec, loss, device)
 
 
 def numbered(batch: list[Any]) -> tuple[list[int], list[list[list[int]]], list[int], list[int]]:

@@ -180,10 +180,12 @@ def model(spec: Spec, built_in_cell: bool = False) -> Any:
 # -- contenders: functions from a Spec to step(number of the minibatch) -> loss --------------------
 
 
-def train(spec: Spec, policy: str = "auto", built_in_cell: bool = False) -> Callable[[int], float]:
+def train(
+    spec: Spec, policy: str = "auto", built_in_cell: bool = False, device: str = "cpu"
+) -> Callable[[int], float]:
     """Training steps: build, forward, backward, Adam."""
     ln.set_batching(policy)
-    learner = model(spec, built_in_cell)
+    learner = model(spec, built_in_cell).to(device)
     batches = corpus(spec.workload, spec.limit).batches(spec.batch)
     optimizer = optim.Adam(learner.parameters())
 
