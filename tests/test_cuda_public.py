@@ -19,6 +19,7 @@ from on_cuda import MARKS
 
 import lazynet as ln
 from lazynet.device import device_among, device_of, on_device
+from lazynet.kernels import cuda_driver
 
 pytestmark = MARKS
 
@@ -101,3 +102,48 @@ def test_functions_of_ops_that_make_values_let_them_follow_their_operands(path):
         if CREATORS & {f.id for f in calls if isinstance(f, ast.Name)}:
             marks = [ast.unparse(mark) for mark in node.decorator_list]
             assert "beside_operands" in marks, f"{path.name}: {node.name}"
+
+
+def test_arrays_that_are_operands_have_no_device_of_their_own():
+    for device in ("cuda", "cpu", "cuda"):
+        x = ln.tensor([1.0, 2.0], device=device)
+        for y in (
+            x + np.ones(2, "float32"),
+            np.ones(2, "float32") + x,
+            ln.maximum(x, np.float32(2)),
+        ):
+            assert y.device == x.device
+        assert (x + np.ones(2, "float32")).tolist() == [2.0, 3.0]
+
+
+def test_what_forward_makes_lives_where_the_parameters_do():
+    class Padded(ln.nn.Module):
+        def __init__(self):
+            self.layer = ln.nn.Linear(2, 2)
+
+        def forward(self, x):
+            first = self.layer(ln.zeros(2))
+            return ln.stack([first, *(self.layer(ln.tensor(row)) for row in x), ln.rand(2)])
+
+    model = Padded()
+    for device in ("cuda:0", "cpu", "cuda:0"):
+        y = model.to(device)([[1.0, 2.0]])
+        assert (y.device, y.numpy().shape) == (device, (3, 2))
+    assert ln.zeros(2).device == "cpu"
+
+
+def test_runs_and_scans_work_on_the_second_device():
+    if cuda_driver.count() < 2:
+        pytest.skip("there is one device")
+    rows = np.random.standard_normal((3, 4)).astype("float32")
+    found = []
+    for device in ("cpu", "cuda:1"):
+        ln.manual_seed(0)
+        attend, read = ln.nn.MultiheadAttention(4, 2).to(device), ln.nn.GRU(4, 3).to(device)
+        x = ln.sequence(ln.tensor(rows, device=device))
+        y = read(attend(x, x, x)[0])
+        y.sum().backward()
+        assert y.device == device
+        found.append([y.numpy(), *(p.grad.numpy() for p in attend.parameters())])
+    for here, there in zip(*found, strict=True):
+        np.testing.assert_allclose(there, here, rtol=1e-5, atol=1e-5)
