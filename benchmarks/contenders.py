@@ -11,20 +11,30 @@ ONE, HAND = "benchmarks.peers:one_at_a_time", "benchmarks.peers:by_hand"
 BOUND = "benchmarks.bound:run"
 
 # For each workload the ways to write it, and how PyTorch is batched by hand. The products of the
-# last way are the bound.
+# first way are the bound.
 RACES = {
     "tagger": (("lazynet", ""), ("lazynet, word by word", "word by word"), "packed"),
     "characters": (("lazynet", ""), "packed"),
     "tree": (
         ("lazynet, op by op", "op by op"),
         ("lazynet, nn.TreeLSTMCell", "nn.TreeLSTMCell"),
+        ("lazynet, nn.TreeLSTM (ln.fold)", "nn.TreeLSTM"),
         "by level",
     ),
-    "child_sum": (("lazynet", ""), "by level"),
+    "child_sum": (
+        ("lazynet, op by op", "op by op"),
+        ("lazynet, nn.ChildSumTreeLSTMCell", "nn.ChildSumTreeLSTMCell"),
+        ("lazynet, nn.ChildSumTreeLSTM (ln.fold)", "nn.ChildSumTreeLSTM"),
+        "by level",
+    ),
     "seq2seq": (("lazynet", ""), "decoders in step"),
     "parsing": (("lazynet", ""), "in step"),
     "language": (("lazynet", ""), "packed"),
-    "lattice": (("lazynet", ""), "by character"),
+    "lattice": (
+        ("lazynet, op by op", "op by op"),
+        ("lazynet, cells", "cells"),
+        "by character",
+    ),
 }
 
 

@@ -20,6 +20,7 @@ from lazynet.io import load as load
 from lazynet.io import save as save
 from lazynet.map import map as map
 from lazynet.modes import UnknownPolicy as UnknownPolicy
+from lazynet.modes import autocast as autocast
 from lazynet.modes import batching as batching
 from lazynet.modes import debug as debug
 from lazynet.modes import enable_grad as enable_grad
@@ -209,6 +210,7 @@ from lazynet.profile import profile as profile
 from lazynet.purity import ImpureFunction as ImpureFunction
 from lazynet.record import DtypeError as DtypeError
 from lazynet.record import ShapeError as ShapeError
+from lazynet.scaling import GradScaler as GradScaler
 from lazynet.scan import scan as scan
 from lazynet.tensor import Parameter as Parameter
 from lazynet.tensor import Sequence as Sequence

@@ -18,6 +18,7 @@ from lazynet import executor
 from lazynet.batching import layout as words
 from lazynet.batching.reverse import mark, spend, split
 from lazynet.careful import Careful, Kept, hooked, stops_of
+from lazynet.device import running_in
 from lazynet.graph import Graph
 from lazynet.modes import no_grad
 from lazynet.op import TABLE
@@ -236,9 +237,10 @@ class _Plan:
             start = int(np.searchsorted(parts[:, 0], batch, side="right"))
             if start < end:
                 self.batches += end - start
-                self.calls += executor.backward(
-                    run, parts[start:end], chunks, trash, gradients, self.device
-                )
+                with running_in(graph.precision):
+                    self.calls += executor.backward(
+                        run, parts[start:end], chunks, trash, gradients, self.device
+                    )
             end = start
             for stop in stops.get(batch, ()):
                 if isinstance(stop, Kept):

@@ -35,6 +35,7 @@ class Result:
     nodes: int
     batches: int
     lower_bound: int
+    launches: int  # of kernels on GPUs
     seconds: dict[str, float]  # by phase, and "step" for all of it
     examples_per_second: float
     speedup: float = 1.0  # against the first policy
@@ -119,7 +120,9 @@ def compare(
         p = counts[policy]
         rate = len(batches[0]) / medians["step"]
         speedup = rate / found[0].examples_per_second if found else 1.0
-        found.append(Result(policy, p.nodes, p.batches, p.lower_bound, medians, rate, speedup))
+        found.append(
+            Result(policy, p.nodes, p.batches, p.lower_bound, p.launches, medians, rate, speedup)
+        )
     return found
 
 
@@ -148,6 +151,7 @@ def table(results: list[Result]) -> str:
         "policy",
         "batches",
         "bound",
+        *(["launches"] if any(r.launches for r in results) else []),
         *PHASES,
         "step",
         "examples/s",
@@ -157,7 +161,9 @@ def table(results: list[Result]) -> str:
     for r in results:
         milliseconds = [f"{1e3 * r.seconds[phase]:.2f}" for phase in (*PHASES, "step")]
         rate, speedup = f"{r.examples_per_second:.0f}", f"{r.speedup:.2f}x"
-        rows.append([r.policy, str(r.batches), str(r.lower_bound), *milliseconds, rate, speedup])
+        counts = [str(r.batches), str(r.lower_bound)]
+        counts += [str(r.launches)] if "launches" in head else []
+        rows.append([r.policy, *counts, *milliseconds, rate, speedup])
     return "\n".join(aligned(rows))
 
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from lazynet.arena import ALIGNMENT, Pool
 from lazynet.batching.emit import CALL_LENGTH
-from lazynet.device import Device, DeviceError
-from lazynet.kernels.cuda import Kernels, NoCudaKernel
+from lazynet.device import Device, DeviceError, precision_of_products
+from lazynet.kernels.cuda import Call, Kernels, NoCudaKernel
 from lazynet.kernels.cuda_driver import CudaMissing, driver
 from lazynet.kernels.cuda_updates import RULES
 
@@ -47,9 +47,9 @@ class DevicePool(Pool):
     freed on the device, before the garbage's own finalizer gives it back.
     """
 
-    def __init__(self, device_driver: Any):
+    def __init__(self, name: str, device_driver: Any):
         super().__init__()
-        self._driver = device_driver
+        self._name, self._driver = name, device_driver
         self._made: set[DeviceBuffer] = set()
 
     def make(self, size: int) -> DeviceBuffer:
@@ -57,9 +57,21 @@ class DevicePool(Pool):
             made = DeviceBuffer(self._driver, size)
         except MemoryError:
             self.release()
-            made = DeviceBuffer(self._driver, size)
+            made = self._last_try(size)
         self._made.add(made)
         return made
+
+    def _last_try(self, size: int) -> DeviceBuffer:
+        try:
+            return DeviceBuffer(self._driver, size)
+        except MemoryError:
+            held = sum(buffer.size for buffer in self._made)
+            free, whole = self._driver.memory()
+            raise MemoryError(
+                f"{self._name!r} has no room for {size / 2**20:.1f} MiB more: lazynet holds "
+                f"{held / 2**20:.1f} MiB there, and {free / 2**20:.1f} of {whole / 2**20:.1f} MiB "
+                "are free"
+            ) from None
 
     def release(self) -> None:
         with self._lock:
@@ -170,7 +182,11 @@ class DeviceArray:
 
     def fill(self, value: float) -> None:
         """Set every element."""
-        self.copy_from(np.full(self.shape, value, self.dtype))
+        if not value and self.nbytes:
+            self.device.send_inputs()
+            self.device.driver.clear(self.address, self.nbytes)
+        else:
+            self.copy_from(np.full(self.shape, value, self.dtype))
 
     def copy_from(self, values: Any) -> None:
         """Set the elements."""
@@ -214,8 +230,8 @@ class CudaDevice(Device):
     def __init__(self, index: int):
         self.driver = driver(index)
         self.name = f"cuda:{index}"
-        self.pool = DevicePool(self.driver)
-        self._kernels = Kernels(self.driver)
+        self.pool = DevicePool(self.name, self.driver)
+        self._kernels = Kernels(self.driver, self.pool)
         self._inputs: _Inputs | None = None
         self._lock = threading.RLock()
 
@@ -245,6 +261,17 @@ class CudaDevice(Device):
     def zeros_like(self, array: Any) -> DeviceArray:
         return self.zeros(array.shape, array.dtype)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        return self.driver.counts.all()
+
+    def computes(self, precision: str) -> bool:
+        return self.driver.computes(precision)
+
+    def wait(self) -> None:
+        self.send_inputs()
+        self.driver.wait()
+
     def send_inputs(self) -> None:
         """Let small leaves that were made since reach the device."""
         if self._inputs is not None:
@@ -255,12 +282,21 @@ class CudaDevice(Device):
         content = bytearray(size)
         if size:
             self.send_inputs()
-            self.driver.download(_address_of(content), address, size)
+            self.driver.download((_address_of(content), address, size))
         return content
 
     def add(self, address: int, values: np.ndarray) -> None:
-        row = np.frombuffer(self.read(address, values.nbytes), values.dtype) + values.reshape(-1)
-        self.driver.upload(address, np.ascontiguousarray(row, values.dtype))
+        if not values.size:
+            return
+        self.send_inputs()
+        record = 8 * 8  # bytes: items, width, and where the values and the row lie
+        memory = _Lent(self.pool, record + values.nbytes)
+        words = [1, values.size, memory.address + record, 0, 0, address, 0, 0]
+        sent = np.empty(record + values.nbytes, np.uint8)
+        sent[:record] = np.array(words, np.int64).view(np.uint8)
+        sent[record:] = np.ascontiguousarray(values).view(np.uint8).reshape(-1)
+        self.driver.upload(memory.address, sent)
+        self._kernels.add(values.dtype.name, values.size, memory.address)
 
     def write(self, address: int, values: np.ndarray) -> None:
         self.driver.upload(address, np.ascontiguousarray(values))
@@ -274,9 +310,11 @@ class CudaDevice(Device):
         self.send_inputs()
         edges = np.flatnonzero(np.diff(addresses) != width) + 1
         starts = [0, *edges.tolist()]
-        for first, stop in zip(starts, [*starts[1:], len(addresses)], strict=True):
-            target = out.ctypes.data + first * width
-            self.driver.download(target, int(addresses[first]), (stop - first) * width)
+        ends, target = [*starts[1:], len(addresses)], out.ctypes.data
+        self.driver.download(
+            *((target + first * width, int(addresses[first]), (stop - first) * width)
+              for first, stop in zip(starts, ends, strict=True))
+        )  # fmt: skip
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -314,13 +352,13 @@ class CudaDevice(Device):
         return Resident(memory, spans)
 
     def _launch(self, calls: np.ndarray, moved: np.ndarray, start: int) -> None:
-        words, host = moved.tolist(), calls.ctypes.data
+        words, host, products = moved.tolist(), calls.ctypes.data, precision_of_products()
         at = 0
         while at < len(words):
             length = words[at + 1] & CALL_LENGTH
             record = 8 * (at + 2)
-            call = words[at + 2 : at + length]
-            self._kernels.run(words[at], host + record, call, start + record)
+            call = Call(host + record, words[at + 2 : at + length], start + record, products)
+            self._kernels.run(words[at], call)
             at += length
 
 

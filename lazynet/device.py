@@ -56,6 +56,18 @@ class Device:
         row = np.ascontiguousarray(values)
         ctypes.memmove(address, row.ctypes.data, row.nbytes)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the device was asked to do so far: launches, uploads, downloads."""
+        return {}
+
+    def computes(self, precision: str) -> bool:
+        """Whether products can be computed in that precision, which is below their dtype's."""
+        return False
+
+    def wait(self) -> None:
+        """Return when all that was asked for is done."""
+
     def copy(self, target: int, source: int, size: int) -> None:
         """Copy bytes within the device."""
         ctypes.memmove(target, source, size)
@@ -68,6 +80,11 @@ class Device:
 
 
 CPU = Device()
+OPENED: list[Device] = []  # the devices besides the CPU that this process has used
+# In which precision products are computed, where that is less than their dtype's: of what is
+# recorded now, and of what runs now.
+product_precision: contextvars.ContextVar[str] = contextvars.ContextVar("precision", default="")
+_running: contextvars.ContextVar[str] = contextvars.ContextVar("running precision", default="")
 _default: contextvars.ContextVar[Device | None] = contextvars.ContextVar("device", default=None)
 _for_all = [CPU]
 
@@ -87,6 +104,49 @@ def on_device(device: Device | None):
         _default.reset(token)
 
 
+@contextlib.contextmanager
+def running_in(precision: str):
+    """Let plans that run meanwhile compute products in a precision."""
+    token = _running.set(precision)
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+def precision_of_products() -> str:
+    """The precision in which plans compute products now; "" is that of their dtype."""
+    return _running.get()
+
+
+def device_among(values) -> Device | None:
+    """The device of the first value among these, or among the parts of lists; None without one."""
+    for x in values:
+        if x.__class__ in (list, tuple):
+            found = device_among(x)
+        else:
+            found = getattr(getattr(x, "graph", None), "device", None)
+        if found is not None:
+            return found
+    return None
+
+
+def beside_operands(function):
+    """Let what a function makes besides its operands (zeros, masks, weights) live where they do.
+
+    For functions that make values. Where no device but the CPU is in use this costs nothing.
+    """
+
+    @functools.wraps(function)
+    def beside(*args, **kwargs):
+        if not OPENED:
+            return function(*args, **kwargs)
+        with on_device(device_among((*args, *kwargs.values()))):
+            return function(*args, **kwargs)
+
+    return beside
+
+
 @functools.cache
 def _named(name: str) -> Device:
     if name == "cpu":
@@ -96,7 +156,8 @@ def _named(name: str) -> Device:
         raise DeviceError(f"unknown device {name!r}; there are 'cpu', 'cuda' and 'cuda:1', ...")
     from lazynet.cuda import open_device
 
-    return open_device(int(number or 0))
+    OPENED.append(open_device(int(number or 0)))
+    return OPENED[-1]
 
 
 def device_of(name: str | Device | None) -> Device:

@@ -283,7 +283,12 @@ def backward(
                 STATICS.check(signature.op.name, signature.backward.statics, device)
     sizes = measure_reverse(parts, run.laid, signatures, run.totals, programs)
     saved = device.pool.take(int(sizes[R_SAVED])) if sizes[R_SAVED] else None
-    scratch = device.pool.take(int(sizes[R_SCRATCH])) if sizes[R_SCRATCH] else None
+    try:
+        scratch = device.pool.take(int(sizes[R_SCRATCH])) if sizes[R_SCRATCH] else None
+    except MemoryError:
+        if saved:
+            device.pool.give(saved)
+        raise
     regions = np.zeros(sizes[R_REGIONS], np.int64)
     bases, widths = np.zeros(len(signatures), np.int64), np.empty_like(regions)
     place_regions(

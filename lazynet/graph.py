@@ -25,7 +25,7 @@ from lazynet.arena import POOL, Arena
 from lazynet.batching import layout as words
 from lazynet.batching.policies import NAMES
 from lazynet.debugging import call_site, debugging, first_fault, note_look
-from lazynet.device import CPU, Device, default_device, mixed
+from lazynet.device import CPU, Device, default_device, mixed, product_precision, running_in
 from lazynet.op import Op, Signature
 from lazynet.parameter import Leaf
 
@@ -68,6 +68,7 @@ class Graph:
         "numbers",
         "open",
         "owner",
+        "precision",
         "retained",
         "runs",
         "sites",
@@ -81,6 +82,7 @@ class Graph:
     def __init__(self, device: Device | None = CPU):
         self.number = next(_numbers)
         self.device: Any = device  # where its rows lie; None for a trace, which has none
+        self.precision = product_precision.get()  # of its products, if less than their dtype's
         self.tape = bytearray()
         self.values = 0  # rows recorded
         self.done = 0  # rows computed
@@ -153,7 +155,9 @@ class Graph:
         if found is not None:
             return found[0]
         if source.device is not self.device:
-            raise mixed("a value", self.device, source.device)
+            if source.__class__ is not Leaf or source.copies is None:
+                raise mixed("a value", self.device, source.device)
+            source = source.on(self.device)
         if isinstance(source, Leaf):
             addresses = source.address + width * (first + step * np.arange(count))
             needs = source.requires_grad
@@ -237,17 +241,18 @@ class Graph:
         for vid, addresses in self._link_rows:
             self._place[vid : vid + len(addresses)] = addresses
         try:
-            run = executor.forward(
-                np.frombuffer(bytes(self.tape), np.int32),
-                self.done,
-                self._place[:values],
-                self.head[:values],
-                self.needs[:values],
-                np.array(self.marks, np.int64),
-                self.arena,
-                NAMES[policy()],
-                self.device,
-            )
+            with running_in(self.precision):
+                run = executor.forward(
+                    np.frombuffer(bytes(self.tape), np.int32),
+                    self.done,
+                    self._place[:values],
+                    self.head[:values],
+                    self.needs[:values],
+                    np.array(self.marks, np.int64),
+                    self.arena,
+                    NAMES[policy()],
+                    self.device,
+                )
         except BaseException:
             self._leave()  # what is recorded from here on does not wait for what failed
             raise
@@ -318,14 +323,18 @@ def words_of(*integers: int) -> bytes:
 def current_graph(device: Device | None = None) -> Graph:
     """The graph that this thread records into, for a device (by default the default one).
 
-    A graph has one device. Recording for another ends it: what is pending there runs.
+    A graph has one device, and one precision of products. Recording for another ends it: what is
+    pending there runs.
     """
     held = getattr(_thread, "graph", None)
     graph = held() if held is not None else None
     if graph is not None and graph.open and (graph.device is device or graph.device is None):
         return graph  # without a device it is a trace
     device = device or default_device()
-    if graph is not None and graph.open and graph.device is not device:
+    other = graph is not None and (
+        graph.device is not device or graph.precision != product_precision.get()
+    )
+    if graph is not None and graph.open and other:
         graph.close()
         graph = None
     if graph is None or not graph.open:

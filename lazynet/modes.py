@@ -6,14 +6,17 @@ Each mode lives in a context variable, so that threads and coroutines of `ln.map
 from __future__ import annotations
 
 import contextlib
+import copy
 from _thread import get_ident
 from typing import Any
 
 from lazynet.batching.policies import NAMES
 from lazynet.debugging import debugging, looking_for_infinities
+from lazynet.device import DeviceError, device_of, product_precision
 from lazynet.graph import current_policy, default_policy, pending_graph, recording_gradients
 from lazynet.kernels import blas
 from lazynet.kernels.threads import MOST_WORKERS, POOL
+from lazynet.tensor import end_recording
 
 
 def _sync() -> None:
@@ -55,6 +58,47 @@ def enable_grad() -> _Gradients:
 def is_grad_enabled() -> bool:
     """Whether nodes recorded now get gradients."""
     return recording_gradients.get()
+
+
+class autocast(contextlib.ContextDecorator):
+    """Products recorded inside are computed in half precision, as `torch.autocast` has it.
+
+    Factors are rounded to `dtype`, sums are float32, and so are values, parameters and gradients:
+    only the products of matrices get faster. Backward computes in the precision of its forward. In
+    float16 small gradients vanish; `ln.GradScaler` keeps them. Entering and leaving run what is
+    pending.
+
+    Args:
+        device_type: "cuda", or "cuda:1"; the CPU has no such products.
+        dtype: "float16" or "bfloat16".
+        enabled: False to change nothing.
+
+    Raises:
+        DeviceError: for a device that does not have it. ValueError: for another dtype.
+    """
+
+    def __init__(self, device_type: str = "cuda", dtype: Any = "float16", enabled: bool = True):
+        name = str(dtype).rpartition(".")[2]
+        if name not in ("float16", "bfloat16"):
+            raise ValueError(f"autocast: dtype is 'float16' or 'bfloat16', not {dtype!r}")
+        if enabled and not device_of(device_type).computes(name):
+            raise DeviceError(f"autocast: {device_type!r} does not compute products in {name}")
+        self._precision = name if enabled else ""
+        self._tokens: list[Any] = []
+
+    def _recreate_cm(self):
+        again = copy.copy(self)  # a decorated function may run in several threads
+        again._tokens = []
+        return again
+
+    def __enter__(self):
+        end_recording()
+        self._tokens.append(product_precision.set(self._precision))
+        return self
+
+    def __exit__(self, *error):
+        end_recording()
+        product_precision.reset(self._tokens.pop())
 
 
 class UnknownPolicy(ValueError):

@@ -27,6 +27,7 @@ class Leaf:
         "__weakref__",
         "_spare",
         "array",
+        "copies",
         "device",
         "gradient",
         "hooks",
@@ -52,6 +53,8 @@ class Leaf:
         self.number = -1
         self.signatures: dict[Any, Any] = {}
         self.version = 0
+        # Of an array that is an operand, which lies where the others do: the leaf on each device.
+        self.copies: dict[Device, Leaf] | None = None
 
     @property
     def graph(self) -> Leaf:
@@ -61,6 +64,14 @@ class Leaf:
     @property
     def address(self) -> int:
         return self.array.ctypes.data
+
+    def on(self, device: Device) -> Leaf:
+        """Of an array that is an operand: the leaf on a device."""
+        assert self.copies is not None
+        found = self if device is self.device else self.copies.get(device)
+        if found is None:
+            found = self.copies[device] = leaf_of(np.asarray(self.array), device=device)
+        return found
 
     def holds(self, addresses: np.ndarray) -> np.ndarray:
         """Which of the addresses lie in the array."""

@@ -19,7 +19,17 @@ from lazynet.demo import TreeClassifier
 from lazynet.race import Steps
 
 
-class Recurrent(nn.Module):
+class Twin(nn.Module):
+    """A model with a linear layer `out` at its end."""
+
+    out: nn.Linear
+
+    def put(self, values: Any) -> Any:
+        """A tensor of these values where the parameters are."""
+        return torch.tensor(values, device=self.out.weight.device)
+
+
+class Recurrent(Twin):
     """Embedding, LSTM in one direction or both, linear layer: a row of scores for each word."""
 
     def __init__(self, words: int, outputs: int, dim: int, hidden: int, both: bool = True) -> None:
@@ -30,14 +40,14 @@ class Recurrent(nn.Module):
 
     def one(self, example: tuple[list[int], list[int]]) -> Any:
         words, targets = example
-        rows, _ = self.rnn(self.embed(torch.tensor(words)))
-        return F.cross_entropy(self.out(rows), torch.tensor(targets), reduction="sum")
+        rows, _ = self.rnn(self.embed(self.put(words)))
+        return F.cross_entropy(self.out(rows), self.put(targets), reduction="sum")
 
     def together(self, batch: list[tuple[list[int], list[int]]]) -> Any:
         """Packed sequences, which do not pad."""
         pairs = sorted(batch, key=lambda pair: -len(pair[0]))
-        words = pack_sequence([torch.tensor(w) for w, _ in pairs])
-        targets = pack_sequence([torch.tensor(t) for _, t in pairs])
+        words = pack_sequence([self.put(w) for w, _ in pairs])
+        targets = pack_sequence([self.put(t) for _, t in pairs])
         rows, _ = self.rnn(words._replace(data=self.embed(words.data)))
         return F.cross_entropy(self.out(rows.data), targets.data, reduction="sum")
 
@@ -66,7 +76,7 @@ class TreeCell(nn.Module):
         return torch.sigmoid(o) * torch.tanh(c), c
 
 
-class Trees(nn.Module):
+class Trees(Twin):
     """Embedding, binary Tree-LSTM, linear layer: a row of scores for each labelled node."""
 
     def __init__(self, words: int, labels: int, dim: int, hidden: int) -> None:
@@ -88,19 +98,19 @@ class Trees(nn.Module):
                 rows.append(waiting[-1][0])
                 labels.append(node.label)
         scores = self.out(torch.stack(rows))
-        return F.cross_entropy(scores, torch.tensor(labels), reduction="sum")
+        return F.cross_entropy(scores, self.put(labels), reduction="sum")
 
     def together(self, batch: list[Any]) -> Any:
         """All nodes of one height in all trees at once."""
         words, levels, labels, labelled = numbered(batch)
-        scores = self.out(self.states(words, levels)[torch.tensor(labelled)])
-        return F.cross_entropy(scores, torch.tensor(labels), reduction="sum")
+        scores = self.out(self.states(words, levels)[self.put(labelled)])
+        return F.cross_entropy(scores, self.put(labels), reduction="sum")
 
     def states(self, words: list[int], levels: list[list[list[int]]]) -> Any:
         """The state of every node, in the order of `numbered`."""
-        h, c = self.cell.leaves(self.embed(torch.tensor(words)))
+        h, c = self.cell.leaves(self.embed(self.put(words)))
         for pairs in levels:
-            left, right = torch.tensor(pairs).unbind(1)
+            left, right = self.put(pairs).unbind(1)
             above = self.cell.join(h[left], c[left], h[right], c[right])
             h, c = torch.cat([h, above[0]]), torch.cat([c, above[1]])
         return h
@@ -133,10 +143,11 @@ def numbered(batch: list[Any]) -> tuple[list[int], list[list[list[int]]], list[i
     return words, children, [label for label, _ in labels], [place for _, place in labels]
 
 
-def train(twin: Any, state: Any, batches: list[Any], together: bool) -> Steps:
+def train(twin: Any, state: Any, batches: list[Any], together: bool, device: str = "cpu") -> Steps:
     """Training steps of a model with these initial values: forward, backward, Adam."""
     values = {name: torch.from_numpy(state[name]) for name in twin.state_dict()}
     twin.load_state_dict(values)
+    twin.to(device)
     optimizer = torch.optim.Adam(twin.parameters())
     total: Callable[[list[Any]], Any]
     total = twin.together if together else lambda batch: sum(map(twin.one, batch))

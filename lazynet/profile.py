@@ -20,6 +20,7 @@ from lazynet import optim
 from lazynet.batching import layout as words
 from lazynet.batching.plan import B_ITEMS, B_SEGMENTS, B_SIGNATURE, B_TIMES
 from lazynet.batching.policies import chains
+from lazynet.device import OPENED
 from lazynet.executor import Run
 from lazynet.op import TABLE, RowType, Signature
 
@@ -52,7 +53,8 @@ class profile:
 
     Attributes:
         signatures: the `Batches` of each signature, by its number.
-        seconds: the time spent in each of `PHASES`.
+        seconds: the time spent in each of `PHASES`; a GPU may be at work for longer.
+        launches, uploads, downloads: what GPUs were asked to do.
     """
 
     def __init__(self, examples: int | None = None) -> None:
@@ -65,6 +67,7 @@ class profile:
         self.backward_batches = 0
         self.kernel_calls = self.backward_kernel_calls = 0
         self.bytes_gathered = 0
+        self.launches = self.uploads = self.downloads = 0  # of devices besides the CPU
         self._thread = 0  # that entered; 0 outside
         self._elapsed = 0.0  # seconds inside, without those that recording took
 
@@ -74,6 +77,7 @@ class profile:
         self._thread = get_ident()
         for observers, observer in self._hooks():
             observers.append(observer)
+        self._count_devices(-1)
         self._elapsed -= time.perf_counter()
         return self
 
@@ -84,11 +88,18 @@ class profile:
                 graph.forward()
         finally:
             self._elapsed += time.perf_counter()
+            self._count_devices(1)
             engine = sum(self.seconds[phase] for phase in PHASES[1:])
             self.seconds["build"] = max(0.0, self._elapsed - engine)
             for observers, observer in self._hooks():
                 observers.remove(observer)
             self._thread = 0
+
+    def _count_devices(self, sign: int) -> None:
+        """Add or take away what devices were asked to do so far."""
+        for device in OPENED:
+            for name, number in device.counts.items():
+                setattr(self, name, getattr(self, name) + sign * number)
 
     def _hooks(self) -> list[tuple[list[Any], Any]]:
         return [
@@ -177,6 +188,9 @@ class profile:
             "backward_batches": self.backward_batches,
             "backward_kernel_calls": self.backward_kernel_calls,
             "bytes_gathered": self.bytes_gathered,
+            "launches": self.launches,
+            "uploads": self.uploads,
+            "downloads": self.downloads,
             "seconds": {**self.seconds, "total": sum(self.seconds.values())},
             "signatures": [
                 {
@@ -202,12 +216,19 @@ class profile:
             f"{_bytes(told['bytes_gathered'])} gathered",
             f"{_count(told['backwards'], 'backward')}: {told['backward_batches']} batches, "
             f"{told['backward_kernel_calls']} kernel calls",
+            *self._devices(told),
             "",
             *self._table(told),
             "",
             *self._times(told["seconds"]),
         ]
         return "\n".join(lines)
+
+    def _devices(self, told: dict[str, Any]) -> list[str]:
+        if not told["launches"]:
+            return []
+        counts = [_count(told[f"{noun}s"], noun) for noun in ("upload", "download")]
+        return [f"devices: {told['launches']} launches, {', '.join(counts)}"]
 
     def _table(self, told: dict[str, Any]) -> list[str]:
         rows = [["signature", "nodes", "batches", "bound", "rows", "rows/batch", "kernel calls"]]

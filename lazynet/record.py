@@ -52,7 +52,10 @@ def graph_of(operands) -> Graph:
         graph = x.graph
         if graph.thread == me:
             return graph
-        if graph.__class__ is not Leaf:
+        if graph.__class__ is Leaf:
+            if graph.copies is not None:
+                continue
+        else:
             if graph.open and graph.owner == me:
                 return graph
             if graph.owner != me and graph.pending:
@@ -366,7 +369,9 @@ def as_value(x: Any, name: str) -> Any:
     if isinstance(x, (Value, Literal)):
         return x
     if isinstance(x, (np.ndarray, np.generic, int, float, bool)):
-        return tensor(x)
+        made = tensor(x)
+        made.graph.copies = {}
+        return made
     if isinstance(x, (list, tuple)):
         raise TypeError(
             f"{name}: expected a Tensor or Sequence, not a {type(x).__name__}; "

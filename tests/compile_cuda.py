@@ -1,7 +1,7 @@
 """Compiles kernels to PTX for one architecture, without a GPU: `python compile_cuda.py 80`.
 
-Elementwise kernels come from the samples of all ops, forward and backward; shared ones from their
-families; updates from the optimizers. Prints how many were compiled.
+Elementwise kernels come from the samples of all ops and from cells and scans, forward and backward;
+shared ones from their families; updates from the optimizers. Prints how many were compiled.
 """
 
 import inspect
@@ -23,7 +23,11 @@ os.chdir(Path(__file__).parent)
 
 import numpy as np  # noqa: E402
 from test_ops import CASES, draw, lazy, run  # noqa: E402
+from test_runs import CASES as RUNS  # noqa: E402
+from test_runs import draw as draw_runs  # noqa: E402
+from test_runs import run as run_runs  # noqa: E402
 
+import lazynet as ln  # noqa: E402
 from lazynet.batching import layout as words  # noqa: E402
 from lazynet.kernels import cuda as kernels  # noqa: E402
 from lazynet.kernels import cuda_updates, jit, updates  # noqa: E402
@@ -34,7 +38,7 @@ from lazynet.ops.reduce import sum as sum_of  # noqa: E402
 def run_every_op():
     """So that the CPU has every kernel."""
     for op, sample in CASES:
-        for dtype in ("float32", "float64"):
+        for dtype in ("float32", "float64") if op.kind != words.RUNS else ():
             segments = op.kind == words.SEGMENT
             operands = [
                 lazy(draw(sample, k, 2 if segments else None, dtype), segments,
@@ -46,6 +50,30 @@ def run_every_op():
                 sum_of(y).backward()
 
 
+def run_every_op_over_runs():
+    """Likewise."""
+    for op, sample, form in (case.values for case in RUNS):
+        for dtype in ("float32", "float64"):
+            operands = [lazy(a, True) for a in draw_runs(sample, form(3, 4)[0], dtype)]
+            y = run_runs(op, sample, form, (3, 4), operands)
+            if op.vjp:
+                sum_of(y).backward()
+
+
+def run_cells_and_scans():
+    """Likewise: their kernels are generated from what was traced."""
+    nn = ln.nn
+    for kind in (nn.RNN, nn.GRU, nn.LSTM):
+        layer = kind(3, 4, bidirectional=True)
+        sum_of(layer(ln.sequence(np.ones((2, 3), np.float32)))).backward()
+    for cell in (nn.RNNCell(3, 4), nn.GRUCell(3, 4), nn.LSTMCell(3, 4)):
+        y = cell(ln.ones(3))
+        sum_of(y[0] if isinstance(y, tuple) else y).backward()
+    for cell in (nn.TreeLSTMCell(3, 4, 2), nn.ChildSumTreeLSTMCell(3, 4)):
+        leaf = cell(ln.ones(3))
+        sum_of(cell(ln.ones(3), [leaf, leaf])[0]).backward()
+
+
 def compiled(function, arguments) -> bool:
     text, _ = cuda.compile_ptx(function, arguments, cc=architecture)
     return f".target sm_{architecture[0]}{architecture[1]}" in text
@@ -53,6 +81,8 @@ def compiled(function, arguments) -> bool:
 
 np.random.seed(0)
 run_every_op()
+run_every_op_over_runs()
+run_cells_and_scans()
 count = 0
 for source in set(jit.all_made_from()):
     if isinstance(source, Elementwise):
@@ -64,6 +94,12 @@ for name, kernel in kernels.KERNELS.items():
             function, _ = kernels.shared(name, dtype)
             assert compiled(function, (int64, int64)), name
             count += 1
+for kernel in kernels.CUDA_ONLY:
+    for dtype in ("float32", "float64"):
+        function, _ = kernels.lift_items(kernel, kernels.meanings(dtype))
+        numbers = len(inspect.signature(kernel).parameters)
+        assert compiled(function, (int64,) * numbers), kernel.__name__
+        count += 1
 for name, rule in vars(updates).items():
     if not hasattr(rule, "py_func"):
         continue

@@ -29,14 +29,37 @@ def python(*arguments, **environment):
     return ended.returncode, ended.stdout + ended.stderr
 
 
-@needs_numba_cuda
-def test_every_op_and_program_agrees_with_the_cpu_on_the_simulated_device():
+# The files of tests that run on the simulated device, and how many tests they have at least.
+SIMULATED = {
+    "device": 250, "modules": 70, "public": 150, "precision": 8, "economy": 8, "benchmark": 1,
+}  # fmt: skip
+
+
+def simulate(name):
+    """Run a file of tests on the simulated device; how many passed."""
     status, told = python(
-        "-m", "pytest", "-q", "-p", "no:cacheprovider", HERE / "test_cuda_device.py",
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", HERE / f"test_cuda_{name}.py",
         NUMBA_ENABLE_CUDASIM="1",
     )  # fmt: skip
     assert status == 0, told
-    assert int(re.search(r"(\d+) passed", told)[1]) > 150
+    return int(re.search(r"(\d+) passed", told)[1])
+
+
+@needs_numba_cuda
+@pytest.mark.parametrize("name", SIMULATED)
+def test_the_simulated_device_agrees_with_the_cpu(name):
+    assert simulate(name) >= SIMULATED[name]
+
+
+@needs_numba_cuda
+@pytest.mark.slow
+def test_examples_learn_the_same_on_the_simulated_device():
+    assert simulate("examples") >= 8
+
+
+def test_every_file_of_tests_for_the_device_is_run_simulated():
+    files = {path.stem.removeprefix("test_cuda_") for path in HERE.glob("test_cuda_*.py")}
+    assert files == {*SIMULATED, "examples"}
 
 
 def has_compiler() -> str:

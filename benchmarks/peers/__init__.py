@@ -21,14 +21,14 @@ def one_at_a_time(spec: Spec) -> Steps:
     return _train(spec, together=False)
 
 
-def by_hand(spec: Spec) -> Steps:
+def by_hand(spec: Spec, device: str = "cpu") -> Steps:
     """All examples of a minibatch together."""
-    return _train(spec, together=True)
+    return _train(spec, together=True, device=device)
 
 
-def _train(spec: Spec, together: bool) -> Steps:
+def _train(spec: Spec, together: bool, device: str = "cpu") -> Steps:
     corpus = workloads.corpus(spec.workload, spec.limit)
     room = importlib.import_module(f"benchmarks.peers.{spec.workload}")
     twin = room.Twin(**corpus.sizes, dim=spec.dim, hidden=spec.hidden)
     state = workloads.model(spec).state_dict()
-    return peers.train(twin, state, corpus.batches(spec.batch), together)
+    return peers.train(twin, state, corpus.batches(spec.batch), together, device)

@@ -51,12 +51,12 @@ def batch_loss(learner: Any, batch: list[Any]) -> Any:
     return ln.sum([learner.loss(example) for example in batch]) / len(batch)
 
 
-def train(spec: Spec, policy: str = "auto", way: str = "") -> Steps:
+def train(spec: Spec, policy: str = "auto", way: str = "", device: str = "cpu") -> Steps:
     """Training steps: build, forward, backward, Adam."""
     from benchmarks.phases import phases
 
     ln.set_batching(policy)
-    learner = model(spec, way)
+    learner = model(spec, way).to(device)
     batches = corpus(spec.workload, spec.limit).batches(spec.batch)
     optimizer = optim.Adam(learner.parameters())
 

@@ -18,6 +18,7 @@ class Tree(NamedTuple):
     labels: list[int]
     children: list[list[int]]
     order: list[int]  # every word after its children
+    structure: ln.Structure  # of the words in that order
 
 
 def read(limit: int) -> Corpus:
@@ -33,7 +34,11 @@ def read(limit: int) -> Corpus:
                 children[head - 1].append(word)
         for word in order:
             order.extend(children[word])
-        trees.append(Tree(words.encode(s.words), labels.encode(s.labels), children, order[::-1]))
+        order.reverse()
+        place = {word: k for k, word in enumerate(order)}
+        structure = ln.Structure([[place[child] for child in children[word]] for word in order])
+        own = words.encode(s.words), labels.encode(s.labels)
+        trees.append(Tree(*own, children, order, structure))
     return Corpus(trees, {"words": len(words), "labels": len(labels)}, source)
 
 
@@ -75,6 +80,18 @@ class ChildSum(nn.Module):
         return F.cross_entropy(self.out(rows), tree.labels, reduction="sum")
 
 
+class FoldedChildSum(ChildSum):
+    """The same with a tree's nodes recorded in one piece."""
+
+    def __init__(self, words: int, labels: int, dim: int, hidden: int) -> None:
+        super().__init__(words, labels, dim, hidden, nn.ChildSumTreeLSTM(dim, hidden))
+
+    def loss(self, tree):
+        rows = self.cell(self.embed([tree.words[word] for word in tree.order]), tree.structure)
+        labels = [tree.labels[word] for word in tree.order]
+        return F.cross_entropy(self.out(rows), labels, reduction="sum")
+
+
 def _with(cell):
     def made(c: Corpus, spec: Spec) -> ChildSum:
         own = cell(spec.dim, spec.hidden)
@@ -84,6 +101,9 @@ def _with(cell):
 
 
 MODELS = {
-    "nn.ChildSumTreeLSTMCell": _with(nn.ChildSumTreeLSTMCell),
     "op by op": _with(PlainChildSumCell),
+    "nn.ChildSumTreeLSTMCell": _with(nn.ChildSumTreeLSTMCell),
+    "nn.ChildSumTreeLSTM": lambda c, spec: FoldedChildSum(
+        **c.sizes, dim=spec.dim, hidden=spec.hidden
+    ),
 }

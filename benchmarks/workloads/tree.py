@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import lazynet as ln
 from benchmarks.workloads.base import Corpus, Spec, real
 from lazynet import data, nn
@@ -61,6 +63,27 @@ class TreeModel(nn.Module):
         return F.cross_entropy(self.out(ln.stack(rows)), labels, reduction="sum")
 
 
+@cache
+def numbered(tree):
+    """A tree for `ln.fold`, made once, as reading it would: words, structure, labelled nodes."""
+    nodes = list(tree)
+    words = [node.word for node in nodes if node.is_leaf]
+    labelled = [(k, node.label) for k, node in enumerate(nodes) if node.label is not None]
+    return words, ln.Structure(tree.numbered()), *map(list, zip(*labelled, strict=True))
+
+
+class FoldedTreeModel(TreeModel):
+    """The same with a tree's nodes recorded in one piece."""
+
+    def __init__(self, words: int, labels: int, dim: int, hidden: int) -> None:
+        super().__init__(words, labels, dim, hidden, nn.TreeLSTM(dim, hidden))
+
+    def loss(self, tree):
+        words, structure, labelled, labels = numbered(tree)
+        h, _ = self.cell(self.embed(words), structure)
+        return F.cross_entropy(self.out(h[labelled]), labels, reduction="sum")
+
+
 def _with(cell):
     def made(c: Corpus, spec: Spec) -> TreeModel:
         own = cell(spec.dim, spec.hidden)
@@ -69,4 +92,8 @@ def _with(cell):
     return made
 
 
-MODELS = {"op by op": _with(PlainTreeCell), "nn.TreeLSTMCell": _with(nn.TreeLSTMCell)}
+MODELS = {
+    "op by op": _with(PlainTreeCell),
+    "nn.TreeLSTMCell": _with(nn.TreeLSTMCell),
+    "nn.TreeLSTM": lambda c, spec: FoldedTreeModel(**c.sizes, dim=spec.dim, hidden=spec.hidden),
+}

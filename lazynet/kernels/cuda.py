@@ -1,8 +1,9 @@
 """Kernels on CUDA: the CPU's, by the address of their CPU version, lifted from the same source.
 
-A kernel is a loop over items. On CUDA each thread takes some of the items, and `+=` into a row is
-atomic, because several items may share it. Elementwise kernels are generated anew: their threads
-take elements. Products are calls of cuBLAS, made by the host.
+A kernel is a loop over items. On CUDA each thread takes some of the items, or each block, whose
+threads then share the `lanes` of an item; `+=` into a row is atomic, because several items may
+share it. Elementwise kernels are generated anew: their threads take elements. Products are calls
+of cuBLAS, made by the host.
 
 A kernel with another shape than one loop over items runs on one thread. One that uses what has no
 meaning on CUDA (products inside a kernel, arrays of its own) has no CUDA version, and its use says
@@ -13,8 +14,9 @@ import ast
 import functools
 import inspect
 import textwrap
+from typing import NamedTuple
 
-from lazynet.kernels import cuda_products, memory, words
+from lazynet.kernels import cuda_attention, cuda_products, memory, words
 from lazynet.kernels.cpu import KERNELS
 from lazynet.kernels.cuda_words import (
     compile_source,
@@ -24,10 +26,17 @@ from lazynet.kernels.cuda_words import (
     scalar_words,
     twins,
 )
-from lazynet.kernels.generate import HEADER, Elementwise, cast
+from lazynet.kernels.generate import HEADER, Elementwise, Formula, Operand, cast
 from lazynet.kernels.jit import made_from
 
-HOST = {"matmul": cuda_products.matmul}
+# Calls that the host makes of a record.
+HOST = {
+    "matmul": cuda_products.matmul,
+    "attention": cuda_attention.attention,
+    "attention_backward": cuda_attention.attention_backward,
+}
+# Kernels that only CUDA has, which those calls launch.
+CUDA_ONLY = (cuda_attention.attention_rows, cuda_attention.attention_rows_backward)
 _WORDS = {name for name, value in vars(words).items() if value is None}
 _ARRAYS = {"empty", "full", "ones", "zeros"}  # of a length that only the call tells
 
@@ -40,25 +49,48 @@ class NoCudaKernel(RuntimeError):
 
 
 class _Items(ast.NodeTransformer):
-    """Gives each thread some items of the one loop over them, and makes `+=` into rows atomic."""
+    """Spreads the one loop over items: over threads, or over blocks whose threads share `lanes`.
+
+    `+=` into a row is made atomic, unless the row is an `own_row`.
+    """
 
     def visit_FunctionDef(self, node):
         loops = [s for s in node.body if isinstance(s, (ast.For, ast.While))]
-        counts = {"p.size", *_read_from_record(node)}
-        self.spread = (
-            len(loops) == 1 and isinstance(loops[0], ast.For) and _range_of(loops[0]) in counts
-        )
-        if self.spread:
+        counts = {"p.size", *_read_from_record(node), *(a.arg for a in node.args.args)}
+        self.kind = "one thread"
+        if len(loops) == 1 and isinstance(loops[0], ast.For) and _range_of(loops[0]) in counts:
+            self.kind = "blocks" if _uses(node, "lanes") else "items"
+            which, step = _SPREAD[self.kind]
             count = ast.unparse(loops[0].iter.args[0])
-            loops[0].iter = ast.parse(
-                f"range(cuda.grid(1), {count}, cuda.gridsize(1))", mode="eval"
-            ).body
+            loops[0].iter = _expression(f"range({which}, {count}, {step})")
+        elif _uses(node, "lanes"):
+            raise SyntaxError(f"{node.name}: lanes are for kernels of one loop over items")
+        self.own = _own_rows(node)
+        self.shared = self.kind != "blocks"  # whether a thread is alone with what it does
         return self.generic_visit(node)
 
+    def visit_For(self, node):
+        alone = self.shared
+        if isinstance(node.iter, ast.Call) and ast.unparse(node.iter.func) == "lanes":
+            count = ast.unparse(node.iter.args[0])
+            node.iter = _expression(f"range(cuda.threadIdx.x, {count}, cuda.blockDim.x)")
+            self.shared = True
+        self.generic_visit(node)
+        self.shared = alone
+        return node
+
+    def visit_Expr(self, node):
+        if ast.unparse(node.value) == "together()":
+            node.value = _expression("cuda.syncthreads()")
+        return node
+
     def visit_AugAssign(self, node):
-        if not self.spread or not isinstance(node.op, ast.Add):
-            return node
         if not isinstance(node.target, ast.Subscript):
+            return node
+        if not self.shared:
+            raise SyntaxError(f"{ast.unparse(node)}: every thread would do this; use lanes")
+        own = ast.unparse(node.target.value) in self.own
+        if own or self.kind == "one thread" or not isinstance(node.op, ast.Add):
             return node
         place, index, value = map(ast.unparse, (node.target.value, node.target.slice, node.value))
         return ast.parse(f"add({place}, {index}, {value})").body[0]
@@ -66,7 +98,7 @@ class _Items(ast.NodeTransformer):
     def visit_Assign(self, node):
         """`y[j] = y[j] + v` is `y[j] += v`, also where it is one of two cases."""
         target, value = node.targets[0], node.value
-        if not self.spread or not isinstance(target, ast.Subscript):
+        if not isinstance(target, ast.Subscript):
             return node
         if isinstance(value, ast.IfExp) and _adds_to(target, value.body):
             added = self.visit_AugAssign(ast.AugAssign(target, ast.Add(), value.body.right))
@@ -74,6 +106,37 @@ class _Items(ast.NodeTransformer):
         if _adds_to(target, value):
             return self.visit_AugAssign(ast.AugAssign(target, ast.Add(), value.right))
         return node
+
+
+# Of each way to spread items: which of them a thread begins with, and how many further the next is.
+_SPREAD = {
+    "items": ("cuda.grid(1)", "cuda.gridsize(1)"),
+    "blocks": ("cuda.blockIdx.x", "cuda.gridDim.x"),
+}
+
+
+def _expression(source: str) -> ast.expr:
+    return ast.parse(source, mode="eval").body
+
+
+def _uses(node, name: str) -> bool:
+    """Whether a function uses a name."""
+    return any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(node))
+
+
+def _own_rows(function: ast.FunctionDef) -> set[str]:
+    """The names of rows that a kernel takes by `own_row`."""
+    found = set()
+    for part in ast.walk(function):
+        if not isinstance(part, ast.Assign):
+            continue
+        pairs = [(part.targets[0], part.value)]
+        if isinstance(part.targets[0], ast.Tuple) and isinstance(part.value, ast.Tuple):
+            pairs = zip(part.targets[0].elts, part.value.elts)
+        for target, value in pairs:
+            if isinstance(value, ast.Call) and ast.unparse(value.func) == "own_row":
+                found.add(ast.unparse(target))
+    return found
 
 
 def _adds_to(target, value) -> bool:
@@ -103,18 +166,18 @@ def _read_from_record(function: ast.FunctionDef) -> set[str]:
 
 
 def lift_items(function, words: dict):
-    """(a CUDA kernel's Python function, whether threads share its items) of a loop over items."""
+    """(a CUDA kernel's Python function, how its items are spread) of a loop over items."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     tree.body[0].decorator_list = []
     items = _Items()
     source = ast.unparse(ast.fix_missing_locations(items.visit(tree)))
     namespace = {**lifted_names(function.__code__, function.__globals__), **words}
-    return compile_source(source, function.__name__, namespace), items.spread
+    return compile_source(source, function.__name__, namespace), items.kind
 
 
 @functools.cache
 def shared(name: str, dtype: str):
-    """The CUDA version of a shared kernel: its Python function, and whether threads share items."""
+    """The CUDA version of a shared kernel: its Python function, and how its items are spread."""
     kernel = KERNELS[name]
     if name in missing_kernels():
         raise NoCudaKernel(
@@ -171,43 +234,73 @@ def elementwise(kernel: Elementwise):
 # -- running ---------------------------------------------------------------------------------------
 
 
+class Call(NamedTuple):
+    """One call of a plan."""
+
+    host: int  # the record's address in the host's memory, with the host's addresses of vectors
+    words: list[int]  # the record
+    record: int  # its address on the device
+    precision: str  # of products, where they are in less than their dtype
+
+
 class Kernels:
-    """The kernels of one device, compiled when they are first called."""
+    """The kernels of one device, compiled when they are first called.
 
-    def __init__(self, driver):
-        self._driver = driver
+    Args:
+        driver: what launches them.
+        pool: memory of the device, for what calls made by the host need.
+    """
+
+    def __init__(self, driver, pool):
+        self.driver, self.pool = driver, pool
         self._known = {}
+        self._compiled = {}
 
-    def run(self, kernel: int, host: int, words: list[int], record: int) -> None:
-        """Make one call.
-
-        Args:
-            kernel: the address of the CPU version.
-            host: the address of the record in the host's memory, with the host's addresses of
-                vectors.
-            words: the record.
-            record: its address on the device.
-        """
+    def run(self, kernel: int, call: Call) -> None:
+        """Make one call of the kernel whose CPU version has that address."""
         found = self._known.get(kernel)
         if found is None:
             found = self._known[kernel] = self._prepare(kernel)
         compiled, kind = found
+        _, words, record, _ = call
         if kind == "host":
-            compiled(self._driver, host, words)
-        elif words[0]:
+            compiled(call)
+        elif not words[0]:
+            return
+        elif kind == "blocks":
+            self.driver.launch_blocks(compiled, words[0], record, 0)
+        else:
             work = words[0] * words[1] if kind == "elements" else words[0] if kind == "items" else 1
             if work:
-                self._driver.launch(compiled, work, record, 0)
+                self.driver.launch(compiled, work, record, 0)
 
     def _prepare(self, kernel: int):
         source = made_from(kernel)
         if isinstance(source, Elementwise):
-            return self._driver.compile(elementwise(source)), "elements"
+            return self.driver.compile(elementwise(source)), "elements"
         name, dtype = source
         if name in HOST:
-            return functools.partial(HOST[name], dtype), "host"
-        made, spread = shared(name, dtype)
-        return self._driver.compile(made), "items" if spread else "one thread"
+            return functools.partial(HOST[name], self, dtype), "host"
+        made, kind = shared(name, dtype)
+        return self.driver.compile(made), kind
+
+    def add(self, dtype: str, width: int, record: int) -> None:
+        """Add one row of elements to another, by a record of such a kernel."""
+        kernel = Elementwise(
+            (Operand(dtype),), (Formula("y", "x0", dtype),), (("y", Operand(dtype, False, True)),)
+        )
+        found = self._compiled.get(kernel)
+        if found is None:
+            found = self._compiled[kernel] = self.driver.compile(elementwise(kernel))
+        self.driver.launch(found, width, record, 0)
+
+    def compiled(self, function, dtype: str):
+        """A kernel of CUDA alone, which the host calls with numbers of its own."""
+        found = self._compiled.get((function, dtype))
+        if found is None:
+            made, _ = lift_items(function, meanings(dtype))
+            found = self._compiled[function, dtype] = self.driver.compile(made)
+        return found
 
 
 @functools.cache

@@ -1,11 +1,9 @@
 """What a CUDA device does for us: memory, copies, launches, products; in hardware or simulated.
 
-The simulator is numba's (`NUMBA_ENABLE_CUDASIM=1`): kernels run as Python. Its memory is host
-memory under addresses that no host pointer has, so that code which takes a device's address for a
-host's fails there as it would in hardware.
+The simulated device (`cuda_simulator.py`) takes the place of hardware where numba simulates CUDA
+(`NUMBA_ENABLE_CUDASIM=1`).
 """
 
-import bisect
 import ctypes
 import functools
 import importlib.util
@@ -17,7 +15,6 @@ from numba.core import config
 BLOCK = 128  # threads of a block
 MOST_BLOCKS = 4096  # threads beyond these go round again
 SIMULATED = 2  # simulated devices
-BIAS = 1 << 60  # what simulated addresses are above those of the host memory behind them
 
 
 class CudaMissing(RuntimeError):
@@ -66,14 +63,65 @@ def driver(index: int):
     if index >= count():
         there = ", ".join(f"cuda:{k}" for k in range(count()))
         raise CudaMissing(f"there is no such device; there is {there}")
-    return Simulator() if simulated() else Hardware(index)
+    if not simulated():
+        return Hardware(index)
+    from lazynet.kernels.cuda_simulator import Simulator
+
+    return Simulator()
+
+
+class Counts:
+    """What a device was asked to do since the process began."""
+
+    __slots__ = ("downloads", "launches", "uploads")
+
+    def __init__(self):
+        self.launches = self.uploads = self.downloads = 0
+
+    def all(self) -> dict[str, int]:
+        """The numbers by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class Staging:
+    """Which part of page-locked memory the next bytes to be sent go through.
+
+    The memory is two halves, filled in turn. A half is filled again when the copies that were
+    queued from it are done: `mark()` notes in the queue that they end here, `wait(mark)` waits.
+    """
+
+    def __init__(self, size: int, mark, wait):
+        self._half, self._mark, self._wait = size // 2, mark, wait
+        self._at = self._used = 0  # bytes so far, and halves begun
+        self._marks = [None, None]
+
+    def part(self, wanted: int) -> tuple[int, int]:
+        """(offset, size) of room for the first of `wanted` bytes; all copies before are queued."""
+        if self._at == self._used * self._half:  # the first part of a half
+            if self._used:
+                self._marks[(self._used - 1) % 2] = self._mark()
+            if self._marks[self._used % 2] is not None:
+                self._wait(self._marks[self._used % 2])
+            self._used += 1
+        size = min(wanted, self._used * self._half - self._at)
+        start, self._at = self._at % (2 * self._half), self._at + size
+        return start, size
+
+
+STAGED = 1 << 25  # bytes of page-locked memory
+# Products in less than float32: cuBLAS's number for it, and the compute capability that has it.
+PRECISIONS = {"float16": (74, (7, 0)), "bfloat16": (75, (8, 0))}
 
 
 class Hardware:
-    """A GPU: memory and BLAS by CuPy, kernels by numba, all in the order of one stream."""
+    """A GPU: memory and BLAS by CuPy, kernels by numba, all in the order of one stream.
+
+    Nothing here waits for the device but `download`, whose bytes the host is about to read.
+    """
 
     def __init__(self, index: int):
         import cupy
+        from numba import cuda
         from numba.cuda.core import config as cuda_config
 
         # Small grids are what small batches make; numba would warn of each.
@@ -81,8 +129,27 @@ class Hardware:
         self._cupy = cupy
         self._runtime = cupy.cuda.runtime
         self._device = cupy.cuda.Device(index)
+        self._lock = threading.Lock()
         self.index = index
-        self.description = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
+        self.counts = Counts()
+        properties = cupy.cuda.runtime.getDeviceProperties(index)
+        self.description = properties["name"].decode()
+        self._capability = (properties["major"], properties["minor"])
+        with self._device:
+            self._stream = cupy.cuda.Stream(non_blocking=True)
+            self._staged = cupy.cuda.alloc_pinned_memory(STAGED)
+        with cuda.gpus[index]:
+            self._launched_in = cuda.external_stream(self._stream.ptr)
+        self._staging = Staging(STAGED, self._stream.record, lambda event: event.synchronize())
+
+    def computes(self, precision: str) -> bool:
+        """Whether there are products in that precision."""
+        return self._capability >= PRECISIONS[precision][1]
+
+    def memory(self) -> tuple[int, int]:
+        """(free, all) bytes."""
+        with self._device:
+            return self._runtime.memGetInfo()
 
     def allocate(self, size: int):
         """(what owns them, address) of `size` bytes, with any content."""
@@ -99,24 +166,50 @@ class Hardware:
         return memory, memory.ptr
 
     def upload(self, address: int, source: np.ndarray) -> None:
-        """Copy an array to the device."""
-        with self._device:
-            self._runtime.memcpy(address, source.ctypes.data, source.nbytes, 1)
+        """Copy an array to the device; the array may change as soon as this returns."""
+        self.counts.uploads += 1
+        start, stop = source.ctypes.data, source.ctypes.data + source.nbytes
+        with self._device, self._lock:
+            while start < stop:
+                offset, size = self._staging.part(stop - start)
+                staged = self._staged.ptr + offset
+                ctypes.memmove(staged, start, size)
+                self._runtime.memcpyAsync(address, staged, size, 1, self._stream.ptr)
+                start, address = start + size, address + size
 
-    def download(self, target: int, address: int, size: int) -> None:
-        """Copy bytes from the device to the host address `target`."""
+    def download(self, *parts: tuple[int, int, int]) -> None:
+        """Copy bytes to the host: (host address, address, size) of each part."""
+        self.counts.downloads += 1
         with self._device:
-            self._runtime.memcpy(target, address, size, 2)
+            for target, address, size in parts:
+                self._runtime.memcpyAsync(target, address, size, 2, self._stream.ptr)
+            self._stream.synchronize()
 
     def copy(self, target: int, source: int, size: int) -> None:
         """Copy bytes within the device."""
         with self._device:
-            self._runtime.memcpyAsync(target, source, size, 3, 0)
+            self._runtime.memcpyAsync(target, source, size, 3, self._stream.ptr)
 
     def clear(self, address: int, size: int) -> None:
         """Set bytes to 0."""
         with self._device:
-            self._runtime.memsetAsync(address, 0, size, 0)
+            self._runtime.memsetAsync(address, 0, size, self._stream.ptr)
+
+    def wait(self) -> None:
+        """Return when all that was asked for is done."""
+        self._stream.synchronize()
+
+    def event(self):
+        """A point in the stream, for `seconds`."""
+        with self._device:
+            event = self._cupy.cuda.Event()
+            event.record(self._stream)
+            return event
+
+    def seconds(self, start, stop) -> float:
+        """The time between two events; waits for the second."""
+        stop.synchronize()
+        return self._cupy.cuda.get_elapsed_time(start, stop) / 1e3
 
     def compile(self, function):
         """The kernel that `function` is."""
@@ -126,141 +219,49 @@ class Hardware:
 
     def launch(self, kernel, work: int, *arguments) -> None:
         """Run a kernel on as many threads as there is work, up to a limit."""
+        self.launch_blocks(kernel, (work + BLOCK - 1) // BLOCK, *arguments)
+
+    def launch_blocks(self, kernel, blocks: int, *arguments) -> None:
+        """Run a kernel on that many blocks of threads, up to a limit."""
         from numba import cuda
 
-        blocks = min((work + BLOCK - 1) // BLOCK, MOST_BLOCKS)
+        self.counts.launches += 1
         with cuda.gpus[self.index]:
-            kernel[blocks, BLOCK](*arguments)
+            kernel[min(blocks, MOST_BLOCKS), BLOCK, self._launched_in](*arguments)
 
-    def gemm(self, dtype, ta, tb, m, n, k, a, lda, b, ldb, accumulate, c, ldc, batch=None) -> None:
-        """C (+)= op(A) op(B) of row-major matrices; `batch` is (count, strides of A, B, C)."""
+    def gemm(
+        self, dtype, ta, tb, m, n, k, a, lda, b, ldb, accumulate, c, ldc, batch=None, precision=""
+    ) -> None:
+        """C (+)= op(A) op(B) of row-major matrices; `batch` is (count, strides of A, B, C).
+
+        With a `precision`, factors of float32 are rounded to it, and sums stay float32.
+        """
+        self.counts.launches += 1
         cublas = self._cupy.cuda.cublas
-        kind = np.float32 if dtype == "float32" else np.float64
-        numbers = np.array([1, accumulate], kind)
+        numbers = np.array([1, accumulate], dtype)
         one, beta = numbers.ctypes.data, numbers.ctypes.data + numbers.itemsize
         # cuBLAS thinks in columns: what it computes is the transposed product.
         sizes = (int(tb), int(ta), n, m, k, one)
-        letter = "s" if dtype == "float32" else "d"
+        items, step_a, step_b, step_c = batch or (1, 0, 0, 0)
         with self._device:
             handle = self._device.cublas_handle
+            cublas.setStream(handle, self._stream.ptr)
+            if precision and dtype == "float32":
+                compute = PRECISIONS[precision][0]
+                cublas.gemmStridedBatchedEx(
+                    handle, *sizes, b, _FLOAT32, ldb, step_b, a, _FLOAT32, lda, step_a, beta, c,
+                    _FLOAT32, ldc, step_c, items, compute, _DEFAULT_ALGORITHM,
+                )  # fmt: skip
+                return
+            letter = "s" if dtype == "float32" else "d"
             if batch is None:
                 routine = getattr(cublas, f"{letter}gemm")
                 routine(handle, *sizes, b, ldb, a, lda, beta, c, ldc)
                 return
-            items, step_a, step_b, step_c = batch
             routine = getattr(cublas, f"{letter}gemmStridedBatched")
             routine(
                 handle, *sizes, b, ldb, step_b, a, lda, step_a, beta, c, ldc, step_c, items
             )  # fmt: skip
 
 
-class Simulator:
-    """A device of host memory, whose kernels numba runs as Python.
-
-    The simulated devices share one space of addresses, as those of CUDA do.
-    """
-
-    description = "numba's simulator"
-    threads = 2  # enough to see whether threads share their work
-    _sizes: dict[int, int] = {}
-    _starts: list[int] = [0]  # replaced, never changed: a collector may free at any time
-    _lock = threading.RLock()
-
-    def allocate(self, size: int):
-        """(what owns them, address) of `size` bytes, with any content."""
-        with self._lock:
-            array = np.empty(size + 64, np.uint8)
-            address = (array.ctypes.data + 63) // 64 * 64 + BIAS
-            self._sizes[address] = size
-            Simulator._starts = sorted([*self._starts, address])
-        return _Owned(array, address), address
-
-    @classmethod
-    def free(cls, address: int) -> None:
-        """Forget an allocation."""
-        with cls._lock:
-            del cls._sizes[address]
-            cls._starts = [start for start in cls._starts if start != address]
-
-    def host(self, address: int, size: int) -> int:
-        """The host address behind one of the device, if `size` bytes there are allocated."""
-        starts, address = self._starts, int(address)
-        start = starts[bisect.bisect_right(starts, address) - 1]
-        if not start <= address <= address + size <= start + self._sizes.get(start, 0):
-            raise IndexError(f"{size} bytes at {address:#x} are no memory of the simulated device")
-        return address - BIAS
-
-    def upload(self, address: int, source: np.ndarray) -> None:
-        """Copy an array to the device."""
-        ctypes.memmove(self.host(address, source.nbytes), source.ctypes.data, source.nbytes)
-
-    def download(self, target: int, address: int, size: int) -> None:
-        """Copy bytes from the device to the host address `target`."""
-        ctypes.memmove(target, self.host(address, size), size)
-
-    def copy(self, target: int, source: int, size: int) -> None:
-        """Copy bytes within the device."""
-        ctypes.memmove(self.host(target, size), self.host(source, size), size)
-
-    def clear(self, address: int, size: int) -> None:
-        """Set bytes to 0."""
-        ctypes.memset(self.host(address, size), 0, size)
-
-    def compile(self, function):
-        """The kernel that `function` is."""
-        from numba import cuda
-
-        # Whatever a kernel divides by, hardware says nothing; numpy's mode is that of a thread.
-        namespace = function.__globals__
-        namespace.update(lifted_kernel=function, errstate=np.errstate)
-        source = "def quiet(*arguments):\n    with errstate(all='ignore'):\n"
-        exec(source + "        lifted_kernel(*arguments)\n", namespace)
-        return cuda.jit(namespace["quiet"])
-
-    def launch(self, kernel, work: int, *arguments) -> None:
-        """Run a kernel on a thread or two."""
-        kernel[1, min(work, self.threads)](*arguments)
-
-    def rows(self, dtype, address: int, count: int) -> np.ndarray:
-        """The elements at an address."""
-        kind = np.ctypeslib.as_ctypes_type(dtype)
-        if not count:
-            return np.empty(0, dtype)
-        start = self.host(address, count * np.dtype(dtype).itemsize)
-        return np.frombuffer((kind * count).from_address(start), dtype)
-
-    def gemm(self, dtype, ta, tb, m, n, k, a, lda, b, ldb, accumulate, c, ldc, batch=None) -> None:
-        """C (+)= op(A) op(B) of row-major matrices; `batch` is (count, strides of A, B, C)."""
-        items, *steps = batch or (1, 0, 0, 0)
-        for item in range(items):
-            x, y, z = (
-                self._matrix(dtype, start + item * step * np.dtype(dtype).itemsize, *shape)
-                for start, step, shape in zip(
-                    (a, b, c),
-                    steps,
-                    ((k, m, lda) if ta else (m, k, lda), (n, k, ldb) if tb else (k, n, ldb),
-                     (m, n, ldc)),
-                )
-            )  # fmt: skip
-            product = (x.T if ta else x) @ (y.T if tb else y)
-            z[...] = z + product if accumulate else product
-
-    def _matrix(self, dtype, address: int, rows: int, columns: int, stride: int) -> np.ndarray:
-        if not rows * columns:
-            return np.empty((rows, columns), dtype)
-        item = np.dtype(dtype).itemsize
-        self.host(address + (rows - 1) * stride * item, columns * item)  # the last row is there
-        kind = np.ctypeslib.as_ctypes_type(dtype)
-        start = (kind * columns).from_address(self.host(address, columns * item))
-        first = np.frombuffer(start, dtype)
-        return np.lib.stride_tricks.as_strided(first, (rows, columns), (stride * item, item))
-
-
-class _Owned:
-    """An allocation of the simulator; ends with its owner."""
-
-    def __init__(self, array: np.ndarray, address: int):
-        self._array, self._address = array, address
-
-    def __del__(self):
-        Simulator.free(self._address)
+_FLOAT32, _DEFAULT_ALGORITHM = 0, -1  # cuBLAS's numbers

@@ -176,7 +176,8 @@ def scalar_words(dtype: str) -> dict:
 def meanings(dtype: str) -> dict:
     """What the words of `words.py` mean on CUDA, for rows of `dtype`."""
     made = {**scalar_words(dtype)}
-    made["row"] = lifted(memory.ROW[dtype])
+    made["row"] = made["own_row"] = lifted(memory.ROW[dtype])
+    made["lanes"] = made["together"] = None  # these are rewritten (`cuda.py`)
     made["row_index"], made["payload_words"] = lifted(memory.row_int64), lifted(memory.row_int32)
     made["add"] = twins()["add"][dtype]
     made["constant"], made["itemsize"] = made["c"], np.dtype(dtype).itemsize

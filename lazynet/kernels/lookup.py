@@ -3,7 +3,15 @@
 import numpy as np
 
 from lazynet.kernels.memory import address, load
-from lazynet.kernels.words import constant, itemsize, payload_words, row, row_index
+from lazynet.kernels.words import (
+    constant,
+    itemsize,
+    lanes,
+    payload_words,
+    row,
+    row_index,
+    together,
+)
 
 
 def take_rows(call, context):
@@ -13,7 +21,7 @@ def take_rows(call, context):
     for r in range(items):
         x = row(load(call + 48) + np.int64(index[r]) * width * itemsize, width)
         y = row(address(call + 72, r), width)
-        for j in range(width):
+        for j in lanes(width):
             y[j] = x[j]
 
 
@@ -24,7 +32,7 @@ def take_own_row(call, context):
     for r in range(items):
         x = row(address(call + 48, r) + np.int64(index[r]) * width * itemsize, width)
         y = row(address(call + 72, r), width)
-        for j in range(width):
+        for j in lanes(width):
             y[j] = x[j]
 
 
@@ -36,11 +44,12 @@ def add_rows(call, context):
         table = address(call + 80, r)
         if not accumulate:
             y = row(table, rows * width)
-            for j in range(rows * width):
+            for j in lanes(rows * width):
                 y[j] = constant(0)
+            together()
         x = row(address(call + 56, r), width)
         y = row(table + np.int64(index[r]) * width * itemsize, width)
-        for j in range(width):
+        for j in lanes(width):
             y[j] += x[j]
 
 
@@ -54,7 +63,7 @@ def take_elements(call, context):
     table = row_index(load(call + 32), width)
     for r in range(items):
         x, y = row(address(call + 56, r), source), row(address(call + 80, r), width)
-        for j in range(width):
+        for j in lanes(width):
             k = table[j]
             value = x[k] if k >= 0 else constant(0)
             if accumulate:
@@ -74,8 +83,9 @@ def add_elements(call, context):
     for r in range(items):
         x, y = row(address(call + 56, r), width), row(address(call + 80, r), target)
         if not accumulate:
-            for j in range(target):
+            for j in lanes(target):
                 y[j] = constant(0)
-        for j in range(width):
+            together()
+        for j in lanes(width):
             if table[j] >= 0:
                 y[table[j]] += x[j]

@@ -4,7 +4,7 @@ import numpy as np
 
 from lazynet.kernels.jit import inline
 from lazynet.kernels.memory import address, load, row_float64
-from lazynet.kernels.words import constant, log, payload_words, row
+from lazynet.kernels.words import constant, lanes, log, payload_words, row
 
 
 def uniform(call, context):
@@ -19,7 +19,7 @@ def uniform(call, context):
         y = row(address(call + 48, r), width)
         key = stream_key(payload[2 * r])
         counter = np.uint64(np.uint32(payload[2 * r + 1])) << np.uint64(32)
-        for j in range(width):
+        for j in lanes(width):
             y[j] = constant(squares32(counter + np.uint64(j), key)) * constant(2.0**-24)
 
 
@@ -34,7 +34,7 @@ def normal(call, context):
         y = row(address(call + 48, r), width)
         key = stream_key(payload[2 * r])
         counter = np.uint64(np.uint32(payload[2 * r + 1])) << np.uint64(32)
-        for j in range(width):
+        for j in lanes(width):
             # In (0, 1]: the logarithm of 0 is never asked for.
             u = constant(squares32(counter + np.uint64(2 * j), key) + 1) * constant(2.0**-24)
             v = constant(squares32(counter + np.uint64(2 * j + 1), key)) * constant(2.0**-24)
@@ -52,7 +52,7 @@ def drop(call, context):
     for r in range(items):
         x, y = row(address(call + 56, r), width), row(address(call + 80, r), width)
         key, counter = drop_key(payload[2 * r], payload[2 * r + 1])
-        for j in range(width):
+        for j in lanes(width):
             y[j] = x[j] * scale if squares32(counter + np.uint64(j), key) >= limit else constant(0)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lazynet.kernels.memory import address, load
-from lazynet.kernels.words import constant, exp, least, maximum, row, row_index
+from lazynet.kernels.words import constant, exp, lanes, least, maximum, row, row_index
 
 
 def segment_sum(call, context):
@@ -16,11 +16,11 @@ def segment_sum(call, context):
     for s in range(segments):
         y = row(address(call + 72, s), width)
         if not accumulate:
-            for j in range(width):
+            for j in lanes(width):
                 y[j] = constant(0)
         for r in range(offsets[s], offsets[s + 1]):
             x = row(address(call + 48, r), width)
-            for j in range(width):
+            for j in lanes(width):
                 y[j] += x[j]
 
 
@@ -33,11 +33,11 @@ def segment_max(call, context):
     offsets = row_index(load(call + 24), segments + 1)
     for s in range(segments):
         y = row(address(call + 72, s), width)
-        for j in range(width):
+        for j in lanes(width):
             y[j] = constant(least)
         for r in range(offsets[s], offsets[s + 1]):
             x = row(address(call + 48, r), width)
-            for j in range(width):
+            for j in lanes(width):
                 y[j] = maximum(x[j], y[j])
 
 
@@ -46,7 +46,7 @@ def segment_softmax(call, context):
     segments, width = load(call), load(call + 16)
     offsets = row_index(load(call + 24), segments + 1)
     for s in range(segments):
-        for j in range(width):
+        for j in lanes(width):
             top = constant(-np.inf)
             for r in range(offsets[s], offsets[s + 1]):
                 top = maximum(row(address(call + 48, r), width)[j], top)

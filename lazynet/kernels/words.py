@@ -20,8 +20,12 @@ from lazynet.kernels.scalars import WORDS
 LEAST_PART = 1 << 17  # multiplications of a part of a product that is worth a worker
 
 row = None  # row(address, width): the elements there, of the kernel's dtype
+own_row = None  # the same, where no other item of the call writes
 row_index = None  # the same, of int64
 payload_words = None  # the same, of int32
+# On CUDA the threads of a block share what `lanes(count)` counts, for one item a block, and wait
+# for each other at `together()`; elsewhere these are `range` and nothing.
+lanes = together = None
 constant = None  # constant(x): a number of the kernel's dtype
 itemsize = None  # bytes of one element
 least = None  # the least number of the dtype
@@ -104,6 +108,9 @@ def meanings(dtype: str) -> dict:
     return {
         **words,
         "row": memory.ROW[dtype],
+        "own_row": memory.ROW[dtype],
+        "lanes": range,
+        "together": _nothing,
         "row_index": memory.row_int64,
         "payload_words": memory.row_int32,
         "stackable": stackable,
@@ -113,6 +120,11 @@ def meanings(dtype: str) -> dict:
         "least": -np.inf if dtype.startswith("float") else 0 if dtype == "bool" else -(2**63),
         "itemsize": item,
     }
+
+
+@inline
+def _nothing():
+    """What waiting for others is where there are none."""
 
 
 @made_once

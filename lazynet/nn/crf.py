@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lazynet.device import beside_operands
 from lazynet.nn import init
 from lazynet.nn.linear import sizes
 from lazynet.nn.module import Module
@@ -46,6 +47,7 @@ class CRF(Module):
         """The loss of one sentence: -log p(tags | emissions) = log Z - score, a scalar."""
         return self.log_partition(emissions) - self.score(emissions, tags)
 
+    @beside_operands
     def score(self, emissions: Sequence, tags: Any) -> Any:
         """The score of one tagging: a list of integers, one for each row.
 
@@ -68,6 +70,7 @@ class CRF(Module):
         steps = part(repeated, (), numbers[:-1] * self.num_tags + numbers[1:])
         return score + sum_of(steps)
 
+    @beside_operands
     def log_partition(self, emissions: Sequence) -> Any:
         """log Z: the log of the sum of exp(score) over all taggings."""
         self._check(emissions)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from lazynet.device import device_of
+from lazynet.device import OPENED, Device, device_among, device_of, on_device
 from lazynet.hooks import HookHandle
 from lazynet.nn import hooks
 from lazynet.purity import CHANGES
@@ -53,9 +53,25 @@ class Module:
     forward: Callable[..., Any]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not OPENED:
+            return self._called(args, kwargs)
+        with on_device(self._device() or device_among(args)):
+            return self._called(args, kwargs)
+
+    def _called(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         if self._hooks:
             return hooks.call(self, args, kwargs)
         return self.forward(*args, **kwargs)
+
+    def _device(self) -> Device | None:
+        """Where the first parameter is: what `forward` makes lives there."""
+        for _, value in self._members():
+            if isinstance(value, Parameter):
+                return value.graph.device
+            found = value._device() if isinstance(value, Module) else None
+            if found is not None:
+                return found
+        return None
 
     def __setattr__(self, name: str, value: Any) -> None:
         old = vars(self).get(name)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lazynet.device import beside_operands
 from lazynet.nn.containers import ModuleList, Sequential
 from lazynet.nn.linear import Linear, drawn, sizes
 from lazynet.nn.module import Module
@@ -35,6 +36,7 @@ class _Output(Module):
         """log p(target | x) row by row, of at least one row."""
         raise NotImplementedError
 
+    @beside_operands
     def log_prob_of(self, x: Any, target: Any) -> Any:
         """log p(target | x): a scalar for a row and an integer, or one for each row of a Sequence.
 
@@ -57,6 +59,7 @@ class _Output(Module):
         return y[0] if single else y
 
 
+@beside_operands
 def _spread(chosen: list[tuple[list[int], Sequence]], count: int) -> Sequence:
     """Values for some of `count` rows, put where they belong; 0 elsewhere."""
     found: dict[int, Tensor] = {}

@@ -18,8 +18,8 @@ from lazynet.ops.elementwise import relu
 from lazynet.ops.random import dropout
 from lazynet.ops.reduce import mean
 from lazynet.ops.rows import sequence
-from lazynet.record import ShapeError
-from lazynet.tensor import Parameter, Tensor, tensor
+from lazynet.record import ShapeError, as_value
+from lazynet.tensor import Parameter, Tensor
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": relu, "gelu": gelu}
 
@@ -320,5 +320,6 @@ class SinusoidalPositions(Module):
         table = _TABLES.get(key)
         if table is None or len(table) < start + count:
             rows = sinusoidal_positions(max(64, 2 * (start + count)), self.dim)
-            table = _TABLES[key] = sequence(tensor(rows, x.type.dtype))
+            rows = as_value(rows.astype(x.type.dtype), "SinusoidalPositions")  # on any device
+            table = _TABLES[key] = sequence(rows)
         return x + (table[start] if isinstance(x, Tensor) else table[start : start + count])

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from lazynet.batching import layout as words
+from lazynet.device import beside_operands
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.elementwise import where
 from lazynet.ops.pairs import (
@@ -162,6 +163,7 @@ def _weights(q, k, scale: float, reach: int, mask):
     return pair_softmax(scores, rows_in(k), reach)
 
 
+@beside_operands
 def _masked(scores, mask, shape: tuple[int, int]):
     pairs = mask
     if not isinstance(mask, Sequence):

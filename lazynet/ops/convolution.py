@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lazynet.device import beside_operands
 from lazynet.ops.linear import linear
 from lazynet.ops.products import bmm, matmul
 from lazynet.ops.reduce import reshape
@@ -164,6 +165,7 @@ def conv2d(x, weight, bias=None, stride: Any = 1, padding: Any = 0, dilation: An
     return _convolved("conv2d", x, weight, bias, 2, stride, padding, dilation, groups)
 
 
+@beside_operands
 def conv1d_rows(x, weight, bias=None, stride: int = 1, padding: Any = 0, dilation: int = 1):
     """conv1d along the rows of a Sequence of vectors: n rows in, about n / stride rows out.
 

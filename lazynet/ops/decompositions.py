@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from lazynet.batching import layout as words
+from lazynet.device import beside_operands
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.elementwise import exp, where
 from lazynet.ops.index import tril, triu
@@ -124,6 +125,7 @@ def solve(a, b):
     return _solve(a, b)
 
 
+@beside_operands
 def inverse(a):
     """A^-1 of the square matrices in each row.
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from lazynet.device import beside_operands
 from lazynet.ops import reduce, views
 from lazynet.ops.reduce import axis_of
 from lazynet.ops.rows import sequence
@@ -139,6 +140,7 @@ def _matrix(x, name: str):
     return x
 
 
+@beside_operands
 def one_hot(numbers, classes: int, dtype: str = "float32"):
     """Rows with a 1 at the number and 0 elsewhere: a Tensor for one number, else a Sequence.
 

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from lazynet.device import beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.elementwise import relu, where
 from lazynet.ops.rows import sequence
@@ -47,6 +48,7 @@ def _checked(name: str, x, target):
     return x, target
 
 
+@beside_operands
 def nll_loss(
     log_probabilities, target, reduction: str = "mean", weight=None, ignore_index: int = -100,
     name: str = "nll_loss",
@@ -127,6 +129,7 @@ class _Kept:
         return reduced(self.name, losses, reduction)
 
 
+@beside_operands
 def cross_entropy(
     logits, target, reduction: str = "mean", weight=None, ignore_index: int = -100,
     label_smoothing: float = 0.0,
@@ -186,6 +189,7 @@ def _of_distributions(logits, target, reduction: str, weight, label_smoothing: f
     return reduced("cross_entropy", -reduce.sum(target * scores, -1), reduction)
 
 
+@beside_operands
 def multi_margin_loss(
     x, target, p: int = 1, margin: float = 1.0, weight=None, reduction: str = "mean"
 ):

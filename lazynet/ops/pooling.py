@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lazynet.device import beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.convolution import places_of, several, windows
 from lazynet.ops.reduce import reshape
@@ -86,6 +87,7 @@ def _sizes(name: str, x, axes: int) -> tuple[int, ...]:
     return x.type.shape[1:]
 
 
+@beside_operands
 def _over_windows(x, key: tuple, taken, numbers: np.ndarray, places, shares):
     """The largest elements of windows or, with `shares`, their sums times these.
 

@@ -13,7 +13,7 @@ import struct
 import numpy as np
 
 from lazynet.batching import layout as words
-from lazynet.device import on_device
+from lazynet.device import beside_operands
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.reduce import argmax, softmax
 from lazynet.program import Ref, call, elementwise, lowered, operand_refs, output_refs
@@ -106,6 +106,7 @@ def _draw(op: Op, shape, length, dtype: str):
     return record(op, (), (("shape", tuple(shape)), ("dtype", dtype)), payload=keys, length=length)
 
 
+@beside_operands
 def _like(op: Op, x):
     """Draws of the shape and dtype of x."""
     return _draw(op, x.type.shape, x.length if isinstance(x, Sequence) else None, x.type.dtype)
@@ -209,6 +210,7 @@ def categorical(logits):
     return argmax(logits + gumbel(logits))
 
 
+@beside_operands
 def gumbel_softmax(logits, tau: float = 1.0, hard: bool = False):
     """softmax((x + g) / tau) with g of `gumbel`: nearly one-hot draws that have a gradient.
 
@@ -287,6 +289,7 @@ def dropout(x, p: float = 0.5, training: bool = True):
     return record(DROP, (x,), (("p", float(p)),), payload=keys)
 
 
+@beside_operands
 def row_dropout(x, p: float = 0.5, training: bool = True):
     """Each row of a Sequence is 0 with probability p, else x / (1 - p): whole words are dropped.
 
@@ -300,10 +303,10 @@ def row_dropout(x, p: float = 0.5, training: bool = True):
     if not _drops("row_dropout", x, p, training):
         return x
     length = x.length if isinstance(x, Sequence) else None
-    with on_device(x.graph.device):
-        return _masked(x, rand(length=length, dtype=x.type.dtype), p)
+    return _masked(x, rand(length=length, dtype=x.type.dtype), p)
 
 
+@beside_operands
 def locked_dropout(x, p: float = 0.5, training: bool = True):
     """One mask of a row for all rows of a Sequence: the same features are 0 at every step.
 
@@ -316,8 +319,7 @@ def locked_dropout(x, p: float = 0.5, training: bool = True):
     x = as_value(x, "locked_dropout")
     if not _drops("locked_dropout", x, p, training):
         return x
-    with on_device(x.graph.device):
-        return _masked(x, rand(*x.type.shape, dtype=x.type.dtype), p)
+    return _masked(x, rand(*x.type.shape, dtype=x.type.dtype), p)
 
 
 def gaussian_noise(x, std: float = 1.0, training: bool = True):

@@ -32,6 +32,24 @@ def output(signature, space: int = words.REGION) -> Ref:
     return Ref(space, 0, signature.type.dtype, signature.type.size)
 
 
+class Rooms:
+    """What a kernel works in besides its operands: scratch of each example, or of each output row.
+
+    Args:
+        first: the number of regions that the program has before.
+    """
+
+    def __init__(self, first: int = 0):
+        self._first = first
+        self.regions: list[Region] = []
+
+    def each(self, domain: int, size: int, dtype: str) -> Ref:
+        """Room for `size` elements for each example (SEGMENTS) or each output row (ITEMS)."""
+        room = Ref(words.REGION, self._first + len(self.regions), dtype, size)
+        self.regions.append(Region(room.width, domain))
+        return room
+
+
 def step(kernel: str, inputs, outputs, attributes, dtype: str, accumulate: bool = False) -> Step:
     """One call of a kernel for all nodes of the batch."""
     inputs, outputs = tuple(inputs), tuple(outputs)
@@ -41,16 +59,17 @@ def step(kernel: str, inputs, outputs, attributes, dtype: str, accumulate: bool 
     )  # fmt: skip
 
 
-def forward_program(signature, *steps: Step) -> Program:
+def forward_program(signature, *steps: Step, rooms: Rooms | None = None) -> Program:
     """The program that fills the output."""
-    region = Region(signature.type.width, words.ITEMS, words.OUTPUT)
-    return Program([region], list(steps), strides=tuple(r.stride for r in signature.operands))
+    regions = [Region(signature.type.width, words.ITEMS, words.OUTPUT)]
+    regions += rooms.regions if rooms else []
+    return Program(regions, list(steps), strides=tuple(r.stride for r in signature.operands))
 
 
-def backward_program(signature, *steps: Step) -> Program:
+def backward_program(signature, *steps: Step, rooms: Rooms | None = None) -> Program:
     """The program that adds to the gradients of the operands."""
-    forward = signature.forward
-    return Program([], list(steps), strides=forward.strides, forward=forward)
+    forward, regions = signature.forward, list(rooms.regions) if rooms else []
+    return Program(regions, list(steps), strides=forward.strides, forward=forward)
 
 
 def pieces_of(x, name: str, what: str) -> list[Value]:
@@ -84,6 +103,7 @@ def rows_in(x) -> int:
 
 __all__ = [
     "PAYLOAD",
+    "Rooms",
     "backward_program",
     "forward_program",
     "offsets",

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from lazynet.device import beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.reduce import axis_of, reshape
 from lazynet.ops.rows import cat as cat_rows
@@ -194,6 +195,7 @@ def repeat_interleave(x, repeats, dim: int = -1):
     return rearranged(x, key, lambda index: np.repeat(index, repeats, at))
 
 
+@beside_operands
 def pad(x, widths, mode: str = "constant", value: float = 0.0):
     """Each row made larger, as torch.nn.functional.pad: (before, after) of the last axis first.
 

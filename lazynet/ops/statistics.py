@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lazynet.device import beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.elementwise import absolute, exp, log, sqrt, where
 from lazynet.ops.functions import isfinite, isnan
@@ -181,6 +182,7 @@ def _truth(x):
 # -- products and running sums ---------------------------------------------------------------------
 
 
+@beside_operands
 def prod(x, axis: int | None = None, keepdim: bool = False):
     """The product along an axis, or of everything; of nothing it is 1.
 
@@ -279,6 +281,7 @@ def _join(a, b):
 # -- rows by index ---------------------------------------------------------------------------------
 
 
+@beside_operands
 def segment_mean(x, index, count: int):
     """The mean of the rows j of x with index[j] = s, for s < count; 0 where there are none.
 

@@ -8,6 +8,7 @@ from lazynet.ops.reduce import reshape, transpose
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.rows import cat
 from lazynet.ops.runs import (
+    Rooms,
     backward_program,
     forward_program,
     offsets,
@@ -45,16 +46,21 @@ def _scan_shape(name: str):
 
 
 def _log_scan_lower(s):
-    inputs = (offsets(0), *(operand(s, k) for k in range(3)))
-    return forward_program(s, step("log_scan", inputs, [output(s)], s.type.shape, s.type.dtype))
+    rooms, (width,) = Rooms(1), s.type.shape
+    room = rooms.each(words.SEGMENTS, width, s.type.dtype)
+    inputs = (offsets(0), *(operand(s, k) for k in range(3)), room)
+    made = step("log_scan", inputs, [output(s)], s.type.shape, s.type.dtype)
+    return forward_program(s, made, rooms=rooms)
 
 
 def _log_scan_backward(s):
+    rooms, (width,) = Rooms(), s.type.shape
+    room = rooms.each(words.SEGMENTS, 2 * width, s.type.dtype)
     inputs = (offsets(0), operand(s, 0), operand(s, 1), output(s, words.FORWARD_REGION),
-              output(s, words.D_FORWARD))  # fmt: skip
+              output(s, words.D_FORWARD), room)  # fmt: skip
     outputs = [operand(s, k, G) for k in range(3)]
     made = step("log_scan_backward", inputs, outputs, s.type.shape, s.type.dtype, True)
-    return backward_program(s, made)
+    return backward_program(s, made, rooms=rooms)
 
 
 def _log_scan_vjp(g, y, x, w, a):
@@ -117,11 +123,13 @@ def _linear_scan_lower(s):
 
 
 def _linear_scan_backward(s):
+    rooms, (width,) = Rooms(), s.type.shape
+    room = rooms.each(words.SEGMENTS, 2 * width, s.type.dtype)
     inputs = (offsets(0), offsets(2), operand(s, 1), output(s, words.FORWARD_REGION),
-              output(s, words.D_FORWARD))  # fmt: skip
+              output(s, words.D_FORWARD), room)  # fmt: skip
     outputs = [operand(s, k, G) for k in range(2)]
     made = step("linear_scan_backward", inputs, outputs, s.type.shape, s.type.dtype, True)
-    return backward_program(s, made)
+    return backward_program(s, made, rooms=rooms)
 
 
 def _linear_scan_vjp(g, y, x, matrices):
@@ -170,9 +178,12 @@ def _viterbi_shape(x, *others):
 
 
 def _viterbi_lower(s):
-    x = s.operands[0]
-    inputs = (offsets(0), *(operand(s, k) for k in range(4)))
-    return forward_program(s, step("viterbi", inputs, [output(s)], x.shape, x.dtype))
+    x, rooms = s.operands[0], Rooms(1)
+    room = rooms.each(words.SEGMENTS, 2 * x.size, x.dtype)
+    back = rooms.each(words.ITEMS, x.size, "int64")
+    inputs = (offsets(0), *(operand(s, k) for k in range(4)), room, back)
+    made = step("viterbi", inputs, [output(s)], x.shape, x.dtype)
+    return forward_program(s, made, rooms=rooms)
 
 
 VITERBI = Op(

@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from lazynet.batching import layout as words
+from lazynet.device import beside_operands
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.decompositions import logdet
 from lazynet.ops.elementwise import where
@@ -23,8 +24,8 @@ from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.rows import ROW_MAX, ROW_SUM, sequence
 from lazynet.ops.runs import backward_program, forward_program, offsets, operand, output, step
 from lazynet.ops.views import zeros
-from lazynet.record import ShapeError, record_runs, record_segments
-from lazynet.tensor import Sequence, Tensor, tensor
+from lazynet.record import ShapeError, as_value, record_runs, record_segments
+from lazynet.tensor import Sequence, Tensor
 
 # -- sums in log space -----------------------------------------------------------------------------
 
@@ -39,6 +40,7 @@ def log_sum_rows(x, counts: list[int]) -> Sequence:
 # -- trees -----------------------------------------------------------------------------------------
 
 
+@beside_operands
 def inside(spans: Sequence, n: int) -> Tensor:
     """log of the sum over all binary trees over n words of exp(sum of the scores of their spans).
 
@@ -87,6 +89,7 @@ def _log_join(cells) -> Sequence:
     return log_sum_rows(left + right, [len(pairs) for pairs in cells])
 
 
+@beside_operands
 def dependency_inside(arcs: Sequence, n: int) -> Tensor:
     """log of the sum over all projective dependency trees of exp(sum of the scores of their arcs).
 
@@ -164,6 +167,7 @@ def joined_rows(x: Sequence) -> Tensor:
     return record_runs(JOIN, (x,), 1, (("count", x.length),))[0]
 
 
+@beside_operands
 def matrix_tree(arcs: Sequence, n: int) -> Tensor:
     """log of the sum over all dependency trees, crossing or not, of exp(sum of their arcs' scores).
 
@@ -203,7 +207,8 @@ def _constants(n: int, dtype: str):
     """Which arcs count, the unit matrix, and the matrix that leaves out the root."""
     counted = ~np.eye(n, dtype=bool)
     counted[:, 0] = False
-    return tensor(counted), tensor(np.eye(n, dtype=dtype)), tensor(np.eye(n, dtype=dtype)[1:])
+    arrays = (counted, np.eye(n, dtype=dtype), np.eye(n, dtype=dtype)[1:])
+    return tuple(as_value(array, "matrix_tree") for array in arrays)  # on any device
 
 
 def _check_arcs(name: str, arcs: Sequence, n: int) -> None:
