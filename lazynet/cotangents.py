@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lazynet.derive import whole_cotangent
+from lazynet.device import beside_operands
 from lazynet.op import RowType
 from lazynet.ops.reduce import reshape, retyped
 from lazynet.ops.reduce import sum as sum_of
@@ -16,6 +17,7 @@ from lazynet.ops.views import part, zeros
 from lazynet.tensor import Sequence, Tensor, Value
 
 
+@beside_operands
 def zero_rows(y: Value) -> Value:
     """Zeros of the shape of a value."""
     length = y.length if isinstance(y, Sequence) else None

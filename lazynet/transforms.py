@@ -14,6 +14,7 @@ import numpy as np
 
 from lazynet.autodiff import gradients
 from lazynet.cotangents import zero_rows
+from lazynet.device import beside_operands
 from lazynet.modes import enable_grad
 from lazynet.nested import alike, filled, leaves_of, mapped
 from lazynet.ops.identity import variable
@@ -257,6 +258,7 @@ def _nested(chosen: Any, found: list[Any]) -> Any:
     )
 
 
+@beside_operands
 def _like(t: Any, x: Value) -> Any:
     """A direction as a value of the shape of x."""
     if isinstance(t, Value):
@@ -270,6 +272,7 @@ def _pulled(ys: list[Any], seeds: list[Any], xs: list[Any]) -> list[Any]:
     return gradients([v for v, _ in pairs], xs, [g for _, g in pairs])
 
 
+@beside_operands
 def _rows_of_jacobian(y: Value, xs: list[Any]) -> list[Any]:
     """For each x the derivatives of every element of y, as one Tensor."""
     shape = tuple(y.shape)

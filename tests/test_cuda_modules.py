@@ -37,14 +37,18 @@ def signal(names, *options):
 # name: how to make the module, then (values that become operands, other arguments).
 MODULES = {
     **plain(
-        "CELU ELU GELU SELU Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid Mish PReLU ReLU "
-        "ReLU6 Sigmoid SiLU Softplus Softsign Tanh Identity",
+        "CELU ELU GELU SELU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid Mish "
+        "PReLU ReLU ReLU6 Sigmoid SiLU Softplus Softshrink Softsign Tanh Tanhshrink Identity",
         lambda kind: kind(), lambda: (Rows(3, 4),),
     ),
-    **plain("Softmax LogSoftmax", lambda kind: kind(-1), lambda: (Rows(3, 4),)),
+    **plain("Softmax Softmin LogSoftmax", lambda kind: kind(-1), lambda: (Rows(3, 4),)),
     **plain("Dropout RowDropout LockedDropout GaussianNoise", lambda kind: kind(0.5),
             lambda: (Rows(3, 4),)),
     **plain("Flatten", lambda kind: kind(), lambda: (row(2, 3),)),
+    **plain("GLU", lambda kind: kind(), lambda: (Rows(3, 4),)),
+    **plain("Threshold", lambda kind: kind(0.1, 0.5), lambda: (Rows(3, 4),)),
+    **plain("BatchNorm1d", lambda kind: kind(4), lambda: (Rows(5, 4),)),
+    **plain("BatchNorm2d", lambda kind: kind(2), lambda: (Rows(3, 2, 4, 4),)),
     **plain("Linear", lambda kind: kind(4, 3), lambda: (Rows(3, 4),)),
     **plain("Bilinear", lambda kind: kind(4, 3, 2), lambda: (Rows(3, 4), Rows(3, 3))),
     **plain("Embedding", lambda kind: kind(5, 3), lambda: ([1, 4, 1],)),
@@ -61,7 +65,9 @@ MODULES = {
     **signal("AdaptiveAvgPool1d AdaptiveMaxPool1d", 4),
     **image("AdaptiveAvgPool2d AdaptiveMaxPool2d", (3, 2)),
     **plain("RNN GRU LSTM", lambda kind: kind(4, 3, bidirectional=True), lambda: (Rows(5, 4),)),
-    **plain("RNNCell GRUCell LSTMCell", lambda kind: kind(4, 3), lambda: (row(4),)),
+    **plain("CoupledLSTM LayerNormLSTM", lambda kind: kind(4, 3), lambda: (Rows(5, 4),)),
+    **plain("RNNCell GRUCell LSTMCell CoupledLSTMCell LayerNormLSTMCell",
+            lambda kind: kind(4, 3), lambda: (row(4),)),
     **plain("TreeLSTMCell", lambda kind: kind(4, 3, 2), lambda: (row(4), [])),
     **plain("TreeLSTM", lambda kind: kind(4, 3, 2),
             lambda: (Rows(2, 4), [(), (), (0, 1)])),
@@ -91,6 +97,9 @@ MODULES = {
     ),
     **plain("BCEWithLogitsLoss HingeEmbeddingLoss HuberLoss KLDivLoss L1Loss MSELoss SmoothL1Loss "
             "PoissonNLLLoss", lambda kind: kind(), lambda: (Rows(3, 4), Rows(3, 4))),
+    **plain("CTCLoss", lambda kind: kind(), lambda: (Rows(6, 4), [1, 3, 3])),
+    **plain("SoftMarginLoss MultiLabelSoftMarginLoss", lambda kind: kind(),
+            lambda: (Rows(3, 4), Rows(3, 4))),
     "BCELoss": (lambda: nn.BCELoss(), lambda: (row(3) * 0.1 + 0.5, row(3) * 0.1 + 0.5)),
     "GaussianNLLLoss": (
         lambda: nn.GaussianNLLLoss(), lambda: (row(3), row(3), abs(row(3)) + 0.5)

@@ -58,6 +58,9 @@ class Unsigned(doctest.OutputChecker):
         return super().check_output(want, got.replace("-0.0", "0.0"), optionflags)
 
 
+ON_THE_CPU = {"lazynet.function.Function"}  # computes with numpy
+
+
 def documented():
     """The examples of all docstrings of all modules, once each."""
     found = {}
@@ -65,7 +68,7 @@ def documented():
         if not info.name.startswith(("lazynet.kernels", "lazynet.cli", "lazynet.__main__")):
             module = importlib.import_module(info.name)
             for test in doctest.DocTestFinder(exclude_empty=True).find(module):
-                if test.examples:
+                if test.examples and test.name not in ON_THE_CPU:
                     found[test.name] = test
     return found
 
@@ -79,7 +82,7 @@ def test_examples_of_docstrings_run_on_the_device(name):
     # Examples are written for users: `sum` is Python's, whatever a module calls so.
     test.globs.update(vars(builtins), ln=OnCuda(ln), nn=OnCuda(ln.nn), np=np)
     told = []
-    runner = doctest.DocTestRunner(Unsigned(), verbose=False)
+    runner = doctest.DocTestRunner(Unsigned(), False, doctest.ELLIPSIS)
     results = runner.run(test, out=told.append, clear_globs=False)
     assert not results.failed, "".join(told)
 

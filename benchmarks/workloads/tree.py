@@ -80,7 +80,7 @@ class FoldedTreeModel(TreeModel):
 
     def loss(self, tree):
         words, structure, labelled, labels = numbered(tree)
-        h, _ = self.cell(self.embed(words), structure)
+        h = self.cell(self.embed(words), structure)
         return F.cross_entropy(self.out(h[labelled]), labels, reduction="sum")
 
 

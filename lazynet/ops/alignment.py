@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lazynet.batching import layout as words
-from lazynet.device import on_device
+from lazynet.device import CPU, beside_operands
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.elementwise import where
 from lazynet.ops.functions import clamp, isinf
@@ -63,11 +63,18 @@ def _ctc_vjp(g, y, x, labels, blank):
     return None if shares is None else -(shares * reshape(g[0], (1,))), None
 
 
-def _shares(x, labels: np.ndarray, blank: int):
-    """For each row and class the share of the alignments there; None where there is none."""
-    again = int((labels[1:] == labels[:-1]).sum())
-    if len(x) < max(len(labels) + again, 1):
-        return None
+class _States(NamedTuple):
+    """What alignments go through, and the scores of each in each row."""
+
+    classes: np.ndarray  # of each state
+    ways: Any  # the logarithms of 1 and 0: from which state to which
+    start: Any  # in which states an alignment begins
+    end: Any  # and ends
+    scores: Any
+
+
+@beside_operands
+def _states(x, labels: np.ndarray, blank: int) -> _States:
     states = np.full(2 * len(labels) + 1, blank)
     states[1::2] = labels
     places = np.arange(len(states))
@@ -75,16 +82,32 @@ def _shares(x, labels: np.ndarray, blank: int):
     ahead = places - places[:, None]
     ways = np.where((ahead == 0) | (ahead == 1) | ((ahead == 2) & skips), 0.0, IMPOSSIBLE)
     start = np.where(places < 2, 0.0, IMPOSSIBLE)
-    dtype, classes = x.type.dtype, x.type.size
+    made = [tensor(array.astype(x.type.dtype)) for array in (ways, start, start[::-1])]
+    return _States(states, *made, clamp(index_select(x, 1, states), IMPOSSIBLE))
 
-    def made(array):
-        return tensor(array.astype(dtype), device=x.device)
 
-    scores = clamp(index_select(x, 1, states), IMPOSSIBLE)
-    before = log_scan(scores, made(ways), made(start))
-    after = log_scan(scores[::-1], made(ways.T), made(start[::-1]))[::-1]
-    whole = logsumexp(before[-1] + made(start[::-1]))
-    return matmul((before + after - scores - whole).exp(), made(np.eye(classes)[states]))
+@beside_operands
+def _shares(x, labels: np.ndarray, blank: int):
+    """For each row and class the share of the alignments there; None where there is none."""
+    again = int((labels[1:] == labels[:-1]).sum())
+    if len(x) < max(len(labels) + again, 1):
+        return None
+    s = _states(x, labels, blank)
+    before = log_scan(s.scores, s.ways, s.start)
+    after = log_scan(s.scores[::-1], s.ways.T, s.end)[::-1]
+    whole = logsumexp(before[-1] + s.end)
+    classes = tensor(np.eye(x.type.size, dtype=x.type.dtype)[s.classes])
+    return matmul((before + after - s.scores - whole).exp(), classes)
+
+
+@beside_operands
+def _by_scan(x, labels: np.ndarray, blank: int):
+    """The same as the op, by a scan over rows of states: what runs where the op does not."""
+    if not len(x):
+        return tensor(np.asarray(np.inf if len(labels) else 0.0, x.type.dtype))
+    s = _states(x, labels, blank)
+    loss = -logsumexp(log_scan(s.scores, s.ways, s.start)[-1] + s.end)
+    return where(loss > -0.1 * IMPOSSIBLE, np.inf, loss)
 
 
 CTC = Op(
@@ -103,7 +126,8 @@ def ctc_loss(
     An alignment gives each row a label or the blank; leaving out repetitions and then blanks gives
     the targets (Graves, Fernández, Gomez and Schmidhuber, "Connectionist temporal classification",
     2006). The gradient is the expected count of each class in each row. One node an example;
-    examples of all lengths batch.
+    examples of all lengths batch. On CUDA it is made of `log_scan`: examples with equally many
+    targets batch.
 
         >>> x = ln.sequence(np.log(np.full((2, 2), 0.5, np.float32)))
         >>> round(float(ln.ctc_loss(x, [1]).exp()), 4)  # three of four alignments: 11, 01, 10
@@ -139,9 +163,11 @@ def ctc_loss(
     numbers = indices(targets, classes, name)
     if (numbers == blank).any():
         raise ValueError(f"{name}: the blank {blank} cannot be a target")
-    with on_device(x.graph.device):
+    if x.graph.device is CPU:
         labels = sequence(numbers.astype(np.int64))
-    loss = record_runs(CTC, (x, labels), 1, (("blank", blank),))[0]
+        loss = record_runs(CTC, (x, labels), 1, (("blank", blank),))[0]
+    else:
+        loss = _by_scan(x, numbers, blank)
     if zero_infinity:
         loss = where(isinf(loss), 0.0, loss)
     return loss * (1.0 / max(len(numbers), 1)) if reduction == "mean" else loss

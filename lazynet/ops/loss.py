@@ -91,6 +91,7 @@ def _has(target, ignored: int) -> bool:
 class _Kept:
     """The targets that count, their weights, and the rows that they belong to."""
 
+    @beside_operands
     def __init__(self, name: str, x, target, weight, ignored: int):
         self.name, self.single, self.count = name, isinstance(x, Tensor), x.shape[0]
         classes, dtype = x.type.size, x.type.dtype
@@ -115,6 +116,7 @@ class _Kept:
         """Those of the rows whose targets count."""
         return rows if self.single or len(self.rows) == self.count else rows[self.rows]
 
+    @beside_operands
     def reduced(self, losses, reduction: str):
         """The losses reduced; of all of them, those of ignored targets are 0."""
         if self.single:
@@ -169,6 +171,7 @@ def cross_entropy(
     return kept.reduced(-(exact * (1.0 - label_smoothing) + spread), reduction)
 
 
+@beside_operands
 def _of_distributions(logits, target, reduction: str, weight, label_smoothing: float):
     """Cross-entropy with a distribution over the classes for each row."""
     x = as_value(logits, "cross_entropy")

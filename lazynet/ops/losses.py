@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from lazynet.device import beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.activations import logsigmoid, softplus
 from lazynet.ops.elementwise import absolute, exp, log, maximum, minimum, relu, where
@@ -247,6 +248,7 @@ def poisson_nll_loss(
     return reduced("poisson_nll_loss", losses, reduction)
 
 
+@beside_operands
 def gaussian_nll_loss(
     x, target, var, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ):
