@@ -59,13 +59,14 @@ class Unsigned(doctest.OutputChecker):
 
 
 ON_THE_CPU = {"lazynet.function.Function"}  # computes with numpy
+NO_EXAMPLES = ("lazynet.kernels", "lazynet.cli", "lazynet.peers", "lazynet.__main__")
 
 
 def documented():
     """The examples of all docstrings of all modules, once each."""
     found = {}
     for info in pkgutil.walk_packages(ln.__path__, "lazynet."):
-        if not info.name.startswith(("lazynet.kernels", "lazynet.cli", "lazynet.peers", "lazynet.__main__")):
+        if not info.name.startswith(NO_EXAMPLES):
             module = importlib.import_module(info.name)
             for test in doctest.DocTestFinder(exclude_empty=True).find(module):
                 if test.examples and test.name not in ON_THE_CPU:
