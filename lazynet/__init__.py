@@ -170,6 +170,7 @@ from lazynet.ops.shape import cat as cat
 from lazynet.ops.shape import flatten as flatten
 from lazynet.ops.shape import flip as flip
 from lazynet.ops.shape import outer as outer
+from lazynet.ops.shape import pack as pack
 from lazynet.ops.shape import pad as pad
 from lazynet.ops.shape import permute as permute
 from lazynet.ops.shape import repeat_interleave as repeat_interleave
@@ -178,7 +179,11 @@ from lazynet.ops.shape import squeeze as squeeze
 from lazynet.ops.shape import tile as tile
 from lazynet.ops.shape import transpose as transpose
 from lazynet.ops.shape import unbind as unbind
+from lazynet.ops.shape import unpack as unpack
 from lazynet.ops.shape import unsqueeze as unsqueeze
+from lazynet.ops.sorting import argsort as argsort
+from lazynet.ops.sorting import sort as sort
+from lazynet.ops.sorting import topk as topk
 from lazynet.ops.statistics import all as all
 from lazynet.ops.statistics import amax as amax
 from lazynet.ops.statistics import amin as amin
@@ -190,6 +195,7 @@ from lazynet.ops.statistics import logsumexp as logsumexp
 from lazynet.ops.statistics import min as min
 from lazynet.ops.statistics import norm as norm
 from lazynet.ops.statistics import prod as prod
+from lazynet.ops.statistics import segment_max as segment_max
 from lazynet.ops.statistics import segment_mean as segment_mean
 from lazynet.ops.statistics import std as std
 from lazynet.ops.statistics import var as var

@@ -328,18 +328,15 @@ def current_graph(device: Device | None = None) -> Graph:
     """
     held = getattr(_thread, "graph", None)
     graph = held() if held is not None else None
-    if graph is not None and graph.open and (graph.device is device or graph.device is None):
-        return graph  # without a device it is a trace
-    device = device or default_device()
-    other = graph is not None and (
-        graph.device is not device or graph.precision != product_precision.get()
-    )
-    if graph is not None and graph.open and other:
+    if graph is not None and graph.open:
+        if graph.device is None:
+            return graph  # a trace
+        device = device or default_device()
+        if graph.device is device and graph.precision == product_precision.get():
+            return graph
         graph.close()
-        graph = None
-    if graph is None or not graph.open:
-        graph = Graph(device)
-        _thread.graph = weakref.ref(graph)
+    graph = Graph(device or default_device())
+    _thread.graph = weakref.ref(graph)
     return graph
 
 

@@ -52,6 +52,14 @@ def put(x, table, shape):
 
 
 # What a row-wise op gives for one row of each operand.
+def put_axis(x, n, axis, size):
+    """y[n[k]] += x[k] along an axis, from zeros."""
+    y = np.zeros((*x.shape[:axis], size, *x.shape[axis + 1 :]))
+    for place in np.ndindex(x.shape):
+        y[(*place[:axis], n[place], *place[axis + 1 :])] += x[place]
+    return y
+
+
 RUNS = {**naive_runs.RUNS, **naive_differentiation.RUNS}
 ROWS = {
     "add": lambda x, y: x + y,
@@ -87,6 +95,9 @@ ROWS = {
     "linear": linear,
     "sum": lambda x, axis: x.sum(axis),
     "max": lambda x, axis: x.max(axis),
+    "argsort": lambda x, axis, descending: np.argsort(-x if descending else x, axis, kind="stable"),
+    "take_axis": lambda x, n, axis: np.take_along_axis(x, n, axis),
+    "put_axis": put_axis,
     "argmax": lambda x, axis: x.argmax(axis),
     "softmax": softmax,
     "log_softmax": lambda x, axis: np.log(softmax(x, axis)),

@@ -106,7 +106,19 @@ def ctc(x, labels, blank):
         return np.array([-np.log(total)])
 
 
+def put_each(x, n, count=4):
+    """y[n[k, j], j] += x[k, j], from zeros."""
+    y = np.zeros((count, *x.shape[1:]))
+    for k in range(len(x)):
+        for j in np.ndindex(x.shape[1:]):
+            y[(n[k][j], *j)] += x[(k, *j)]
+    return y
+
+
 RUNS = {
+    "argsort_rows": lambda x, descending: np.argsort(-x if descending else x, 0, kind="stable"),
+    "take_each": lambda x, n: np.take_along_axis(x, n, 0),
+    "put_each": put_each,
     "ctc": ctc,
     "join_rows": lambda x, count: x[None],
     "pair_drop": lambda x, p, payload: x * kept(x.shape, p, payload),

@@ -60,6 +60,7 @@ MODULES = {
     **signal("Conv1d ConvTranspose1d", 2, 3, 3),
     **image("Conv2d ConvTranspose2d", 2, 3, 3),
     "Conv1d over rows": (lambda: nn.Conv1d(4, 3, 3, padding=1), lambda: (Rows(5, 4),)),
+    **plain("KMaxPool", lambda kind: kind(2), lambda: (Rows(5, 4),)),
     **signal("MaxPool1d AvgPool1d", 3, 2, 1),
     **image("MaxPool2d AvgPool2d", 3, 2, 1),
     **signal("AdaptiveAvgPool1d AdaptiveMaxPool1d", 4),

@@ -44,6 +44,8 @@ def draw(sample, position, length=None, dtype="float64"):
     wanted = sample.dtypes[position] if sample.dtypes else ""
     if wanted == "bool":
         return np.asarray(np.random.rand(*shape) < 0.5)
+    if wanted == "int64":
+        return np.random.randint(sample.low, sample.high + 1, shape)
     # Distinct values, away from 0: no maximum is shared and no kink is met.
     values = np.random.permutation(np.linspace(sample.low, sample.high, 101)[1::2])
     values = np.resize(values, shape) + 0.013 * np.random.rand(*shape)
@@ -192,7 +194,8 @@ def gradient_of(handle):
 
 
 def takes_one_value_twice(sample):
-    return len(sample.operands) == 2 and sample.operands[0] == sample.operands[1]
+    same = len(sample.operands) == 2 and sample.operands[0] == sample.operands[1]
+    return same and "int64" not in sample.dtypes
 
 
 def differentiable(cases):

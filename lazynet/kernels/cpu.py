@@ -11,6 +11,7 @@ from lazynet.kernels import (
     pairs,
     products,
     segments,
+    sorting,
     structured,
 )
 from lazynet.kernels.jit import kernel_address
@@ -26,6 +27,7 @@ FAMILIES = (
     pairs,
     products,
     segments,
+    sorting,
     structured,
 )
 

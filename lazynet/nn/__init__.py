@@ -49,6 +49,7 @@ from lazynet.nn.convolution import Conv1d as Conv1d
 from lazynet.nn.convolution import Conv2d as Conv2d
 from lazynet.nn.convolution import ConvTranspose1d as ConvTranspose1d
 from lazynet.nn.convolution import ConvTranspose2d as ConvTranspose2d
+from lazynet.nn.convolution import KMaxPool as KMaxPool
 from lazynet.nn.convolution import MaxPool1d as MaxPool1d
 from lazynet.nn.convolution import MaxPool2d as MaxPool2d
 from lazynet.nn.crf import CRF as CRF

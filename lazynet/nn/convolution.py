@@ -215,6 +215,24 @@ class MaxPool2d(_MaxPool):
     function = staticmethod(F.max_pool2d)
 
 
+class KMaxPool(Module):
+    """The k largest elements along an axis, in their order; by default of a Sequence's rows.
+
+    >>> nn.KMaxPool(2)(ln.sequence([1.0, 5.0, 2.0, 4.0])).tolist()
+    [5.0, 4.0]
+    """
+
+    def __init__(self, k: int, dim: int = 0) -> None:
+        super().__init__()
+        self.k, self.dim = k, dim
+
+    def forward(self, x: Any) -> Any:
+        return F.k_max_pool(x, self.k, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"{self.k}, dim={self.dim}"
+
+
 class AvgPool1d(_Pool):
     """The mean of each window of a row (channels, length), or along the rows of a Sequence.
 

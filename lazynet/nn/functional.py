@@ -71,6 +71,7 @@ from lazynet.ops.pooling import max_pool1d as max_pool1d
 from lazynet.ops.pooling import max_pool2d as max_pool2d
 from lazynet.ops.products import bilinear as bilinear
 from lazynet.ops.shape import pad as pad
+from lazynet.ops.sorting import k_max_pool as k_max_pool
 from lazynet.tensor import Parameter
 
 

@@ -63,6 +63,53 @@ def ones_(parameter: Parameter) -> Parameter:
     return constant_(parameter, 1.0)
 
 
+def trunc_normal_(
+    parameter: Parameter, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
+) -> Parameter:
+    """Normal, but only in [a, b]: what falls outside is drawn again."""
+    if not a < b:
+        raise ValueError(f"trunc_normal_: expected a < b, not {a} and {b}")
+    generator, drawn = numpy_generator(), np.full(parameter.size, np.nan)
+    # Where next to nothing falls inside, all that does is as good as uniform.
+    for _ in range(1000):
+        outside = np.flatnonzero(~((drawn >= a) & (drawn <= b)))
+        if not len(outside):
+            break
+        drawn[outside] = generator.normal(mean, std, len(outside))
+    else:
+        drawn[outside] = generator.uniform(a, b, len(outside))
+    return parameter.copy_(drawn.reshape(parameter.shape))
+
+
+def dirac_(parameter: Parameter, groups: int = 1) -> Parameter:
+    """A convolution's weight (out, in, ...) that gives what it is given: 1 in the middle, else 0.
+
+    Each of the groups does so for as many channels as it has.
+    """
+    shape = parameter.shape
+    if len(shape) < 3 or shape[0] % groups:
+        raise ValueError(f"dirac_: expected (out, in, ...) in {groups} groups, not {shape}")
+    value = np.zeros(shape)
+    middle = tuple(size // 2 for size in shape[2:])
+    each = shape[0] // groups
+    for k in range(groups):
+        for channel in range(min(each, shape[1])):
+            value[(k * each + channel, channel, *middle)] = 1.0
+    return parameter.copy_(value)
+
+
+def sparse_(parameter: Parameter, sparsity: float, std: float = 0.01) -> Parameter:
+    """Normal, with the share `sparsity` of each column of a matrix 0 (Martens, 2010)."""
+    if parameter.ndim != 2:
+        raise ValueError(f"sparse_: expected a matrix, not {parameter.shape}")
+    rows, columns = parameter.shape
+    generator = numpy_generator()
+    value = generator.normal(0.0, std, (rows, columns))
+    for column in range(columns):
+        value[generator.permutation(rows)[: math.ceil(sparsity * rows)], column] = 0.0
+    return parameter.copy_(value)
+
+
 def eye_(parameter: Parameter) -> Parameter:
     """1 on the diagonal of a matrix, 0 elsewhere."""
     if parameter.ndim != 2:

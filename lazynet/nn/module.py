@@ -43,6 +43,8 @@ class Module:
     """
 
     training: bool = True
+    # Attributes that are computed from parameters when they are asked for: `nn.utils.weight_norm`.
+    _computed: Mapping[str, Callable[[Module], Tensor]] = {}
     _buffers: Mapping[str, bool] = {}  # by name, whether it is part of the state
     _hooks: tuple[hooks.ModuleHook, ...] = ()
 
@@ -82,6 +84,14 @@ class Module:
             )
         CHANGES[0] += 1
         object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        computed = (
+            type(self)._computed if "_computed" not in vars(self) else vars(self)["_computed"]
+        )
+        if name in computed:
+            return computed[name](self)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
         CHANGES[0] += 1

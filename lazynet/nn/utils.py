@@ -1,11 +1,19 @@
-"""Clipping of gradients."""
+"""Clipping of gradients; weights made of a direction and a length."""
 
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterable
+from typing import Any
 
-from lazynet.tensor import Parameter
+import numpy as np
+
+from lazynet.graph import Graph, current_graph, recording_gradients
+from lazynet.nn.module import Module
+from lazynet.ops.reduce import reshape
+from lazynet.ops.statistics import norm
+from lazynet.tensor import Parameter, Tensor
 
 
 def _given(parameters: Parameter | Iterable[Parameter]) -> list[Parameter]:
@@ -57,3 +65,90 @@ def clip_grad_value_(parameters: Parameter | Iterable[Parameter], clip_value: fl
         g = p.graph.gradient.reshape(-1)
         low, high = g.dtype.type(-clip_value), g.dtype.type(clip_value)
         p.graph.device.updates.clip(g, low, high)
+
+
+class _WeightNorm:
+    """Computes a weight from its direction and its lengths, once for all that is pending."""
+
+    def __init__(self, name: str, dim: int | None) -> None:
+        self.name, self.dim = name, dim
+        self._last: tuple[Any, bool, Tensor] | None = None  # the graph, its mode, the weight
+
+    def __call__(self, module: Module) -> Tensor:
+        g, v = getattr(module, f"{self.name}_g"), getattr(module, f"{self.name}_v")
+        graph, mode = current_graph(v.graph.device), recording_gradients.get()
+        if type(graph) is not Graph:
+            return self.made(g, v)  # within a cell
+        if self._last is not None:
+            before, then, weight = self._last
+            if before() is graph and then == mode and weight.id >= graph.done:
+                return weight
+        weight = self.made(g, v)
+        self._last = weakref.ref(graph), mode, weight
+        return weight
+
+    def made(self, g: Any, v: Any) -> Tensor:
+        if self.dim is None:
+            return v * (g / norm(v, 2))
+        axis, shape = self.dim, v.shape
+        if axis == 0:
+            rows = reshape(v, (shape[0], -1))
+            return reshape(rows * (reshape(g, (shape[0], 1)) / norm(rows, 2, -1, True)), shape)
+        rows = v.permute(axis, *(k for k in range(v.ndim) if k != axis))
+        return v * (g / reshape(norm(reshape(rows, (shape[axis], -1)), 2, -1), g.shape))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"name": self.name, "dim": self.dim, "_last": None}
+
+
+def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Module:
+    """Let a weight be g v / |v|: its length and its direction are learned by themselves.
+
+    The parameter `name` is replaced by two, as torch.nn.utils.weight_norm does: `name_v` of its
+    shape, and `name_g`, the norms (Salimans and Kingma, "Weight normalization", 2016). The weight
+    is computed once for all examples that are pending together.
+
+        >>> layer = nn.utils.weight_norm(nn.Linear(3, 2))
+        >>> sorted(layer.state_dict()), layer.weight_g.shape
+        (['bias', 'weight_g', 'weight_v'], (2, 1))
+
+    Args:
+        dim: the axis along which each slice has a length of its own; None: one for all.
+
+    Returns:
+        the module, changed.
+
+    Raises:
+        ValueError: if the module has no such parameter, or it no such axis.
+    """
+    weight = vars(module).get(name)
+    if not isinstance(weight, Parameter):
+        raise ValueError(f"weight_norm: {type(module).__name__} has no parameter {name!r}")
+    if dim is not None and not 0 <= dim < weight.ndim:
+        raise ValueError(f"weight_norm: no axis {dim} in a weight of shape {weight.shape}")
+    value = weight.numpy()
+    others = None if dim is None else tuple(k for k in range(weight.ndim) if k != dim)
+    lengths = np.sqrt(np.square(value).sum(others, keepdims=dim is not None))
+    delattr(module, name)
+    setattr(module, f"{name}_g", Parameter(lengths.astype(value.dtype)))
+    setattr(module, f"{name}_v", weight)
+    module._computed = {**module._computed, name: _WeightNorm(name, dim)}
+    return module
+
+
+def remove_weight_norm(module: Module, name: str = "weight") -> Module:
+    """Make the weight that `weight_norm` replaced a parameter again, with the value it has now.
+
+    Raises:
+        ValueError: if it was not replaced.
+    """
+    if not isinstance(module._computed.get(name), _WeightNorm):
+        raise ValueError(f"remove_weight_norm: {name!r} of this module is not normalised")
+    value = getattr(module, name).numpy()
+    module._computed = {key: made for key, made in module._computed.items() if key != name}
+    weight = getattr(module, f"{name}_v")
+    delattr(module, f"{name}_g")
+    delattr(module, f"{name}_v")
+    weight.copy_(value)
+    setattr(module, name, weight)
+    return module

@@ -2,6 +2,7 @@
 
 from lazynet.ops import (
     activations,
+    alignment,
     attention,
     convolution,
     decompositions,
@@ -21,6 +22,7 @@ from lazynet.ops import (
     reduce,
     rows,
     shape,
+    sorting,
     statistics,
     structured,
     take,
@@ -30,6 +32,7 @@ from lazynet.ops import (
 
 __all__ = [
     "activations",
+    "alignment",
     "attention",
     "convolution",
     "decompositions",
@@ -40,15 +43,16 @@ __all__ = [
     "linear",
     "lookup",
     "loss",
-    "pairs",
     "losses",
     "normalization",
+    "pairs",
     "pooling",
     "products",
     "random",
     "reduce",
     "rows",
     "shape",
+    "sorting",
     "statistics",
     "structured",
     "take",

@@ -19,7 +19,8 @@ AXES = (Sample(((5,),), (("axis", 0),)), Sample(((3, 4),), (("axis", 0),)),
         Sample(((3, 4, 2),), (("axis", 1),)))  # fmt: skip
 
 
-def _split(row, axis: int) -> tuple[int, int, int]:
+def split(row, axis: int) -> tuple[int, int, int]:
+    """(outer, axis, inner): how many elements are before an axis, along it, and behind it."""
     shape = row.shape
     return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
@@ -37,7 +38,7 @@ def along_axis(name, formula, kernel, vjp, keeps=False, dtype=None, samples=AXES
         axis = dict(signature.attributes)["axis"]
         row = signature_row(signature)
         step = call(
-            kernel, operand_refs(signature), output_refs(signature)[0], _split(row, axis), row.dtype
+            kernel, operand_refs(signature), output_refs(signature)[0], split(row, axis), row.dtype
         )
         return lowered(signature, [step])
 
@@ -264,11 +265,11 @@ def max(x, axis: int | None = None, keepdim: bool = False):
 
 
 def argmax(x, axis: int = -1):
-    """The first index of the largest element along an axis of each row."""
+    """The first index of the largest element along an axis of each row, or along the rows."""
     x = as_value(x, "argmax")
     own = axis_of(x, axis, "argmax")
     if own is None:
-        raise ShapeError("argmax: give an axis of the rows; over rows, use .numpy().argmax(0)")
+        return ROW_REDUCTIONS["argmax"](x)
     return record(ARGMAX, (x,), (("axis", own),))
 
 

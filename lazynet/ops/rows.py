@@ -192,15 +192,23 @@ def segment_sum(x, index, count: int):
 
     The message passing of graphs: rows are edges, segments the nodes they point to.
 
+    >>> ln.segment_sum(ln.sequence([[1.0], [3.0]]), [0, 0], 2).numpy().tolist()
+    [[4.0], [0.0]]
+
     Raises:
         IndexError: on this line, if an index is not below `count`.
     """
-    numbers = indices(index, count, "segment_sum")
+    return over_segments(ROW_SUM, x, index, count, "segment_sum")
+
+
+def over_segments(op: Op, x, index, count: int, name: str):
+    """An op over segments on the rows of x that `index` puts in each of `count` segments."""
+    numbers = indices(index, count, name)
     if len(numbers) != len(x):
-        raise ShapeError(f"segment_sum: {len(numbers)} indices for {len(x)} rows")
+        raise ShapeError(f"{name}: {len(numbers)} indices for {len(x)} rows")
     order = np.argsort(numbers, kind="stable")
     counts = np.bincount(numbers, minlength=count) if count else np.zeros(0, np.int64)
-    return record_segments(ROW_SUM, _permuted(x, order), counts=counts.tolist())
+    return record_segments(op, _permuted(x, order), counts=counts.tolist())
 
 
 def _permuted(x, order):

@@ -5,7 +5,9 @@ Views (`reshape`, `unsqueeze`, ...) are types and cost nothing; the rest is `TAK
 
 from __future__ import annotations
 
+import itertools
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -264,6 +266,47 @@ def cat(values, axis: int = -1):
     if at == 0:
         return reshape(joined, (sum(s[0] for s in shapes), *others[0]))
     return rearranged(joined, ("cat", at, tuple(shapes)), laid)
+
+
+class Packed(NamedTuple):
+    """What `pack` gives: the rows of all examples, and how many are whose."""
+
+    rows: Any
+    lengths: list[int]
+
+
+def pack(values) -> Packed:
+    """The rows of several Sequences, one after the other, and their numbers.
+
+    Nothing has to be packed to run together. It is for what treats rows of all examples alike, as
+    statistics over a minibatch do; `unpack` goes back.
+
+    >>> rows, lengths = ln.pack([ln.sequence([1.0, 2.0]), ln.sequence([3.0])])
+    >>> rows.tolist(), lengths
+    ([1.0, 2.0, 3.0], [2, 1])
+
+    Raises:
+        ShapeError: if there are no Sequences, or their rows differ in shape.
+    """
+    values = list(values)
+    if not values or not all(isinstance(x, Sequence) for x in values):
+        raise ShapeError("pack: expected one or more Sequences")
+    return Packed(cat(values, 0), [len(x) for x in values])
+
+
+def unpack(rows, lengths) -> list:
+    """The Sequences that were packed: parts of `rows` of these lengths; views.
+
+    >>> [part.tolist() for part in ln.unpack(ln.sequence([1.0, 2.0, 3.0]), [2, 1])]
+    [[1.0, 2.0], [3.0]]
+
+    Raises:
+        ShapeError: if there are not as many rows.
+    """
+    ends = list(itertools.accumulate(lengths))
+    if not isinstance(rows, Sequence) or (ends[-1] if ends else 0) != len(rows):
+        raise ShapeError(f"unpack: lengths of {ends[-1] if ends else 0} rows for {rows.shape}")
+    return [rows[end - length : end] for end, length in zip(ends, lengths, strict=True)]
 
 
 def unbind(x, dim: int = 0):

@@ -16,7 +16,7 @@ from lazynet.ops import reduce
 from lazynet.ops.elementwise import absolute, exp, log, sqrt, where
 from lazynet.ops.functions import isfinite, isnan
 from lazynet.ops.reduce import axis_of, reshape
-from lazynet.ops.rows import segment_sum, sequence
+from lazynet.ops.rows import ROW_MAX, over_segments, segment_sum, sequence
 from lazynet.ops.shape import cat as joined
 from lazynet.ops.shape import unsqueeze
 from lazynet.ops.views import zeros
@@ -292,6 +292,20 @@ def segment_mean(x, index, count: int):
     weights = (1.0 / sizes).astype(x.type.dtype)
     shape = (count, *(1 for _ in x.type.shape))
     return segment_sum(x, index, count) * sequence(weights.reshape(shape))
+
+
+def segment_max(x, index, count: int):
+    """The largest elements of the rows j of x with index[j] = s, for s < count; -inf for none.
+
+    Ties share the gradient.
+
+    >>> ln.segment_max(ln.sequence([[1.0], [3.0]]), [0, 0], 2).numpy().tolist()
+    [[3.0], [-inf]]
+
+    Raises:
+        IndexError: on this line, if an index is not below `count`.
+    """
+    return over_segments(ROW_MAX, x, index, count, "segment_max")
 
 
 _METHODS = {
