@@ -130,6 +130,7 @@ from lazynet.ops.linear import dot as dot
 from lazynet.ops.linear import linear as linear
 from lazynet.ops.lookup import lookup as lookup
 from lazynet.ops.loss import cross_entropy as cross_entropy
+from lazynet.ops.losses import cosine_similarity as cosine_similarity
 from lazynet.ops.pairs import pair_scores as pair_scores
 from lazynet.ops.pairs import pair_softmax as pair_softmax
 from lazynet.ops.pairs import pair_sum as pair_sum

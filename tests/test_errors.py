@@ -34,7 +34,7 @@ MISTAKES = {
     "matmul": (lambda: vector(4) @ WEIGHT, ValueError, r"matmul: \(1, 4\) and \(2, 3\)"),
     "matmul scalar": (lambda: ln.tensor(1.0) @ vector(3), ValueError, "vectors or matrices"),
     "reshape": (lambda: vector(6).reshape(4, 2), ValueError, r"have 6 elements, not \(4, 2\)"),
-    "chunk": (lambda: vector(5).chunk(2), ValueError, "cannot be cut into 2 equal parts"),
+    "chunk": (lambda: vector(5).chunk(0), ValueError, "expected one or more parts, not 0"),
     "split": (lambda: vector(5).split([2, 2]), ValueError, "cannot be cut"),
     "cat": (
         lambda: rows.cat([ln.tensor(np.ones((2, 3))), ln.tensor(np.ones((3, 3)))]),

@@ -214,13 +214,13 @@ def hardswish(x):
 
 
 def hardshrink(x, lambd: float = 0.5):
-    """x where |x| > lambd, else 0.
+    """x, but 0 where |x| <= lambd.
 
     >>> ln.hardshrink(ln.tensor([-2.0, 0.25])).numpy().tolist()
     [-2.0, 0.0]
     """
     x = _floating(as_value(x, "hardshrink"))
-    return where(absolute(x) > lambd, x, zeros_like(x))
+    return where(absolute(x) <= lambd, zeros_like(x), x)
 
 
 def softshrink(x, lambd: float = 0.5):

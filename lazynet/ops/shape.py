@@ -167,13 +167,16 @@ def roll(x, shifts: int, dim: int = -1):
     return rearranged(x, ("roll", shifts, at), lambda index: np.roll(index, shifts, at))
 
 
-def tile(x, *repeats: int):
+def tile(x, *repeats: Any):
     """Each row laid out several times along its axes, as numpy.tile.
 
     >>> ln.tile(ln.tensor([1.0, 2.0]), 2).numpy().tolist()
     [1.0, 2.0, 1.0, 2.0]
     """
     x = as_value(x, "tile")
+    repeats = (
+        tuple(repeats[0]) if len(repeats) == 1 and not isinstance(repeats[0], int) else repeats
+    )
     return rearranged(x, ("tile", *repeats), lambda index: np.tile(index, repeats))
 
 

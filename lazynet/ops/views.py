@@ -14,7 +14,7 @@ import numpy as np
 from lazynet.batching import layout as words
 from lazynet.graph import words_of
 from lazynet.op import Op, RowType, Sample, Signature, row_type
-from lazynet.ops.reduce import reshape, retyped
+from lazynet.ops.reduce import axis_of, reshape, retyped
 from lazynet.program import Ref, elementwise, lowered, operand_refs, output_refs
 from lazynet.record import ShapeError, as_value, record, short, short_rows
 from lazynet.tensor import Parameter, Sequence, Tensor, Value
@@ -27,22 +27,28 @@ _joined: dict[tuple, Signature] = {}  # what `cat` records on Tensors of these t
 # -- features of a row -----------------------------------------------------------------------------
 
 
-def chunk(x, chunks: int):
-    """The last axis cut into equal parts. Views: nothing is computed or copied.
+def chunk(x, chunks: int, dim: int = -1):
+    """An axis cut into `chunks` parts of one size, the last smaller where it does not go even.
 
-    Shapes: a vector row (k w,) gives k rows of (w,).
+    Of rows that are vectors the parts are views: nothing is computed or copied. As in PyTorch there
+    may be fewer parts than were asked for.
+
+    >>> [part.tolist() for part in ln.chunk(ln.tensor([1.0, 2.0, 3.0, 4.0]), 2)]
+    [[1.0, 2.0], [3.0, 4.0]]
 
     Raises:
-        ShapeError: if the axis cannot be cut evenly, or the row is no vector.
+        ShapeError: if there is no such axis. ValueError: for less than one part.
     """
+    if dim != -1:
+        return _cut(x, -(-_size(x, dim, "chunk") // _positive(chunks)), dim, "chunk")
     row = x.type
-    key = ("chunk", chunks)
-    parts = row.views.get(key)
+    parts = row.views.get(("chunk", chunks))
     if parts is None:
-        if len(row.shape) != 1 or row.size % chunks:
-            raise ShapeError(f"chunk: rows of {row.shape} cannot be cut into {chunks} equal parts")
+        if len(row.shape) != 1 or row.size % _positive(chunks):
+            return _cut(x, -(-_size(x, -1, "chunk") // chunks), -1, "chunk")
         width = row.size // chunks
-        parts = row.views[key] = [row.view((width,), width * k) for k in range(chunks)]
+        parts = [row.view((width,), width * k) for k in range(chunks)]
+        row.views["chunk", chunks] = parts
     if x.__class__ is Tensor:
         graph, vid, handles = x.graph, x.id, []
         for part in parts:
@@ -53,13 +59,45 @@ def chunk(x, chunks: int):
     return [retyped(x, part) for part in parts]
 
 
-def split(x, sizes):
-    """The last axis of vector rows cut into parts of these sizes. Views."""
-    row = x.type
-    if len(row.shape) != 1 or sum(sizes) != row.size:
-        raise ShapeError(f"split: rows of {row.shape} cannot be cut into parts of {list(sizes)}")
-    starts = np.cumsum([0, *sizes[:-1]]).tolist()
-    return [retyped(x, row.view((s,), at)) for s, at in zip(sizes, starts, strict=True)]
+def _positive(chunks: int) -> int:
+    if chunks < 1:
+        raise ValueError(f"chunk: expected one or more parts, not {chunks}")
+    return chunks
+
+
+def split(x, sizes, dim: int = -1):
+    """An axis cut into parts of these sizes, or of one size (the last may be smaller).
+
+    Of rows that are vectors the parts are views; along axis 0 of a Sequence they are its rows.
+
+    >>> [part.tolist() for part in ln.split(ln.tensor([1.0, 2.0, 3.0]), [1, 2])]
+    [[1.0], [2.0, 3.0]]
+
+    Raises:
+        ShapeError: if there is no such axis, or the sizes are not those of all of it.
+    """
+    return _cut(x, sizes, dim, "split")
+
+
+def _size(x, dim: int, name: str) -> int:
+    at = axis_of(x, dim, name)
+    return x.length if at is None else x.type.shape[at]
+
+
+def _cut(x, sizes, dim: int, name: str):
+    at, size = axis_of(x, dim, name), _size(x, dim, name)
+    if isinstance(sizes, int):
+        if sizes < 1:
+            sizes = [size] if size == 0 else []
+        else:
+            sizes = [min(sizes, size - start) for start in range(0, size, sizes)] or [0]
+    if sum(sizes) != size or any(s < 0 for s in sizes):
+        raise ShapeError(f"{name}: an axis of {size} cannot be cut into parts of {list(sizes)}")
+    row, starts = x.type, np.cumsum([0, *sizes[:-1]]).tolist()
+    if at is not None and len(row.shape) == 1:
+        return [retyped(x, row.view((s,), start)) for s, start in zip(sizes, starts, strict=True)]
+    before = (slice(None),) * (0 if at is None else at + isinstance(x, Sequence))
+    return [x[(*before, slice(a, a + s))] for a, s in zip(starts, sizes, strict=True)]
 
 
 def cat_features(values):

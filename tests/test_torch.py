@@ -1,0 +1,200 @@
+"""Functions that PyTorch has as well: values and gradients over random shapes, in float64."""
+
+import numpy as np
+import pytest
+from checks import agrees_with_torch
+
+import lazynet as ln
+from lazynet import nn
+
+F = nn.functional
+SHAPES = [(), (1,), (7,), (3, 4), (2, 1, 3)]
+ANYWHERE = """
+neg abs sign exp expm1 sin cos tanh sigmoid relu asinh atan sinh cosh erf erfc square floor ceil
+trunc relu6 celu elu selu gelu silu mish softplus softsign hardtanh hardsigmoid hardswish hardshrink
+softshrink tanhshrink leaky_relu logsigmoid
+"""
+POSITIVE = "log log1p sqrt rsqrt reciprocal lgamma digamma"
+SMALL = "tan asin acos atanh erfinv"
+# name: (lowest, highest) of the elements; the name is that of both libraries
+UNARY = {
+    **dict.fromkeys(ANYWHERE.split(), (-2.9, 2.9)),
+    **dict.fromkeys(POSITIVE.split(), (0.2, 3.0)),
+    **dict.fromkeys(SMALL.split(), (-0.9, 0.9)),
+    "acosh": (1.2, 3.0),
+    "round": (-2.4, 2.4),
+}
+BINARY = dict.fromkeys("add sub mul div maximum minimum atan2 remainder pow".split(), (0.3, 2.0))
+COMPARISONS = ["lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical_or", "logical_xor"]
+PAIRS = [((), ()), ((5,), (5,)), ((3, 4), (3, 4)), ((3, 4), (4,)), ((2, 1), (1, 3)), ((), (2, 2))]
+AXES = [((6,), 0), ((6,), -1), ((3, 4), 0), ((3, 4), 1), ((2, 3, 4), 1), ((2, 3, 4), -3)]
+REDUCTIONS = "sum mean prod amax amin logsumexp cumsum cumprod softmax log_softmax".split()
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+def draw(shape, low=-2.0, high=2.0):
+    return np.random.uniform(low, high, shape)
+
+
+def theirs(torch, name):
+    for home in (torch, torch.nn.functional, torch.special):
+        if hasattr(home, name):
+            return getattr(home, name)
+    raise AttributeError(name)
+
+
+def ours(name):
+    return getattr(ln, name, None) or getattr(F, name)
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", UNARY)
+def test_of_one_operand(torch, name, shape, many):
+    arrays = [draw((4, *shape) if many else shape, *UNARY[name])]
+    # PyTorch computes the slope 1/6 of hardsigmoid in float32.
+    tolerance = 1e-6 if name == "hardsigmoid" else 1e-9
+    agrees_with_torch(torch, ours(name), theirs(torch, name), arrays, many, tolerance)
+
+
+@pytest.mark.parametrize("shapes", PAIRS, ids=str)
+@pytest.mark.parametrize("name", BINARY)
+def test_of_two_operands_that_broadcast(torch, name, shapes):
+    arrays = [draw(shape, *BINARY[name]) for shape in shapes]
+    agrees_with_torch(torch, ours(name), theirs(torch, name), arrays)
+
+
+@pytest.mark.parametrize("shapes", PAIRS, ids=str)
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_of_two_operands_without_derivative(torch, name, shapes):
+    arrays = [np.random.randint(3, size=shape).astype(float) for shape in shapes]
+    if name.startswith("logical"):
+        arrays = [np.asarray(a > 0) for a in arrays]
+    y = getattr(ln, name)(*map(ln.tensor, arrays))
+    np.testing.assert_array_equal(
+        y.numpy(), theirs(torch, name)(*map(torch.tensor, arrays)).numpy()
+    )
+
+
+@pytest.mark.parametrize(("shape", "axis"), AXES)
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_along_an_axis(torch, name, shape, axis):
+    arrays = [draw(shape, 0.3, 2.0)]
+    agrees_with_torch(
+        torch, lambda x: ours(name)(x, axis), lambda x: theirs(torch, name)(x, axis), arrays
+    )
+
+
+@pytest.mark.parametrize("keepdim", [False, True])
+@pytest.mark.parametrize("p", [1, 2, float("inf")])
+def test_norms_variance_and_deviation(torch, p, keepdim):
+    x = [draw((3, 5))]
+    agrees_with_torch(
+        torch, lambda v: ln.norm(v, p, 1, keepdim), lambda v: torch.norm(v, p, 1, keepdim), x
+    )
+    for mine, other in ((ln.var, torch.var), (ln.std, torch.std)):
+        agrees_with_torch(torch, lambda v, f=mine: f(v, 1), lambda v, f=other: f(v, 1), x)
+
+
+PRODUCTS = {
+    "matmul": [((3, 4), (4, 2)), ((3, 4), (4,)), ((2, 3, 4), (4, 2)), ((2, 3, 4), (2, 4, 5))],
+    "bmm": [((2, 3, 4), (2, 4, 5))],
+    "dot": [((4,), (4,))],
+    "outer": [((3,), (2,))],
+    "linear": [((4,), (3, 4), (3,)), ((2, 4), (3, 4)), ((2, 5, 4), (3, 4), (3,))],
+    "bilinear": [((3,), (2,), (4, 3, 2), (4,))],
+    "inverse": [((3, 3),)],
+    "det": [((3, 3),)],
+    "logdet": [((3, 3),)],
+    "cosine_similarity": [((4,), (4,))],
+    "layer_norm": [((3, 4), (4,), (4,), (4,))],
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_of_matrices(torch, name):
+    for shapes in PRODUCTS[name]:
+        arrays = [draw(shape) for shape in shapes]
+        if name in ("inverse", "det", "logdet"):
+            arrays = [arrays[0] @ arrays[0].T + np.eye(3)]
+        mine, other = ours(name), theirs(torch, name)
+        if name == "cosine_similarity":
+            agrees_with_torch(torch, lambda a, b: ln.cosine_similarity(a, b, -1),
+                              lambda a, b: torch.cosine_similarity(a, b, -1), arrays)  # fmt: skip
+        elif name == "layer_norm":
+            agrees_with_torch(
+                torch, lambda x, w, b, _: F.layer_norm(x, 4, w, b) + _,
+                lambda x, w, b, _: torch.nn.functional.layer_norm(x, (4,), w, b) + _, arrays,
+            )  # fmt: skip
+        else:
+            agrees_with_torch(torch, mine, other, arrays)
+
+
+EQUATIONS = [
+    ("ij,jk->ik", (2, 3), (3, 4)), ("bij,bjk->bik", (2, 3, 4), (2, 4, 2)), ("i,j->ij", (3,), (2,)),
+    ("ij->ji", (2, 3)), ("ii->i", (3, 3)), ("ijk,k->ij", (2, 3, 4), (4,)),
+    ("ij,ij->", (2, 3), (2, 3)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("equation", "shapes"), [(e, s) for e, *s in EQUATIONS])
+def test_einsum(torch, equation, shapes):
+    arrays = [draw(shape) for shape in shapes]
+    agrees_with_torch(
+        torch, lambda *v: ln.einsum(equation, *v), lambda *v: torch.einsum(equation, *v), arrays
+    )
+
+
+SHAPING = {
+    "reshape": (lambda h, x: h.reshape(x, (4, 3)), (2, 6)),
+    "flatten": (lambda h, x: h.flatten(x, 1, 2), (2, 3, 4)),
+    "permute": (lambda h, x: x.permute(2, 0, 1), (2, 3, 4)),
+    "transpose": (lambda h, x: h.transpose(x, 0, 2), (2, 3, 4)),
+    "squeeze": (lambda h, x: h.squeeze(x, 1), (2, 1, 3)),
+    "unsqueeze": (lambda h, x: h.unsqueeze(x, 1), (2, 3)),
+    "expand": (lambda h, x: h.broadcast_to(x, (4, 2, 3)), (2, 3)),
+    "cat": (lambda h, x: h.cat([x, x * 2.0], 1), (2, 3)),
+    "stack": (lambda h, x: h.cat([h.unsqueeze(x, 0), h.unsqueeze(x, 0)], 0), (2, 3)),
+    "chunk": (lambda h, x: h.chunk(x, 2, -1)[1] * 3.0, (2, 4)),
+    "split": (lambda h, x: h.split(x, [1, 3], -1)[1] * 3.0, (2, 4)),
+    "slices": (lambda h, x: x[1:, ::2], (3, 5)),
+    "an index": (lambda h, x: x[1, 2] * 2.0, (3, 5)),
+    "index arrays": (lambda h, x: x[[0, 2, 2], [1, 1, 0]], (3, 5)),
+    "pad": (lambda h, x: F.pad(x, (1, 2)) if h is ln else h.nn.functional.pad(x, (1, 2)), (2, 3)),
+    "flip": (lambda h, x: x.flip(1), (2, 3)),
+    "roll": (lambda h, x: h.roll(x, 2, 1), (2, 5)),
+    "tile": (lambda h, x: h.tile(x, (2,)), (2, 3)),
+    "tril": (lambda h, x: h.tril(x), (3, 3)),
+    "triu": (lambda h, x: h.triu(x, 1), (3, 3)),
+    "trace": (lambda h, x: h.trace(x), (3, 3)),
+    "diagonal": (lambda h, x: h.diagonal(x), (3, 3)),
+    "clamp": (lambda h, x: h.clamp(x, -0.5, 1.0), (3, 4)),
+    "where": (lambda h, x: h.where(x > 0.0, x, x * 2.0), (3, 4)),
+    "glu": (lambda h, x: F.glu(x) if h is ln else h.nn.functional.glu(x), (2, 4)),
+}
+
+
+@pytest.mark.parametrize("name", SHAPING)
+def test_shapes_and_parts(torch, name):
+    function, shape = SHAPING[name]
+    agrees_with_torch(torch, lambda x: function(ln, x), lambda x: function(torch, x), [draw(shape)])
+
+
+EDGES = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e300, -1e300, 1e-310, 1.0, -1.0])
+
+
+@pytest.mark.parametrize("name", sorted({*UNARY} - {"lgamma", "digamma"}))
+def test_edge_values(torch, name):
+    """Of zeros, infinities, NaN, huge and denormal numbers: what PyTorch gives."""
+    want = theirs(torch, name)(torch.tensor(EDGES)).numpy()
+    with np.errstate(all="ignore"):
+        got = ours(name)(ln.tensor(EDGES)).numpy()
+    if name == "sign":
+        want[np.isnan(EDGES)] = np.nan  # as numpy; PyTorch gives 0
+    np.testing.assert_allclose(
+        got, want, rtol=1e-7 if name == "hardsigmoid" else 1e-12, atol=1e-300
+    )
