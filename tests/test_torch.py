@@ -24,11 +24,13 @@ UNARY = {
     "acosh": (1.2, 3.0),
     "round": (-2.4, 2.4),
 }
-BINARY = dict.fromkeys("add sub mul div maximum minimum atan2 remainder pow".split(), (0.3, 2.0))
+OF_TWO = "add sub mul div maximum minimum atan2 remainder pow"
+BINARY = dict.fromkeys(OF_TWO.split(), (0.3, 2.0))
 COMPARISONS = ["lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical_or", "logical_xor"]
 PAIRS = [((), ()), ((5,), (5,)), ((3, 4), (3, 4)), ((3, 4), (4,)), ((2, 1), (1, 3)), ((), (2, 2))]
 AXES = [((6,), 0), ((6,), -1), ((3, 4), 0), ((3, 4), 1), ((2, 3, 4), 1), ((2, 3, 4), -3)]
-REDUCTIONS = "sum mean prod amax amin logsumexp cumsum cumprod softmax log_softmax".split()
+ALONG = "sum mean prod amax amin logsumexp cumsum cumprod softmax log_softmax"
+REDUCTIONS = ALONG.split()
 
 
 @pytest.fixture
