@@ -163,12 +163,13 @@ def handles(graph: Graph, signature: Signature, vid: int, length: int | None):
     return tuple(found)
 
 
-def record_segments(op: Op, items, attributes: tuple = (), counts=None):
+def record_segments(op: Op, items, attributes: tuple = (), counts=None, chosen=None):
     """Record one node over the rows of a Sequence (one segment) or over a list of Tensors.
 
     Args:
         items: a Sequence, or a list of Tensors of one type.
         counts: how many consecutive items each segment has; by default all make one segment.
+        chosen: numbers of the rows of a Sequence that are the items; by default all of them.
 
     Returns:
         a Sequence with a row an item where the op is `per_item`; else a Tensor, or a Sequence with
@@ -176,7 +177,7 @@ def record_segments(op: Op, items, attributes: tuple = (), counts=None):
     """
     row = items.type if isinstance(items, Sequence) else items[0].type
     signature = op.signature((row,), attributes)
-    if isinstance(items, Sequence) and counts is None:
+    if isinstance(items, Sequence) and counts is None and chosen is None:
         graph = graph_of((items,))
         vid, step = enter(graph, items)
         n = items.length
@@ -186,14 +187,18 @@ def record_segments(op: Op, items, attributes: tuple = (), counts=None):
         if isinstance(items, Sequence):
             graph = graph_of((items,))
             vid, step = enter(graph, items)
-            ids = [vid + step * k for k in range(items.length)]
+            ids = vid + step * (np.arange(items.length) if chosen is None else chosen)
         else:
             graph = graph_of(items)
             ids = [x.id if x.graph is graph else enter(graph, x)[0] for x in items]
         n = len(ids)
-        counted = [n] if counts is None else list(counts)
+        counted = [n] if counts is None else counts
         segments = len(counted)
-        entry = words_of(-signature.index - 1, n, segments, 1, *ids, *counted)
+        head = (-signature.index - 1, n, segments, 1)
+        if isinstance(ids, list):
+            entry = words_of(*head, *ids, *counted)
+        else:
+            entry = np.concatenate((head, ids, counted)).astype(np.int32).tobytes()
     rows = n if op.per_item else segments
     vid = graph.append(signature, entry, rows)
     if op.per_item or counts is not None:

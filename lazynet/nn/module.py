@@ -55,15 +55,13 @@ class Module:
     forward: Callable[..., Any]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not OPENED:
-            return self._called(args, kwargs)
-        with on_device(self._device() or device_among(args)):
-            return self._called(args, kwargs)
+        if OPENED:
+            with on_device(self._device() or device_among(args)):
+                return self._called(args, kwargs)
+        return self._called(args, kwargs) if self._hooks else self.forward(*args, **kwargs)
 
     def _called(self, args: tuple, kwargs: dict[str, Any]) -> Any:
-        if self._hooks:
-            return hooks.call(self, args, kwargs)
-        return self.forward(*args, **kwargs)
+        return hooks.call(self, args, kwargs) if self._hooks else self.forward(*args, **kwargs)
 
     def _device(self) -> Device | None:
         """Where the first parameter is: what `forward` makes lives there."""

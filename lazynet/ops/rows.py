@@ -81,18 +81,22 @@ def gather(x: Sequence, index):
     Raises:
         IndexError: on this line, if an index is out of range.
     """
-    if isinstance(index, Value):
-        index = index.numpy()  # type: ignore[attr-defined]
     numbers = np.asarray(index)
     if numbers.dtype == bool:
         if len(numbers) != x.length:
             raise IndexError(f"a mask of {len(numbers)} for a Sequence of {x.length} rows")
         numbers = np.flatnonzero(numbers)
-    numbers = np.where(numbers < 0, numbers + x.length, numbers) if numbers.size else numbers
+    if numbers.ndim == 1 and numbers.size and numbers.dtype.kind in "iu":
+        first, last = int(numbers[0]), int(numbers[-1])
+        step = int(numbers[1]) - first if numbers.size > 1 else 1
+        within = 0 <= first < x.length and 0 <= last < x.length
+        if within and (numbers[1:] - numbers[:-1] == step).all():  # evenly spaced: a view
+            return Sequence(x.graph, x.id + x.step * first, x.type, numbers.size, x.step * step)
+        numbers = np.where(numbers < 0, numbers + x.length, numbers)
     numbers = indices(numbers, x.length, "gather")
     if not len(numbers):
         return x[:0]
-    return record_segments(GATHER, [x[int(k)] for k in numbers])
+    return record_segments(GATHER, x, chosen=numbers)
 
 
 def cat(values, axis: int = -1):
@@ -208,13 +212,8 @@ def over_segments(op: Op, x, index, count: int, name: str):
         raise ShapeError(f"{name}: {len(numbers)} indices for {len(x)} rows")
     order = np.argsort(numbers, kind="stable")
     counts = np.bincount(numbers, minlength=count) if count else np.zeros(0, np.int64)
-    return record_segments(op, _permuted(x, order), counts=counts.tolist())
-
-
-def _permuted(x, order):
-    if isinstance(x, Sequence) and np.array_equal(order, np.arange(x.length)):
-        return x
-    return [x[int(k)] for k in order] if len(order) else x[:0]
+    x = x if isinstance(x, Sequence) else sequence(x)
+    return record_segments(op, x, counts=counts, chosen=order)
 
 
 reduce.ROW_REDUCTIONS.update(
