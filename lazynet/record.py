@@ -52,7 +52,7 @@ def graph_of(operands) -> Graph:
         graph = x.graph
         if graph.thread == me:
             return graph
-        if graph.__class__ is Leaf:
+        if isinstance(graph, Leaf):
             if graph.copies is not None:
                 continue
         else:
