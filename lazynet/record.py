@@ -264,17 +264,25 @@ def unary(op: Op, prepare=None):
     return documented(recorded, op, 1)
 
 
+_SHAPES = "Shapes: any -> the same; n rows -> n rows."
+_BROADCAST = """Operands are Tensors, Sequences, arrays or numbers, which broadcast as in
+    numpy; a Tensor broadcasts against each row of a Sequence; n rows -> n rows."""
+_RAISES = """
+
+    Raises:
+        ShapeError: if shapes do not broadcast, or Sequences have not as many rows."""
+
+
 def documented(function, op: Op, arity: int):
     """Name a function after its op, and let its docstring tell the formula."""
     function.__name__ = function.__qualname__ = op.name
     ones = ", ".join(["ln.ones(2)"] * arity)
     function.__doc__ = f"""{op.formula}, for each element.
 
-    Operands are Tensors, Sequences, arrays or numbers, which broadcast as in numpy; a Tensor
-    broadcasts against each row of a Sequence.
+    {_SHAPES if arity == 1 else _BROADCAST}
 
     >>> ln.{op.name}({ones}).shape
-    (2,)
+    (2,){_RAISES if arity == 2 else ""}
     """
     return function
 
