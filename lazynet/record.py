@@ -120,6 +120,8 @@ def record(op: Op, operands, attributes: tuple = (), payload=None, length: int |
             entry.extend(payload)
         vid = graph.append(signature, words_of(*entry), len(signature.outputs))
     else:
+        if length < 0:
+            raise ShapeError(f"{op.name}: expected 0 or more rows, not {length}")
         entry = [-signature.index - 1, length]
         for x in dynamic:
             entry.extend(enter(graph, x))

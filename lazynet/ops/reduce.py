@@ -161,7 +161,7 @@ def reshape(x, *shape):
     known = math.prod(s for s in shape if s != -1)
     if shape.count(-1) == 1 and known:
         shape = tuple(x.type.size // known if s == -1 else s for s in shape)
-    if math.prod(shape) != x.type.size or -1 in shape:
+    if math.prod(shape) != x.type.size or any(s < 0 for s in shape):
         raise ShapeError(
             f"reshape: rows of {x.type.shape} have {x.type.size} elements, not {shape}"
         )

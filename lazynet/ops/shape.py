@@ -113,13 +113,16 @@ def flatten(x, start_dim: int = 0, end_dim: int = -1):
 
     >>> ln.flatten(ln.zeros(2, 3, 4), 1).shape
     (2, 12)
+
+    Raises:
+        ShapeError: if there are no such axes.
     """
     x = as_value(x, "flatten")
     shape = x.type.shape
     if not shape:
         return reshape(x, (1,))
     first, last = start_dim % len(shape), end_dim % len(shape)
-    if first > last:
+    if first > last or not all(-len(shape) <= d < len(shape) for d in (start_dim, end_dim)):
         raise ShapeError(f"flatten: no axes from {start_dim} to {end_dim} in rows of {shape}")
     joined = math.prod(shape[first : last + 1])
     return reshape(x, (*shape[:first], joined, *shape[last + 1 :]))
@@ -340,9 +343,11 @@ def unpack(rows, lengths) -> list:
     [[1.0, 2.0], [3.0]]
 
     Raises:
-        ShapeError: if there are not as many rows.
+        ShapeError: if there are not as many rows, or a length is negative.
     """
     ends = list(itertools.accumulate(lengths))
+    if any(length < 0 for length in lengths):
+        raise ShapeError(f"unpack: lengths must not be negative, got {list(lengths)}")
     if not isinstance(rows, Sequence) or (ends[-1] if ends else 0) != len(rows):
         raise ShapeError(f"unpack: lengths of {ends[-1] if ends else 0} rows for {rows.shape}")
     return [rows[end - length : end] for end, length in zip(ends, lengths, strict=True)]

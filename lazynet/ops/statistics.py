@@ -26,6 +26,8 @@ from lazynet.tensor import Sequence, Tensor
 
 def _axes(x, axis: Any) -> list[int | None]:
     """The axes to reduce, the last first, so that those that remain keep their numbers."""
+    for a in axis if isinstance(axis, (tuple, list)) else () if axis is None else (axis,):
+        axis_of(x, a, "reduction")
     if isinstance(axis, (tuple, list)):
         ndim = len(x.shape)
         return sorted((a % ndim for a in axis), reverse=True)
@@ -35,7 +37,7 @@ def _axes(x, axis: Any) -> list[int | None]:
 def _count(x, axis: Any) -> int:
     if axis is None:
         return math.prod(x.shape)
-    return math.prod(x.shape[a] for a in (axis if isinstance(axis, (tuple, list)) else [axis]))
+    return math.prod(x.shape[a] for a in _axes(x, axis))
 
 
 def _over(function, x, axis: Any, keepdim: bool = False):
