@@ -254,6 +254,12 @@ def cell(function: Callable) -> Any:
     it goes row by row, and gives Sequences. Methods, `forward` of a Module above all, may be cells.
     When an attribute, a global or a variable that it reads has changed, it is traced anew.
 
+    >>> @ln.cell
+    ... def step(x, y):
+    ...     return (x * 2.0 + y).tanh()
+    >>> step(ln.zeros(3), ln.zeros(3)).tolist(), step(ln.zeros(3, length=5), ln.zeros(3)).shape
+    ([0.0, 0.0, 0.0], (5, 3))
+
     Raises:
         ImpureFunction: if it changes what it reads, or does not do the same when called twice.
         TypeError: if it looks at a value, or uses one that is no argument, parameter or constant.

@@ -7,7 +7,7 @@ compiled interpreter: a few nanoseconds a call beside the kernels themselves.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,7 @@ class Run:
     bytes_gathered: int
     seconds: dict[str, float]
     resident: Any = None  # what is on the device that ran it; None on the CPU
+    leaves: list[Any] = field(default_factory=list)  # the parameters that it read
 
 
 @jit

@@ -27,7 +27,7 @@ from lazynet.batching.policies import NAMES
 from lazynet.debugging import call_site, debugging, first_fault, note_look
 from lazynet.device import CPU, Device, default_device, mixed, product_precision, running_in
 from lazynet.op import Op, Signature
-from lazynet.parameter import Leaf
+from lazynet.parameter import READERS, Leaf
 
 recording_gradients: contextvars.ContextVar[bool] = contextvars.ContextVar(
     "gradients", default=True
@@ -103,6 +103,7 @@ class Graph:
         self._links: dict[Any, tuple[int, Any, int]] = {}
         self._link_rows: list[tuple[int, np.ndarray]] = []
         # Arenas and leaves in which linked rows lie: their memory stays when links are let go.
+        # So does that of parameters which die while nodes that use them are pending.
         self._held: list[Any] = []
         self.marks = [(0, int(recording_gradients.get()))]
         self._place = np.empty(_FIRST_ROWS, np.int64)
@@ -112,6 +113,8 @@ class Graph:
         self.consumed = np.zeros(_FIRST_ROWS, np.uint8)
         if debugging.get():
             self.thread = 0
+        if device is not None:
+            READERS[self.number] = self
 
     # -- rows ------------------------------------------------------------------------------------
 
@@ -146,6 +149,11 @@ class Graph:
             return [self.arena]
         return [m for m in (self.arena, *self._held) if m.holds(addresses).any()]
 
+    def keep(self, leaf: Leaf) -> None:
+        """Hold a parameter that dies, if a pending node may use it; signatures do not hold it."""
+        if self.pending or self.tape:
+            self._held.append(leaf)
+
     # -- recording -------------------------------------------------------------------------------
 
     def link(self, source: Any, first: int, step: int, count: int, width: int) -> int:
@@ -155,7 +163,7 @@ class Graph:
         if found is not None:
             return found[0]
         if source.device is not self.device:
-            if source.__class__ is not Leaf or source.copies is None:
+            if not isinstance(source, Leaf) or source.copies is None:
                 raise mixed("a value", self.device, source.device)
             source = source.on(self.device)
         if isinstance(source, Leaf):
@@ -279,6 +287,7 @@ class Graph:
                     leaf = executor.STATICS.leaf(number)
                     if leaf is not None:
                         self.versions.setdefault(number, leaf.version)
+                        run.leaves.append(leaf)  # backward reads it, too
 
     def close(self) -> None:
         """End recording here: later nodes go to a new graph, which links to this one."""

@@ -25,6 +25,14 @@ _FORMAT = "lazynet"
 def save(state: Any, path: str | os.PathLike[str]) -> None:
     """Write a state to a file. A crash on the way leaves the file that was there before.
 
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "model.safetensors")
+    ...     ln.save({"epoch": 3, "model": nn.Linear(2, 1).state_dict()}, path)
+    ...     state = ln.load(path)
+    >>> state["epoch"], state["model"]["weight"].shape
+    (3, (1, 2))
+
     Args:
         state: a `state_dict()`, or any nest of dicts, lists and tuples that ends in arrays,
             tensors, numbers, strings, booleans and None.
@@ -44,6 +52,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     """The state in a file, as it was given to `save`, with numpy arrays for tensors.
 
     A safetensors file from elsewhere gives a dict of arrays.
+
+    See `save` for an example.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -60,6 +60,14 @@ def map(program: Callable[[Example], Result], examples: Iterable[Example]) -> li
     point. Each example has a random stream of its own, so that results do not depend on how the
     examples interleave.
 
+    >>> def halvings(x):
+    ...     steps, x = 0, ln.tensor(x)
+    ...     while x.item() > 1.0:  # the looks of all examples batch
+    ...         steps, x = steps + 1, x * 0.5
+    ...     return steps
+    >>> ln.map(halvings, [1.0, 5.0, 32.0])
+    [0, 3, 5]
+
     Args:
         program: a function of one example.
         examples: any iterable.

@@ -46,17 +46,36 @@ class _Gradients(contextlib.ContextDecorator):
 
 
 def no_grad() -> _Gradients:
-    """Nodes recorded inside get no gradients, and hold nothing for backward."""
+    """Nodes recorded inside get no gradients, and hold nothing for backward.
+
+    >>> x = ln.Parameter([1.0])
+    >>> with ln.no_grad():
+    ...     y = x * 2.0
+    >>> y.requires_grad
+    False
+    """
     return _Gradients(False)
 
 
 def enable_grad() -> _Gradients:
-    """Nodes recorded inside get gradients, also inside `no_grad`."""
+    """Nodes recorded inside get gradients, also inside `no_grad`.
+
+    >>> x = ln.Parameter([1.0])
+    >>> with ln.no_grad(), ln.enable_grad():
+    ...     (x * 2.0).sum().backward()
+    >>> x.grad.tolist()
+    [2.0]
+    """
     return _Gradients(True)
 
 
 def is_grad_enabled() -> bool:
-    """Whether nodes recorded now get gradients."""
+    """Whether nodes recorded now get gradients.
+
+    >>> with ln.no_grad():
+    ...     ln.is_grad_enabled()
+    False
+    """
     return recording_gradients.get()
 
 
@@ -108,6 +127,10 @@ class UnknownPolicy(ValueError):
 class batching(contextlib.ContextDecorator):
     """Run forwards under one batching policy, as a context manager, a decorator or for good.
 
+    >>> with ln.batching("depth"):
+    ...     (ln.ones(2) + 1.0).tolist()
+    [2.0, 2.0]
+
     Args:
         policy: "none" (one node at a time), "depth", "agenda", "frontier" or "auto".
 
@@ -138,7 +161,13 @@ class batching(contextlib.ContextDecorator):
 
 
 def set_batching(policy: str) -> None:
-    """Make `policy` the one that is used outside any `with ln.batching(...)`."""
+    """Make `policy` the one that is used outside any `with ln.batching(...)`.
+
+    >>> ln.set_batching("auto")  # which is the policy from the start
+
+    Raises:
+        UnknownPolicy: if there is none of that name.
+    """
     batching(policy)
     default_policy[0] = policy
 
@@ -148,6 +177,9 @@ def set_num_threads(threads: int) -> None:
 
     By default there is one for each core, or as many as LAZYNET_NUM_THREADS, OPENBLAS_NUM_THREADS
     or OMP_NUM_THREADS says. numpy's BLAS is held at one thread, because products are split here.
+
+    Raises:
+        ValueError: unless it is from 1 to 64.
     """
     if not isinstance(threads, int) or not 1 <= threads <= MOST_WORKERS + 1:
         raise ValueError(f"threads: expected 1 to {MOST_WORKERS + 1}, not {threads!r}")
@@ -156,7 +188,11 @@ def set_num_threads(threads: int) -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads run a plan."""
+    """How many threads run a plan.
+
+    >>> ln.get_num_threads() >= 1
+    True
+    """
     return POOL.threads
 
 

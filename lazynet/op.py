@@ -75,6 +75,8 @@ def row_type(dtype: str, shape: tuple[int, ...] = (), offset: int = 0, stride: i
 
 @functools.cache
 def _interned(dtype: str, shape: tuple[int, ...], offset: int, stride: int) -> RowType:
+    if any(size < 0 for size in shape):
+        raise ValueError(f"sizes must not be negative, not {shape}")
     return RowType(dtype, shape, offset, stride)
 
 

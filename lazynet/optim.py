@@ -199,6 +199,16 @@ class SGD(Optimizer):
     Args:
         params: parameters, or dicts of parameters and options.
         lr: learning rate.
+
+    >>> p = ln.Parameter([2.0])
+    >>> optimizer = ln.optim.SGD([p], lr=0.25)
+    >>> p.square().sum().backward()
+    >>> optimizer.step()
+    >>> p.tolist()
+    [1.0]
+
+    Raises:
+        ValueError: for no parameters, or an option out of its range.
     """
 
     def __init__(
@@ -248,6 +258,16 @@ class Adam(Optimizer):
         lr: learning rate.
         betas: (beta1, beta2).
         eps: keeps the quotient finite.
+
+    >>> p = ln.Parameter([2.0])
+    >>> optimizer = ln.optim.Adam([p], lr=0.5)
+    >>> p.square().sum().backward()
+    >>> optimizer.step()  # the first step is lr long
+    >>> round(p.item(), 4)
+    1.5
+
+    Raises:
+        ValueError: for no parameters, or an option out of its range.
     """
 
     def __init__(
@@ -279,7 +299,15 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam, with p = (1 - lr weight_decay) p before each step (Loshchilov and Hutter, 2019)."""
+    """Adam, with p = (1 - lr weight_decay) p before each step (Loshchilov and Hutter, 2019).
+
+    >>> p = ln.Parameter([2.0])
+    >>> optimizer = ln.optim.AdamW([p], lr=0.5, weight_decay=0.1)
+    >>> p.square().sum().backward()
+    >>> optimizer.step()  # 2 (1 - 0.5 0.1) - 0.5
+    >>> round(p.item(), 4)
+    1.4
+    """
 
     def __init__(
         self,

@@ -106,6 +106,22 @@ class Leaf:
         STATICS.moved(self)
 
 
+# Who may read parameters that nothing else holds any more: the graphs that live, by number.
+READERS: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
+class Static(Leaf):
+    """A leaf with a number, by which alone signatures know it; graphs that need it keep it."""
+
+    __slots__ = ()
+
+    def __del__(self, readers: Any = READERS.valuerefs) -> None:
+        for held in readers():
+            graph = held()
+            if graph is not None:
+                graph.keep(self)
+
+
 class StaticTable:
     """Parameters by number, held weakly, with the addresses that plans read."""
 
@@ -127,6 +143,7 @@ class StaticTable:
         """
         with self._lock:
             leaf.number = next(self._numbers)
+            leaf.__class__ = Static
             if leaf.number >= len(self.addresses):
                 self._outgrown.append(self.addresses)  # plans that are being laid out read it
                 self.addresses = np.concatenate([self.addresses, np.zeros_like(self.addresses)])

@@ -52,7 +52,7 @@ def graph_of(operands) -> Graph:
         graph = x.graph
         if graph.thread == me:
             return graph
-        if graph.__class__ is Leaf:
+        if isinstance(graph, Leaf):
             if graph.copies is not None:
                 continue
         else:
@@ -120,6 +120,8 @@ def record(op: Op, operands, attributes: tuple = (), payload=None, length: int |
             entry.extend(payload)
         vid = graph.append(signature, words_of(*entry), len(signature.outputs))
     else:
+        if length < 0:
+            raise ShapeError(f"{op.name}: expected 0 or more rows, not {length}")
         entry = [-signature.index - 1, length]
         for x in dynamic:
             entry.extend(enter(graph, x))
@@ -264,17 +266,25 @@ def unary(op: Op, prepare=None):
     return documented(recorded, op, 1)
 
 
+_SHAPES = "Shapes: any -> the same; n rows -> n rows."
+_BROADCAST = """Operands are Tensors, Sequences, arrays or numbers, which broadcast as in
+    numpy; a Tensor broadcasts against each row of a Sequence; n rows -> n rows."""
+_RAISES = """
+
+    Raises:
+        ShapeError: if shapes do not broadcast, or Sequences have not as many rows."""
+
+
 def documented(function, op: Op, arity: int):
     """Name a function after its op, and let its docstring tell the formula."""
     function.__name__ = function.__qualname__ = op.name
     ones = ", ".join(["ln.ones(2)"] * arity)
     function.__doc__ = f"""{op.formula}, for each element.
 
-    Operands are Tensors, Sequences, arrays or numbers, which broadcast as in numpy; a Tensor
-    broadcasts against each row of a Sequence.
+    {_SHAPES if arity == 1 else _BROADCAST}
 
     >>> ln.{op.name}({ones}).shape
-    (2,)
+    (2,){_RAISES if arity == 2 else ""}
     """
     return function
 

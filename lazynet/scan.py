@@ -34,6 +34,12 @@ _known: weakref.WeakKeyDictionary[Any, dict[Any, _Traces]] = weakref.WeakKeyDict
 def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Sequence, ...]:
     """Run `states = step(x[t], states)` over the rows of x; one node, whatever the length.
 
+    >>> def step(x, states):
+    ...     return (states[0] * 0.5 + x,)
+    >>> x = ln.sequence([[1.0], [1.0], [1.0]])
+    >>> ln.scan(step, (ln.zeros(1),), x)[0].tolist()
+    [[1.0], [1.5], [1.75]]
+
     Args:
         step: a pure function of a Tensor and a tuple of Tensors, giving a tuple of Tensors of the
             same shapes. It may use parameters. It is traced once for each signature, so define it

@@ -249,7 +249,7 @@ class Tensor(Value):
         """A copy of the value as a numpy array. Runs what is pending."""
         self._wait()
         source, row = self.graph, self.type
-        if source.__class__ is Leaf:
+        if isinstance(source, Leaf):
             address = source.address + row.stride * self.id
         else:
             address = int(source.place[self.id])

@@ -53,7 +53,7 @@ class FunctionGraph(TraceGraph):
 
     def link(self, source, first, step, count, width) -> int:
         """A leaf that the function uses without being given it is a constant of the function."""
-        if source.__class__ is not Leaf:
+        if not isinstance(source, Leaf):
             raise TypeError(
                 f"{self.name}: a traced function may use only its arguments, parameters and "
                 "constants; this one uses a value that was computed outside: make it an argument"

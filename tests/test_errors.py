@@ -23,6 +23,22 @@ WEIGHT, BIAS, TABLE = (ln.Parameter(np.ones(s, np.float32)) for s in ((2, 3), (2
 # what was asked: (the call, the exception, a part of its sentence)
 MISTAKES = {
     # shapes
+    "var": (lambda: ln.var(vector(3), 4), ln.ShapeError, r"no axis 4 in a value of shape \(3,\)"),
+    "std": (lambda: ln.std(vector(3), (0, 1)), ln.ShapeError, "no axis 1"),
+    "flatten": (lambda: ln.flatten(vector(3), 5), ln.ShapeError, "no axes from 5 to -1"),
+    "reshape to less than nothing": (
+        lambda: ln.reshape(ln.ones(6), -2, -3),
+        ln.ShapeError,
+        r"6 elements, not \(-2, -3\)",
+    ),
+    "zeros of less than nothing": (lambda: ln.zeros(-1), ValueError, r"negative, not \(-1,\)"),
+    "draws of less than nothing": (lambda: ln.rand(2, -1), ValueError, r"negative, not \(2, -1\)"),
+    "less than no rows": (lambda: ln.zeros(2, length=-1), ln.ShapeError, "0 or more rows, not -1"),
+    "unpack": (
+        lambda: ln.unpack(sequence(3), [4, -1]),
+        ln.ShapeError,
+        "lengths must not be negative",
+    ),
     "add": (lambda: vector(3) + vector(4), ValueError, r"add: rows of \(3,\) and \(4,\)"),
     "add rows": (lambda: sequence(3) * sequence(2), ValueError, "Sequences of 3 and 2 rows"),
     "linear": (

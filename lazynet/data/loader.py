@@ -15,6 +15,13 @@ class Loader(Generic[Example]):
 
     With `shuffle` every epoch has an order of its own, which depends on `seed` and the number of
     the epoch alone. `epoch` counts the epochs begun; set it to go on where an earlier run stopped.
+
+    >>> from lazynet.data import Loader
+    >>> list(Loader([1, 2, 3, 4, 5], batch_size=2, shuffle=False))
+    [[1, 2], [3, 4], [5]]
+
+    Raises:
+        ValueError: for a batch size below 1.
     """
 
     def __init__(

@@ -30,7 +30,12 @@ class Sentence:
         return len(self.words)
 
     def is_projective(self) -> bool:
-        """True if no two arcs cross when all are drawn above the words, the root's included."""
+        """True if no two arcs cross when all are drawn above the words, the root's included.
+
+        >>> from lazynet.data import Sentence
+        >>> Sentence(["a", "b"], ["X", "X"], [2, 0], ["dep", "root"]).is_projective()
+        True
+        """
         arcs = [(min(i, head), max(i, head)) for i, head in enumerate(self.heads, 1)]
         return not any(a < c < b < d for a, b in arcs for c, d in arcs)
 

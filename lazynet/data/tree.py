@@ -13,6 +13,11 @@ class Tree:
 
     Iterating over a tree gives its nodes in post-order: every child before its parent, from left
     to right, the root last.
+
+    >>> from lazynet.data import Tree
+    >>> tree = Tree(3, [Tree(2, word="good"), Tree(2, word="film")])
+    >>> [leaf.word for leaf in tree.leaves()], tree.numbered()
+    (['good', 'film'], [(), (), (0, 1)])
     """
 
     __slots__ = ("children", "label", "word")

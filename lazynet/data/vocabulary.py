@@ -9,6 +9,11 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 class Vocabulary:
     """Numbers 0, 1, 2, ... for entries, the most frequent first.
 
+    >>> from lazynet.data import Vocabulary
+    >>> words = Vocabulary("the cat the dog the cat".split())
+    >>> words.encode(["the", "bird"]), words.decode([1, 2])
+    ([1, 0], ['the', 'cat'])
+
     Args:
         counts: a mapping from entry to count, or an iterable of entries to be counted.
         min_count: entries seen less often are left out.

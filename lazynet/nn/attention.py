@@ -70,6 +70,9 @@ class MultiheadAttention(Module):
     Parameters, as PyTorch's: in_proj_weight (3 embed, embed), or q_proj_weight (embed, embed),
     k_proj_weight (embed, kdim) and v_proj_weight (embed, vdim) where those sizes differ;
     in_proj_bias (3 embed,); out_proj.weight (embed, embed) and out_proj.bias (embed,).
+
+    Raises:
+        ValueError: if embed_dim cannot be cut into that many heads, or dropout is not in [0, 1).
     """
 
     def __init__(

@@ -24,6 +24,11 @@ class EmbeddingBag(Embedding):
         ((4,), (3, 4))
 
     Parameters: weight (num_embeddings, embedding_dim), as Embedding's. An empty bag gives 0.
+
+    Shapes: integers -> (embedding_dim,); n lists of integers -> n rows of (embedding_dim,).
+
+    Raises:
+        ValueError: for another mode. IndexError: when called, if an index is out of range.
     """
 
     def __init__(self, num_embeddings: int, embedding_dim: int, mode: str = "mean") -> None:

@@ -131,6 +131,17 @@ class RNNCell(_Cell):
 
     Parameters: weight_ih (hidden, input), weight_hh (hidden, hidden), bias_ih, bias_hh (hidden,),
     uniform in (-1/sqrt(hidden), 1/sqrt(hidden)).
+
+    Shapes: x (input,), h (hidden,) -> (hidden,); n rows -> n rows (Elman, 1990).
+
+    >>> h, cell = ln.zeros(4), nn.RNNCell(3, 4)
+    >>> for x in ln.sequence(np.eye(3, dtype=np.float32)):
+    ...     h = cell(x, h)
+    >>> h.shape
+    (4,)
+
+    Raises:
+        ValueError: for another nonlinearity.
     """
 
     def __init__(
@@ -153,6 +164,11 @@ class GRUCell(_Cell):
     r = sigmoid(...), z = sigmoid(...), n = tanh(W_in x + b_in + r (W_hn h + b_hn)).
     Parameters: weight_ih (3 hidden, input), weight_hh (3 hidden, hidden), bias_ih, bias_hh
     (3 hidden,), gates in the order r, z, n, uniform in (-1/sqrt(hidden), 1/sqrt(hidden)).
+
+    Shapes: x (input,), h (hidden,) -> (hidden,); n rows -> n rows (Cho et al., 2014).
+
+    >>> nn.GRUCell(3, 4)(ln.zeros(3)).shape
+    (4,)
     """
 
     gates = 3
@@ -180,6 +196,9 @@ class LSTMCell(CellOfTwo):
         >>> h, c = nn.LSTMCell(3, 4)(ln.zeros(3))
         >>> h.shape, c.shape
         ((4,), (4,))
+
+    Shapes: x (input,), h and c (hidden,) -> two of (hidden,); n rows -> n rows (Hochreiter and
+    Schmidhuber, 1997; Gers et al., 2000).
     """
 
     gates = 4

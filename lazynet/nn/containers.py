@@ -89,14 +89,29 @@ class _Listed(_Container):
 
 
 class ModuleList(_Listed):
-    """A list of modules whose parameters are found: `ModuleList([a, b])`, `.append(c)`, `[i]`."""
+    """A list of modules whose parameters are found: `ModuleList([a, b])`, `.append(c)`, `[i]`.
+
+    >>> layers = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 3)])
+    >>> x = ln.zeros(2)
+    >>> for layer in layers:
+    ...     x = layer(x)
+    >>> x.shape, len(list(layers.parameters()))
+    ((3,), 4)
+    """
 
 
 class Sequential(_Listed):
     """y = m_k(... m_2(m_1(x))).
 
+    >>> model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    >>> model(ln.zeros(3)).shape, model(ln.zeros(3, length=5)).shape
+    ((2,), (5, 2))
+
     Args:
         modules: in the order in which they are called, or one dict of them by name.
+
+    Raises:
+        TypeError: if something is no module.
     """
 
     def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
@@ -116,7 +131,12 @@ class Sequential(_Listed):
 
 
 class ModuleDict(_Container):
-    """Modules by name, whose parameters are found: `ModuleDict({"a": a})`, `["b"] = b`."""
+    """Modules by name, whose parameters are found: `ModuleDict({"a": a})`, `["b"] = b`.
+
+    >>> heads = nn.ModuleDict({"tags": nn.Linear(2, 5), "words": nn.Linear(2, 9)})
+    >>> {name: head(ln.zeros(2)).shape for name, head in heads.items()}
+    {'tags': (5,), 'words': (9,)}
+    """
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         super().__init__()
@@ -160,7 +180,13 @@ class ModuleDict(_Container):
 
 
 class Identity(Module):
-    """y = x. Takes any arguments when it is made, so that it can stand in for any module."""
+    """y = x. Takes any arguments when it is made, so that it can stand in for any module.
+
+    Shapes: any -> the same.
+
+    >>> nn.Identity()(ln.tensor([1.0, 2.0])).tolist()
+    [1.0, 2.0]
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()

@@ -136,6 +136,23 @@ class Conv1d(_Forward):
 
     Parameters: weight (out, in / groups, window), bias (out,), uniform in (-b, b) with
     b = 1 / sqrt(in / groups * window).
+
+    Shapes: (in, length) -> (out, l) with
+    l = floor((length + 2 padding - dilation (window - 1) - 1) / stride) + 1;
+    n rows of (in,) -> l rows of (out,).
+
+    >>> conv = nn.Conv1d(2, 3, kernel_size=3, padding=1)
+    >>> conv(ln.ones(2, 5)).shape, conv(ln.ones(2, length=5)).shape
+    ((3, 5), (5, 3))
+
+    Args:
+        padding: a number, "valid" or "same".
+        padding_mode: what it is filled with: "zeros", "reflect", "replicate" or "circular".
+
+    Raises:
+        ValueError: if channels are no multiples of the groups. ShapeError: when called, if channels
+            do
+            not match.
     """
 
     function = staticmethod(F.conv1d)
@@ -145,6 +162,11 @@ class Conv2d(_Forward):
     """conv2d of rows (channels, height, width).
 
     Parameters: weight (out, in / groups, height, width), bias (out,), initial values as `Conv1d`.
+
+    Shapes: (in, height, width) -> (out, h, w), h and w as l of `Conv1d`; n rows -> n rows.
+
+    >>> nn.Conv2d(2, 3, kernel_size=3, stride=2)(ln.ones(2, 5, 7)).shape
+    (3, 2, 3)
     """
 
     axes = 2
@@ -152,13 +174,31 @@ class Conv2d(_Forward):
 
 
 class ConvTranspose1d(_Transposed):
-    """conv_transpose1d of rows (channels, length); weight (in, out / groups, window)."""
+    """conv_transpose1d of rows (channels, length); weight (in, out / groups, window).
+
+    Shapes: (in, length) -> (out, l) with
+    l = (length - 1) stride - 2 padding + dilation (window - 1) + output_padding + 1;
+    n rows -> n rows.
+
+    >>> nn.ConvTranspose1d(2, 3, kernel_size=3, stride=2)(ln.ones(2, 4)).shape
+    (3, 9)
+
+    Parameters: weight, and bias (out,), uniform in (-b, b), b = 1 / sqrt(out / groups * window).
+    """
 
     function = staticmethod(F.conv_transpose1d)
 
 
 class ConvTranspose2d(_Transposed):
-    """conv_transpose2d of rows (channels, height, width); weight (in, out / groups, h, w)."""
+    """conv_transpose2d of rows (channels, height, width); weight (in, out / groups, h, w).
+
+    Shapes: (in, height, width) -> (out, h, w), h and w as l of `ConvTranspose1d`; n rows -> n rows.
+
+    >>> nn.ConvTranspose2d(2, 3, kernel_size=2, stride=2)(ln.ones(2, 3, 4)).shape
+    (3, 6, 8)
+
+    Parameters: weight, and bias (out,), initial values as `ConvTranspose1d`.
+    """
 
     axes = 2
     function = staticmethod(F.conv_transpose2d)
@@ -198,6 +238,8 @@ class _MaxPool(_Pool):
 class MaxPool1d(_MaxPool):
     """The largest element of each window of a row (channels, length), or along a Sequence's rows.
 
+    Shapes: as `nn.functional.max_pool1d`, as are the arguments.
+
     >>> nn.MaxPool1d(2)(ln.ones(3, 8)).shape
     (3, 4)
     """
@@ -208,6 +250,8 @@ class MaxPool1d(_MaxPool):
 class MaxPool2d(_MaxPool):
     """The largest element of each window of a row (channels, height, width).
 
+    Shapes: as `nn.functional.max_pool2d`, as are the arguments.
+
     >>> nn.MaxPool2d(2)(ln.ones(3, 8, 8)).shape
     (3, 4, 4)
     """
@@ -217,6 +261,8 @@ class MaxPool2d(_MaxPool):
 
 class KMaxPool(Module):
     """The k largest elements along an axis, in their order; by default of a Sequence's rows.
+
+    Shapes: n rows -> k rows of the same shape.
 
     >>> nn.KMaxPool(2)(ln.sequence([1.0, 5.0, 2.0, 4.0])).tolist()
     [5.0, 4.0]
@@ -236,6 +282,8 @@ class KMaxPool(Module):
 class AvgPool1d(_Pool):
     """The mean of each window of a row (channels, length), or along the rows of a Sequence.
 
+    Shapes: as `nn.functional.avg_pool1d`, as are the arguments.
+
     >>> nn.AvgPool1d(2)(ln.ones(3, 8)).shape
     (3, 4)
     """
@@ -253,6 +301,8 @@ class AvgPool1d(_Pool):
 
 class AvgPool2d(_Pool):
     """The mean of each window of a row (channels, height, width).
+
+    Shapes: as `nn.functional.avg_pool2d`, as are the arguments.
 
     >>> nn.AvgPool2d(2)(ln.ones(3, 8, 8)).shape
     (3, 4, 4)
@@ -286,24 +336,50 @@ class _Adaptive(Module):
 
 
 class AdaptiveAvgPool1d(_Adaptive):
-    """The means of windows that cover a row (channels, length) evenly."""
+    """The means of windows that cover a row (channels, length) evenly.
+
+    Shapes: (channels, length) -> (channels, output_size); n rows of (channels,) ->
+    `output_size` rows.
+
+    >>> nn.AdaptiveAvgPool1d(3)(ln.ones(2, 7)).shape
+    (2, 3)
+    """
 
     function = staticmethod(F.adaptive_avg_pool1d)
 
 
 class AdaptiveAvgPool2d(_Adaptive):
-    """The means of windows that cover a row (channels, height, width) evenly."""
+    """The means of windows that cover a row (channels, height, width) evenly.
+
+    Shapes: (channels, height, width) -> (channels, *output_size); n rows -> n rows.
+
+    >>> nn.AdaptiveAvgPool2d((3, 1))(ln.ones(2, 7, 5)).shape
+    (2, 3, 1)
+    """
 
     function = staticmethod(F.adaptive_avg_pool2d)
 
 
 class AdaptiveMaxPool1d(_Adaptive):
-    """The largest elements of windows that cover a row (channels, length) evenly."""
+    """The largest elements of windows that cover a row (channels, length) evenly.
+
+    Shapes: (channels, length) -> (channels, output_size); n rows of (channels,) ->
+    `output_size` rows.
+
+    >>> nn.AdaptiveMaxPool1d(3)(ln.ones(2, 7)).shape
+    (2, 3)
+    """
 
     function = staticmethod(F.adaptive_max_pool1d)
 
 
 class AdaptiveMaxPool2d(_Adaptive):
-    """The largest elements of windows that cover a row (channels, height, width) evenly."""
+    """The largest elements of windows that cover a row (channels, height, width) evenly.
+
+    Shapes: (channels, height, width) -> (channels, *output_size); n rows -> n rows.
+
+    >>> nn.AdaptiveMaxPool2d((3, 1))(ln.ones(2, 7, 5)).shape
+    (2, 3, 1)
+    """
 
     function = staticmethod(F.adaptive_max_pool2d)

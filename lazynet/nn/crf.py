@@ -33,6 +33,10 @@ class CRF(Module):
 
     Parameters, uniform in (-0.1, 0.1): transitions (num_tags, num_tags), from row to column;
     start_transitions and end_transitions (num_tags,).
+
+    Raises:
+        ShapeError: when called, if there is not a tag for each row. IndexError: if a tag is out of
+            range.
     """
 
     def __init__(self, num_tags: int) -> None:

@@ -76,30 +76,81 @@ from lazynet.tensor import Parameter
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """y = W x + b for rows x of (..., in), weight (out, in) and bias (out,)."""
+    """y = W x + b for rows x of (..., in), weight (out, in) and bias (out,).
+
+    >>> nn.functional.linear(ln.tensor([2.0, 3.0]), ln.tensor([[1.0, 1.0]]), ln.ones(1)).tolist()
+    [6.0]
+
+    Raises:
+        ShapeError: if a row does not match the weight.
+    """
     return products.linear(x, weight, bias)
 
 
 def embedding(index: Any, weight: Parameter) -> Any:
-    """y = weight[index]: an integer gives a Tensor, a list of integers a Sequence."""
+    """y = weight[index]: an integer gives a Tensor, a list of integers a Sequence.
+
+    >>> table = ln.Parameter([[1.0, 2.0], [3.0, 4.0]])
+    >>> nn.functional.embedding([1, 0], table).tolist()
+    [[3.0, 4.0], [1.0, 2.0]]
+
+    Raises:
+        IndexError: on this line, if an index is out of range.
+    """
     return lookup.lookup(weight, index)
 
 
 def softmax(x: Any, dim: int = -1) -> Any:
-    """y = exp(x) / sum exp(x) along an axis; axis 0 of a Sequence is its rows."""
+    """y = exp(x) / sum exp(x) along an axis; axis 0 of a Sequence is its rows.
+
+    Shapes: any -> the same; n rows -> n rows.
+
+    >>> nn.functional.softmax(ln.tensor([0.0, 0.0]), dim=0).tolist()
+    [0.5, 0.5]
+
+    Raises:
+        ShapeError: if there is no such axis.
+    """
     return reduce.softmax(x, dim)
 
 
 def softmin(x: Any, dim: int = -1) -> Any:
-    """y = exp(-x) / sum exp(-x) along an axis; axis 0 of a Sequence is its rows."""
+    """y = exp(-x) / sum exp(-x) along an axis; axis 0 of a Sequence is its rows.
+
+    Shapes: any -> the same; n rows -> n rows.
+
+    >>> [round(v, 4) for v in nn.functional.softmin(ln.tensor([0.0, 1.0])).tolist()]
+    [0.7311, 0.2689]
+
+    Raises:
+        ShapeError: if there is no such axis.
+    """
     return reduce.softmax(-x, dim)
 
 
 def log_softmax(x: Any, dim: int = -1) -> Any:
-    """y = x - log(sum exp(x)) along an axis."""
+    """y = x - log(sum exp(x)) along an axis.
+
+    Shapes: any -> the same; n rows -> n rows.
+
+    >>> [round(v, 4) for v in nn.functional.log_softmax(ln.tensor([0.0, 1.0])).tolist()]
+    [-1.3133, -0.3133]
+
+    Raises:
+        ShapeError: if there is no such axis.
+    """
     return reduce.log_softmax(x, dim)
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
-    """Each element is 0 with probability p, else x / (1 - p); the identity outside training."""
+    """Each element is 0 with probability p, else x / (1 - p); the identity outside training.
+
+    Shapes: any -> the same; n rows -> n rows.
+
+    >>> nn.functional.dropout(ln.tensor([1.0, 2.0]), training=False).tolist()
+    [1.0, 2.0]
+
+    Raises:
+        ValueError: unless 0 <= p < 1.
+    """
     return randomness.dropout(x, p, training)

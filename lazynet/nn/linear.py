@@ -38,6 +38,13 @@ class Linear(Module):
 
     Parameters: weight (out, in) and bias (out,), uniform in (-1/sqrt(in), 1/sqrt(in)).
     Shapes: (in,) -> (out,); n rows of (in,) -> n rows of (out,).
+
+    >>> layer = nn.Linear(3, 2)
+    >>> layer(ln.zeros(3)).shape, layer(ln.zeros(3, length=5)).shape
+    ((2,), (5, 2))
+
+    Raises:
+        ShapeError: when called, if a row does not match.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
@@ -61,6 +68,13 @@ class Embedding(Module):
 
     Parameters: weight (num_embeddings, embedding_dim), normal with mean 0 and deviation 1.
     Shapes: an integer gives a Tensor (dim,), a list of n integers a Sequence of n rows of (dim,).
+
+    >>> words = nn.Embedding(10, 4)
+    >>> words(3).shape, words([1, 2, 1]).shape
+    ((4,), (3, 4))
+
+    Raises:
+        IndexError: when called, on that line, if an index is out of range.
     """
 
     def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
@@ -88,7 +102,17 @@ class Embedding(Module):
 
 
 class Dropout(Module):
-    """y = x / (1 - p), but each element 0 with probability p; outside training y = x."""
+    """y = x / (1 - p), but each element 0 with probability p; outside training y = x.
+
+    Srivastava et al., "Dropout", 2014. Shapes: any -> the same; n rows -> n rows.
+
+    >>> drop = nn.Dropout(0.5)
+    >>> set(drop(ln.ones(100)).tolist()) <= {0.0, 2.0}, drop.eval()(ln.ones(2)).tolist()
+    (True, [1.0, 1.0])
+
+    Raises:
+        ValueError: unless 0 <= p < 1.
+    """
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
@@ -107,6 +131,11 @@ class Bilinear(Module):
     """z_o = x W_o y + b_o, for vectors x and y.
 
     Parameters: weight (out, in1, in2), bias (out,), uniform in (-1/sqrt(in1), 1/sqrt(in1)).
+
+    Shapes: (in1,) (in2,) -> (out,); n rows -> n rows.
+
+    >>> nn.Bilinear(2, 3, 4)(ln.ones(2), ln.ones(3)).shape
+    (4,)
     """
 
     def __init__(
@@ -140,6 +169,8 @@ class Flatten(Module):
 
         >>> nn.Flatten()(ln.ones(2, 3)).shape
         (6,)
+
+    Shapes: (2, 3) -> (6,); n rows -> n rows.
     """
 
     def __init__(self, start_dim: int = 0, end_dim: int = -1) -> None:

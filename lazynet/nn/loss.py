@@ -32,38 +32,83 @@ class _Loss(Module):
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.defaults)
 
 
-def _module(name: str, function: Any, **defaults: Any) -> Any:
+def _module(function: Any, made: str, given: str, result: float, **defaults: Any) -> Any:
+    """The module of a function; `made`, called on what is given, gives the result: its example."""
     told = (function.__doc__ or "").split("\n\n")[0]
     body = {
         "function": staticmethod(function), "defaults": {"reduction": "mean", **defaults},
-        "__module__": __name__, "__doc__": told,
+        "__module__": __name__, "__doc__": f"""{told}
+
+    Shapes, options and errors as `nn.functional.{function.__name__}`.
+
+    >>> loss = nn.{made}
+    >>> round(float(loss({given})), 4)
+    {result}
+    """,
     }  # fmt: skip
-    return type(name, (_Loss,), body)
+    return type(made.partition("(")[0], (_Loss,), body)
 
 
 CrossEntropyLoss = _module(
-    "CrossEntropyLoss", F.cross_entropy, weight=None, ignore_index=-100, label_smoothing=0.0
+    F.cross_entropy, "CrossEntropyLoss()", "ln.zeros(2), 1", 0.6931,
+    weight=None, ignore_index=-100, label_smoothing=0.0,
+)  # fmt: skip
+NLLLoss = _module(
+    F.nll_loss, "NLLLoss()", "ln.tensor([-1.0, -2.0]), 1", 2.0, weight=None, ignore_index=-100
 )
-NLLLoss = _module("NLLLoss", F.nll_loss, weight=None, ignore_index=-100)
-MSELoss, L1Loss = _module("MSELoss", F.mse_loss), _module("L1Loss", F.l1_loss)
-SmoothL1Loss = _module("SmoothL1Loss", F.smooth_l1_loss, beta=1.0)
-HuberLoss = _module("HuberLoss", F.huber_loss, delta=1.0)
-BCELoss = _module("BCELoss", F.binary_cross_entropy, weight=None)
+MSELoss = _module(F.mse_loss, "MSELoss()", "ln.tensor([1.0, 3.0]), ln.ones(2)", 2.0)
+L1Loss = _module(F.l1_loss, 'L1Loss(reduction="sum")', "ln.tensor([1.0, 3.0]), ln.ones(2)", 2.0)
+SmoothL1Loss = _module(
+    F.smooth_l1_loss, "SmoothL1Loss()", "ln.tensor([3.0]), ln.ones(1)", 1.5, beta=1.0
+)
+HuberLoss = _module(
+    F.huber_loss, "HuberLoss(delta=2.0)", "ln.tensor([4.0]), ln.ones(1)", 4.0, delta=1.0
+)
+BCELoss = _module(
+    F.binary_cross_entropy, "BCELoss()", "ln.tensor([0.5]), ln.ones(1)", 0.6931, weight=None
+)
 BCEWithLogitsLoss = _module(
-    "BCEWithLogitsLoss", F.binary_cross_entropy_with_logits, weight=None, pos_weight=None
-)
-HingeEmbeddingLoss = _module("HingeEmbeddingLoss", F.hinge_embedding_loss, margin=1.0)
-MultiMarginLoss = _module("MultiMarginLoss", F.multi_margin_loss, p=1, margin=1.0, weight=None)
-MarginRankingLoss = _module("MarginRankingLoss", F.margin_ranking_loss, margin=0.0)
+    F.binary_cross_entropy_with_logits, "BCEWithLogitsLoss()",
+    "ln.zeros(1), ln.ones(1)", 0.6931, weight=None, pos_weight=None,
+)  # fmt: skip
+HingeEmbeddingLoss = _module(
+    F.hinge_embedding_loss, "HingeEmbeddingLoss()", "ln.tensor([0.25]), -ln.ones(1)", 0.75,
+    margin=1.0,
+)  # fmt: skip
+MultiMarginLoss = _module(
+    F.multi_margin_loss, "MultiMarginLoss()", "ln.tensor([1.0, 0.5]), 0", 0.25,
+    p=1, margin=1.0, weight=None,
+)  # fmt: skip
+MarginRankingLoss = _module(
+    F.margin_ranking_loss, "MarginRankingLoss()", "ln.ones(1), ln.tensor([3.0]), 1.0", 2.0,
+    margin=0.0,
+)  # fmt: skip
 TripletMarginLoss = _module(
-    "TripletMarginLoss", F.triplet_margin_loss, margin=1.0, p=2.0, eps=1e-6, swap=False
-)
-CosineEmbeddingLoss = _module("CosineEmbeddingLoss", F.cosine_embedding_loss, margin=0.0)
-KLDivLoss = _module("KLDivLoss", F.kl_div, log_target=False)
-PoissonNLLLoss = _module("PoissonNLLLoss", F.poisson_nll_loss, log_input=True, full=False, eps=1e-8)
-GaussianNLLLoss = _module("GaussianNLLLoss", F.gaussian_nll_loss, full=False, eps=1e-6)
-SoftMarginLoss = _module("SoftMarginLoss", F.soft_margin_loss)
+    F.triplet_margin_loss, "TripletMarginLoss(margin=2.0)",
+    "ln.ones(1), ln.ones(1), ln.ones(1)", 2.0, margin=1.0, p=2.0, eps=1e-6, swap=False,
+)  # fmt: skip
+CosineEmbeddingLoss = _module(
+    F.cosine_embedding_loss, "CosineEmbeddingLoss()", "ln.ones(2), ln.ones(2), -1.0", 1.0,
+    margin=0.0,
+)  # fmt: skip
+KLDivLoss = _module(
+    F.kl_div, 'KLDivLoss(reduction="batchmean")',
+    "ln.tensor([-1.0, -1.0]), ln.tensor([1.0, 0.0])", 1.0, log_target=False,
+)  # fmt: skip
+PoissonNLLLoss = _module(
+    F.poisson_nll_loss, "PoissonNLLLoss()", "ln.zeros(1), ln.tensor([2.0])", 1.0,
+    log_input=True, full=False, eps=1e-8,
+)  # fmt: skip
+GaussianNLLLoss = _module(
+    F.gaussian_nll_loss, "GaussianNLLLoss()", "ln.ones(1), ln.zeros(1), ln.ones(1)", 0.5,
+    full=False, eps=1e-6,
+)  # fmt: skip
+SoftMarginLoss = _module(F.soft_margin_loss, "SoftMarginLoss()", "ln.zeros(1), ln.ones(1)", 0.6931)
 MultiLabelSoftMarginLoss = _module(
-    "MultiLabelSoftMarginLoss", F.multilabel_soft_margin_loss, weight=None
-)
-CTCLoss = _module("CTCLoss", F.ctc_loss, blank=0, zero_infinity=False)
+    F.multilabel_soft_margin_loss, "MultiLabelSoftMarginLoss()",
+    "ln.zeros(2), ln.tensor([1.0, 0.0])", 0.6931, weight=None,
+)  # fmt: skip
+CTCLoss = _module(
+    F.ctc_loss, "CTCLoss()", "ln.zeros(2, length=3).log_softmax(), [1]", 0.2877,
+    blank=0, zero_infinity=False,
+)  # fmt: skip

@@ -45,6 +45,8 @@ class CoupledLSTMCell(CellOfTwo):
     b_hh. Parameters: weight_ih (3 hidden, input), weight_hh (3 hidden, hidden), bias_ih, bias_hh
     (3 hidden,), gates in the order i, g, o, uniform in (-1/sqrt(hidden), 1/sqrt(hidden)).
 
+    Shapes: as `LSTMCell`.
+
         >>> h, c = nn.CoupledLSTMCell(3, 4)(ln.zeros(3))
         >>> h.shape
         (4,)
@@ -73,6 +75,8 @@ class CoupledLSTM(_NetworkOfTwo):
 
     Parameters of layer k as `GRU`, gates in the order i, g, o. The arguments are those of `GRU`,
     the state is (h, c).
+
+    Shapes: as `RNN`.
 
         >>> nn.CoupledLSTM(3, 4, num_layers=2)(ln.rand(3, length=5)).shape
         (5, 4)
@@ -113,6 +117,8 @@ class LayerNormLSTMCell(CellOfTwo):
     (-1/sqrt(hidden), 1/sqrt(hidden)), gates in the order i, f, g, o; the gains norm_ih and norm_hh
     (4 hidden,) and norm_c (hidden,), ones; bias_ih (4 hidden,) and bias_c (hidden,), zeros.
 
+    Shapes: as `LSTMCell`.
+
         >>> h, c = nn.LayerNormLSTMCell(3, 4)(ln.zeros(3))
         >>> h.shape
         (4,)
@@ -130,6 +136,8 @@ class LayerNormLSTM(_NetworkOfTwo):
 
     Parameters of layer k are those of the cell with the suffix _lk, in the other direction
     _lk_reverse. The arguments are those of `GRU`, the state is (h, c).
+
+    Shapes: as `RNN`.
 
         >>> nn.LayerNormLSTM(3, 4, bidirectional=True)(ln.rand(3, length=5)).shape
         (5, 8)

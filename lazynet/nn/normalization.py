@@ -28,6 +28,14 @@ class LayerNorm(Module):
     """(x - mean) / sqrt(variance + eps) weight + bias over the last axes (Ba et al., 2016).
 
     Parameters: weight and bias of `normalized_shape`, ones and zeros at first.
+
+    Shapes: (..., *normalized_shape) -> the same; n rows -> n rows.
+
+    >>> [round(v, 4) for v in nn.LayerNorm(2)(ln.tensor([1.0, 3.0])).tolist()]
+    [-1.0, 1.0]
+
+    Raises:
+        ShapeError: when called, if rows do not end in these axes.
     """
 
     def __init__(
@@ -55,6 +63,17 @@ class RMSNorm(Module):
     """x / sqrt(mean of x^2 + eps) weight over the last axes (Zhang and Sennrich, 2019).
 
     Parameters: weight of `normalized_shape`, ones at first.
+
+    Shapes: (..., *normalized_shape) -> the same; n rows -> n rows.
+
+    >>> nn.RMSNorm(2, eps=0.0)(ln.tensor([2.0, -2.0])).tolist()
+    [1.0, -1.0]
+
+    Args:
+        eps: by default the smallest relative distance of two numbers of the dtype.
+
+    Raises:
+        ShapeError: when called, if rows do not end in these axes.
     """
 
     def __init__(
@@ -77,9 +96,17 @@ class RMSNorm(Module):
 
 
 class GroupNorm(Module):
-    """Normalises groups of the channels, the first axis of a row (Wu and He, 2018).
+    """(x - mean) / sqrt(variance + eps) weight + bias in groups of channels (Wu and He, 2018).
 
     Parameters: weight and bias of (num_channels,), ones and zeros at first.
+
+    Channels are the first axis of a row. Shapes: (num_channels, ...) -> the same; n rows -> n rows.
+
+    >>> nn.GroupNorm(2, 4)(ln.rand(4, 3)).shape
+    (4, 3)
+
+    Raises:
+        ValueError: if the channels are no multiple of the groups.
     """
 
     def __init__(
@@ -199,6 +226,8 @@ class BatchNorm1d(_BatchNorm):
     A program is written for one example, so it has to say what its batch is: the rows of the
     Sequence that is given, or a list of examples, for which a list comes back.
 
+    Shapes: any -> the same; n rows -> n rows; a list -> a list.
+
         >>> norm = nn.BatchNorm1d(4)
         >>> norm(ln.sequence(np.random.rand(5, 4).astype("f"))).shape  # a batch of 5
         (5, 4)
@@ -227,7 +256,9 @@ class BatchNorm1d(_BatchNorm):
 
 
 class BatchNorm2d(_BatchNorm):
-    """The same for images: rows of (num_features, height, width), of any size; see `BatchNorm1d`.
+    """(x - mean) / sqrt(variance + eps) weight + bias for each channel of images.
+
+    As `BatchNorm1d`, for rows of (num_features, height, width), of any size.
 
     >>> nn.BatchNorm2d(3)(ln.rand(3, 4, 5, length=2)).shape
     (2, 3, 4, 5)

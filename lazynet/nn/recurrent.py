@@ -178,12 +178,20 @@ class RNN(_Network):
     and bias_hh_lk (hidden,); in the other direction the same with the suffix _reverse. All are
     uniform in (-1/sqrt(hidden), 1/sqrt(hidden)).
 
+    Shapes: n rows of (input,) -> n rows of (hidden,), or of (2 hidden,) if bidirectional.
+
+    >>> nn.RNN(3, 4, num_layers=2)(ln.rand(3, length=5)).shape
+    (5, 4)
+
     Args:
         num_layers: each layer reads the rows of the one below.
         dropout: probability with which elements between layers are dropped while training.
         bidirectional: whether a second scan reads from the end; rows are then joined.
         locked: whether dropout has one mask for all rows of a sequence (see `nn.LockedDropout`).
         nonlinearity: "tanh" or "relu".
+
+    Raises:
+        ShapeError: when called, if rows or states do not match.
     """
 
     def __init__(
@@ -214,6 +222,11 @@ class GRU(_Network):
     Parameters of layer k: weight_ih_lk (3 hidden, inputs), weight_hh_lk (3 hidden, hidden),
     bias_ih_lk and bias_hh_lk (3 hidden,), gates in the order r, z, n. The arguments are those of
     `RNN`, but for the nonlinearity.
+
+    Shapes: as `RNN` (Cho et al., 2014).
+
+    >>> nn.GRU(3, 4)(ln.rand(3, length=5)).shape
+    (5, 4)
     """
 
     gates = 3
@@ -240,6 +253,8 @@ class LSTM(_Network):
         (5, 8)
 
     The arguments are those of `RNN`, but for the nonlinearity, and:
+
+    Shapes: as `RNN`, with a projection (proj,) for (hidden,) (Hochreiter and Schmidhuber, 1997).
 
     Args:
         proj_size: h' = W_hr (o tanh(c')) has this size (Sak, Senior and Beaufays, 2014), unless 0.

@@ -156,6 +156,8 @@ class ClassFactoredSoftmax(_Output):
     Goodman, "Classes for fast maximum entropy training", 2001: with about sqrt(n) classes a word
     costs two softmaxes of sqrt(n).
 
+    Shapes: n rows of (in_features,) and n words -> a number.
+
         >>> out = nn.ClassFactoredSoftmax(8, [0, 0, 1, 1, 1])  # five words in two classes
         >>> loss = out(ln.sequence(np.ones((3, 8), np.float32)), [0, 4, 2])
 
@@ -222,6 +224,8 @@ class HierarchicalSoftmax(_Output):
     A word is a leaf of a binary tree, and p(y | x) the product of the choices on its way (Morin and
     Bengio, "Hierarchical probabilistic neural network language model", 2005): log2(n) products a
     word. The tree is that of Huffman (1952), in which frequent words have short paths.
+
+    Shapes: n rows of (in_features,) and n words -> a number.
 
         >>> out = nn.HierarchicalSoftmax(8, counts=[50, 20, 5, 5, 1])
         >>> loss = out(ln.sequence(np.ones((3, 8), np.float32)), [0, 4, 2])

@@ -75,6 +75,8 @@ class _Layer(Module):
 class TransformerEncoderLayer(_Layer):
     """x + attention(x), then x + W_2 f(W_1 x), each with layer norm (Vaswani et al., 2017).
 
+    Shapes: n rows of (d_model,) -> n rows of (d_model,).
+
         >>> layer = nn.TransformerEncoderLayer(8, nhead=2, dim_feedforward=16)
         >>> layer(ln.sequence(np.ones((5, 8), np.float32))).shape
         (5, 8)
@@ -126,6 +128,8 @@ class TransformerEncoderLayer(_Layer):
 
 class TransformerDecoderLayer(_Layer):
     """An encoder layer that attends to a memory between its two parts (Vaswani et al., 2017).
+
+    Shapes: n rows and a memory of m rows of (d_model,) -> n rows of (d_model,).
 
         >>> layer = nn.TransformerDecoderLayer(8, nhead=2, dim_feedforward=16)
         >>> memory = ln.sequence(np.ones((3, 8), np.float32))
@@ -210,6 +214,8 @@ class _Stack(Module):
 class TransformerEncoder(_Stack):
     """Copies of an encoder layer, one after the other.
 
+    Shapes: n rows of (d_model,) -> n rows of (d_model,).
+
         >>> layer = nn.TransformerEncoderLayer(8, nhead=2, dim_feedforward=16)
         >>> encoder = nn.TransformerEncoder(layer, num_layers=2)
         >>> encoder(ln.sequence(np.ones((5, 8), np.float32))).shape
@@ -239,6 +245,8 @@ class TransformerEncoder(_Stack):
 
 class TransformerDecoder(_Stack):
     """Copies of a decoder layer, one after the other.
+
+    Shapes: n rows and a memory of m rows of (d_model,) -> n rows of (d_model,).
 
     >>> layer = nn.TransformerDecoderLayer(8, nhead=2, dim_feedforward=16)
     >>> decoder = nn.TransformerDecoder(layer, num_layers=2)
@@ -297,6 +305,8 @@ _TABLES: dict[tuple[int, str], Any] = {}  # by size and dtype; examples take a p
 
 class SinusoidalPositions(Module):
     """y_t = x_t + sinusoidal_positions[start + t].
+
+    Shapes: n rows of (dim,) -> n rows of (dim,) (Vaswani et al., 2017).
 
         >>> nn.SinusoidalPositions(4)(ln.sequence(np.zeros((2, 4), np.float32)))[0].tolist()
         [0.0, 1.0, 0.0, 1.0]

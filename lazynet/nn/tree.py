@@ -38,10 +38,20 @@ class TreeLSTMCell(_TreeCell):
     ((3 + arity) hidden, arity hidden) and bias_hh act on the children, gates i, o, u, f_1, f_2, ...
     All are uniform in (-1/sqrt(hidden), 1/sqrt(hidden)).
 
+    Shapes: x (dim,), h and c (hidden,) -> two of (hidden,).
+
+    >>> cell = nn.TreeLSTMCell(3, 4)
+    >>> h, c = cell(None, [cell(ln.rand(3)), cell(ln.rand(3))])
+    >>> h.shape
+    (4,)
+
     Args:
         dim: size of an input.
         hidden: size of h and c.
         arity: the number of children of every inner node.
+
+    Raises:
+        ShapeError: when called, for another number of children, or without an input and children.
     """
 
     def __init__(self, dim: int, hidden: int, arity: int = 2) -> None:
@@ -94,6 +104,16 @@ class ChildSumTreeLSTMCell(_TreeCell):
     order i, o, u; weight_hh (3 hidden, hidden) on the sum of the children; weight_if (hidden, dim),
     weight_hf (hidden, hidden) and bias_f (hidden,) make the forget gates. All are uniform in
     (-1/sqrt(hidden), 1/sqrt(hidden)).
+
+    Shapes: x (dim,), h and c (hidden,) -> two of (hidden,).
+
+    >>> cell = nn.ChildSumTreeLSTMCell(3, 4)
+    >>> h, c = cell(ln.rand(3), [cell(ln.rand(3)) for _ in range(3)])
+    >>> h.shape
+    (4,)
+
+    Raises:
+        ShapeError: when called, without an input and children.
     """
 
     def __init__(self, dim: int, hidden: int) -> None:
@@ -137,6 +157,11 @@ class TreeLSTM(Module):
 
     Args of a call: x, a row for each leaf, or for each node; children, an `ln.Structure` or what it
     is made of. A tree is a few entries on the tape, whatever its size; see `ln.fold`.
+
+    Shapes: n rows of (dim,) -> a row of (hidden,) for each node.
+
+    >>> nn.TreeLSTM(3, 4)(ln.rand(3, length=3), [(), (), (0, 1), (), (2, 3)]).shape  # ((a b) c)
+    (5, 4)
     """
 
     def __init__(self, dim: int, hidden: int, arity: int = 2) -> None:
@@ -148,7 +173,14 @@ class TreeLSTM(Module):
 
 
 class ChildSumTreeLSTM(Module):
-    """`ChildSumTreeLSTMCell` over whole trees: `rows = tree_lstm(x, children)`; see `TreeLSTM`."""
+    """`ChildSumTreeLSTMCell` over whole trees: `rows = tree_lstm(x, children)`; see `TreeLSTM`.
+
+    Shapes: n rows of (dim,) -> a row of (hidden,) for each node.
+
+    >>> tree_lstm = nn.ChildSumTreeLSTM(3, 4)
+    >>> tree_lstm(ln.rand(3, length=4), [(), (), (), (0, 1, 2)]).shape  # a root over three words
+    (4, 4)
+    """
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()

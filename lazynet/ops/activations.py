@@ -109,6 +109,8 @@ _softplus, _gelu, _gelu_tanh = (unary(op, _floating) for op in (SOFTPLUS, GELU, 
 def leaky_relu(x, negative_slope=0.01):
     """x where x > 0, else negative_slope * x.
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> ln.leaky_relu(ln.tensor([-2.0, 3.0]), 0.5).numpy().tolist()
     [-1.0, 3.0]
     """
@@ -117,6 +119,8 @@ def leaky_relu(x, negative_slope=0.01):
 
 def elu(x, alpha=1.0):
     """x where x > 0, else alpha (exp(x) - 1) (Clevert et al., 2016).
+
+    Shapes: any -> the same; n rows -> n rows.
 
     >>> ln.elu(ln.tensor([0.0, 3.0])).numpy().tolist()
     [0.0, 3.0]
@@ -127,6 +131,8 @@ def elu(x, alpha=1.0):
 def selu(x):
     """1.0507 elu(x, 1.6733): keeps mean 0 and variance 1 (Klambauer et al., 2017).
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> ln.selu(ln.tensor([0.0])).numpy().tolist()
     [0.0]
     """
@@ -135,6 +141,8 @@ def selu(x):
 
 def celu(x, alpha: float = 1.0):
     """max(x, 0) + min(alpha (exp(x / alpha) - 1), 0) (Barron, 2017).
+
+    Shapes: any -> the same; n rows -> n rows.
 
     >>> ln.celu(ln.tensor([2.0]), 0.5).numpy().tolist()
     [2.0]
@@ -146,8 +154,13 @@ def gelu(x, approximate: str = "none"):
     """x Phi(x), with Phi the normal distribution function, or its approximation "tanh"
     (Hendrycks and Gimpel, 2016).
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> ln.gelu(ln.tensor([0.0])).numpy().tolist()
     [0.0]
+
+    Raises:
+        ValueError: for another approximation.
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh', not {approximate!r}")
@@ -157,6 +170,8 @@ def gelu(x, approximate: str = "none"):
 def softplus(x, beta: float = 1.0):
     """log(1 + exp(beta x)) / beta, without overflow.
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> round(float(ln.softplus(ln.tensor(0.0))), 4)
     0.6931
     """
@@ -165,6 +180,8 @@ def softplus(x, beta: float = 1.0):
 
 def mish(x):
     """x tanh(softplus(x)) (Misra, 2019).
+
+    Shapes: any -> the same; n rows -> n rows.
 
     >>> ln.mish(ln.tensor([0.0])).numpy().tolist()
     [0.0]
@@ -180,6 +197,8 @@ def _between(name: str, x, low, high):
 def hardtanh(x, min_val: float = -1.0, max_val: float = 1.0):
     """x within [min_val, max_val], the nearer bound outside; at the bounds the gradient is 0.
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> ln.hardtanh(ln.tensor([-2.0, 0.5])).numpy().tolist()
     [-1.0, 0.5]
     """
@@ -188,6 +207,8 @@ def hardtanh(x, min_val: float = -1.0, max_val: float = 1.0):
 
 def relu6(x):
     """min(max(x, 0), 6).
+
+    Shapes: any -> the same; n rows -> n rows.
 
     >>> ln.relu6(ln.tensor([-2.0, 7.0])).numpy().tolist()
     [0.0, 6.0]
@@ -198,6 +219,8 @@ def relu6(x):
 def hardsigmoid(x):
     """min(max(x / 6 + 1/2, 0), 1).
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> ln.hardsigmoid(ln.tensor([-4.0, 0.0])).numpy().tolist()
     [0.0, 0.5]
     """
@@ -207,14 +230,18 @@ def hardsigmoid(x):
 def hardswish(x):
     """x hardsigmoid(x) (Howard et al., 2019).
 
-    >>> ln.hardswish(ln.tensor([-4.0, 4.0])).numpy().tolist()
-    [0.0, 4.0]
+    Shapes: any -> the same; n rows -> n rows.
+
+    >>> ln.hardswish(ln.tensor([1.5, 4.0])).numpy().tolist()
+    [1.125, 4.0]
     """
     return as_value(x, "hardswish") * hardsigmoid(x)
 
 
 def hardshrink(x, lambd: float = 0.5):
     """x, but 0 where |x| <= lambd.
+
+    Shapes: any -> the same; n rows -> n rows.
 
     >>> ln.hardshrink(ln.tensor([-2.0, 0.25])).numpy().tolist()
     [-2.0, 0.0]
@@ -225,6 +252,8 @@ def hardshrink(x, lambd: float = 0.5):
 
 def softshrink(x, lambd: float = 0.5):
     """x moved towards 0 by lambd, as far as 0.
+
+    Shapes: any -> the same; n rows -> n rows.
 
     >>> ln.softshrink(ln.tensor([-2.0, 0.25])).numpy().tolist()
     [-1.5, 0.0]
@@ -241,6 +270,8 @@ def softshrink(x, lambd: float = 0.5):
 def tanhshrink(x):
     """x - tanh(x).
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> ln.tanhshrink(ln.tensor([0.0])).numpy().tolist()
     [0.0]
     """
@@ -251,6 +282,8 @@ def tanhshrink(x):
 def threshold(x, threshold: float, value: float):
     """x where x > threshold, else value.
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> ln.threshold(ln.tensor([-2.0, 3.0]), 0.5, 9.0).numpy().tolist()
     [9.0, 3.0]
     """
@@ -260,6 +293,8 @@ def threshold(x, threshold: float, value: float):
 
 def glu(x, dim: int = -1):
     """a sigmoid(b), of the first and second halves of an axis of each row (Dauphin et al., 2017).
+
+    Shapes: (2 k,) -> (k,), along any axis; n rows -> n rows.
 
     >>> ln.glu(ln.tensor([2.0, 0.0])).numpy().tolist()
     [1.0]

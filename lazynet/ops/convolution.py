@@ -137,6 +137,9 @@ def _convolved(name, x, weight, bias, axes: int, stride, padding, dilation, grou
 def conv1d(x, weight, bias=None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups=1):
     """y[o, t] = b[o] + sum of weight[o, c, j] x[c, t s + j d - p], for rows (channels, length).
 
+    Shapes: (channels, length) -> (out, l) with l = floor((length + 2 padding - dilation (window -
+    1) - 1) / stride) + 1; n rows of (channels,) -> l rows of (out,).
+
     Args:
         weight: (out, channels / groups, window).
         padding: a number, "valid" or "same".
@@ -157,10 +160,17 @@ def conv1d(x, weight, bias=None, stride: Any = 1, padding: Any = 0, dilation: An
 
 
 def conv2d(x, weight, bias=None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups=1):
-    """The same over two axes, for rows (channels, height, width), weight (out, c / groups, h, w).
+    """y[o, t, u] = b[o] + sum of weight[o, c, i, j] x[c, t s + i d - p, u s + j d - p].
+
+    `conv1d` over two axes; weight (out, channels / groups, height, width), bias (out,).
+
+    Shapes: (channels, height, width) -> (out, h, w), h and w as l of `conv1d`; n rows -> n rows.
 
     >>> ln.nn.functional.conv2d(ln.ones(2, 5, 5), ln.ones(3, 2, 3, 3), padding=1).shape
     (3, 5, 5)
+
+    Raises:
+        ShapeError: as `conv1d`.
     """
     return _convolved("conv2d", x, weight, bias, 2, stride, padding, dilation, groups)
 
@@ -240,8 +250,14 @@ def conv_transpose1d(
 ):  # fmt: skip
     """The transpose of conv1d as a linear map; weight (channels, out / groups, window).
 
+    Shapes: (channels, length) -> (out, l) with l = (length - 1) stride - 2 padding + dilation
+    (window - 1) + output_padding + 1; n rows -> n rows.
+
     >>> ln.nn.functional.conv_transpose1d(ln.ones(2, 3), ln.ones(2, 4, 3), stride=2).shape
     (4, 7)
+
+    Raises:
+        ShapeError: if channels do not match.
     """
     return _transposed(
         "conv_transpose1d", x, weight, bias, 1, stride, padding, output_padding, groups, dilation
@@ -254,8 +270,14 @@ def conv_transpose2d(
 ):  # fmt: skip
     """The transpose of conv2d as a linear map; weight (channels, out / groups, height, width).
 
+    Shapes: (channels, height, width) -> (out, h, w), h and w as l of `conv_transpose1d`; n rows ->
+    n rows.
+
     >>> ln.nn.functional.conv_transpose2d(ln.ones(2, 3, 3), ln.ones(2, 4, 2, 2), stride=2).shape
     (4, 6, 6)
+
+    Raises:
+        ShapeError: if channels do not match.
     """
     return _transposed(
         "conv_transpose2d", x, weight, bias, 2, stride, padding, output_padding, groups, dilation

@@ -113,6 +113,8 @@ CHOLESKY = Op(
 def solve(a, b):
     """Y with A Y = B, for matrices B (..., n, m) or a vector B (n,); A is (..., n, n).
 
+    Shapes: Y as B; n rows -> n rows.
+
     >>> ln.solve(ln.tensor([[2.0, 0.0], [0.0, 4.0]]), ln.tensor([2.0, 2.0])).numpy().tolist()
     [1.0, 0.5]
 
@@ -129,8 +131,13 @@ def solve(a, b):
 def inverse(a):
     """A^-1 of the square matrices in each row.
 
+    Shapes: (..., n, n) -> (..., n, n); n rows -> n rows. A singular A gives infinities or NaN.
+
     >>> ln.inverse(ln.tensor([[2.0]])).numpy().tolist()
     [[0.5]]
+
+    Raises:
+        ShapeError: if matrices are not square.
     """
     a = as_value(a, "inverse")
     n = _square("inverse", a.type)
@@ -141,8 +148,13 @@ def inverse(a):
 def logdet(a):
     """log det A, NaN where the determinant is negative.
 
+    Shapes: (..., n, n) -> (...); n rows -> n rows.
+
     >>> round(float(ln.logdet(ln.tensor([[2.0, 0.0], [0.0, 1.0]]))), 4)
     0.6931
+
+    Raises:
+        ShapeError: if matrices are not square.
     """
     a = as_value(a, "logdet")
     value = record(LOG_ABS_DET, (a,))
@@ -152,8 +164,13 @@ def logdet(a):
 def slogdet(a):
     """The sign and the logarithm of the absolute value of det A, as numpy.linalg.slogdet.
 
+    Shapes: (..., n, n) -> (...) and (...); n rows -> n rows.
+
     >>> float(ln.slogdet(ln.tensor([[-2.0]]))[0])
     -1.0
+
+    Raises:
+        ShapeError: if matrices are not square.
     """
     a = as_value(a, "slogdet")
     return record(DET_SIGN, (a,)), record(LOG_ABS_DET, (a,))
@@ -162,8 +179,13 @@ def slogdet(a):
 def det(a):
     """The determinant of the square matrices in each row.
 
+    Shapes: (..., n, n) -> (...); n rows -> n rows.
+
     >>> round(float(ln.det(ln.tensor([[3.0, 1.0], [1.0, 1.0]]))), 4)
     2.0
+
+    Raises:
+        ShapeError: if matrices are not square.
     """
     sign, value = slogdet(a)
     return sign * exp(value)
@@ -172,8 +194,13 @@ def det(a):
 def cholesky(a):
     """The lower triangle L with L L^T = A, of symmetric positive definite matrices; else NaN.
 
+    Shapes: (..., n, n) -> (..., n, n); n rows -> n rows.
+
     >>> ln.cholesky(ln.tensor([[4.0]])).numpy().tolist()
     [[2.0]]
+
+    Raises:
+        ShapeError: if matrices are not square.
     """
     return record(CHOLESKY, (as_value(a, "cholesky"),))
 

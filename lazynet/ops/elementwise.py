@@ -224,9 +224,16 @@ eq, ne, lt, le, gt, ge = equal, not_equal, less, less_equal, greater, greater_eq
 
 
 def where(condition, x, y):
-    """Elements of x where the condition holds, of y elsewhere.
+    """z = x where the condition holds, else y, for each element.
 
-    z = x where c, else y. All three broadcast against each other.
+    Shapes: all three broadcast against each other; n rows -> n rows.
+
+    >>> x = ln.tensor([-1.0, 2.0])
+    >>> ln.where(x > 0, x, 0.0).tolist()
+    [0.0, 2.0]
+
+    Raises:
+        TypeError: if the condition is not bool. ShapeError: if shapes do not broadcast.
     """
     condition = as_value(condition, "where")
     if condition.type.dtype != "bool":

@@ -126,8 +126,13 @@ _polygamma(1)
 def polygamma(n: int, x):
     """The n-th derivative of digamma, n >= 0, for x > 0; NaN elsewhere.
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> round(float(ln.polygamma(1, ln.tensor(1.0))), 4)  # pi^2 / 6
     1.6449
+
+    Raises:
+        ValueError: for n < 0.
     """
     if not isinstance(n, int) or n < 0:
         raise ValueError(f"polygamma: expected an order n >= 0, not {n!r}")
@@ -245,6 +250,8 @@ def clamp(x, min=None, max=None):
     """min(max(x, low), high); either bound may be a number, a value, or missing.
 
     The gradient passes where x lies within the bounds, the bounds included.
+
+    Shapes: x and bounds broadcast; n rows -> n rows.
 
     >>> ln.clamp(ln.tensor([-2.0, 0.5, 2.0]), -1.0, 1.0).numpy().tolist()
     [-1.0, 0.5, 1.0]

@@ -34,11 +34,13 @@ def index(x, key):
 def index_select(x, dim: int, numbers):
     """Elements (or rows) number `numbers` along an axis.
 
+    Shapes: the axis gets as many elements as there are numbers; other axes stay.
+
     >>> ln.index_select(ln.tensor([5.0, 6.0, 7.0]), 0, [2, 0]).numpy().tolist()
     [7.0, 5.0]
 
     Raises:
-        IndexError: if a number is out of range.
+        IndexError: if a number is out of range. ShapeError: if there is no such axis.
     """
     x = as_value(x, "index_select")
     at = axis_of(x, dim, "index_select")
@@ -53,8 +55,13 @@ def index_select(x, dim: int, numbers):
 def take_along_dim(x, dim: int, numbers):
     """y[i][j] = x[numbers[i][j]][j] along `dim`, as torch.gather, for an array of numbers.
 
+    Shapes: that of the numbers.
+
     >>> ln.take_along_dim(ln.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, [[1], [0]]).numpy().tolist()
     [[2.0], [3.0]]
+
+    Raises:
+        IndexError: if a number is out of range. ShapeError: if shapes do not match.
     """
     x, chosen = as_value(x, "take_along_dim"), np.asarray(numbers)
     at = row_axis(x, dim, "take_along_dim")
@@ -72,8 +79,13 @@ def take_along_dim(x, dim: int, numbers):
 def scatter_add(x, dim: int, numbers, source):
     """x with source[i][j] added at [numbers[i][j]][j] along `dim`, as torch.scatter_add.
 
+    Shapes: numbers and source alike -> that of x.
+
     >>> ln.scatter_add(ln.zeros(3), 0, [1, 1], ln.tensor([2.0, 3.0])).numpy().tolist()
     [0.0, 5.0, 0.0]
+
+    Raises:
+        IndexError: if a number is out of range. ShapeError: if shapes do not match.
     """
     x, source, chosen = (
         as_value(x, "scatter_add"),
@@ -97,8 +109,13 @@ def scatter_add(x, dim: int, numbers, source):
 def diagonal(x, offset: int = 0):
     """The diagonal of the matrix in each row.
 
+    Shapes: (n, m) -> (k,), k = min(n, m) without an offset; n rows -> n rows.
+
     >>> ln.diagonal(ln.tensor([[1.0, 2.0], [3.0, 4.0]])).numpy().tolist()
     [1.0, 4.0]
+
+    Raises:
+        ShapeError: if rows are no matrices.
     """
     x = _matrix(x, "diagonal")
     return rearranged(x, ("diagonal", offset), lambda index: np.diagonal(index, offset, -2, -1))
@@ -107,8 +124,13 @@ def diagonal(x, offset: int = 0):
 def trace(x):
     """The sum of the diagonal of the matrix in each row.
 
+    Shapes: (n, m) -> (); n rows -> n rows.
+
     >>> float(ln.trace(ln.tensor([[1.0, 2.0], [3.0, 4.0]])))
     5.0
+
+    Raises:
+        ShapeError: if rows are no matrices.
     """
     return reduce.sum(diagonal(x), -1)
 
@@ -116,8 +138,13 @@ def trace(x):
 def tril(x, diagonal: int = 0):
     """The lower triangle of the matrix in each row, 0 above it.
 
+    Shapes: (n, m) -> (n, m); n rows -> n rows.
+
     >>> ln.tril(ln.tensor([[1.0, 2.0], [3.0, 4.0]])).numpy().tolist()
     [[1.0, 0.0], [3.0, 4.0]]
+
+    Raises:
+        ShapeError: if rows are no matrices.
     """
     x = _matrix(x, "tril")
     return rearranged(x, ("tril", diagonal), lambda index: np.tril(index + 1, diagonal) - 1)
@@ -126,8 +153,13 @@ def tril(x, diagonal: int = 0):
 def triu(x, diagonal: int = 0):
     """The upper triangle of the matrix in each row, 0 below it.
 
+    Shapes: (n, m) -> (n, m); n rows -> n rows.
+
     >>> ln.triu(ln.tensor([[1.0, 2.0], [3.0, 4.0]])).numpy().tolist()
     [[1.0, 2.0], [0.0, 4.0]]
+
+    Raises:
+        ShapeError: if rows are no matrices.
     """
     x = _matrix(x, "triu")
     return rearranged(x, ("triu", diagonal), lambda index: np.triu(index + 1, diagonal) - 1)
@@ -143,6 +175,8 @@ def _matrix(x, name: str):
 @beside_operands
 def one_hot(numbers, classes: int, dtype: str = "float32"):
     """Rows with a 1 at the number and 0 elsewhere: a Tensor for one number, else a Sequence.
+
+    Shapes: an integer -> (classes,); n integers -> n rows of (classes,).
 
     >>> ln.one_hot(1, 3).numpy().tolist()
     [0.0, 1.0, 0.0]

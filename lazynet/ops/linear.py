@@ -185,6 +185,10 @@ LINEAR = Op(
 def linear(x, weight, bias=None):
     """y = W x + b for each row.
 
+    >>> weight = ln.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    >>> ln.linear(ln.tensor([2.0, 3.0]), weight).tolist()
+    [2.0, 3.0, 5.0]
+
     Args:
         x: rows of (..., in).
         weight: (out, in), a Parameter or a Tensor.
@@ -206,7 +210,16 @@ def linear(x, weight, bias=None):
 
 
 def dot(x, y):
-    """The inner product of two vectors: sum of x_i y_i; row by row for Sequences."""
+    """The inner product of two vectors: sum of x_i y_i; row by row for Sequences.
+
+    Shapes: (..., k) (..., k) -> (...); n rows -> n rows.
+
+    >>> ln.dot(ln.tensor([1.0, 2.0]), ln.tensor([3.0, 4.0])).item()
+    11.0
+
+    Raises:
+        ShapeError: if the sizes differ.
+    """
     return sum_of(x * y, -1)
 
 

@@ -75,6 +75,10 @@ TAKE_ROW = Op(
 def lookup(table, index):
     """Rows of a table: y = table[index].
 
+    >>> table = ln.tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> ln.lookup(table, 1).tolist(), ln.lookup(table, [1, 0, 1]).shape
+    ([3.0, 4.0], (3, 2))
+
     Args:
         table: a Parameter, or a Tensor, of (count, ...).
         index: an integer, giving a Tensor, or a list of integers, giving a Sequence.

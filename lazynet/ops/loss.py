@@ -66,6 +66,9 @@ def nll_loss(
     >>> float(ln.nn.functional.nll_loss(ln.tensor([-1.0, -2.0]), 1))
     2.0
 
+    Returns:
+        (); with reduction "none" one number a row.
+
     Raises:
         IndexError: if a target is out of range. ShapeError: if their number is not that of rows.
     """
@@ -151,6 +154,9 @@ def cross_entropy(
     >>> round(float(ln.cross_entropy(ln.tensor([0.0, 0.0]), 1)), 4)
     0.6931
 
+    Returns:
+        (); with reduction "none" one number a row.
+
     Raises:
         IndexError: if a target is out of range. ShapeError: if their number is not that of rows.
     """
@@ -207,6 +213,9 @@ def multi_margin_loss(
 
     >>> float(ln.nn.functional.multi_margin_loss(ln.tensor([1.0, 0.5]), 0))
     0.25
+
+    Returns:
+        (); with reduction "none" one number a row.
 
     Raises:
         IndexError: if a target is out of range. ShapeError: if their number is not that of rows.

@@ -43,8 +43,13 @@ def _signs(name: str, x, target):
 def mse_loss(x, target, reduction: str = "mean"):
     """(x - target)^2.
 
+    Shapes: x and target alike -> (), or with reduction "none" that of x.
+
     >>> float(ln.nn.functional.mse_loss(ln.tensor([1.0, 3.0]), ln.tensor([1.0, 1.0])))
     2.0
+
+    Raises:
+        ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     x, target = _pair("mse_loss", x, target)
     return reduced("mse_loss", (x - target).square(), reduction)
@@ -53,8 +58,13 @@ def mse_loss(x, target, reduction: str = "mean"):
 def l1_loss(x, target, reduction: str = "mean"):
     """|x - target|.
 
+    Shapes: x and target alike -> (), or with reduction "none" that of x.
+
     >>> float(ln.nn.functional.l1_loss(ln.tensor([1.0, 3.0]), ln.tensor([1.0, 1.0])))
     1.0
+
+    Raises:
+        ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     x, target = _pair("l1_loss", x, target)
     return reduced("l1_loss", absolute(x - target), reduction)
@@ -63,8 +73,13 @@ def l1_loss(x, target, reduction: str = "mean"):
 def smooth_l1_loss(x, target, reduction: str = "mean", beta: float = 1.0):
     """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2 (Girshick, 2015).
 
+    Shapes: x and target alike -> (), or with reduction "none" that of x.
+
     >>> float(ln.nn.functional.smooth_l1_loss(ln.tensor([3.0]), ln.tensor([1.0])))
     1.5
+
+    Raises:
+        ShapeError: if the shapes differ. ValueError: if beta is negative.
     """
     x, target = _pair("smooth_l1_loss", x, target)
     if beta < 0:
@@ -80,8 +95,13 @@ def smooth_l1_loss(x, target, reduction: str = "mean", beta: float = 1.0):
 def huber_loss(x, target, reduction: str = "mean", delta: float = 1.0):
     """d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2) (Huber, 1964).
 
+    Shapes: x and target alike -> (), or with reduction "none" that of x.
+
     >>> float(ln.nn.functional.huber_loss(ln.tensor([3.0]), ln.tensor([1.0])))
     1.5
+
+    Raises:
+        ShapeError: if the shapes differ. ValueError: unless delta > 0.
     """
     x, target = _pair("huber_loss", x, target)
     if delta <= 0:
@@ -95,8 +115,13 @@ def huber_loss(x, target, reduction: str = "mean", delta: float = 1.0):
 def binary_cross_entropy(x, target, weight=None, reduction: str = "mean"):
     """-(target log x + (1 - target) log(1 - x)); logarithms are cut off at -100.
 
+    Shapes: x and target alike -> (), or with reduction "none" that of x.
+
     >>> round(float(ln.nn.functional.binary_cross_entropy(ln.tensor([0.5]), ln.tensor([1.0]))), 4)
     0.6931
+
+    Raises:
+        ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     x, target = _pair("binary_cross_entropy", x, target)
     losses = -(target * clamp(log(x), -100.0) + (1.0 - target) * clamp(log(1.0 - x), -100.0))
@@ -108,9 +133,14 @@ def binary_cross_entropy_with_logits(
 ):
     """binary_cross_entropy of sigmoid(x), without overflow; `pos_weight` counts positive targets.
 
+    Shapes: x and target alike -> (), or with reduction "none" that of x.
+
     >>> F = ln.nn.functional
     >>> round(float(F.binary_cross_entropy_with_logits(ln.tensor([0.0]), ln.tensor([1.0]))), 4)
     0.6931
+
+    Raises:
+        ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     x, target = _pair("binary_cross_entropy_with_logits", x, target)
     positive = softplus(-x)
@@ -125,8 +155,13 @@ def binary_cross_entropy_with_logits(
 def hinge_embedding_loss(x, target, margin: float = 1.0, reduction: str = "mean"):
     """x where the target is 1, max(0, margin - x) where it is -1.
 
+    Shapes: x and target alike -> (), or with reduction "none" that of x.
+
     >>> float(ln.nn.functional.hinge_embedding_loss(ln.tensor([0.25]), ln.tensor([-1.0])))
     0.75
+
+    Raises:
+        ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     x, target = _pair("hinge_embedding_loss", x, target)
     return reduced("hinge_embedding_loss", where(target == 1.0, x, relu(margin - x)), reduction)
@@ -135,9 +170,14 @@ def hinge_embedding_loss(x, target, margin: float = 1.0, reduction: str = "mean"
 def margin_ranking_loss(x, y, target, margin: float = 0.0, reduction: str = "mean"):
     """max(0, -target (x - y) + margin): target 1 wants x above y, -1 below.
 
+    Shapes: x and y alike, the target broadcasts -> (), or with reduction "none" that of x.
+
     >>> F = ln.nn.functional
     >>> float(F.margin_ranking_loss(ln.tensor([1.0]), ln.tensor([3.0]), ln.tensor([1.0])))
     2.0
+
+    Raises:
+        ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     x, y = _pair("margin_ranking_loss", x, y)
     target = _signs("margin_ranking_loss", x, target)
@@ -154,8 +194,13 @@ def _vectors(name: str, x, y):
 def pairwise_distance(x, y, p: float = 2.0, eps: float = 1e-6):
     """The p-norm of x - y + eps, over the last axis of each row.
 
+    Shapes: (..., k) (..., k) -> (...); n rows -> n rows.
+
     >>> round(float(ln.nn.functional.pairwise_distance(ln.tensor([3.0]), ln.tensor([1.0]))), 3)
     2.0
+
+    Raises:
+        ShapeError: if the sizes differ.
     """
     x, y = _vectors("pairwise_distance", x, y)
     return norm(x - y + eps, p, -1)
@@ -170,9 +215,14 @@ def triplet_margin_loss(
     With `swap`, the nearer of d(anchor, negative) and d(positive, negative) counts (Balntas et al.,
     2016).
 
+    Shapes: three of (..., k) -> (), or with reduction "none" (...).
+
     >>> F, x = ln.nn.functional, ln.tensor([1.0])
     >>> float(F.triplet_margin_loss(x, x, x))
     1.0
+
+    Raises:
+        ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     near = pairwise_distance(anchor, positive, p, eps)
     far = pairwise_distance(anchor, negative, p, eps)
@@ -184,8 +234,13 @@ def triplet_margin_loss(
 def cosine_similarity(x, y, dim: int = -1, eps: float = 1e-8):
     """x . y / (|x| |y|), norms at least eps.
 
+    Shapes: (..., k) (..., k) -> (...); n rows -> n rows.
+
     >>> round(float(ln.nn.functional.cosine_similarity(ln.tensor([2.0]), ln.tensor([3.0]))), 4)
     1.0
+
+    Raises:
+        ShapeError: if the sizes differ.
     """
     x, y = _vectors("cosine_similarity", x, y)
     size = maximum(norm(x, 2, dim), eps) * maximum(norm(y, 2, dim), eps)
@@ -195,9 +250,14 @@ def cosine_similarity(x, y, dim: int = -1, eps: float = 1e-8):
 def cosine_embedding_loss(x, y, target, margin: float = 0.0, reduction: str = "mean"):
     """1 - cos(x, y) where the target is 1, max(0, cos(x, y) - margin) where it is -1.
 
+    Shapes: x and y (k,), a target for each row -> (), or with reduction "none" n rows -> n rows.
+
     >>> F, x = ln.nn.functional, ln.tensor([1.0, 0.0])
     >>> round(float(F.cosine_embedding_loss(x, x, ln.tensor(-1.0))), 4)
     1.0
+
+    Raises:
+        ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     cosine = cosine_similarity(x, y)
     target = _signs("cosine_embedding_loss", cosine, target)
@@ -213,8 +273,13 @@ def kl_div(x, target, reduction: str = "mean", log_target: bool = False):
 
     The reduction may be "batchmean" as well: the sum divided by the number of rows, 1 for a Tensor.
 
+    Shapes: x and target alike -> (), or with reduction "none" that of x.
+
     >>> round(float(ln.nn.functional.kl_div(ln.tensor([-1.0]), ln.tensor([1.0]))), 4)
     1.0
+
+    Raises:
+        ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     x, target = _pair("kl_div", x, target)
     if log_target:
@@ -236,8 +301,13 @@ def poisson_nll_loss(
 
     `full` adds Stirling's approximation of log target!, for targets above 1.
 
+    Shapes: x and target alike -> (), or with reduction "none" that of x.
+
     >>> float(ln.nn.functional.poisson_nll_loss(ln.tensor([0.0]), ln.tensor([2.0])))
     1.0
+
+    Raises:
+        ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     x, target = _pair("poisson_nll_loss", x, target)
     losses = exp(x) - target * x if log_input else x - target * log(x + eps)
@@ -256,9 +326,14 @@ def gaussian_nll_loss(
 
     The variance's lower bound has no gradient, as in PyTorch.
 
+    Shapes: x and target alike, var broadcasts -> (), or with reduction "none" that of x.
+
     >>> F, one = ln.nn.functional, ln.tensor([1.0])
     >>> float(F.gaussian_nll_loss(one, one * 2.0, one))
     0.5
+
+    Raises:
+        ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     x, target = _pair("gaussian_nll_loss", x, target)
     if isinstance(var, (int, float)):
@@ -274,8 +349,13 @@ def gaussian_nll_loss(
 def soft_margin_loss(x, target, reduction: str = "mean"):
     """log(1 + exp(-target x)), for targets of 1 and -1.
 
+    Shapes: x and target alike -> (), or with reduction "none" that of x.
+
     >>> round(float(ln.nn.functional.soft_margin_loss(ln.tensor([0.0]), ln.tensor([1.0]))), 4)
     0.6931
+
+    Raises:
+        ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     x, target = _pair("soft_margin_loss", x, target)
     return reduced("soft_margin_loss", softplus(-(target * x)), reduction)
@@ -292,6 +372,12 @@ def multilabel_soft_margin_loss(x, target, weight=None, reduction: str = "mean")
     >>> F = ln.nn.functional
     >>> round(float(F.multilabel_soft_margin_loss(ln.zeros(2), ln.tensor([1.0, 0.0]))), 4)
     0.6931
+
+    Returns:
+        (); with reduction "none" one number a row.
+
+    Raises:
+        ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     name = "multilabel_soft_margin_loss"
     x, target = _vectors(name, *_pair(name, x, target))

@@ -47,6 +47,8 @@ def _flat(name: str, x, shape) -> tuple[Any, tuple[int, ...]]:
 def layer_norm(x, normalized_shape, weight=None, bias=None, eps: float = 1e-5):
     """(x - mean) / sqrt(variance + eps) weight + bias over the last axes (Ba et al., 2016).
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> ln.nn.functional.layer_norm(ln.tensor([1.0, 1.0]), 2).numpy().tolist()
     [0.0, 0.0]
 
@@ -65,8 +67,13 @@ def rms_norm(x, normalized_shape, weight=None, eps: float | None = None):
 
     eps is by default the smallest relative distance of two numbers of the dtype, as in PyTorch.
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> ln.nn.functional.rms_norm(ln.tensor([2.0, 2.0]), 2, eps=0.0).numpy().tolist()
     [1.0, 1.0]
+
+    Raises:
+        ShapeError: if the rows do not end in these axes, or the weight has another shape.
     """
     flat, own = _flat("rms_norm", x, normalized_shape)
     _check_affine("rms_norm", own[len(flat.type.shape) - 1 :], weight=weight)
@@ -78,7 +85,9 @@ def rms_norm(x, normalized_shape, weight=None, eps: float | None = None):
 
 
 def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5):
-    """Normalises groups of the channels, the first axis of a row (Wu and He, 2018).
+    """(x - mean) / sqrt(variance + eps) weight + bias in groups of channels (Wu and He, 2018).
+
+    Channels are the first axis of a row. Shapes: any -> the same; n rows -> n rows.
 
     >>> ln.nn.functional.group_norm(ln.ones(4, 3), 2).shape
     (4, 3)
@@ -101,8 +110,13 @@ def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5):
 def normalize(x, p: float = 2.0, dim: int = -1, eps: float = 1e-12):
     """x / max(|x|_p, eps) along an axis.
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> [round(v, 4) for v in ln.nn.functional.normalize(ln.tensor([3.0, 4.0])).numpy().tolist()]
     [0.6, 0.8]
+
+    Raises:
+        ShapeError: if there is no such axis.
     """
     x = _floats("normalize", x)
     return x / maximum(spread_back(norm(x, p, dim), x, dim), eps)

@@ -122,6 +122,9 @@ def max_pool1d(
 
     A Sequence of vectors is one signal, along its rows; one shorter than a window gives no rows.
 
+    Shapes: (channels, length) -> (channels, l), l as of `avg_pool1d` with a window of dilation
+    (kernel_size - 1) + 1; n rows of (channels,) -> l rows.
+
     Args:
         stride: by default the kernel's size.
         ceil_mode: whether a last window may stick out behind.
@@ -141,6 +144,8 @@ def max_pool2d(
 ):  # fmt: skip
     """The largest element of each window, for rows (channels, height, width); as `max_pool1d`.
 
+    Shapes: (channels, height, width) -> (channels, h, w); n rows -> n rows.
+
     >>> ln.nn.functional.max_pool2d(ln.ones(3, 4, 4), 2).shape
     (3, 2, 2)
     """
@@ -152,6 +157,9 @@ def avg_pool1d(
     count_include_pad: bool = True,
 ):  # fmt: skip
     """The mean of each window, for rows (channels, length), or along the rows of a Sequence.
+
+    Shapes: (channels, length) -> (channels, l), l = floor((length + 2 padding - kernel_size) /
+    stride) + 1, rounded up with `ceil_mode`; n rows of (channels,) -> l rows.
 
     Args:
         stride: by default the kernel's size.
@@ -173,6 +181,8 @@ def avg_pool2d(
     count_include_pad: bool = True, divisor_override: int | None = None,
 ):  # fmt: skip
     """The mean of each window, for rows (channels, height, width); as `avg_pool1d`.
+
+    Shapes: (channels, height, width) -> (channels, h, w); n rows -> n rows.
 
     Args:
         divisor_override: what sums are divided by, instead of the size of the window.
@@ -217,17 +227,28 @@ def adaptive_avg_pool1d(x, output_size: Any):
 
     Of a Sequence of vectors, that cover its rows.
 
+    Shapes: (channels, length) -> (channels, output_size); rows of (channels,) -> `output_size`
+    rows.
+
     >>> ln.nn.functional.adaptive_avg_pool1d(ln.ones(2, 7), 3).shape
     (2, 3)
+
+    Raises:
+        ShapeError: if rows have another number of axes. ValueError: if a size is not positive.
     """
     return _adaptive("adaptive_avg_pool1d", x, output_size, 1, False)
 
 
 def adaptive_avg_pool2d(x, output_size: Any):
-    """The same over two axes; None leaves an axis as it is.
+    """The means of windows that cover a row (channels, height, width) evenly; None leaves an axis.
+
+    Shapes: (channels, height, width) -> (channels, *output_size); n rows -> n rows.
 
     >>> ln.nn.functional.adaptive_avg_pool2d(ln.ones(2, 7, 5), (3, 1)).shape
     (2, 3, 1)
+
+    Raises:
+        ShapeError: if rows have another number of axes. ValueError: if a size is not positive.
     """
     return _adaptive("adaptive_avg_pool2d", x, output_size, 2, False)
 
@@ -235,16 +256,26 @@ def adaptive_avg_pool2d(x, output_size: Any):
 def adaptive_max_pool1d(x, output_size: Any):
     """The largest elements of `output_size` windows that cover a row (channels, length) evenly.
 
+    Shapes: as `adaptive_avg_pool1d`.
+
     >>> ln.nn.functional.adaptive_max_pool1d(ln.ones(2, 7), 3).shape
     (2, 3)
+
+    Raises:
+        ShapeError: if rows have another number of axes. ValueError: if a size is not positive.
     """
     return _adaptive("adaptive_max_pool1d", x, output_size, 1, True)
 
 
 def adaptive_max_pool2d(x, output_size: Any):
-    """The same over two axes.
+    """The largest elements of windows that cover a row (channels, height, width) evenly.
+
+    Shapes: (channels, height, width) -> (channels, *output_size); n rows -> n rows.
 
     >>> ln.nn.functional.adaptive_max_pool2d(ln.ones(2, 7, 5), (3, 1)).shape
     (2, 3, 1)
+
+    Raises:
+        ShapeError: if rows have another number of axes. ValueError: if a size is not positive.
     """
     return _adaptive("adaptive_max_pool2d", x, output_size, 2, True)

@@ -76,8 +76,13 @@ BMM = Op(
 def bmm(a, b):
     """C[i] = A[i] B[i] of the matrices in each row: (b, m, k) (b, k, n) -> (b, m, n).
 
+    Shapes: n rows -> n rows.
+
     >>> ln.bmm(ln.ones(2, 3, 4), ln.ones(2, 4, 5)).shape
     (2, 3, 5)
+
+    Raises:
+        ShapeError: if the sizes do not match.
     """
     a, b = as_value(a, "bmm"), as_value(b, "bmm")
     if len(a.type.shape) != 3 or len(b.type.shape) != 3:
@@ -228,6 +233,8 @@ def _join(a_term, a, b_term, b, later):
 
 def bilinear(x, y, weight, bias=None):
     """z_o = x W_o y + b_o for vectors x (in1,) and y (in2,), weight (out, in1, in2).
+
+    Shapes: x (in1,) and y (in2,) -> (out,), bias (out,); n rows -> n rows.
 
     >>> ln.bilinear(ln.ones(2), ln.ones(3), ln.ones(4, 2, 3)).shape
     (4,)

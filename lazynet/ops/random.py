@@ -150,6 +150,8 @@ def randint(low: int, high: int, *shape: int, length: int | None = None):
 def normal(mean, std=1.0):
     """mean + std * e with e ~ N(0, 1): the gradient reaches both (Kingma and Welling, 2014).
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> ln.normal(ln.zeros(3), 0.1).shape
     (3,)
 
@@ -164,6 +166,8 @@ def normal(mean, std=1.0):
 def uniform(low, high):
     """low + (high - low) u with u ~ U[0, 1): the gradient reaches both.
 
+    Shapes: what low and high broadcast to; n rows -> n rows.
+
     >>> ln.uniform(ln.zeros(3), 2.0).shape
     (3,)
     """
@@ -173,6 +177,8 @@ def uniform(low, high):
 
 def exponential(rate):
     """-log(u) / rate with u ~ U(0, 1): the gradient reaches the rate.
+
+    Shapes: any -> the same; n rows -> n rows.
 
     >>> ln.exponential(ln.tensor([1.0, 10.0])).shape
     (2,)
@@ -184,6 +190,8 @@ def exponential(rate):
 def bernoulli(p):
     """True with probability p, a value for each element. No gradient reaches p.
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> ln.bernoulli(ln.tensor([0.0, 1.0])).tolist()
     [False, True]
     """
@@ -194,6 +202,8 @@ def bernoulli(p):
 def gumbel(x):
     """Draws -log(-log(u)), u ~ U(0, 1), of the shape of x (Gumbel, 1935).
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> ln.gumbel(ln.zeros(3)).shape
     (3,)
     """
@@ -202,6 +212,8 @@ def gumbel(x):
 
 def categorical(logits):
     """The index i with probability softmax(logits)[i], of each row (the trick of Gumbel, 1954).
+
+    Shapes: (..., classes) -> (...), int64; n rows -> n rows.
 
     >>> ln.categorical(ln.tensor([-1e9, 0.0])).item()
     1
@@ -217,12 +229,17 @@ def gumbel_softmax(logits, tau: float = 1.0, hard: bool = False):
     Jang, Gu and Poole (2017), Maddison, Mnih and Teh (2017). With `hard`, the value is one-hot and
     the gradient is that of the soft draw (straight through).
 
+    Shapes: any -> the same; n rows -> n rows.
+
         >>> ln.gumbel_softmax(ln.tensor([0.0, 1.0, 2.0]), hard=True).sum().item()
         1.0
 
     Args:
         logits: rows of (classes,).
         tau: the temperature, above 0.
+
+    Raises:
+        ValueError: unless tau > 0.
     """
     logits = _floats(logits, "gumbel_softmax")
     if tau <= 0:
@@ -280,7 +297,16 @@ DROP = Op(
 
 
 def dropout(x, p: float = 0.5, training: bool = True):
-    """Each element is 0 with probability p, else x / (1 - p); the identity outside training."""
+    """Each element is 0 with probability p, else x / (1 - p); the identity outside training.
+
+    Srivastava et al., "Dropout", 2014. Shapes: any -> the same; n rows -> n rows.
+
+    >>> set(ln.dropout(ln.ones(100), 0.5).tolist()) <= {0.0, 2.0}
+    True
+
+    Raises:
+        ValueError: unless 0 <= p < 1.
+    """
     x = as_value(x, "dropout")
     if not _drops("dropout", x, p, training):
         return x
@@ -295,9 +321,14 @@ def row_dropout(x, p: float = 0.5, training: bool = True):
 
     A Tensor is one row. (Dai and Le, 2015, drop words so.)
 
+    Shapes: any -> the same; n rows -> n rows.
+
         >>> x = ln.sequence(np.ones((8, 2), np.float32))
         >>> bool((ln.row_dropout(x).numpy().std(axis=1) == 0).all())
         True
+
+    Raises:
+        ValueError: unless 0 <= p < 1.
     """
     x = as_value(x, "row_dropout")
     if not _drops("row_dropout", x, p, training):
@@ -312,9 +343,14 @@ def locked_dropout(x, p: float = 0.5, training: bool = True):
 
     Gal and Ghahramani, 2016; Merity, Keskar and Socher, 2018, who call it so.
 
+    Shapes: any -> the same; n rows -> n rows.
+
         >>> x = ln.sequence(np.ones((8, 2), np.float32))
         >>> bool((ln.locked_dropout(x).numpy().std(axis=0) == 0).all())
         True
+
+    Raises:
+        ValueError: unless 0 <= p < 1.
     """
     x = as_value(x, "locked_dropout")
     if not _drops("locked_dropout", x, p, training):
@@ -324,6 +360,8 @@ def locked_dropout(x, p: float = 0.5, training: bool = True):
 
 def gaussian_noise(x, std: float = 1.0, training: bool = True):
     """x + std e with e ~ N(0, 1) while training, else x.
+
+    Shapes: any -> the same; n rows -> n rows.
 
     >>> ln.gaussian_noise(ln.zeros(3), 0.1).shape
     (3,)
@@ -356,6 +394,8 @@ SCALE_GRADIENT = Op(
 def scale_gradient(x, scale: float):
     """y = x, whose gradient is multiplied by `scale` on its way back.
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> x = ln.tensor([1.0, 2.0], requires_grad=True)
     >>> ln.scale_gradient(x, 0.5).sum().backward()
     >>> x.grad.tolist()
@@ -369,6 +409,8 @@ def gradient_reversal(x, scale: float = 1.0):
     """y = x, with the gradient -scale g: what helps the layers above hurts those below.
 
     Ganin and Lempitsky, "Unsupervised domain adaptation by backpropagation", 2015.
+
+    Shapes: any -> the same; n rows -> n rows.
 
         >>> x = ln.tensor([1.0], requires_grad=True)
         >>> ln.gradient_reversal(x).sum().backward()

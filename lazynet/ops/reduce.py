@@ -148,6 +148,12 @@ def retyped(x, row):
 def reshape(x, *shape):
     """The same elements in another shape; for a Sequence the shape of each row. A view, no node.
 
+    >>> ln.reshape(ln.tensor([1.0, 2.0, 3.0, 4.0]), 2, -1).tolist()
+    [[1.0, 2.0], [3.0, 4.0]]
+
+    Args:
+        shape: sizes, one of which may be -1: what is left for it.
+
     Raises:
         ShapeError: if the number of elements differs.
     """
@@ -155,7 +161,7 @@ def reshape(x, *shape):
     known = math.prod(s for s in shape if s != -1)
     if shape.count(-1) == 1 and known:
         shape = tuple(x.type.size // known if s == -1 else s for s in shape)
-    if math.prod(shape) != x.type.size or -1 in shape:
+    if math.prod(shape) != x.type.size or any(s < 0 for s in shape):
         raise ShapeError(
             f"reshape: rows of {x.type.shape} have {x.type.size} elements, not {shape}"
         )
@@ -228,7 +234,15 @@ def _reduce(name: str, op: Op, x, axis, keepdim: bool = False):
 def sum(x, axis: int | None = None, keepdim: bool = False):
     """The sum over an axis, or over everything; axis 0 of a Sequence is its rows.
 
-    A list of Tensors is summed element by element.
+    A list of Tensors is summed element by element. Shapes: without an axis any -> (); else the axis
+    is left out, or of size 1 with `keepdim`; over other axes than the rows, n rows -> n rows.
+
+    >>> x = ln.sequence([[1.0, 2.0], [3.0, 4.0]])
+    >>> ln.sum(x).item(), ln.sum(x, 0).tolist(), ln.sum(x, 1).tolist()
+    (10.0, [4.0, 6.0], [3.0, 7.0])
+
+    Raises:
+        ShapeError: if there is no such axis.
     """
     if isinstance(x, (list, tuple)):
         return ROW_REDUCTIONS["sum"](x)
@@ -241,7 +255,13 @@ def sum(x, axis: int | None = None, keepdim: bool = False):
 def mean(x, axis: int | None = None, keepdim: bool = False):
     """The mean over an axis, or over everything; of nothing it is NaN, as in numpy.
 
-    A list of Tensors is averaged element by element.
+    A list of Tensors is averaged element by element. Shapes: as `sum`.
+
+    >>> ln.mean(ln.sequence([[1.0, 2.0], [3.0, 6.0]]), 0).tolist()
+    [2.0, 4.0]
+
+    Raises:
+        ShapeError: if there is no such axis.
     """
     if isinstance(x, (list, tuple)):
         if not x:
@@ -260,12 +280,31 @@ def _inverse(count: int) -> float:
 
 
 def max(x, axis: int | None = None, keepdim: bool = False):
-    """The largest element along an axis, or of all; ties share the gradient (as torch.amax)."""
+    """The largest element along an axis, or of all; ties share the gradient (as torch.amax).
+
+    Shapes: as `sum`. The largest of nothing is -inf.
+
+    >>> x = ln.tensor([[1.0, 4.0], [3.0, 2.0]])
+    >>> ln.max(x).item(), ln.max(x, 1).tolist()
+    (4.0, [4.0, 3.0])
+
+    Raises:
+        ShapeError: if there is no such axis.
+    """
     return _reduce("max", MAX, x, axis, keepdim)
 
 
 def argmax(x, axis: int = -1):
-    """The first index of the largest element along an axis of each row, or along the rows."""
+    """The first index of the largest element along an axis of each row, or along the rows.
+
+    Shapes: (..., k) -> (...), int64; n rows -> n rows, or with axis 0 one row.
+
+    >>> ln.argmax(ln.tensor([1.0, 3.0, 2.0])).item()
+    1
+
+    Raises:
+        ShapeError: if there is no such axis.
+    """
     x = as_value(x, "argmax")
     own = axis_of(x, axis, "argmax")
     if own is None:
@@ -274,7 +313,16 @@ def argmax(x, axis: int = -1):
 
 
 def log_softmax(x, axis: int = -1):
-    """y = x - log(sum exp(x)) along an axis of each row."""
+    """y = x - log(sum exp(x)) along an axis of each row.
+
+    Shapes: any -> the same; n rows -> n rows.
+
+    >>> [round(v, 4) for v in ln.log_softmax(ln.tensor([0.0, 0.0])).tolist()]
+    [-0.6931, -0.6931]
+
+    Raises:
+        ShapeError: if there is no such axis. TypeError: if rows are no floats.
+    """
     if x.__class__ in (Tensor, Sequence) and x.graph.thread == get_ident():
         signature = x.type.views.get(("log_softmax", axis))
         if signature is not None and x.__class__ is Tensor:
@@ -292,7 +340,16 @@ def log_softmax(x, axis: int = -1):
 
 
 def softmax(x, axis: int = -1):
-    """y = exp(x) / sum exp(x) along an axis; axis 0 of a Sequence is its rows."""
+    """y = exp(x) / sum exp(x) along an axis; axis 0 of a Sequence is its rows.
+
+    Shapes: any -> the same; n rows -> n rows.
+
+    >>> ln.softmax(ln.tensor([0.0, 0.0])).tolist()
+    [0.5, 0.5]
+
+    Raises:
+        ShapeError: if there is no such axis. TypeError: if rows are no floats.
+    """
     x = as_value(x, "softmax")
     own = axis_of(x, axis, "softmax")
     if own is None:

@@ -33,6 +33,11 @@ GATHER = Op(
 def sequence(values):
     """A Sequence of these rows, in order: a list of Tensors of one shape, or the rows of an array.
 
+    Shapes: n Tensors of a shape, or an array (n, ...) -> n rows.
+
+    >>> ln.sequence([ln.zeros(2), ln.ones(2)]).shape, ln.sequence([1.0, 2.0]).tolist()
+    ((2, 2), [1.0, 2.0])
+
     Raises:
         ShapeError: if the rows differ in shape, or there is nothing that tells their shape.
     """
@@ -71,12 +76,20 @@ def _rows_of(matrix):
 
 
 def stack(values):
-    """The same as `sequence`: PyTorch's name for a new leading axis."""
+    """The same as `sequence`: PyTorch's name for a new leading axis.
+
+    >>> ln.stack([ln.tensor([1.0, 2.0]), ln.tensor([3.0, 4.0])]).tolist()
+    [[1.0, 2.0], [3.0, 4.0]]
+    """
     return sequence(values)
 
 
 def gather(x: Sequence, index):
     """Rows of a Sequence by number: y[j] = x[index[j]]; a boolean mask chooses rows.
+
+    >>> x = ln.sequence([1.0, 2.0, 3.0])
+    >>> ln.gather(x, [2, 0, 2]).tolist(), ln.gather(x, [True, False, True]).tolist()
+    ([3.0, 1.0, 3.0], [1.0, 3.0])
 
     Raises:
         IndexError: on this line, if an index is out of range.
@@ -195,6 +208,8 @@ def segment_sum(x, index, count: int):
     """y[s] = sum of the rows j of x with index[j] = s, for s < count: a Sequence of `count` rows.
 
     The message passing of graphs: rows are edges, segments the nodes they point to.
+
+    Shapes: n rows of any shape, n integers -> `count` rows of that shape.
 
     >>> ln.segment_sum(ln.sequence([[1.0], [3.0]]), [0, 0], 2).numpy().tolist()
     [[4.0], [0.0]]

@@ -49,8 +49,13 @@ def permute(x, *dims: int):
 def transpose(x, dim0: int | None = None, dim1: int | None = None):
     """Two axes of each row exchanged; without axes, the last two.
 
+    Shapes: (n, m) -> (m, n); n rows -> n rows.
+
     >>> ln.transpose(ln.zeros(2, 3), 0, 1).shape
     (3, 2)
+
+    Raises:
+        ShapeError: if there is no such axis, or rows are no matrices.
     """
     x = as_value(x, "transpose")
     if dim0 is None or dim1 is None:
@@ -68,8 +73,13 @@ def transpose(x, dim0: int | None = None, dim1: int | None = None):
 def unsqueeze(x, dim: int = -1):
     """An axis of size 1 put in; a view.
 
+    Shapes: (2, 3) -> (2, 1, 3) for dim 1; n rows -> n rows.
+
     >>> ln.unsqueeze(ln.zeros(2, 3), 1).shape
     (2, 1, 3)
+
+    Raises:
+        ShapeError: if there is no such place.
     """
     x = as_value(x, "unsqueeze")
     ragged = isinstance(x, Sequence)
@@ -82,6 +92,8 @@ def unsqueeze(x, dim: int = -1):
 
 def squeeze(x, dim: int | None = None):
     """Axes of size 1 left out: one, or all; a view.
+
+    Shapes: (1, 3, 1) -> (3,); an axis of another size stays.
 
     >>> ln.squeeze(ln.zeros(1, 3, 1)).shape
     (3,)
@@ -97,15 +109,20 @@ def squeeze(x, dim: int | None = None):
 def flatten(x, start_dim: int = 0, end_dim: int = -1):
     """Axes of each row joined into one; a view. `start_dim` and `end_dim` count axes of a row.
 
+    Shapes: (2, 3, 4) -> (24,) by default; n rows -> n rows.
+
     >>> ln.flatten(ln.zeros(2, 3, 4), 1).shape
     (2, 12)
+
+    Raises:
+        ShapeError: if there are no such axes.
     """
     x = as_value(x, "flatten")
     shape = x.type.shape
     if not shape:
         return reshape(x, (1,))
     first, last = start_dim % len(shape), end_dim % len(shape)
-    if first > last:
+    if first > last or not all(-len(shape) <= d < len(shape) for d in (start_dim, end_dim)):
         raise ShapeError(f"flatten: no axes from {start_dim} to {end_dim} in rows of {shape}")
     joined = math.prod(shape[first : last + 1])
     return reshape(x, (*shape[:first], joined, *shape[last + 1 :]))
@@ -113,6 +130,8 @@ def flatten(x, start_dim: int = 0, end_dim: int = -1):
 
 def broadcast_to(x, *shape: int):
     """Each row repeated to a shape, as numpy broadcasts.
+
+    Shapes: any -> the shape; n rows -> n rows.
 
     >>> ln.broadcast_to(ln.zeros(3), 2, 3).shape
     (2, 3)
@@ -137,8 +156,13 @@ def broadcast_to(x, *shape: int):
 def flip(x, *dims: int):
     """Elements in reverse order along some axes; for a Sequence, axis 0 reverses the rows.
 
+    Shapes: any -> the same.
+
     >>> ln.flip(ln.tensor([1.0, 2.0]), 0).numpy().tolist()
     [2.0, 1.0]
+
+    Raises:
+        ShapeError: if there is no such axis.
     """
     x = as_value(x, "flip")
     axes = []
@@ -156,8 +180,13 @@ def flip(x, *dims: int):
 def roll(x, shifts: int, dim: int = -1):
     """Elements moved along an axis, those that fall off put in at the other end.
 
+    Shapes: any -> the same.
+
     >>> ln.roll(ln.tensor([1.0, 2.0, 3.0]), 1).numpy().tolist()
     [3.0, 1.0, 2.0]
+
+    Raises:
+        ShapeError: if there is no such axis.
     """
     x = as_value(x, "roll")
     at = axis_of(x, dim, "roll")
@@ -169,6 +198,8 @@ def roll(x, shifts: int, dim: int = -1):
 
 def tile(x, *repeats: Any):
     """Each row laid out several times along its axes, as numpy.tile.
+
+    Shapes: each axis becomes as often as large; n rows -> n rows.
 
     >>> ln.tile(ln.tensor([1.0, 2.0]), 2).numpy().tolist()
     [1.0, 2.0, 1.0, 2.0]
@@ -188,6 +219,9 @@ def repeat_interleave(x, repeats, dim: int = -1):
 
     >>> ln.repeat_interleave(ln.tensor([1.0, 2.0]), 2).numpy().tolist()
     [1.0, 1.0, 2.0, 2.0]
+
+    Raises:
+        ShapeError: if there is no such axis, or not a number for each element.
     """
     x = as_value(x, "repeat_interleave")
     at = axis_of(x, dim, "repeat_interleave")
@@ -243,8 +277,13 @@ def pad(x, widths, mode: str = "constant", value: float = 0.0):
 def cat(values, axis: int = -1):
     """Rows joined along an axis, the last one by default; see `ops/rows.py` for axis 0.
 
+    Shapes: the axis gets the sum of the sizes; n rows -> n rows.
+
     >>> ln.cat([ln.zeros(2, 3), ln.ones(1, 3)], 0).shape
     (3, 3)
+
+    Raises:
+        ShapeError: if the other axes differ, or there is nothing to join.
     """
     values = list(values)
     if not values or axis == -1 or (axis == 0 and values[0].__class__ is Sequence):
@@ -304,9 +343,11 @@ def unpack(rows, lengths) -> list:
     [[1.0, 2.0], [3.0]]
 
     Raises:
-        ShapeError: if there are not as many rows.
+        ShapeError: if there are not as many rows, or a length is negative.
     """
     ends = list(itertools.accumulate(lengths))
+    if any(length < 0 for length in lengths):
+        raise ShapeError(f"unpack: lengths must not be negative, got {list(lengths)}")
     if not isinstance(rows, Sequence) or (ends[-1] if ends else 0) != len(rows):
         raise ShapeError(f"unpack: lengths of {ends[-1] if ends else 0} rows for {rows.shape}")
     return [rows[end - length : end] for end, length in zip(ends, lengths, strict=True)]
@@ -315,8 +356,13 @@ def unpack(rows, lengths) -> list:
 def unbind(x, dim: int = 0):
     """The parts of a value along an axis, as a list.
 
+    Shapes: an axis of k gives k parts without it.
+
     >>> [float(v) for v in ln.unbind(ln.tensor([1.0, 2.0]))]
     [1.0, 2.0]
+
+    Raises:
+        ShapeError: if there is no such axis.
     """
     x = as_value(x, "unbind")
     at = axis_of(x, dim, "unbind")
@@ -333,8 +379,13 @@ def unbind(x, dim: int = 0):
 def outer(x, y):
     """z[i, j] = x[i] y[j] of the vectors in each row.
 
+    Shapes: (n,) (m,) -> (n, m); n rows -> n rows.
+
     >>> ln.outer(ln.tensor([1.0, 2.0]), ln.tensor([3.0])).numpy().tolist()
     [[3.0], [6.0]]
+
+    Raises:
+        ShapeError: if rows are no vectors.
     """
     x, y = as_value(x, "outer"), as_value(y, "outer")
     if len(x.type.shape) != 1 or len(y.type.shape) != 1:

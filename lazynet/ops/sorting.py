@@ -204,6 +204,8 @@ def sort(x, dim: int = -1, descending: bool = False) -> Sorted:
 def topk(x, k: int, dim: int = -1, largest: bool = True) -> Sorted:
     """The k largest elements along an axis, the largest first, and where they were.
 
+    Shapes: k elements along the axis; k rows along the rows of a Sequence.
+
         >>> ln.topk(ln.tensor([3.0, 1.0, 2.0]), 2).values.tolist()
         [3.0, 2.0]
 
@@ -224,6 +226,8 @@ def k_max_pool(x, k: int, dim: int = 0):
     Along the rows of a Sequence: k rows for a sentence of any length, which keep the order of its
     features (Kalchbrenner, Grefenstette and Blunsom, "A convolutional neural network for modelling
     sentences", 2014).
+
+    Shapes: as `topk`.
 
         >>> ln.nn.functional.k_max_pool(ln.sequence([1.0, 5.0, 2.0, 4.0]), 2).tolist()
         [5.0, 4.0]

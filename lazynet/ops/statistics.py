@@ -26,6 +26,8 @@ from lazynet.tensor import Sequence, Tensor
 
 def _axes(x, axis: Any) -> list[int | None]:
     """The axes to reduce, the last first, so that those that remain keep their numbers."""
+    for a in axis if isinstance(axis, (tuple, list)) else () if axis is None else (axis,):
+        axis_of(x, a, "reduction")
     if isinstance(axis, (tuple, list)):
         ndim = len(x.shape)
         return sorted((a % ndim for a in axis), reverse=True)
@@ -35,7 +37,7 @@ def _axes(x, axis: Any) -> list[int | None]:
 def _count(x, axis: Any) -> int:
     if axis is None:
         return math.prod(x.shape)
-    return math.prod(x.shape[a] for a in (axis if isinstance(axis, (tuple, list)) else [axis]))
+    return math.prod(x.shape[a] for a in _axes(x, axis))
 
 
 def _over(function, x, axis: Any, keepdim: bool = False):
@@ -57,8 +59,13 @@ def spread_back(y, x, axis: Any):
 def amax(x, axis: Any = None, keepdim: bool = False):
     """The largest element along axes; ties share the gradient, as torch.amax.
 
+    Shapes: as `sum`; axes may be several.
+
     >>> float(ln.amax(ln.tensor([1.0, 3.0])))
     3.0
+
+    Raises:
+        ShapeError: if there is no such axis.
     """
     return _over(reduce.max, as_value(x, "amax"), axis, keepdim)
 
@@ -66,8 +73,13 @@ def amax(x, axis: Any = None, keepdim: bool = False):
 def amin(x, axis: Any = None, keepdim: bool = False):
     """The smallest element along axes; ties share the gradient, as torch.amin.
 
+    Shapes: as `sum`; axes may be several.
+
     >>> float(ln.amin(ln.tensor([1.0, 3.0])))
     1.0
+
+    Raises:
+        ShapeError: if there is no such axis.
     """
     return -amax(-as_value(x, "amin"), axis, keepdim)
 
@@ -75,8 +87,13 @@ def amin(x, axis: Any = None, keepdim: bool = False):
 def min(x, axis: int | None = None, keepdim: bool = False):
     """The smallest element along an axis, or of all; ties share the gradient.
 
+    Shapes: as `sum`.
+
     >>> float(ln.min(ln.tensor([1.0, 3.0])))
     1.0
+
+    Raises:
+        ShapeError: if there is no such axis.
     """
     return amin(x, axis, keepdim)
 
@@ -84,8 +101,13 @@ def min(x, axis: int | None = None, keepdim: bool = False):
 def argmin(x, axis: int = -1):
     """The first index of the smallest element along an axis of each row.
 
+    Shapes: as `argmax`.
+
     >>> int(ln.argmin(ln.tensor([2.0, 1.0])))
     1
+
+    Raises:
+        ShapeError: if there is no such axis.
     """
     return reduce.argmax(-as_value(x, "argmin"), axis)
 
@@ -93,8 +115,13 @@ def argmin(x, axis: int = -1):
 def logsumexp(x, axis: Any = -1, keepdim: bool = False):
     """log of the sum of exp(x) along an axis, without overflow; -inf for nothing.
 
+    Shapes: as `sum`; axes may be several.
+
     >>> round(float(ln.logsumexp(ln.tensor([0.0, 0.0]))), 4)
     0.6931
+
+    Raises:
+        ShapeError: if there is no such axis.
     """
     x = as_value(x, "logsumexp")
     top = amax(x, axis).detach()
@@ -113,8 +140,13 @@ def var(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
 
     NaN where that is not positive, as in torch.var.
 
+    Shapes: as `sum`; axes may be several.
+
     >>> float(ln.var(ln.tensor([1.0, 3.0])))
     2.0
+
+    Raises:
+        ShapeError: if there is no such axis.
     """
     x = as_value(x, "var")
     count = _count(x, axis)
@@ -128,8 +160,13 @@ def var(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
 def std(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
     """The square root of `var`.
 
+    Shapes: as `var`.
+
     >>> round(float(ln.std(ln.tensor([1.0, 3.0]))), 4)
     1.4142
+
+    Raises:
+        ShapeError: if there is no such axis.
     """
     return sqrt(var(x, axis, correction, keepdim))
 
@@ -137,11 +174,13 @@ def std(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
 def norm(x, p: float = 2, axis: Any = None, keepdim: bool = False):
     """(sum of |x|^p)^(1/p); p may be infinite. The gradient at 0 is 0.
 
+    Shapes: as `sum`; axes may be several.
+
     >>> float(ln.norm(ln.tensor([3.0, 4.0])))
     5.0
 
     Raises:
-        ValueError: unless p > 0.
+        ValueError: unless p > 0. ShapeError: if there is no such axis.
     """
     x = as_value(x, "norm")
     if not p > 0:
@@ -160,8 +199,13 @@ def norm(x, p: float = 2, axis: Any = None, keepdim: bool = False):
 def any(x, axis: Any = None, keepdim: bool = False):
     """Whether some element along axes is not 0.
 
+    Shapes: as `sum`; bool.
+
     >>> bool(ln.any(ln.tensor([0.0, 2.0])))
     True
+
+    Raises:
+        ShapeError: if there is no such axis.
     """
     return _over(reduce.max, _truth(x), axis, keepdim).astype("bool")
 
@@ -169,8 +213,13 @@ def any(x, axis: Any = None, keepdim: bool = False):
 def all(x, axis: Any = None, keepdim: bool = False):
     """Whether no element along axes is 0.
 
+    Shapes: as `sum`; bool.
+
     >>> bool(ln.all(ln.tensor([0.0, 2.0])))
     False
+
+    Raises:
+        ShapeError: if there is no such axis.
     """
     return (1 - _over(reduce.max, 1 - _truth(x), axis, keepdim)).astype("bool")
 
@@ -188,8 +237,13 @@ def prod(x, axis: int | None = None, keepdim: bool = False):
 
     Halves are multiplied with each other, so gradients are right where elements are 0.
 
+    Shapes: as `sum`.
+
     >>> float(ln.prod(ln.tensor([2.0, 3.0, 4.0])))
     24.0
+
+    Raises:
+        ShapeError: if there is no such axis.
     """
     x = as_value(x, "prod")
     if axis is None:
@@ -222,8 +276,13 @@ def prod(x, axis: int | None = None, keepdim: bool = False):
 def cumsum(x, axis: int = -1):
     """y[k] = sum of x[0..k] along an axis; axis 0 of a Sequence is its rows.
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> ln.cumsum(ln.tensor([1.0, 2.0, 3.0])).numpy().tolist()
     [1.0, 3.0, 6.0]
+
+    Raises:
+        ShapeError: if there is no such axis.
     """
     return _running(as_value(x, "cumsum"), axis, "cumsum", lambda a, b: a + b)
 
@@ -231,8 +290,13 @@ def cumsum(x, axis: int = -1):
 def cumprod(x, axis: int = -1):
     """y[k] = product of x[0..k] along an axis; axis 0 of a Sequence is its rows.
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> ln.cumprod(ln.tensor([1.0, 2.0, 3.0])).numpy().tolist()
     [1.0, 2.0, 6.0]
+
+    Raises:
+        ShapeError: if there is no such axis.
     """
     return _running(as_value(x, "cumprod"), axis, "cumprod", lambda a, b: a * b)
 
@@ -285,8 +349,13 @@ def _join(a, b):
 def segment_mean(x, index, count: int):
     """The mean of the rows j of x with index[j] = s, for s < count; 0 where there are none.
 
+    Shapes: as `segment_sum`.
+
     >>> ln.segment_mean(ln.sequence([[1.0], [3.0]]), [0, 0], 2).numpy().tolist()
     [[2.0], [0.0]]
+
+    Raises:
+        IndexError: on this line, if an index is not below `count`.
     """
     sizes = np.maximum(np.bincount(np.asarray(index, np.int64), minlength=count), 1)
     weights = (1.0 / sizes).astype(x.type.dtype)
@@ -298,6 +367,8 @@ def segment_max(x, index, count: int):
     """The largest elements of the rows j of x with index[j] = s, for s < count; -inf for none.
 
     Ties share the gradient.
+
+    Shapes: as `segment_sum`.
 
     >>> ln.segment_max(ln.sequence([[1.0], [3.0]]), [0, 0], 2).numpy().tolist()
     [[3.0], [-inf]]

@@ -36,6 +36,8 @@ def chunk(x, chunks: int, dim: int = -1):
     >>> [part.tolist() for part in ln.chunk(ln.tensor([1.0, 2.0, 3.0, 4.0]), 2)]
     [[1.0, 2.0], [3.0, 4.0]]
 
+    Shapes: (k w,) -> k of (w,); n rows -> n rows.
+
     Raises:
         ShapeError: if there is no such axis. ValueError: for less than one part.
     """
@@ -72,6 +74,8 @@ def split(x, sizes, dim: int = -1):
 
     >>> [part.tolist() for part in ln.split(ln.tensor([1.0, 2.0, 3.0]), [1, 2])]
     [[1.0], [2.0, 3.0]]
+
+    Shapes: (sum of the sizes,) -> (size,) for each; n rows -> n rows.
 
     Raises:
         ShapeError: if there is no such axis, or the sizes are not those of all of it.
@@ -188,7 +192,11 @@ ZEROS = Op(
 
 
 def zeros(*shape, dtype: str = "float32", length: int | None = None):
-    """Zeros: a Tensor of this shape, or a Sequence of `length` such rows."""
+    """Zeros: a Tensor of this shape, or a Sequence of `length` such rows.
+
+    >>> ln.zeros(2).tolist(), ln.zeros(2, length=3).shape
+    ([0.0, 0.0], (3, 2))
+    """
     shape = tuple(shape[0]) if shape and not isinstance(shape[0], int) else shape
     return record(ZEROS, (), (("shape", shape), ("dtype", dtype)), length=length)
 
@@ -297,8 +305,16 @@ def index_axes(x, index: tuple):
 def pick(x, index, name: str = "pick"):
     """y = x[index]: one element of each vector row; a list of integers gives one for each row.
 
+    Shapes: (k,) -> (); n rows -> n rows.
+
+    >>> ln.pick(ln.tensor([5.0, 6.0]), 1).item()
+    6.0
+    >>> ln.pick(ln.sequence([[1.0, 2.0], [3.0, 4.0]]), [0, 1]).tolist()
+    [1.0, 4.0]
+
     Raises:
-        IndexError: on this line, if an index is out of range.
+        IndexError: on this line, if an index is out of range. ShapeError: if rows are no vectors,
+            or there are not as many indices as rows.
     """
     if x.__class__ is Tensor and index.__class__ is int and x.graph.thread == get_ident():
         row = x.type
