@@ -9,15 +9,23 @@ Arguments come first, one signature a batch, every node once.
     agenda    the available signature whose pending nodes have the least average depth
               (Neubig, Goldberg, Dyer 2017)
     frontier  the available signature that loses least by running now: the share of its ready nodes
-              among those that wait for no other node of it (after ED-Batch, Chen et al. 2023)
+              among those that wait for no other node of it (after ED-Batch, Chen et al. 2023);
+              where that needs more batches than the bound, also by the share among those with the
+              longest chain of it behind them
 """
 
 import numpy as np
 
-from lazynet.kernels.jit import jit
+from lazynet.kernels.jit import inline, jit
 
 NONE, DEPTH, AGENDA, FRONTIER, AUTO = range(5)
 NAMES = {"none": NONE, "depth": DEPTH, "agenda": AGENDA, "frontier": FRONTIER, "auto": AUTO}
+
+NO_RANKS, NOTHING = np.zeros((0, 0), np.int32), np.zeros(0, np.int32)
+# How much more than the share of ready nodes with none of their signature before them counts the
+# share of those with most behind them, and the longest path behind one. Found by trying on trees of
+# words, lattices and random graphs; any numbers give valid schedules.
+BEHIND, PATH = 2.0, 0.4
 
 # `auto` compares agenda and frontier up to this many (nodes x signatures), and trusts agenda
 # beyond: the ranks of `frontier` cost one word each.
@@ -32,13 +40,19 @@ def schedule(signature, starts, dependencies, signatures, policy):
     if policy == DEPTH:
         return by_depth(signature, starts, dependencies, signatures)
     if policy == AGENDA or (policy == AUTO and nodes * signatures > FRONTIER_LIMIT):
-        return by_agenda(signature, starts, dependencies, signatures, np.zeros(nodes, np.int32))
-    rank, longest = chains(signature, starts, dependencies, signatures)
-    by_frontier = by_agenda(signature, starts, dependencies, signatures, rank)
-    if policy == FRONTIER or len(by_frontier[1]) == longest.sum():
-        return by_frontier  # as asked for, or as few batches as there can be
-    by_average = by_agenda(signature, starts, dependencies, signatures, np.zeros(nodes, np.int32))
-    return by_average if len(by_average[1]) <= len(by_frontier[1]) else by_frontier
+        return by_agenda(signature, starts, dependencies, signatures, NO_RANKS, NOTHING)
+    graph = signature, starts, dependencies, signatures
+    rank, longest = chains(*graph)
+    found = by_agenda(*graph, rank.reshape(1, nodes), NOTHING)
+    if len(found[1]) == longest.sum():
+        return found  # as few batches as there can be
+    behind, paths = chains_behind(*graph, longest)
+    others = [by_agenda(*graph, np.stack((rank, behind)), paths)]
+    if policy == AUTO:
+        others.append(by_agenda(*graph, NO_RANKS, NOTHING))
+    for other in others:
+        found = other if len(other[1]) < len(found[1]) else found
+    return found
 
 
 def lower_bound(signature, starts, dependencies, signatures) -> int:
@@ -122,32 +136,68 @@ def chains(signature, starts, dependencies, signatures):
 
 
 @jit
-def by_agenda(signature, starts, dependencies, signatures, rank):
-    """Keep the ready nodes by signature; run all of one signature, then see what became ready.
+def chains_behind(signature, starts, dependencies, signatures, top):
+    """The same seen from the end: 0 for a node with most of its own signature behind it.
 
-    The signature with the largest share of ready nodes among its nodes of least `rank` goes first
-    (with ranks all 0 that says nothing), then the one whose pending nodes have the least average
-    depth. Nodes become ready in first-in-first-out order, so that neighbours stay neighbours.
+    Also the length of the longest path behind each node. `top`: the longest chains.
     """
     nodes = signature.size
-    depth = depths(starts, dependencies)
-    waiting = np.empty(nodes, np.int32)  # dependencies not run yet
-    fan = np.zeros(nodes + 2, np.int32)
-    ranks = 1
-    for i in range(nodes):
-        waiting[i] = starts[i + 1] - starts[i]
-        ranks = max(ranks, rank[i] + 1)
+    longest = np.zeros((nodes, signatures), np.int32)
+    rank = np.empty(nodes, np.int32)
+    paths = np.zeros(nodes, np.int32)
+    for i in range(nodes - 1, -1, -1):
+        here, s = longest[i], signature[i]
+        rank[i] = top[s] - 1 - here[s]
+        here[s] += 1
         for e in range(starts[i], starts[i + 1]):
-            fan[dependencies[e] + 2] += 1
+            d = dependencies[e]
+            paths[d] = max(paths[d], paths[i] + 1)
+            before = longest[d]
+            for k in range(signatures):
+                before[k] = max(before[k], here[k])
+    return rank, paths
+
+
+@jit
+def followers_of(starts, dependencies):
+    """The nodes that depend on each: node i's from `first[i]` to `first[i + 1]`."""
+    nodes = starts.size - 1
+    first = np.zeros(nodes + 2, np.int32)
+    for e in range(dependencies.size):
+        first[dependencies[e] + 2] += 1
     for i in range(nodes + 1):
-        fan[i + 1] += fan[i]
+        first[i + 1] += first[i]
     followers = np.empty(dependencies.size, np.int32)
     for i in range(nodes):
         for e in range(starts[i], starts[i + 1]):
-            followers[fan[dependencies[e] + 1]] = i
-            fan[dependencies[e] + 1] += 1
+            followers[first[dependencies[e] + 1]] = i
+            first[dependencies[e] + 1] += 1
+    return first, followers
 
-    use_ranks = ranks > 1
+
+@inline
+def _score(share, path):
+    """How good it is to run a signature now, whose nodes of least rank are ready to these shares.
+
+    With all of those ready that wait for no other, nothing is lost, whatever comes later.
+    """
+    if share[0] == 1.0:
+        return 10.0 + share[1]
+    return share[0] + BEHIND * share[1] + PATH * path
+
+
+@jit
+def by_agenda(signature, starts, dependencies, signatures, ranks, paths):
+    """Keep the ready nodes by signature; run all of one signature, then see what became ready.
+
+    With one row of `ranks`, the signature with the largest share of ready nodes among its nodes of
+    least rank goes first; with two, and `paths`, the one with the best `_score`. Without, and among
+    equals of the first, it is the one whose pending nodes have the least average depth. Nodes
+    become ready in first-in-first-out order, so that neighbours stay neighbours.
+    """
+    nodes, kinds = signature.size, ranks.shape[0]
+    depth = depths(starts, dependencies)
+    fan, followers = followers_of(starts, dependencies)
     first = np.zeros(signatures + 1, np.int64)
     depth_sum = np.zeros(signatures, np.int64)
     for i in range(nodes):
@@ -158,44 +208,52 @@ def by_agenda(signature, starts, dependencies, signatures, rank):
         first[s + 1] += first[s]
     # Pending and ready nodes by rank, signature after signature; a signature has at most as many
     # ranks as nodes, so both fit where its nodes fit.
-    by_rank = np.zeros(nodes if use_ranks else 0, np.int32)
-    ready_by_rank = np.zeros(nodes if use_ranks else 0, np.int32)
-    least = np.zeros(signatures, np.int64)
+    by_rank = np.zeros((kinds, nodes), np.int32)
+    ready_by_rank = np.zeros((kinds, nodes), np.int32)
+    least = np.zeros((kinds, signatures), np.int64)
+    longest = 1
+    for i in range(paths.size):
+        longest = max(longest, paths[i])
+    path = np.zeros(signatures, np.int32)  # the longest behind a ready node
+    share = np.ones(2)
+
+    waiting = starts[1:] - starts[:-1]  # dependencies not run yet
     head, tail = first[:-1].copy(), first[:-1].copy()
     order = np.empty(nodes, np.int32)
     for i in range(nodes):
         s = signature[i]
-        if use_ranks:
-            by_rank[first[s] + rank[i]] += 1
+        for q in range(kinds):
+            by_rank[q, first[s] + ranks[q, i]] += 1
         if waiting[i] == 0:
             order[tail[s]] = i
             tail[s] += 1
-            if use_ranks:
-                ready_by_rank[first[s] + rank[i]] += 1
+            for q in range(kinds):
+                ready_by_rank[q, first[s] + ranks[q, i]] += 1
+            if paths.size:
+                path[s] = max(path[s], paths[i])
     batches = np.empty((nodes, 3), np.int32)
-    count, left = 0, nodes
+    count, left, done = 0, nodes, 0
     run = np.empty(nodes, np.int32)
-    done = 0
     while left > 0:
-        best = -1
-        best_share, best_depth = -1.0, 0.0
+        best, best_score, best_depth = -1, -1.0, 0.0
         for s in range(signatures):
             if tail[s] == head[s]:
                 continue
-            share = 1.0
-            if use_ranks:
-                while by_rank[first[s] + least[s]] == 0:
-                    least[s] += 1
-                share = ready_by_rank[first[s] + least[s]] / by_rank[first[s] + least[s]]
-            average = depth_sum[s] / pending[s]
-            if share > best_share or (share == best_share and average < best_depth):
-                best, best_share, best_depth = s, share, average
+            for q in range(kinds):
+                while by_rank[q, first[s] + least[q, s]] == 0:
+                    least[q, s] += 1
+                at = first[s] + least[q, s]
+                share[q] = ready_by_rank[q, at] / by_rank[q, at]
+            score = _score(share, path[s] / longest) if kinds == 2 else share[0]
+            average = depth_sum[s] / pending[s] if kinds < 2 else 0.0
+            if score > best_score or (score == best_score and average < best_depth):
+                best, best_score, best_depth = s, score, average
         s = best
         start, stop = head[s], tail[s]
         batches[count, 0], batches[count, 1] = s, done
         batches[count, 2] = done + stop - start
         count += 1
-        head[s] = stop
+        head[s], path[s] = stop, 0
         pending[s] -= stop - start
         left -= stop - start
         for x in range(start, stop):
@@ -203,9 +261,9 @@ def by_agenda(signature, starts, dependencies, signatures, rank):
             run[done] = i
             done += 1
             depth_sum[s] -= depth[i]
-            if use_ranks:
-                by_rank[first[s] + rank[i]] -= 1
-                ready_by_rank[first[s] + rank[i]] -= 1
+            for q in range(kinds):
+                by_rank[q, first[s] + ranks[q, i]] -= 1
+                ready_by_rank[q, first[s] + ranks[q, i]] -= 1
             for y in range(fan[i], fan[i + 1]):
                 k = followers[y]
                 waiting[k] -= 1
@@ -213,6 +271,8 @@ def by_agenda(signature, starts, dependencies, signatures, rank):
                     z = signature[k]
                     order[tail[z]] = k
                     tail[z] += 1
-                    if use_ranks:
-                        ready_by_rank[first[z] + rank[k]] += 1
+                    for q in range(kinds):
+                        ready_by_rank[q, first[z] + ranks[q, k]] += 1
+                    if paths.size:
+                        path[z] = max(path[z], paths[k])
     return run, batches[:count].copy()
