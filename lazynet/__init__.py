@@ -209,10 +209,13 @@ from lazynet.ops.trees import matrix_tree as matrix_tree
 from lazynet.ops.trees import span_index as span_index
 from lazynet.ops.views import chunk as chunk
 from lazynet.ops.views import full as full
+from lazynet.ops.views import full_like as full_like
 from lazynet.ops.views import ones as ones
+from lazynet.ops.views import ones_like as ones_like
 from lazynet.ops.views import pick as pick
 from lazynet.ops.views import split as split
 from lazynet.ops.views import zeros as zeros
+from lazynet.ops.views import zeros_like as zeros_like
 from lazynet.profile import profile as profile
 from lazynet.purity import ImpureFunction as ImpureFunction
 from lazynet.record import DtypeError as DtypeError

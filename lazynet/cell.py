@@ -107,13 +107,19 @@ class Cell:
         return trace.result(list(made) if isinstance(made, tuple) else [made])
 
     def _plain(self, *arguments: Any, **named: Any) -> Any:
-        if self._owner is None:
-            return self._function(*arguments, **named)
-        return self._function(self._owner(), *arguments, **named)
+        function, owner = self.plain()
+        return (
+            function(*arguments, **named) if owner is None else function(owner, *arguments, **named)
+        )
 
     def plain(self) -> tuple[Callable, Any]:
         """The function itself, and the object that it is a method of."""
-        return self._function, None if self._owner is None else self._owner()
+        if self._owner is None:
+            return self._function, None
+        owner = self._owner()
+        if owner is None:
+            raise ReferenceError(f"{self.__name__}: the module that it is a method of is gone")
+        return self._function, owner
 
     def _row_by_row(self, lengths: set[int], arguments: Any, named: Any) -> Any:
         """Run untraced, op by op; over Sequences once for each row, as the trace would."""

@@ -181,13 +181,13 @@ def fold(cell: Callable, x: Sequence, children: Structure | Listed[Listed[int]])
         graph = graph_of([x])
     if getattr(cell, "_hooks", ()):
         return _node_by_node(cell, x, structure)  # hooks of a module are called for every node
-    cell = _cell_of(cell)
+    traced = _cell_of(cell)  # which does not hold the module it belongs to: `cell` does
     if type(graph) is not Graph or debugging.get():
-        return _node_by_node(cell, x, structure)
+        return _node_by_node(traced, x, structure)
     try:
-        plan = _plan(cell, graph, x, structure)
+        plan = _plan(traced, graph, x, structure)
     except HookInside:  # its modules' hooks are called for every node
-        return _node_by_node(cell, x, structure)
+        return _node_by_node(traced, x, structure)
     return plan.record(graph, enter(graph, x)[0])
 
 

@@ -198,3 +198,23 @@ def test_mistakes_are_told(mistake):
     call, error, sentence = MISTAKES[mistake]
     with pytest.raises(error, match=sentence):
         call(ln.sequence(rows(3)))
+
+
+def test_a_module_that_nothing_else_holds_lives_for_the_fold():
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+
+        @ln.cell
+        def forward(self, x, below):
+            return self.layer(x) + (ln.sum(below) if below else ln.zeros_like(x))
+
+    x, tree = ln.rand(3, length=3), ln.Structure([(), (0,), (0, 1)])
+    ln.manual_seed(1)
+    kept = Sum()
+    ln.manual_seed(1)
+    np.testing.assert_array_equal(ln.fold(Sum(), x, tree).numpy(), ln.fold(kept, x, tree).numpy())
+    forward = Sum().forward
+    with pytest.raises(ReferenceError, match="the module that it is a method of is gone"):
+        forward(x[0], [])

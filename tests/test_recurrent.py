@@ -279,3 +279,8 @@ class TestDropout:
 def test_mistakes_are_told(call, error, told):
     with pytest.raises(error, match=told):
         call()
+
+
+def test_a_state_that_is_no_pair_is_refused():
+    with pytest.raises(TypeError, match=r"LSTMCell: expected a state \(h, c\), not Tensor"):
+        nn.LSTMCell(3, 2)(ln.zeros(3), ln.zeros(2))

@@ -183,6 +183,8 @@ class CellOfTwo(_Cell):
         if state is None:
             zero = zeros(self.hidden_size, x.type.dtype, x.device)
             state = (zero, zero)
+        if not isinstance(state, (tuple, list)) or len(state) != 2:
+            raise TypeError(f"{type(self).__name__}: expected a state (h, c), not {state!r}")
         return type(self).step(x, state, self._weights())
 
 

@@ -16,7 +16,7 @@ from lazynet.ops import reduce
 from lazynet.ops.elementwise import absolute, exp, log, sqrt, where
 from lazynet.ops.functions import isfinite, isnan
 from lazynet.ops.reduce import axis_of, reshape
-from lazynet.ops.rows import ROW_MAX, over_segments, segment_sum, sequence
+from lazynet.ops.rows import ROW_MAX, ROW_SUM, over_segments, sequence
 from lazynet.ops.shape import cat as joined
 from lazynet.ops.shape import unsqueeze
 from lazynet.ops.views import zeros
@@ -109,7 +109,9 @@ def argmin(x, axis: int = -1):
     Raises:
         ShapeError: if there is no such axis.
     """
-    return reduce.argmax(-as_value(x, "argmin"), axis)
+    x = as_value(x, "argmin")
+    axis_of(x, axis, "argmin")
+    return reduce.argmax(-x, axis)
 
 
 def logsumexp(x, axis: Any = -1, keepdim: bool = False):
@@ -357,10 +359,11 @@ def segment_mean(x, index, count: int):
     Raises:
         IndexError: on this line, if an index is not below `count`.
     """
+    totals = over_segments(ROW_SUM, x, index, count, "segment_mean")
     sizes = np.maximum(np.bincount(np.asarray(index, np.int64), minlength=count), 1)
     weights = (1.0 / sizes).astype(x.type.dtype)
     shape = (count, *(1 for _ in x.type.shape))
-    return segment_sum(x, index, count) * sequence(weights.reshape(shape))
+    return totals * sequence(weights.reshape(shape))
 
 
 def segment_max(x, index, count: int):

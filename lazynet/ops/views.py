@@ -12,6 +12,7 @@ from _thread import get_ident
 import numpy as np
 
 from lazynet.batching import layout as words
+from lazynet.device import beside_operands
 from lazynet.graph import words_of
 from lazynet.op import Op, RowType, Sample, Signature, row_type
 from lazynet.ops.reduce import axis_of, reshape, retyped
@@ -219,6 +220,37 @@ def ones(*shape, dtype: str = "float32", length: int | None = None):
     """
     shape = tuple(shape[0]) if shape and not isinstance(shape[0], int) else shape
     return full(shape, 1, dtype, length)
+
+
+@beside_operands
+def full_like(x, value, dtype: str | None = None):
+    """One number everywhere, in the shape of x and, by default, in its dtype.
+
+    >>> ln.full_like(ln.tensor([1.0, 2.0]), 7.0).tolist()
+    [7.0, 7.0]
+    """
+    x = as_value(x, "full_like")
+    length = x.length if isinstance(x, Sequence) else None
+    made = zeros(x.type.shape, dtype=dtype or x.type.dtype, length=length)
+    return made + value if value else made
+
+
+def zeros_like(x, dtype: str | None = None):
+    """Zeros in the shape of x and, by default, in its dtype.
+
+    >>> ln.zeros_like(ln.tensor([1.0, 2.0])).tolist()
+    [0.0, 0.0]
+    """
+    return full_like(x, 0, dtype)
+
+
+def ones_like(x, dtype: str | None = None):
+    """Ones in the shape of x and, by default, in its dtype.
+
+    >>> ln.ones_like(ln.sequence([1.0, 2.0])).tolist()
+    [1.0, 1.0]
+    """
+    return full_like(x, 1, dtype)
 
 
 # -- elements and slices of a Tensor ---------------------------------------------------------------
