@@ -81,6 +81,12 @@ from lazynet.ops.elementwise import square as square
 from lazynet.ops.elementwise import sub as sub
 from lazynet.ops.elementwise import tanh as tanh
 from lazynet.ops.elementwise import where as where
+from lazynet.ops.fill import full as full
+from lazynet.ops.fill import full_like as full_like
+from lazynet.ops.fill import ones as ones
+from lazynet.ops.fill import ones_like as ones_like
+from lazynet.ops.fill import zeros as zeros
+from lazynet.ops.fill import zeros_like as zeros_like
 from lazynet.ops.functions import acos as acos
 from lazynet.ops.functions import acosh as acosh
 from lazynet.ops.functions import asin as asin
@@ -208,14 +214,8 @@ from lazynet.ops.trees import inside as inside
 from lazynet.ops.trees import matrix_tree as matrix_tree
 from lazynet.ops.trees import span_index as span_index
 from lazynet.ops.views import chunk as chunk
-from lazynet.ops.views import full as full
-from lazynet.ops.views import full_like as full_like
-from lazynet.ops.views import ones as ones
-from lazynet.ops.views import ones_like as ones_like
 from lazynet.ops.views import pick as pick
 from lazynet.ops.views import split as split
-from lazynet.ops.views import zeros as zeros
-from lazynet.ops.views import zeros_like as zeros_like
 from lazynet.profile import profile as profile
 from lazynet.purity import ImpureFunction as ImpureFunction
 from lazynet.record import DtypeError as DtypeError

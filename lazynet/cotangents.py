@@ -9,11 +9,12 @@ import numpy as np
 from lazynet.derive import whole_cotangent
 from lazynet.device import beside_operands
 from lazynet.op import RowType
+from lazynet.ops.fill import zeros
 from lazynet.ops.reduce import reshape, retyped
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.rows import cat, sequence
 from lazynet.ops.trees import joined_rows
-from lazynet.ops.views import part, zeros
+from lazynet.ops.views import part
 from lazynet.tensor import Sequence, Tensor, Value
 
 

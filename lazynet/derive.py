@@ -9,9 +9,9 @@ import numpy as np
 from lazynet.batching import layout as words
 from lazynet.graph import recording_into
 from lazynet.op import RowType, Signature, row_type
+from lazynet.ops.fill import zeros
 from lazynet.ops.reduce import reshape
 from lazynet.ops.views import cat_features as cat
-from lazynet.ops.views import zeros
 from lazynet.program import Program
 from lazynet.tensor import Tensor
 from lazynet.trace import Lowering, TraceGraph, argument_ids, ref_of

@@ -17,11 +17,11 @@ from lazynet.cotangents import zero_rows
 from lazynet.device import beside_operands
 from lazynet.modes import enable_grad
 from lazynet.nested import alike, filled, leaves_of, mapped
+from lazynet.ops.fill import zeros
 from lazynet.ops.identity import variable
 from lazynet.ops.reduce import reshape
 from lazynet.ops.rows import sequence
 from lazynet.ops.trees import joined_rows
-from lazynet.ops.views import zeros
 from lazynet.tensor import Sequence, Tensor, Value, tensor
 
 

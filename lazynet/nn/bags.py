@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from lazynet.nn.linear import Embedding
+from lazynet.ops.fill import zeros
 from lazynet.ops.lookup import lookup
 from lazynet.ops.rows import ROW_MAX, ROW_SUM, sequence
-from lazynet.ops.views import zeros
 from lazynet.record import ShapeError, as_value, record_segments
 from lazynet.tensor import Sequence, tensor
 

@@ -10,11 +10,12 @@ from lazynet.device import beside_operands
 from lazynet.nn import init
 from lazynet.nn.linear import sizes
 from lazynet.nn.module import Module
+from lazynet.ops.fill import zeros
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.reduce import transpose
 from lazynet.ops.statistics import logsumexp
 from lazynet.ops.structured import log_scan, viterbi
-from lazynet.ops.views import indices, part, pick, zeros
+from lazynet.ops.views import indices, part, pick
 from lazynet.record import ShapeError
 from lazynet.tensor import Parameter, Sequence
 

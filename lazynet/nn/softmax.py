@@ -17,11 +17,12 @@ from lazynet.nn.containers import ModuleList, Sequential
 from lazynet.nn.linear import Linear, drawn, sizes
 from lazynet.nn.module import Module
 from lazynet.ops.activations import logsigmoid
+from lazynet.ops.fill import zeros
 from lazynet.ops.linear import dot, linear
 from lazynet.ops.lookup import lookup
 from lazynet.ops.reduce import argmax, log_softmax, mean, reshape
 from lazynet.ops.rows import ROW_SUM, gather, sequence
-from lazynet.ops.views import cat_features, indices, part, pick, split, zeros
+from lazynet.ops.views import cat_features, indices, part, pick, split
 from lazynet.record import ShapeError, record_segments
 from lazynet.tensor import Parameter, Sequence, Tensor, tensor
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from lazynet.device import beside_operands
+from lazynet.ops.fill import zeros
 from lazynet.ops.linear import linear
 from lazynet.ops.products import bmm, matmul
 from lazynet.ops.reduce import reshape
 from lazynet.ops.rows import cat as cat_rows
 from lazynet.ops.shape import permute
 from lazynet.ops.take import PUT, rearranged, table_of
-from lazynet.ops.views import zeros
 from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence
 

@@ -15,11 +15,11 @@ from lazynet.batching import layout as words
 from lazynet.device import beside_operands
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.elementwise import exp, where
+from lazynet.ops.fill import zeros
 from lazynet.ops.index import tril, triu
 from lazynet.ops.products import matmul
 from lazynet.ops.reduce import reshape
 from lazynet.ops.shape import transpose as swapped
-from lazynet.ops.views import zeros
 from lazynet.program import Ref, Region, call, lowered, operand_refs, output_refs
 from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence, Tensor

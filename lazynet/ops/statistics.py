@@ -14,12 +14,12 @@ import numpy as np
 from lazynet.device import beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.elementwise import absolute, exp, log, sqrt, where
+from lazynet.ops.fill import zeros
 from lazynet.ops.functions import isfinite, isnan
 from lazynet.ops.reduce import axis_of, reshape
 from lazynet.ops.rows import ROW_MAX, ROW_SUM, over_segments, sequence
 from lazynet.ops.shape import cat as joined
 from lazynet.ops.shape import unsqueeze
-from lazynet.ops.views import zeros
 from lazynet.record import as_value
 from lazynet.tensor import Sequence, Tensor
 

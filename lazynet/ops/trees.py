@@ -17,13 +17,13 @@ from lazynet.device import beside_operands
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.decompositions import logdet
 from lazynet.ops.elementwise import where
+from lazynet.ops.fill import zeros
 from lazynet.ops.linear import matmul
 from lazynet.ops.reduce import max as max_of
 from lazynet.ops.reduce import reshape
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.rows import ROW_MAX, ROW_SUM, sequence
 from lazynet.ops.runs import backward_program, forward_program, offsets, operand, output, step
-from lazynet.ops.views import zeros
 from lazynet.record import ShapeError, as_value, record_runs, record_segments
 from lazynet.tensor import Sequence, Tensor
 

@@ -12,7 +12,6 @@ from _thread import get_ident
 import numpy as np
 
 from lazynet.batching import layout as words
-from lazynet.device import beside_operands
 from lazynet.graph import words_of
 from lazynet.op import Op, RowType, Sample, Signature, row_type
 from lazynet.ops.reduce import axis_of, reshape, retyped
@@ -180,77 +179,6 @@ def _cat_vjp(g, y, *operands):
 
 CAT = Op("cat", "y = [a; b; ...]", _cat_shape, _cat_lower, _cat_vjp,
          samples=(Sample(((3,), (2,))), Sample(((2, 3), (2, 1)))))  # fmt: skip
-
-
-def _zeros_lower(signature):
-    return lowered(signature, [elementwise("c(0)", [], output_refs(signature)[0])])
-
-
-ZEROS = Op(
-    "zeros", "y = 0", lambda shape, dtype: (row_type(dtype, shape),), _zeros_lower, None,
-    samples=(Sample((), (("shape", (5,)), ("dtype", "float64"))),),
-)  # fmt: skip
-
-
-def zeros(*shape, dtype: str = "float32", length: int | None = None):
-    """Zeros: a Tensor of this shape, or a Sequence of `length` such rows.
-
-    >>> ln.zeros(2).tolist(), ln.zeros(2, length=3).shape
-    ([0.0, 0.0], (3, 2))
-    """
-    shape = tuple(shape[0]) if shape and not isinstance(shape[0], int) else shape
-    return record(ZEROS, (), (("shape", shape), ("dtype", dtype)), length=length)
-
-
-def full(shape, value, dtype: str = "float32", length: int | None = None):
-    """One number everywhere: a Tensor of this shape, or a Sequence of `length` such rows.
-
-    >>> ln.full((2,), 7.0).numpy().tolist()
-    [7.0, 7.0]
-    """
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    return zeros(shape, dtype=dtype, length=length) + value
-
-
-def ones(*shape, dtype: str = "float32", length: int | None = None):
-    """Ones: a Tensor of this shape, or a Sequence of `length` such rows.
-
-    >>> ln.ones(2, 3).shape
-    (2, 3)
-    """
-    shape = tuple(shape[0]) if shape and not isinstance(shape[0], int) else shape
-    return full(shape, 1, dtype, length)
-
-
-@beside_operands
-def full_like(x, value, dtype: str | None = None):
-    """One number everywhere, in the shape of x and, by default, in its dtype.
-
-    >>> ln.full_like(ln.tensor([1.0, 2.0]), 7.0).tolist()
-    [7.0, 7.0]
-    """
-    x = as_value(x, "full_like")
-    length = x.length if isinstance(x, Sequence) else None
-    made = zeros(x.type.shape, dtype=dtype or x.type.dtype, length=length)
-    return made + value if value else made
-
-
-def zeros_like(x, dtype: str | None = None):
-    """Zeros in the shape of x and, by default, in its dtype.
-
-    >>> ln.zeros_like(ln.tensor([1.0, 2.0])).tolist()
-    [0.0, 0.0]
-    """
-    return full_like(x, 0, dtype)
-
-
-def ones_like(x, dtype: str | None = None):
-    """Ones in the shape of x and, by default, in its dtype.
-
-    >>> ln.ones_like(ln.sequence([1.0, 2.0])).tolist()
-    [1.0, 1.0]
-    """
-    return full_like(x, 1, dtype)
 
 
 # -- elements and slices of a Tensor ---------------------------------------------------------------
