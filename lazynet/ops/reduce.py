@@ -219,7 +219,7 @@ def _reduce(name: str, op: Op, x, axis, keepdim: bool = False):
         if isinstance(x, Sequence):
             x = ROW_REDUCTIONS[name](x)
         if x.type.size == 1:
-            return reshape(x, ())
+            return reshape(x, ()) if x.type.shape else x
         return record(op, (reshape(x, (x.type.size,)),), (("axis", 0),))
     own = axis_of(x, axis, name)
     if own is None:

@@ -20,7 +20,6 @@ from lazynet.record import ShapeError, as_value, record, short, short_rows
 from lazynet.tensor import Parameter, Sequence, Tensor, Value
 
 _new = object.__new__
-_INTEGERS = {int}
 GENERAL_INDEX: list = []  # what `shape.py` does with an index that is no view; it enters itself
 _joined: dict[tuple, Signature] = {}  # what `cat` records on Tensors of these types
 
@@ -309,9 +308,11 @@ def indices(index, limit: int, name: str) -> np.ndarray:
     Raises:
         IndexError: if one is out of range. TypeError: if they are no integers.
     """
-    if index.__class__ is list and index and set(map(type, index)) == _INTEGERS:
-        if min(index) >= 0 and max(index) < limit:
-            return np.array(index, np.int64)
+    if index.__class__ is list and index:
+        numbers = np.array(index)
+        flat = numbers.dtype == np.int64 and numbers.ndim == 1
+        if flat and min(index) >= 0 and max(index) < limit:
+            return numbers
     elif isinstance(index, Value):
         index = index.numpy()  # type: ignore[attr-defined]
     numbers = np.asarray(index)
