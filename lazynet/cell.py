@@ -15,7 +15,9 @@ from typing import Any
 from lazynet import shortcut
 from lazynet.batching import layout as words
 from lazynet.debugging import debugging
+from lazynet.device import on_device
 from lazynet.graph import recording_gradients, words_of
+from lazynet.ops.random import draw
 from lazynet.ops.rows import sequence
 from lazynet.parameter import STATICS
 from lazynet.program import Ref
@@ -94,8 +96,8 @@ class Cell:
             trace = self.find_trace(key, values, arguments, named)
         except HookInside:  # its modules' hooks are called for every example
             return self._row_by_row(lengths, arguments, named)
-        inputs = [*values, *trace.constants(graph)]
         length = lengths.pop() if lengths else None
+        inputs = [*values, *trace.drawn(graph, length), *trace.constants(graph)]
         if length is None:
             entry = words_of(trace.index, *(enter(graph, x)[0] for x in inputs))
         else:
@@ -183,7 +185,8 @@ class _Traces:
 
     def add(self, key: Any, trace: Trace, arguments: Any) -> None:
         self.known[key] = trace
-        if arguments and not trace.lifted and len(self._kinds) < _MOST_SHORTCUTS:
+        plain = not trace.lifted and not trace.graph.draws
+        if arguments and plain and len(self._kinds) < _MOST_SHORTCUTS:
             form = _mapped(arguments, change=lambda x: x.type if x.__class__ is Tensor else x)
             self._kinds.append(
                 shortcut.Kind(form, trace.index, trace.pack, trace.rows, trace.result)
@@ -231,6 +234,13 @@ class Trace(Traced):
             row = signature.type
             self.graph.symbols[vid] = Ref(words.ARGUMENT, len(self.arguments), row.dtype, row.size)
             self.arguments.append(row)
+
+    def drawn(self, graph: Any, length: int | None) -> list[Value]:
+        """New random values, as many as the cell draws, for a row or for `length` rows."""
+        if not self.graph.draws:
+            return []
+        with on_device(graph.device):
+            return [draw(signature, length) for signature in self.graph.draws]
 
     def constants(self, graph: Any) -> list[Tensor]:
         """The values in `graph` of what the cell takes from parameters alone."""

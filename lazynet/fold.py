@@ -187,12 +187,14 @@ def fold(cell: Callable, x: Sequence, children: Structure | Listed[Listed[int]])
     try:
         plan = _plan(traced, graph, x, structure)
     except HookInside:  # its modules' hooks are called for every node
+        plan = None
+    if plan is None:
         return _node_by_node(traced, x, structure)
     return plan.record(graph, enter(graph, x)[0])
 
 
-def _plan(cell: Cell, graph: Graph, x: Sequence, structure: Structure) -> _Plan:
-    """The plan for a cell on a structure, as the cell is now."""
+def _plan(cell: Cell, graph: Graph, x: Sequence, structure: Structure) -> _Plan | None:
+    """The plan for a cell on a structure, as the cell is now; None for one that draws."""
     step = 0 if x.length == 1 else x.step if x.graph is graph else 1
     key = (cell, x.type, x.length, step, cell.state())
     plan = structure.plans.get(key)
@@ -203,6 +205,8 @@ def _plan(cell: Cell, graph: Graph, x: Sequence, structure: Structure) -> _Plan:
         for below in sorted(set(structure.counts.tolist()) - {0}):
             row = x.type if everywhere else None
             traces[below] = _trace(cell, graph, row, leading, below)
+        if any(trace.graph.draws for trace in traces.values()):
+            return None  # every node draws anew
         if len(structure.plans) == _MOST_PLANS:
             structure.plans.clear()
         plan = _Plan(structure, traces, everywhere, step)

@@ -134,6 +134,7 @@ class Scan(Traced):
 
     kind = words.SCAN
     scan = True
+    may_draw = False
 
     def __init__(self, step: Callable, rows: tuple[RowType, ...]):
         name = getattr(getattr(step, "function", step), "__qualname__", type(step).__name__)

@@ -31,7 +31,7 @@ from lazynet.program import Program, Ref, Region, elementwise
 from lazynet.recompute import recomputing
 from lazynet.record import Literal, record
 from lazynet.tensor import Tensor
-from lazynet.trace import Lowering, TraceGraph, argument_ids
+from lazynet.trace import Lowering, TraceGraph, argument_ids, ref_of
 
 # What an op along the rows of a Sequence is along the first axis of those rows stacked.
 _STACKED = {ROW_MAX: reduce.max, ROW_SOFTMAX: reduce.softmax}
@@ -43,11 +43,12 @@ class FunctionGraph(TraceGraph):
     A Sequence inside it has a fixed number of rows, so an op over it is as many nodes.
     """
 
-    __slots__ = ("held", "name", "names")
+    __slots__ = ("draws", "held", "may_draw", "name", "names")
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, may_draw: bool):
         super().__init__()
-        self.name = name
+        self.name, self.may_draw = name, may_draw
+        self.draws: list[Signature] = []  # random values, drawn anew for each call
         self.held: list[Leaf] = []  # constants, which nothing else may keep alive
         self.names: dict[int, int] = {}  # rows of a Sequence -> the values that they are
 
@@ -69,6 +70,21 @@ class FunctionGraph(TraceGraph):
             self.symbols[vid + k] = replace(ref, offset=width * (first + step * k))
         self.constants.update(range(vid, self.values))
         return vid
+
+    def draw(self, signature: Signature) -> Tensor:
+        """A random value: an argument that whoever calls the function draws.
+
+        Raises:
+            TypeError: in a scan, whose steps would all be given the same.
+        """
+        if not self.may_draw:
+            raise TypeError(
+                f"{self.name}: random draws cannot be part of a scan, where every step would see "
+                "the same; draw outside, and give the step rows of noise"
+            )
+        places = sum(ref.space == words.ARGUMENT for ref in self.symbols.values())
+        self.draws.append(signature)
+        return self.symbol(signature.type, ref_of(signature.type, words.ARGUMENT, places))
 
     def addresses(self, first, step, count):
         del first, step, count
@@ -163,11 +179,12 @@ class Traced:
 
     kind = words.ROWS
     scan = False
+    may_draw = True  # whether the function may draw random values
     recompute = False  # whether backward computes the inside again
 
     def __init__(self, name: str, arguments: list[tuple[RowType, Ref]], function: Callable):
         self.name = name
-        self.graph = FunctionGraph(name)
+        self.graph = FunctionGraph(name, self.may_draw)
         self.arguments = [row for row, _ in arguments]
         token = recording_gradients.set(True)
         try:
@@ -176,6 +193,7 @@ class Traced:
                 self.outputs = [self._inside(y) for y in function(*handles)]
         finally:
             recording_gradients.reset(token)
+        self.arguments += [signature.type for signature in self.graph.draws]
         self.op = Op(
             name, name, lambda *_: tuple(y.type.stored for y in self.outputs), self._forward,
             vjp=_no_formula, kind=self.kind, backward=self._backward, listed=False,

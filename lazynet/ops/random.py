@@ -14,6 +14,7 @@ import numpy as np
 
 from lazynet.batching import layout as words
 from lazynet.device import beside_operands
+from lazynet.graph import pending_graph
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.reduce import argmax, softmax
 from lazynet.program import Ref, call, elementwise, lowered, operand_refs, output_refs
@@ -102,8 +103,22 @@ def _draw(op: Op, shape, length, dtype: str):
     """A Tensor of this shape, or a Sequence of `length` such rows, each with a key of its own."""
     if dtype not in FLOATS:
         raise TypeError(f"{op.name}: expected float32 or float64, not {dtype}")
+    attributes = (("shape", tuple(shape)), ("dtype", dtype))
+    if length is None and _in_function():
+        return pending_graph().draw(op.signature((), attributes))
+    return draw(op.signature((), attributes), length)
+
+
+def draw(signature, length: int | None):
+    """A value drawn by this signature, or `length` of them, each row with a key of its own."""
     keys = stream().keys(1 if length is None else length).reshape(-1)
-    return record(op, (), (("shape", tuple(shape)), ("dtype", dtype)), payload=keys, length=length)
+    return record(signature.op, (), signature.attributes, payload=keys, length=length)
+
+
+def _in_function() -> bool:
+    """Whether what is recorded is the inside of a traced function, which is called with draws."""
+    graph = pending_graph()
+    return graph is not None and hasattr(graph, "draws")
 
 
 @beside_operands
@@ -311,6 +326,8 @@ def dropout(x, p: float = 0.5, training: bool = True):
     if not _drops("dropout", x, p, training):
         return x
     length = x.length if isinstance(x, Sequence) else None
+    if length is None and _in_function():
+        return _masked(x, _like(UNIFORM, x), p)
     keys = stream().keys(1 if length is None else length).reshape(-1)
     return record(DROP, (x,), (("p", float(p)),), payload=keys)
 
