@@ -260,6 +260,8 @@ class _Walk:
             for j, x in enumerate(rows):
                 self.add(x, g[j])
             return
+        if isinstance(g, Sequence) and not isinstance(y, Sequence):
+            g = g[0]  # of one segment, recorded as a Sequence of one row
         start = 0
         for k, count in enumerate(counts):
             if not count:

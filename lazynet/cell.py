@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import struct
+import types
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -280,7 +281,20 @@ def cell(function: Callable) -> Any:
         ImpureFunction: if it changes what it reads, or does not do the same when called twice.
         TypeError: if it looks at a value, or uses one that is no argument, parameter or constant.
     """
-    return Cell(function)
+    return cell_of(Cell, function, "cell")
+
+
+def cell_of(kind: type[Cell], function: Any, name: str) -> Cell:
+    """A cell of a function, a method, or of what another cell was made of."""
+    owner = None
+    if isinstance(function, Cell):
+        function, owner = function.plain()
+    if not isinstance(function, (types.FunctionType, types.MethodType)):
+        raise TypeError(
+            f"{name}: expected a function or a method, not {type(function).__name__}; give it a "
+            "function that calls it, or the forward of a module"
+        )
+    return kind(function, owner)
 
 
 def _is_rows(x: Any) -> bool:
@@ -315,7 +329,7 @@ def flatten(x: Any, key: list[Any], values: list[Any]) -> None:
         for y in x.values():
             flatten(y, key, values)
     else:
-        key.append((kind, x))
+        key.append((kind, repr(x)) if kind is float and not x else (kind, x))  # 0.0 is not -0.0
 
 
 def _mapped(x: Any, change: Callable) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lazynet.cell import Cell, Trace
+from lazynet.cell import Cell, Trace, cell_of
 
 
 class RecomputedTrace(Trace):
@@ -50,7 +50,7 @@ def checkpoint(function: Callable) -> Any:
 
     Raises:
         ImpureFunction: when called, if it changes what it reads.
-        TypeError: when called, if it looks at a value, or holds what a cell cannot hold: a scan,
-            attention or dropout.
+        TypeError: when called, if it looks at a value, or holds what a cell cannot hold: a scan
+            or attention.
     """
-    return Checkpoint(function)
+    return cell_of(Checkpoint, function, "checkpoint")

@@ -40,7 +40,8 @@ class Guard:
         self._cells: list[types.CellType] = []
         self._globals: list[tuple[dict, str]] = []
         self._constants: list[Any] = []  # defaults of arguments
-        self._collect(function, set())
+        if owner is not None or not _is_library(function):
+            self._collect(function, set())
         self._watch()
 
     def _collect(self, function: types.FunctionType, seen: set[int]) -> None:

@@ -73,7 +73,9 @@ class _Writer:
             self.test(f"{name} is {form if form is not _MISSING else 'MISSING'}")
             return True
         if form.__class__ in (int, float, str):
-            self.test(f"{name}.__class__ is {form.__class__.__name__} and {name} == {form!r}")
+            zero = form.__class__ is float and not form  # 0.0 == -0.0
+            same = f"repr({name}) == {repr(form)!r}" if zero else f"{name} == {form!r}"
+            self.test(f"{name}.__class__ is {form.__class__.__name__} and {same}")
             return form == form
         if form.__class__ in (tuple, list):
             kind = form.__class__.__name__

@@ -1,6 +1,7 @@
 """Cells: a function recorded as one node is the function recorded op by op, or it is refused."""
 
 import copy
+import functools
 import pickle
 
 import numpy as np
@@ -369,3 +370,24 @@ def test_a_cell_may_have_more_operands_than_workers_have_room_for(children):
         apart = gradient()
     for a, b in zip(together, apart, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_no_function_is_refused_and_what_is_one_is_taken():
+    layer = nn.Linear(3, 2)
+    for make in (ln.cell, ln.checkpoint):
+        for wrong in (layer, 3, functools.partial(ln.tanh)):
+            with pytest.raises(TypeError, match="expected a function or a method"):
+                make(wrong)
+        x = ln.ones(3)
+        for right in (ln.tanh, layer.forward, ln.cell(lambda x: x * 2.0)):
+            np.testing.assert_allclose(make(right)(x).numpy(), right(x).numpy(), rtol=1e-6)
+
+
+def test_zero_is_not_minus_zero():
+    @ln.cell
+    def over(x, k):
+        return x / k
+
+    x = ln.ones(1)
+    for _ in range(3):
+        assert [over(x, k).item() for k in (0.0, -0.0)] == [np.inf, -np.inf]

@@ -81,3 +81,9 @@ def test_gradients_with_respect_to_parts_of_a_value():
     element, view = z[1], z.chunk(2)[1]
     by_element, by_view = ln.gradients(ln.sum(view * 7.0) + element * 5.0, [element, view])
     assert (by_element.tolist(), by_view.tolist()) == (5.0, [7.0, 7.0])
+
+
+def test_one_segment_recorded_as_a_sequence_has_its_derivative():
+    x = np.array([[1.0, 2.0, 3.0], [4.0, -1.0, 3.5]])
+    slope = ln.grad(lambda s: ln.sum(ln.segment_max(ln.sequence(s), [0, 0], 1)))(x)
+    np.testing.assert_array_equal(slope.numpy(), [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]])

@@ -164,3 +164,32 @@ def test_packing_and_unpacking():
                   lambda: ln.unpack(rows, [3]), lambda: ln.unpack(rows, [])):  # fmt: skip
         with pytest.raises(ln.ShapeError, match=r"pack: "):
             wrong()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int32, np.uint64])
+def test_rows_are_chosen_by_integers_of_every_size(dtype):
+    x = np.arange(300.0)
+    for chosen in ([0, 100, 44], [3, 2, 1], [5, 5, 5], [0, 127, 1], [7]):
+        index = np.array(chosen, dtype)
+        np.testing.assert_array_equal(ln.gather(ln.sequence(x), index).numpy(), x[chosen])
+    leaf = ln.tensor(x[:201], requires_grad=True)
+    ln.gather(ln.sequence(leaf), np.array([0, 200, 144], np.uint8)).sum().backward()
+    assert np.flatnonzero(leaf.grad.numpy()).tolist() == [0, 144, 200]
+    with pytest.raises(IndexError, match="index -301 is out of range"):
+        ln.gather(ln.sequence(x), [-301])
+    with pytest.raises(ln.ShapeError, match="gather: expected a Sequence"):
+        ln.gather(ln.tensor(x), [0])
+
+
+def test_empty_sequences_are_joined():
+    e = ln.ones(3, length=0)
+    assert ln.cat([e, e], 0).shape == (0, 3) and ln.pack([e]).lengths == [0]
+
+
+def test_sizes_of_parts_are_integers():
+    x = ln.tensor([1.0, 2.0, 3.0])
+    with pytest.raises(TypeError):
+        ln.split(x, [1.0, 2.0])
+    with pytest.raises(ln.ShapeError, match="into parts of 0"):
+        ln.split(x, 0)
+    assert [p.tolist() for p in ln.split(x, np.int64(2))] == [[1.0, 2.0], [3.0]]

@@ -114,6 +114,8 @@ def test_in_a_cell_it_is_computed_as_well():
 def test_what_cannot_be_normalised_is_refused():
     with pytest.raises(ValueError, match="no parameter 'weights'"):
         nn.utils.weight_norm(nn.Linear(3, 2), "weights")
+    with pytest.raises(ValueError, match="LSTM runs as a scan"):
+        nn.utils.weight_norm(nn.LSTM(3, 2), "weight_hh_l0")
     with pytest.raises(ValueError, match="no axis 2"):
         nn.utils.weight_norm(nn.Linear(3, 2), dim=2)
     with pytest.raises(ValueError, match="not normalised"):

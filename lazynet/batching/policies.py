@@ -21,7 +21,7 @@ from lazynet.kernels.jit import inline, jit
 NONE, DEPTH, AGENDA, FRONTIER, AUTO = range(5)
 NAMES = {"none": NONE, "depth": DEPTH, "agenda": AGENDA, "frontier": FRONTIER, "auto": AUTO}
 
-NO_RANKS, NOTHING = np.zeros((0, 0), np.int32), np.zeros(0, np.int32)
+NOTHING = np.zeros(0, np.int32)
 # How much more than the share of ready nodes with none of their signature before them counts the
 # share of those with most behind them, and the longest path behind one. Found by trying on trees of
 # words, lattices and random graphs; any numbers give valid schedules.
@@ -40,16 +40,16 @@ def schedule(signature, starts, dependencies, signatures, policy):
     if policy == DEPTH:
         return by_depth(signature, starts, dependencies, signatures)
     if policy == AGENDA or (policy == AUTO and nodes * signatures > FRONTIER_LIMIT):
-        return by_agenda(signature, starts, dependencies, signatures, NO_RANKS, NOTHING)
+        return by_agenda(signature, starts, dependencies, signatures, NOTHING, NOTHING, NOTHING)
     graph = signature, starts, dependencies, signatures
     rank, longest = chains(*graph)
-    found = by_agenda(*graph, rank.reshape(1, nodes), NOTHING)
+    found = by_agenda(*graph, rank, NOTHING, NOTHING)
     if len(found[1]) == longest.sum():
         return found  # as few batches as there can be
     behind, paths = chains_behind(*graph, longest)
-    others = [by_agenda(*graph, np.stack((rank, behind)), paths)]
+    others = [by_agenda(*graph, rank, behind, paths)]
     if policy == AUTO:
-        others.append(by_agenda(*graph, NO_RANKS, NOTHING))
+        others.append(by_agenda(*graph, NOTHING, NOTHING, NOTHING))
     for other in others:
         found = other if len(other[1]) < len(found[1]) else found
     return found
@@ -176,26 +176,31 @@ def followers_of(starts, dependencies):
 
 
 @inline
-def _score(share, path):
-    """How good it is to run a signature now, whose nodes of least rank are ready to these shares.
+def _score(share, behind, path):
+    """How good it is to run a signature now.
 
-    With all of those ready that wait for no other, nothing is lost, whatever comes later.
+    Args:
+        share: of its nodes that wait for no other of them, those that are ready; with all of them
+            nothing is lost, whatever comes later.
+        behind: of its nodes with most others behind them, those that are ready.
+        path: the longest path behind a ready one, against the longest there is.
     """
-    if share[0] == 1.0:
-        return 10.0 + share[1]
-    return share[0] + BEHIND * share[1] + PATH * path
+    if share == 1.0:
+        return 10.0 + behind
+    return share + BEHIND * behind + PATH * path
 
 
 @jit
-def by_agenda(signature, starts, dependencies, signatures, ranks, paths):
+def by_agenda(signature, starts, dependencies, signatures, rank, behind, paths):
     """Keep the ready nodes by signature; run all of one signature, then see what became ready.
 
-    With one row of `ranks`, the signature with the largest share of ready nodes among its nodes of
-    least rank goes first; with two, and `paths`, the one with the best `_score`. Without, and among
-    equals of the first, it is the one whose pending nodes have the least average depth. Nodes
-    become ready in first-in-first-out order, so that neighbours stay neighbours.
+    With `rank`, the signature with the largest share of ready nodes among its nodes of least rank
+    goes first; with `behind` and `paths` as well, the one with the best `_score`. Without, and among
+    equals of the first, it is the one whose pending nodes have the least average depth. What is not
+    wanted is empty. Nodes become ready in first-in-first-out order, so that neighbours stay
+    neighbours.
     """
-    nodes, kinds = signature.size, ranks.shape[0]
+    nodes, ahead, both = signature.size, rank.size > 0, behind.size > 0
     depth = depths(starts, dependencies)
     fan, followers = followers_of(starts, dependencies)
     first = np.zeros(signatures + 1, np.int64)
@@ -208,28 +213,30 @@ def by_agenda(signature, starts, dependencies, signatures, ranks, paths):
         first[s + 1] += first[s]
     # Pending and ready nodes by rank, signature after signature; a signature has at most as many
     # ranks as nodes, so both fit where its nodes fit.
-    by_rank = np.zeros((kinds, nodes), np.int32)
-    ready_by_rank = np.zeros((kinds, nodes), np.int32)
-    least = np.zeros((kinds, signatures), np.int64)
+    by_rank, ready_by_rank = np.zeros(rank.size, np.int32), np.zeros(rank.size, np.int32)
+    by_behind, ready_behind = np.zeros(behind.size, np.int32), np.zeros(behind.size, np.int32)
+    least, least_behind = np.zeros(signatures, np.int64), np.zeros(signatures, np.int64)
     longest = 1
     for i in range(paths.size):
         longest = max(longest, paths[i])
     path = np.zeros(signatures, np.int32)  # the longest behind a ready node
-    share = np.ones(2)
 
     waiting = starts[1:] - starts[:-1]  # dependencies not run yet
     head, tail = first[:-1].copy(), first[:-1].copy()
     order = np.empty(nodes, np.int32)
     for i in range(nodes):
         s = signature[i]
-        for q in range(kinds):
-            by_rank[q, first[s] + ranks[q, i]] += 1
+        if ahead:
+            by_rank[first[s] + rank[i]] += 1
+        if both:
+            by_behind[first[s] + behind[i]] += 1
         if waiting[i] == 0:
             order[tail[s]] = i
             tail[s] += 1
-            for q in range(kinds):
-                ready_by_rank[q, first[s] + ranks[q, i]] += 1
-            if paths.size:
+            if ahead:
+                ready_by_rank[first[s] + rank[i]] += 1
+            if both:
+                ready_behind[first[s] + behind[i]] += 1
                 path[s] = max(path[s], paths[i])
     batches = np.empty((nodes, 3), np.int32)
     count, left, done = 0, nodes, 0
@@ -239,13 +246,17 @@ def by_agenda(signature, starts, dependencies, signatures, ranks, paths):
         for s in range(signatures):
             if tail[s] == head[s]:
                 continue
-            for q in range(kinds):
-                while by_rank[q, first[s] + least[q, s]] == 0:
-                    least[q, s] += 1
-                at = first[s] + least[q, s]
-                share[q] = ready_by_rank[q, at] / by_rank[q, at]
-            score = _score(share, path[s] / longest) if kinds == 2 else share[0]
-            average = depth_sum[s] / pending[s] if kinds < 2 else 0.0
+            score = 1.0
+            if ahead:
+                while by_rank[first[s] + least[s]] == 0:
+                    least[s] += 1
+                score = ready_by_rank[first[s] + least[s]] / by_rank[first[s] + least[s]]
+            if both:
+                while by_behind[first[s] + least_behind[s]] == 0:
+                    least_behind[s] += 1
+                at = first[s] + least_behind[s]
+                score = _score(score, ready_behind[at] / by_behind[at], path[s] / longest)
+            average = 0.0 if both else depth_sum[s] / pending[s]
             if score > best_score or (score == best_score and average < best_depth):
                 best, best_score, best_depth = s, score, average
         s = best
@@ -261,9 +272,12 @@ def by_agenda(signature, starts, dependencies, signatures, ranks, paths):
             run[done] = i
             done += 1
             depth_sum[s] -= depth[i]
-            for q in range(kinds):
-                by_rank[q, first[s] + ranks[q, i]] -= 1
-                ready_by_rank[q, first[s] + ranks[q, i]] -= 1
+            if ahead:
+                by_rank[first[s] + rank[i]] -= 1
+                ready_by_rank[first[s] + rank[i]] -= 1
+            if both:
+                by_behind[first[s] + behind[i]] -= 1
+                ready_behind[first[s] + behind[i]] -= 1
             for y in range(fan[i], fan[i + 1]):
                 k = followers[y]
                 waiting[k] -= 1
@@ -271,8 +285,9 @@ def by_agenda(signature, starts, dependencies, signatures, ranks, paths):
                     z = signature[k]
                     order[tail[z]] = k
                     tail[z] += 1
-                    for q in range(kinds):
-                        ready_by_rank[q, first[z] + ranks[q, k]] += 1
-                    if paths.size:
+                    if ahead:
+                        ready_by_rank[first[z] + rank[k]] += 1
+                    if both:
+                        ready_behind[first[z] + behind[k]] += 1
                         path[z] = max(path[z], paths[k])
     return run, batches[:count].copy()

@@ -94,17 +94,24 @@ def gather(x: Sequence, index):
     Raises:
         IndexError: on this line, if an index is out of range.
     """
+    x = as_value(x, "gather")
+    if not isinstance(x, Sequence):
+        raise ShapeError("gather: expected a Sequence of rows; of a Tensor, take x[index]")
     numbers = np.asarray(index)
     if numbers.dtype == bool:
         if len(numbers) != x.length:
             raise IndexError(f"a mask of {len(numbers)} for a Sequence of {x.length} rows")
         numbers = np.flatnonzero(numbers)
     if numbers.ndim == 1 and numbers.size and numbers.dtype.kind in "iu":
+        numbers = numbers.astype(np.int64, copy=False)  # differences of smaller ones may wrap
         first, last = int(numbers[0]), int(numbers[-1])
         step = int(numbers[1]) - first if numbers.size > 1 else 1
         within = 0 <= first < x.length and 0 <= last < x.length
         if within and (numbers[1:] - numbers[:-1] == step).all():  # evenly spaced: a view
             return Sequence(x.graph, x.id + x.step * first, x.type, numbers.size, x.step * step)
+        low = int(numbers.min())
+        if low < -x.length:
+            raise IndexError(f"gather: index {low} is out of range; there are {x.length}")
         numbers = np.where(numbers < 0, numbers + x.length, numbers)
     numbers = indices(numbers, x.length, "gather")
     if not len(numbers):
@@ -122,7 +129,8 @@ def cat(values, axis: int = -1):
         ShapeError: if the rows differ in another axis than the last, or there is nothing to join.
     """
     if axis == 0 and values and all(isinstance(v, Sequence) for v in values):
-        return sequence([row for v in values for row in v])
+        rows = [row for v in values for row in v]
+        return sequence(rows) if rows else values[0]
     return cat_features(values)
 
 

@@ -7,6 +7,7 @@ aliases: nodes that compute nothing, whose gradient lands inside their source's 
 from __future__ import annotations
 
 import math
+import operator
 from _thread import get_ident
 
 import numpy as np
@@ -89,11 +90,12 @@ def _size(x, dim: int, name: str) -> int:
 
 def _cut(x, sizes, dim: int, name: str):
     at, size = axis_of(x, dim, name), _size(x, dim, name)
-    if isinstance(sizes, int):
-        if sizes < 1:
-            sizes = [size] if size == 0 else []
-        else:
-            sizes = [min(sizes, size - start) for start in range(0, size, sizes)] or [0]
+    if isinstance(sizes, (int, np.integer)):
+        each = int(sizes)
+        if each < 1 and size:
+            raise ShapeError(f"{name}: an axis of {size} cannot be cut into parts of {each}")
+        sizes = [min(each, size - start) for start in range(0, size, each or 1)] or [0]
+    sizes = [operator.index(s) for s in sizes]
     if sum(sizes) != size or any(s < 0 for s in sizes):
         raise ShapeError(f"{name}: an axis of {size} cannot be cut into parts of {list(sizes)}")
     row, starts = x.type, np.cumsum([0, *sizes[:-1]]).tolist()
