@@ -195,10 +195,9 @@ def by_agenda(signature, starts, dependencies, signatures, rank, behind, paths):
     """Keep the ready nodes by signature; run all of one signature, then see what became ready.
 
     With `rank`, the signature with the largest share of ready nodes among its nodes of least rank
-    goes first; with `behind` and `paths` as well, the one with the best `_score`. Without, and among
-    equals of the first, it is the one whose pending nodes have the least average depth. What is not
-    wanted is empty. Nodes become ready in first-in-first-out order, so that neighbours stay
-    neighbours.
+    goes first; with `behind` and `paths`, the one with the best `_score`. Without, and among equals
+    of the first, it is the one whose pending nodes have the least average depth. What is not wanted
+    is empty. Nodes become ready in first-in-first-out order, so that neighbours stay neighbours.
     """
     nodes, ahead, both = signature.size, rank.size > 0, behind.size > 0
     depth = depths(starts, dependencies)
