@@ -351,3 +351,27 @@ class observed:
 
     def __exit__(self, *error):
         graphs.observers.remove(self._observer)
+
+
+def test_ops_and_attributes_never_share_a_batch():
+    """All ops on all samples, recorded one after the other, twice: each has a batch of its own."""
+    ln.forward()
+    recorded = []
+    for _ in range(2):
+        for op, sample in ROW_CASES:
+            arrays = [draw(sample, k) for k in range(len(sample.operands))]
+            handles = [lazy(a, parameter=k in sample.parameters) for k, a in enumerate(arrays)]
+            recorded.append((op, sample, arrays, run(op, sample, handles)))
+    with observed() as runs:
+        ln.forward()
+    (all_run,) = runs
+    kinds = {
+        (op.name, s.operands, s.attributes, s.dtypes, s.parameters)
+        for op, s, _, _ in recorded
+        if op.kind != words.ALIAS
+    }
+    assert len(all_run.used) >= len(kinds) and all_run.batches >= len(kinds)
+    for op, sample, arrays, y in recorded:
+        np.testing.assert_allclose(
+            y.numpy(), expected(op, sample, arrays), rtol=1e-12, atol=1e-14, err_msg=op.name
+        )
