@@ -73,8 +73,13 @@ def row_type(dtype: str, shape: tuple[int, ...] = (), offset: int = 0, stride: i
     return _interned(dtype, shape, offset, stride)
 
 
+DTYPES = ("float32", "float64", "int64", "bool")
+
+
 @functools.cache
 def _interned(dtype: str, shape: tuple[int, ...], offset: int, stride: int) -> RowType:
+    if dtype not in DTYPES:
+        raise TypeError(f"no dtype {dtype!r}: elements are {', '.join(DTYPES)}")
     if any(size < 0 for size in shape):
         raise ValueError(f"sizes must not be negative, not {shape}")
     return RowType(dtype, shape, offset, stride)

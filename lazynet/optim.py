@@ -39,6 +39,11 @@ class Optimizer:
         self.state: dict[Parameter, dict[str, Any]] = {}
         if isinstance(params, Parameter):
             raise TypeError(f"{self._name}: expected several parameters, not one: give a list")
+        if not isinstance(params, Iterable):
+            kind = type(params).__name__
+            raise TypeError(
+                f"{self._name}: expected parameters, not {kind}; a model has .parameters()"
+            )
         given = list(params)
         if not given:
             raise ValueError(f"{self._name}: got no parameters")

@@ -275,3 +275,16 @@ def test_what_fails_while_running_leaves_the_rest_usable():
     with pytest.raises(ArithmeticError):
         (bad + 1.0).numpy()
     assert (vector(3) + 1.0).tolist() == [2.0] * 3
+
+
+def test_an_unknown_dtype_is_refused_where_it_is_asked_for_and_leaves_the_rest_usable():
+    x = ln.ones(2)
+    for make in (
+        lambda: ln.zeros(2, dtype="float16"),
+        lambda: ln.zeros_like(x, dtype="float16"),
+        lambda: ln.full((2,), 1.0, dtype="complex64"),
+        lambda: x.astype("float16"),
+    ):
+        with pytest.raises(TypeError, match=r"float16|complex64"):
+            make()
+    assert (x + 1.0).tolist() == [2.0, 2.0]

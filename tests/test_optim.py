@@ -231,3 +231,8 @@ def test_a_state_is_a_copy():
     opt.step()
     np.testing.assert_array_equal(state["state"][0]["exp_avg"], before)
     assert state["state"][0]["step"] == 1
+
+
+def test_a_model_is_no_list_of_parameters():
+    with pytest.raises(TypeError, match=r"Adam: expected parameters, not Linear; .*\.parameters"):
+        ln.optim.Adam(ln.nn.Linear(2, 2))

@@ -105,6 +105,7 @@ def cast(x, dtype: str):
     """The same values in another dtype."""
     if isinstance(x, Literal):
         return Literal(x.value, dtype)
+    row_type(dtype)  # refuses what is none before an op is made of it
     if dtype not in cast_ops:
         cast_ops[dtype] = elementwise(
             f"to_{dtype}", f"y = {dtype}(x)", "x0 != c(0)" if dtype == "bool" else "x0",
