@@ -92,7 +92,7 @@ class Graph:
         self.arena = Arena(device.pool if device else POOL)
         self.runs: list[executor.Run] = []
         self.literals: dict[Any, tuple[int, Any]] = {}
-        self.numbers: dict[tuple[str, float], int] = {}  # the same, for quick look-up of floats
+        self.numbers: dict[str, dict[float, int]] = {}  # the same, for quick look-up: by dtype
         self.memo: dict[Any, Any] = {}  # pure expressions of parameters -> row
         self.retained: dict[Any, Any] = {}  # handles of such values
         self.constants: set[int] = set()  # the rows of such expressions
@@ -193,7 +193,7 @@ class Graph:
             leaf = Leaf(own, None, False, self.device)  # type: ignore[arg-type]
             found = self.literals[key] = (self.link(leaf, 0, 0, 1, 0), leaf)
             if value.__class__ is float and value:
-                self.numbers[dtype, value] = found[0]
+                self.numbers.setdefault(dtype, {})[value] = found[0]
         return found[0]
 
     def append(self, signature: Signature, entry: bytes, rows: int) -> int:
@@ -244,6 +244,8 @@ class Graph:
                 "this value is pending in another thread; ask for it there (or call ln.forward "
                 "on it there) before using it here"
             )
+        while at_first_forward:
+            at_first_forward.pop()()
         values = self.values
         self._grow(values)
         for vid, addresses in self._link_rows:
@@ -319,6 +321,7 @@ class Graph:
 
 
 observers: list[Any] = []
+at_first_forward: list[Any] = []  # what is compiled or loaded then, and not at import
 
 
 def words_of(*integers: int) -> bytes:

@@ -31,6 +31,7 @@ class Leaf:
         "device",
         "gradient",
         "hooks",
+        "known",
         "number",
         "recorded",
         "requires_grad",
@@ -52,6 +53,7 @@ class Leaf:
         self._spare: Any = None  # the gradient's storage between two uses
         self.number = -1
         self.signatures: dict[Any, Any] = {}
+        self.known: dict[Any, Any] = {}  # what `quick.py` looks up
         self.version = 0
         # Of an array that is an operand, which lies where the others do: the leaf on each device.
         self.copies: dict[Device, Leaf] | None = None

@@ -1,8 +1,7 @@
 """Recording: from operands to one entry on the tape and a handle.
 
 `record` is the long way, for any op and any operands. `unary` and `binary` make functions that
-first try the short way: Tensor operands of the graph being recorded, a signature met before. That
-path is the hottest Python of the library (0.3 us), which is why it is written flat.
+first try the short way (`quick.py`): operands of the graph being recorded, a signature met before.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from lazynet.batching import layout as words
 from lazynet.graph import Graph, current_graph, recording_gradients, words_of
 from lazynet.op import Op, RowType, Signature, row_type
 from lazynet.parameter import STATICS, Leaf
+from lazynet.quick import Short, record_values
 from lazynet.tensor import Parameter, Sequence, Tensor, Value, tensor
 
 pack2 = struct.Struct("2i").pack
@@ -233,34 +233,20 @@ def record_runs(op: Op, runs, length: int, attributes: tuple = (), payload=()):
 
 def unary(op: Op, prepare=None):
     """A function that records `op` on one operand, which `prepare` may change first."""
-    entries: dict[RowType, Signature] = {}
+    known: dict[RowType, Signature] = {}
+    short = Short(record_values, known)
 
     def recorded(x):
-        try:
-            entry, graph = entries[x.type], x.graph
-        except (KeyError, AttributeError):
-            pass
-        else:
-            if graph.thread == get_ident():
-                vid = graph.values
-                tape = graph.tape
-                if x.__class__ is Tensor:
-                    graph.values = vid + 1
-                    tape += pack2(entry.index, x.id)
-                    handle = _new(Tensor)
-                    handle.graph, handle.id, handle.type = graph, vid, entry.type
-                    return handle
-                length = x.length
-                graph.values = vid + length
-                tape += pack4(-entry.index - 1, length, x.id, x.step)
-                return Sequence(graph, vid, entry.type, length)
+        handle = short.record(x)
+        if handle is not None:
+            return handle
         given = x
         x = as_value(x, op.name)
         if prepare is not None:
             x = prepare(x)
         y = record(op, (x,))
         if x is given and (x.__class__ is Tensor or x.__class__ is Sequence):
-            entries[x.type] = op.signature((x.type,))
+            known[x.type] = op.signature((x.type,))
         return y
 
     return documented(recorded, op, 1)
@@ -311,72 +297,34 @@ def short_rows(signature: Signature, x: Sequence, payload: bytes = b"") -> Seque
 
 def binary(op: Op, prepare):
     """A function that records `op` on two operands; `prepare` makes unlike operands alike."""
-    entries: dict[tuple[Any, Any], Signature] = {}
-    tensors: dict[RowType, dict[RowType, Signature]] = {}  # the same, for two values
+    known: dict[RowType, dict[Any, Signature]] = {}
+    short = Short(record_values, known)
 
     def recorded(x, y):
-        if x.__class__ is Tensor:
-            graph = x.graph
-            if y.__class__ is Tensor:
-                try:
-                    entry = tensors[x.type][y.type]
-                except KeyError:
-                    pass
-                else:
-                    if graph is y.graph and graph.thread == get_ident():
-                        vid = graph.values
-                        graph.values = vid + 1
-                        tape = graph.tape
-                        tape += pack3(entry.index, x.id, y.id)
-                        handle = _new(Tensor)
-                        handle.graph, handle.id, handle.type = graph, vid, entry.type
-                        return handle
-            elif y.__class__ is float and y and graph.thread == get_ident():
-                entry = entries.get((x.type, float))
-                number = graph.numbers.get((x.type.dtype, y))
-                if entry is not None and number is not None:
-                    vid = graph.values
-                    graph.values = vid + 1
-                    tape = graph.tape
-                    tape += pack3(entry.index, x.id, number)
-                    handle = _new(Tensor)
-                    handle.graph, handle.id, handle.type = graph, vid, entry.type
-                    return handle
-        kinds = (getattr(x, "type", None), getattr(y, "type", y.__class__))
-        if kinds in entries and x.__class__ is not Parameter and y.__class__ is not Parameter:
-            if y.__class__ is float:
-                y = Literal(y, x.type.dtype)
-            return record(op, (x, y))
+        handle = short.record(x, y)
+        if handle is not None:
+            return handle
         a, b = prepare(op, x, y)
         z = record(op, (a, b))
         plain = x.__class__ is not Parameter and y.__class__ is not Parameter
-        if plain and a is x and (b is y or (y.__class__ is float and b.type.dtype == x.type.dtype)):
-            entries[kinds] = signature = op.signature((a.type, b.type))
-            if b is y:
-                tensors.setdefault(a.type, {})[b.type] = signature
+        number = y.__class__ is float and b.type.dtype == a.type.dtype
+        if plain and a is x and (b is y or number):
+            known.setdefault(a.type, {})[float if number else b.type] = op.signature(
+                (a.type, b.type)
+            )
         return z
 
     return documented(recorded, op, 2)
 
 
-def with_parameters(op: Op, x: Value, *parameters: Parameter):
-    """Record `op` on a value and parameters, the short way where that is possible."""
-    leaf = parameters[0].graph
-    key = (op, x.type, parameters[-1].graph)
-    signature, graph = leaf.signatures.get(key), x.graph
-    if signature is None or graph.thread != get_ident():
-        y = record(op, (x, *parameters))
-        leaf.signatures[key] = op.signature((x.type, *(p.graph for p in parameters)))
-        return y
-    if x.__class__ is Sequence:
-        return short_rows(signature, x)
-    vid = graph.values
-    graph.values = vid + 1
-    tape = graph.tape
-    tape += pack2(signature.index, x.id)
-    handle = _new(Tensor)
-    handle.graph, handle.id, handle.type = graph, vid, signature.type
-    return handle
+def note_layer(op: Op, operands: tuple) -> None:
+    """Let the short way know the signature of an op of a value and Parameters, just recorded."""
+    x, *parameters = operands
+    if x.__class__ is Parameter or any(p.__class__ is not Parameter for p in parameters):
+        return
+    leaves = [parameter.graph for parameter in parameters]
+    known = leaves[0].known.setdefault(op, {}).setdefault(x.type, {})
+    known[leaves[-1]] = op.signature((x.type, *leaves))
 
 
 def as_value(x: Any, name: str) -> Any:

@@ -27,7 +27,7 @@ _SCALARS: dict[str, Any] = {
 class Value:
     """What Tensor and Sequence share: a graph (or a leaf), a first row, and the rows' type."""
 
-    __slots__ = ()
+    __slots__ = ("graph", "id", "type")
     graph: Any
     id: int
     type: RowType
@@ -214,7 +214,7 @@ class Tensor(Value):
     Nothing runs until a value is asked for: `.numpy()`, `.item()`, `bool(x)`, `.backward()`.
     """
 
-    __slots__ = ("__weakref__", "graph", "id", "type")
+    __slots__ = ("__weakref__",)
 
     def __init__(self, graph, id, type):
         self.graph = graph
@@ -294,7 +294,7 @@ class Sequence(Value):
     broadcasts against each of its rows.
     """
 
-    __slots__ = ("__weakref__", "graph", "id", "length", "step", "type")
+    __slots__ = ("__weakref__", "length", "step")
 
     def __init__(self, graph, id, type, length, step=1):
         self.graph = graph

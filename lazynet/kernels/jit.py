@@ -29,7 +29,9 @@ OPTIONS = {"fastmath": FAST_MATH, "error_model": "numpy", "nogil": True}
 KERNEL_TYPE = types.void(types.int64, types.int64)
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
-_COMPILED_ROOMS = ("lazynet/kernels/*.py", "lazynet/batching/*.py", "lazynet/executor.py")
+_COMPILED_ROOMS = (
+    "lazynet/kernels/*.py", "lazynet/batching/*.py", "lazynet/executor.py", "lazynet/quick.py",
+)  # fmt: skip
 _state = {"warned": False}
 
 # Held by whoever makes signatures, programs or kernels. What is made is kept for good and known to
@@ -92,7 +94,7 @@ class _Locator(caching._CacheLocator):
     def __init__(self, function, file):
         code = function.__code__
         text = getattr(function, "generated_source", None) or f"{file}:{code.co_firstlineno}"
-        text = f"{source_digest(function.__module__)} {text}"
+        text = f"{source_digest(function.__module__)} {text} {getattr(function, 'frozen', '')}"
         self._stamp = hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def get_cache_path(self):
@@ -182,16 +184,24 @@ class _DeferredCache(caching.NullCache):
 
 
 @made_once
-def _compiled(function):
-    callback = CFunc(function, (KERNEL_TYPE.args, KERNEL_TYPE.return_type), {}, dict(OPTIONS))
+def _compiled(function, signature):
+    callback = CFunc(function, (signature.args, signature.return_type), {}, dict(OPTIONS))
     callback._cache = _Cache(function)
     callback.compile()
     return callback
 
 
+def callback_address(function, signature) -> int:
+    """The machine address of a function for C to call, compiled now unless it already is.
+
+    What else it depends on than its source stands in its attribute `frozen`.
+    """
+    return _compiled(function, signature).address
+
+
 def kernel_address(function) -> int:
-    """The machine address of `function(call, context)`, compiled now unless it already is."""
-    address = _compiled(function).address
+    """The machine address of the kernel `function(call, context)`."""
+    address = callback_address(function, KERNEL_TYPE)
     _made_from[address] = getattr(function, "made_from", None)
     return address
 

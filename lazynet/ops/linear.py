@@ -13,8 +13,9 @@ from lazynet.op import Op, Sample, row_type
 from lazynet.ops.reduce import reshape, retyped, signature_row
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.program import Ref, Step, call, elementwise, lowered, operand_refs, output_refs
-from lazynet.record import DtypeError, ShapeError, as_value, record, with_parameters
-from lazynet.tensor import Parameter, Sequence, Tensor
+from lazynet.quick import Short, record_layer
+from lazynet.record import DtypeError, ShapeError, as_value, note_layer, record
+from lazynet.tensor import Sequence, Tensor
 
 
 def _check_dtypes(name: str, *rows) -> None:
@@ -180,6 +181,7 @@ LINEAR = Op(
     flops=lambda x, weight, bias=None: 2 * weight.size * x.size // weight.shape[1],
     samples=(Sample(((4,), (3, 4), (3,))), Sample(((4,), (3, 4))), Sample(((2, 4), (3, 4), (3,)))),
 )  # fmt: skip
+_short = Short(record_layer, LINEAR)
 
 
 def linear(x, weight, bias=None):
@@ -200,13 +202,14 @@ def linear(x, weight, bias=None):
     Raises:
         ShapeError: if a row does not match the weight. DtypeError: if the dtypes differ.
     """
-    if weight.__class__ is Parameter and x.__class__ in (Tensor, Sequence):
-        if bias is None:
-            return with_parameters(LINEAR, x, weight)
-        if bias.__class__ is Parameter:
-            return with_parameters(LINEAR, x, weight, bias)
+    made = _short.record(x, weight) if bias is None else _short.record(x, weight, bias)
+    if made is not None:
+        return made
     x = as_value(x, "linear")
-    return record(LINEAR, (x, weight) if bias is None else (x, weight, bias))
+    operands = (x, weight) if bias is None else (x, weight, bias)
+    made = record(LINEAR, operands)
+    note_layer(LINEAR, operands)
+    return made
 
 
 def dot(x, y):

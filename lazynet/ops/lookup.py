@@ -91,9 +91,9 @@ def lookup(table, index):
         # The short way, for one row.
         leaf = table.graph
         graph = current_graph(leaf.device)
-        signature = leaf.signatures.get(LOOKUP)
+        signature = leaf.known.get(LOOKUP)
         if signature is None:
-            signature = leaf.signatures[LOOKUP] = LOOKUP.signature((leaf,))
+            signature = leaf.known[LOOKUP] = LOOKUP.signature((leaf,))
         if graph.thread:
             vid = graph.values
             graph.values = vid + 1

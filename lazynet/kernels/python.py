@@ -1,0 +1,113 @@
+"""The door to CPython: compiled functions that Python calls as it calls its own built-in ones.
+
+Such a function gets the addresses of Python objects. Where an object keeps a slot is found by
+trying; everything else goes through CPython's own C functions, by name. Whoever writes one holds
+three rules: a reference that is stored is counted (`take`); nothing is half done when memory runs
+out; what it does not know it leaves to Python, by giving None.
+"""
+
+import ctypes
+import sys
+
+from numba.core import types
+
+from lazynet.kernels.jit import callback_address, inline
+from lazynet.kernels.memory import load, row_int32
+
+_WORD, _NAME = types.int64, types.ExternalFunction
+
+dictionary_item = _NAME("PyDict_GetItem", _WORD(_WORD, _WORD))
+as_integer = _NAME("PyLong_AsLongLong", _WORD(_WORD))
+new_integer = _NAME("PyLong_FromLongLong", _WORD(_WORD))
+new_object = _NAME("PyType_GenericAlloc", _WORD(_WORD, _WORD))
+take = _NAME("Py_IncRef", types.void(_WORD))
+drop = _NAME("Py_DecRef", types.void(_WORD))
+this_thread = _NAME("PyThread_get_thread_ident", types.ulong())
+_bytes_resize = _NAME("PyByteArray_Resize", types.int32(_WORD, _WORD))
+_bytes_size = _NAME("PyByteArray_Size", _WORD(_WORD))
+_bytes_at = _NAME("PyByteArray_AsString", _WORD(_WORD))
+
+# What `PyCFunction` calls with (itself, the address of its arguments, their number).
+_METHOD_TYPE = _WORD(_WORD, _WORD, _WORD)
+_FASTCALL = 0x0080  # METH_FASTCALL
+
+
+class _Definition(ctypes.Structure):
+    """A PyMethodDef."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("documentation", ctypes.c_char_p),
+    )
+
+
+_kept: list[object] = []  # CPython keeps the address of a definition, not the definition
+
+
+def available() -> bool:
+    """Whether objects lie in memory as this file takes for granted: CPython with its lock."""
+    locked = getattr(sys, "_is_gil_enabled", lambda: True)()
+    return sys.implementation.name == "cpython" and locked and ctypes.sizeof(ctypes.c_void_p) == 8
+
+
+def _word_that_is(thing: object, sought: object) -> int:
+    """How many bytes into an object the address of another lies."""
+    for at in range(0, thing.__sizeof__(), 8):
+        if ctypes.c_int64.from_address(id(thing) + at).value == id(sought):
+            return at
+    raise RuntimeError(f"{type(thing).__name__} keeps its slots where they cannot be found")
+
+
+def slot_offset(owner: type, name: str) -> int:
+    """How many bytes into an instance of a class with `__slots__` one of them lies."""
+    thing, marker = object.__new__(owner), object()
+    getattr(owner, name).__set__(thing, marker)
+    return _word_that_is(thing, marker)
+
+
+_marker = object()
+_TYPE = _word_that_is(_marker, object)
+_TUPLE_ITEMS = _word_that_is((_marker,), _marker)
+LAYOUT = f"{sys.hexversion:x} {_TYPE} {_TUPLE_ITEMS}"  # what compiled code takes for granted
+
+
+@inline
+def type_of(thing):
+    """The class of an object."""
+    return load(thing + _TYPE)
+
+
+@inline
+def tuple_item(values, k):
+    """An item of a tuple; the reference is the tuple's."""
+    return load(values + _TUPLE_ITEMS + 8 * k)
+
+
+@inline
+def extended(tape, words):
+    """The last 32-bit `words` of a bytearray that grew by so many; empty where it could not."""
+    size = _bytes_size(tape)
+    if _bytes_resize(tape, size + 4 * words) < 0:
+        return row_int32(tape, 0)
+    return row_int32(_bytes_at(tape) + size, words)
+
+
+def built_in(function, own: tuple, frozen: str):
+    """A built-in function that runs `function(own, arguments, count)`, compiled.
+
+    Args:
+        own: what it works with, handed to it as the address of this tuple.
+        frozen: the constants that it was compiled with; other ones are compiled anew.
+    """
+    function.frozen = f"{LAYOUT} {frozen}"
+    address = callback_address(function, _METHOD_TYPE)
+    definition = _Definition(function.__name__.encode(), address, _FASTCALL, None)
+    _kept.append(definition)
+    make = ctypes.pythonapi.PyCFunction_NewEx
+    make.restype, make.argtypes = (
+        ctypes.py_object,
+        (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p),
+    )
+    return make(ctypes.addressof(definition), own, None)

@@ -1,0 +1,155 @@
+"""The compiled short way of recording: the tape of the long way, and no reference gone astray."""
+
+import gc
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import lazynet as ln
+from lazynet import quick
+from lazynet.kernels import python
+from lazynet.op import RowType
+from lazynet.tensor import Sequence, Tensor
+
+
+@pytest.fixture
+def x():
+    value = ln.tanh(ln.tensor([0.5, -1.0, 2.0]))
+    value.numpy()  # from here on the short ways are compiled
+    return value
+
+
+def program(x, weight, bias):
+    """Ops of every kind that has a short way, on values, Sequences and numbers."""
+    rows = ln.sequence([x, x + x])
+    y = ln.tanh(x * 2.0) + ln.linear(x, weight, bias)
+    z = ln.sigmoid(rows * 0.5) - y
+    return ln.linear(z + rows, weight), y / (x - 3.0)
+
+
+def tape_of(x, weight, bias):
+    graph = x.graph
+    before, first = len(graph.tape), graph.values
+    made = program(x, weight, bias)
+    written = np.frombuffer(bytes(graph.tape[before:]), np.int32)
+    return written, first, made
+
+
+def test_the_short_way_writes_what_the_long_way_writes(x, monkeypatch):
+    weight, bias = ln.Parameter(np.eye(3, dtype="float32")), ln.Parameter(np.ones(3, "float32"))
+    tape_of(x, weight, bias)  # signatures and numbers are met
+    ln.forward()
+    short, first, values = tape_of(x, weight, bias)
+    ln.forward()
+    monkeypatch.setattr(quick.Short, "record", lambda *_: None)
+    long, later, others = tape_of(x, weight, bias)
+    # The same words; numbers of rows that the program made itself come as much later as it does.
+    assert len(short) > 20 and set((long - short).tolist()) == {0, later - first}
+    assert [y.id - first for y in values] == [y.id - later for y in others]
+    assert [(y.type, y.shape) for y in values] == [(y.type, y.shape) for y in others]
+    for value, other in zip(values, others, strict=True):
+        np.testing.assert_array_equal(value.numpy(), other.numpy())
+
+
+def test_ops_that_were_met_take_the_short_way(x, monkeypatch):
+    weight = ln.Parameter(np.eye(3, dtype="float32"))
+    program(x, weight, ln.Parameter(np.zeros(3, "float32")))
+
+    def refuse(*_, **__):
+        raise AssertionError("the long way")
+
+    monkeypatch.setattr("lazynet.record.record", refuse)
+    assert isinstance(ln.tanh(x), Tensor) and isinstance(x + x, Tensor)
+    assert isinstance(x * 2.0, Tensor)
+    with pytest.raises(AssertionError, match="the long way"):
+        ln.cos(x)
+
+
+def test_references_are_counted(x):
+    weight = ln.Parameter(np.eye(3, dtype="float32"))
+    rows = ln.sequence([x, x])
+    number = float("2.25")
+
+    def work():
+        for _ in range(50):
+            ln.tanh(x), x + x, x * number, ln.tanh(rows), rows + x, ln.linear(rows, weight)
+
+    work()
+    things = [x.graph, x.type, x, rows, weight, weight.graph, number, None, 1, Tensor, Sequence]
+    ln.forward()
+    work()
+    ln.forward()
+    gc.collect()
+    before = [sys.getrefcount(thing) for thing in things]
+    work()
+    ln.forward()
+    gc.collect()
+    after = [sys.getrefcount(thing) for thing in things]
+    # None and 1 are everybody's: their counts may move a little, but not with every recording.
+    for thing, a, b in zip(things, before, after, strict=True):
+        assert abs(b - a) < 40, (thing, a, b)
+
+
+def test_numbers_of_rows_are_ints_of_their_own(x):
+    made = [x + x for _ in range(3000)]
+    assert [y.id - made[0].id for y in made] == list(range(3000))
+    assert made[-1].graph.values == made[-1].id + 1
+    assert np.asarray(made[2999]).tolist() == (2 * x.numpy()).tolist()
+
+
+def test_what_the_short_way_does_not_know_goes_the_long_way(x):
+    leaf, other = ln.tensor([1.0, 2.0, 3.0]), ln.tensor([1.0, 2.0])
+    np.testing.assert_allclose((leaf + leaf).numpy(), [2, 4, 6])
+    np.testing.assert_allclose((x * True).numpy(), x.numpy())
+    np.testing.assert_allclose((x + np.float32(1)).numpy(), x.numpy() + 1, rtol=1e-6)
+    np.testing.assert_allclose((x * 0.0 + -0.0).numpy(), [0, 0, 0])
+    with pytest.raises(ln.ShapeError):
+        x + other
+    with pytest.raises(ln.ShapeError):
+        ln.sequence([x]) + ln.sequence([x, x])
+    with pytest.raises(TypeError):
+        ln.tanh("text")
+
+
+def test_rows_of_length_0_and_1(x):
+    rows = ln.sequence([x, x])
+    ln.tanh(rows)
+    for n in (0, 1, 2):
+        assert ln.tanh(rows[:n]).shape == (n, 3)
+        assert (rows[:n] + rows[:n]).numpy().shape == (n, 3)
+
+
+def test_a_pending_value_of_another_thread_is_refused(x):
+    pending = x + x
+    found: list[BaseException] = []
+
+    def work():
+        try:
+            pending + pending
+        except RuntimeError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert "another thread" in str(found[0])
+    assert pending.numpy().tolist() == (2 * x.numpy()).tolist()
+
+
+def test_slots_are_found_by_trying():
+    class Thing:
+        __slots__ = ("a", "b", "c")
+
+    offsets = [python.slot_offset(Thing, name) for name in "abc"]
+    assert len(set(offsets)) == 3 and min(offsets) >= 16
+    assert python.slot_offset(RowType, "dtype") != python.slot_offset(RowType, "shape")
+    with pytest.raises(AttributeError):
+        python.slot_offset(Thing, "d")
+
+
+def test_without_cpythons_layout_everything_is_recorded_the_long_way(monkeypatch):
+    monkeypatch.setattr(python, "available", lambda: False)
+    short = quick.Short(quick.record_values, {})
+    assert short.record(ln.zeros(3)) is None
