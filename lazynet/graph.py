@@ -60,6 +60,7 @@ class Graph:
         "gradients",
         "head",
         "hooks",
+        "linked",
         "literals",
         "marks",
         "memo",
@@ -93,6 +94,7 @@ class Graph:
         self.runs: list[executor.Run] = []
         self.literals: dict[Any, tuple[int, Any]] = {}
         self.numbers: dict[str, dict[float, int]] = {}  # the same, for quick look-up: by dtype
+        self.linked: dict[Leaf, int] = {}  # leaves of one row that are linked, for quick look-up
         self.memo: dict[Any, Any] = {}  # pure expressions of parameters -> row
         self.retained: dict[Any, Any] = {}  # handles of such values
         self.constants: set[int] = set()  # the rows of such expressions
@@ -162,6 +164,7 @@ class Graph:
         found = self._links.get(key)
         if found is not None:
             return found[0]
+        asked = source
         if source.device is not self.device:
             if not isinstance(source, Leaf) or source.copies is None:
                 raise mixed("a value", self.device, source.device)
@@ -177,6 +180,8 @@ class Graph:
             needs = count > 0 and source.needs_gradient(first)
             self._held += source.memory(addresses)
         vid = self.values
+        if isinstance(asked, Leaf) and first == 0 and count == 1:
+            self.linked[asked] = vid
         self._links[key] = (vid, source, first)
         self._link_rows.append((vid, addresses))
         self._grow(vid + count)
@@ -310,7 +315,7 @@ class Graph:
         self.head, self.wanted = np.zeros(count, np.int32), np.zeros(count, np.uint8)
         self.needs, self.consumed = np.ones(count, np.uint8), np.ones(count, np.uint8)
         self.runs, self._links, self._held = [], {}, []
-        self.literals, self.numbers = {}, {}
+        self.literals, self.numbers, self.linked = {}, {}, {}
         self.memo, self.constants, self.sites = {}, set(), {}
 
     def _leave(self) -> None:

@@ -23,12 +23,18 @@ from lazynet.kernels.python import (
     dictionary_item,
     drop,
     extended,
+    forget_error,
+    list_item,
+    list_size,
     new_integer,
     new_object,
+    new_tuple,
+    set_tuple_item,
     slot_offset,
     take,
     this_thread,
     tuple_item,
+    tuple_size,
     type_of,
 )
 from lazynet.op import RowType, Signature
@@ -37,18 +43,23 @@ from lazynet.tensor import Parameter, Sequence, Tensor
 
 _GRAPH, _ID, _TYPE = (slot_offset(Tensor, name) for name in ("graph", "id", "type"))
 _LENGTH, _STEP = (slot_offset(Sequence, name) for name in ("length", "step"))
-_THREAD, _VALUES, _TAPE, _NUMBERS = (
-    slot_offset(Graph, name) for name in ("thread", "values", "tape", "numbers")
+_THREAD, _VALUES, _TAPE, _NUMBERS, _LINKED = (
+    slot_offset(Graph, name) for name in ("thread", "values", "tape", "numbers", "linked")
 )
-_INDEX, _OUTPUT = (slot_offset(Signature, name) for name in ("index", "type"))
+_INDEX, _OUTPUTS = (slot_offset(Signature, name) for name in ("index", "outputs"))
 _DTYPE = slot_offset(RowType, "dtype")
 _KNOWN = slot_offset(Leaf, "known")
-_OFFSETS = [_GRAPH, _ID, _TYPE, _LENGTH, _STEP, _THREAD, _VALUES, _TAPE, _NUMBERS, _INDEX, _OUTPUT,
-            _DTYPE, _KNOWN]  # fmt: skip
+_OFFSETS = [_GRAPH, _ID, _TYPE, _LENGTH, _STEP, _THREAD, _VALUES, _TAPE, _NUMBERS, _LINKED, _INDEX,
+            _OUTPUTS, _DTYPE, _KNOWN]  # fmt: skip
 
 # What every function gets: these, and then its own.
-_HOUSE = (None, Tensor, Sequence, Parameter, float, Graph)
-_NOTHING, _TENSOR, _SEQUENCE, _PARAMETER, _FLOAT, _GRAPH_CLASS, _OWN = range(7)
+_HOUSE = (None, Tensor, Sequence, Parameter, float, int, list, Graph, Leaf)
+(
+    _NOTHING, _TENSOR, _SEQUENCE, _PARAMETER, _FLOAT, _INT, _LIST, _GRAPH_CLASS, _LEAF, _OWN,
+) = range(10)  # fmt: skip
+
+
+# -- what is asked of operands ---------------------------------------------------------------------
 
 
 @inline
@@ -60,10 +71,37 @@ def _nothing(me):
 
 @inline
 def _recorded_here(graph, me):
-    """Whether a graph is one that this thread records into."""
+    """Whether something is a graph that this thread records into."""
     if type_of(graph) != tuple_item(me, _GRAPH_CLASS):
         return False
     return as_integer(load(graph + _THREAD)) == this_thread()
+
+
+@inline
+def _graph_of(me, values, count):
+    """The graph that the first value which is no leaf is recorded into; 0 for another's."""
+    for k in range(count):
+        graph = load(load(values + 8 * k) + _GRAPH)
+        if type_of(graph) != tuple_item(me, _LEAF):
+            return graph if _recorded_here(graph, me) else np.int64(0)
+    return np.int64(0)
+
+
+@inline
+def _is_value(x, me):
+    return type_of(x) == tuple_item(me, _TENSOR) or type_of(x) == tuple_item(me, _SEQUENCE)
+
+
+@inline
+def _row(x, graph, me):
+    """The number (a Python int) of a value's first row in a graph; 0 if it has none there."""
+    home = load(x + _GRAPH)
+    if home == graph:
+        return load(x + _ID)
+    leaf = type_of(home) == tuple_item(me, _LEAF) and type_of(x) == tuple_item(me, _TENSOR)
+    if leaf and as_integer(load(x + _ID)) == 0:
+        return dictionary_item(load(graph + _LINKED), home)
+    return np.int64(0)
 
 
 @inline
@@ -71,6 +109,22 @@ def _number(graph, x, number):
     """The row (a Python int) that holds a Python float, of the dtype of `x`; 0 for a new one."""
     rows = dictionary_item(load(graph + _NUMBERS), load(load(x + _TYPE) + _DTYPE))
     return dictionary_item(rows, number) if rows != 0 else np.int64(0)
+
+
+@inline
+def _common_length(values, count, me):
+    """The length (a Python int) of the Sequences among values; 0 without, -1 where they differ."""
+    length = np.int64(0)
+    for k in range(count):
+        x = load(values + 8 * k)
+        if type_of(x) == tuple_item(me, _SEQUENCE):
+            if length != 0 and as_integer(load(x + _LENGTH)) != as_integer(length):
+                return np.int64(-1)
+            length = load(x + _LENGTH)
+    return length
+
+
+# -- what is recorded ------------------------------------------------------------------------------
 
 
 @inline
@@ -89,9 +143,9 @@ def _entry(graph, words, rows):
 
 
 @inline
-def _tensor(kind, graph, vid, row):
-    """A new Tensor, or what a Sequence shares with it; takes `vid` over. 0 when memory is short."""
-    made = new_object(kind, 0)
+def _handle(me, graph, vid, row, length):
+    """A new Sequence, or where `length` is 0 a Tensor; takes `vid` over. 0 when memory is short."""
+    made = new_object(tuple_item(me, _TENSOR if length == 0 else _SEQUENCE), 0)
     if made == 0:
         drop(vid)
         return made
@@ -100,14 +154,7 @@ def _tensor(kind, graph, vid, row):
     store(made + _GRAPH, graph)
     store(made + _ID, vid)
     store(made + _TYPE, row)
-    return made
-
-
-@inline
-def _sequence(kind, graph, vid, row, length):
-    """A new Sequence of `length` (a Python int) rows."""
-    made = _tensor(kind, graph, vid, row)
-    if made != 0:
+    if length != 0:
         take(length)
         store(made + _LENGTH, length)
         store(made + _STEP, new_integer(1))
@@ -115,66 +162,105 @@ def _sequence(kind, graph, vid, row, length):
 
 
 @inline
-def _put(me, arguments, values, number, graph, signature, length):
-    """Record a node over the first so many arguments, of which the last may be a number's row.
+def _handles(me, graph, vid, signature, length):
+    """The handles of a node's outputs: one, or a tuple of them; takes `vid` over."""
+    rows = load(signature + _OUTPUTS)
+    count = tuple_size(rows)
+    if count == 1:
+        return _handle(me, graph, vid, tuple_item(rows, 0), length)
+    made = new_tuple(count)
+    first, each = as_integer(vid), as_integer(length) if length != 0 else np.int64(1)
+    for k in range(count):
+        one = _handle(me, graph, new_integer(first + k * each), tuple_item(rows, k), length)
+        if made == 0 or one == 0:
+            return np.int64(0)
+        set_tuple_item(made, k, one)
+    drop(vid)
+    return made
 
-    `number` and `length` are Python ints: 0 where there is no number, and for one row.
+
+@inline
+def _head(me, values, count, graph, signature, length, more):
+    """Begin an entry: signature, length, operands; gives it, the first row, and the words used.
+
+    `more` words are left room for.
     """
-    row, index = load(signature + _OUTPUT), as_integer(load(signature + _INDEX))
+    index = as_integer(load(signature + _INDEX))
+    outputs = tuple_size(load(signature + _OUTPUTS))
     if length == 0:
-        entry, vid = _entry(graph, 1 + values, 1)
-        if vid == 0:
-            return vid
-        entry[0] = index
-        for k in range(values):
-            last = k > 0 and number != 0
-            entry[1 + k] = as_integer(number if last else load(load(arguments + 8 * k) + _ID))
-        return _tensor(tuple_item(me, _TENSOR), graph, vid, row)
+        entry, vid = _entry(graph, 1 + count + more, outputs)
+        if vid != 0:
+            entry[0] = index
+            for k in range(count):
+                entry[1 + k] = as_integer(_row(load(values + 8 * k), graph, me))
+        return entry, vid, 1 + count
     rows = as_integer(length)
-    entry, vid = _entry(graph, 2 + 2 * values, rows)
+    entry, vid = _entry(graph, 2 + 2 * count + more, rows * outputs)
+    if vid != 0:
+        entry[0], entry[1] = -index - 1, rows
+        for k in range(count):
+            x = load(values + 8 * k)
+            entry[2 + 2 * k] = as_integer(_row(x, graph, me))
+            steps = type_of(x) == tuple_item(me, _SEQUENCE)
+            entry[3 + 2 * k] = as_integer(load(x + _STEP)) if steps else 0
+    return entry, vid, 2 + 2 * count
+
+
+@inline
+def _put(me, values, count, graph, signature, length):
+    """Record a row-wise node over so many values; `length` is a Python int, 0 for one row."""
+    _, vid, _ = _head(me, values, count, graph, signature, length, 0)
+    return _handles(me, graph, vid, signature, length) if vid != 0 else vid
+
+
+@inline
+def _with_number(me, x, number, graph, signature):
+    """Record a row-wise node over a value and the row (a Python int) of a number."""
+    rows = type_of(x) == tuple_item(me, _SEQUENCE)
+    length = load(x + _LENGTH) if rows else np.int64(0)
+    index = as_integer(load(signature + _INDEX))
+    entry, vid = _entry(graph, 6 if rows else 3, as_integer(length) if rows else 1)
     if vid == 0:
         return vid
-    entry[0], entry[1] = -index - 1, rows
-    for k in range(values):
-        x = load(arguments + 8 * k)
-        last = k > 0 and number != 0
-        entry[2 + 2 * k] = as_integer(number if last else load(x + _ID))
-        steps = type_of(x) == tuple_item(me, _SEQUENCE)
-        entry[3 + 2 * k] = as_integer(load(x + _STEP)) if steps else 0
-    return _sequence(tuple_item(me, _SEQUENCE), graph, vid, row, length)
+    row, at = as_integer(_row(x, graph, me)), as_integer(number)
+    if rows:
+        entry[0], entry[1], entry[2] = -index - 1, as_integer(length), row
+        entry[3], entry[4], entry[5] = as_integer(load(x + _STEP)), at, 0
+    else:
+        entry[0], entry[1], entry[2] = index, row, at
+    return _handles(me, graph, vid, signature, length)
 
 
 def record_values(me, arguments, count):
     """A row-wise op of Tensors, Sequences and numbers: `known[type of x][type of y]...`.
 
-    A number is known as `float`; it must stand in the graph already, and not come first.
+    A number is known as `float`; it must stand in the graph already, and come second.
     """
+    number = type_of(load(arguments + 8 * count - 8)) == tuple_item(me, _FLOAT) and count == 2
+    values = count - 1 if number else count
     known = tuple_item(me, _OWN)
-    graph = length = number = np.int64(0)
-    for k in range(count):
+    for k in range(values):
         x = load(arguments + 8 * k)
-        kind = type_of(x)
-        rows = kind == tuple_item(me, _SEQUENCE)
-        if rows or kind == tuple_item(me, _TENSOR):
-            if k == 0:
-                graph = load(x + _GRAPH)
-                if not _recorded_here(graph, me):
-                    return _nothing(me)
-            elif load(x + _GRAPH) != graph:
-                return _nothing(me)
-            if rows and length != 0 and as_integer(load(x + _LENGTH)) != as_integer(length):
-                return _nothing(me)
-            if rows:
-                length = load(x + _LENGTH)
-            known = dictionary_item(known, load(x + _TYPE))
-        elif k == 1 and kind == tuple_item(me, _FLOAT):
-            number = _number(graph, load(arguments), x)
-            known = dictionary_item(known, kind) if number != 0 else number
-        else:
+        if not _is_value(x, me):
             return _nothing(me)
+        known = dictionary_item(known, load(x + _TYPE))
         if known == 0:
             return _nothing(me)
-    return _put(me, arguments, count, number, graph, known, length)
+    graph = _graph_of(me, arguments, values)
+    if graph == 0:
+        return _nothing(me)
+    for k in range(values):
+        if _row(load(arguments + 8 * k), graph, me) == 0:
+            return _nothing(me)
+    if number:
+        x, y = load(arguments), load(arguments + 8)
+        known = dictionary_item(known, type_of(y))
+        row = _number(graph, x, y)
+        if known == 0 or row == 0:
+            return _nothing(me)
+        return _with_number(me, x, row, graph, known)
+    length = _common_length(arguments, count, me)
+    return _nothing(me) if length == -1 else _put(me, arguments, count, graph, known, length)
 
 
 def record_layer(me, arguments, count):
@@ -183,15 +269,13 @@ def record_layer(me, arguments, count):
     `known[op][type of x][last parameter]`, where parameters stand for themselves by leaf.
     """
     x = load(arguments)
-    kind = type_of(x)
-    rows = kind == tuple_item(me, _SEQUENCE)
-    if not rows and kind != tuple_item(me, _TENSOR):
+    if not _is_value(x, me):
         return _nothing(me)
-    graph = load(x + _GRAPH)
     for k in range(1, count):
         if type_of(load(arguments + 8 * k)) != tuple_item(me, _PARAMETER):
             return _nothing(me)
-    if not _recorded_here(graph, me):
+    graph = _graph_of(me, arguments, 1)
+    if graph == 0:
         return _nothing(me)
     first, last = load(load(arguments + 8) + _GRAPH), load(load(arguments + 8 * count - 8) + _GRAPH)
     known = dictionary_item(load(first + _KNOWN), tuple_item(me, _OWN))
@@ -201,8 +285,115 @@ def record_layer(me, arguments, count):
         known = dictionary_item(known, last)
     if known == 0:
         return _nothing(me)
-    none = np.int64(0)
-    return _put(me, arguments, 1, none, graph, known, load(x + _LENGTH) if rows else none)
+    return _put(me, arguments, 1, graph, known, _common_length(arguments, 1, me))
+
+
+def record_signature(me, arguments, count):
+    """A row-wise node of a signature, over values of the types that are its operands."""
+    signature, values = load(arguments), arguments + 8
+    for k in range(count - 1):
+        if not _is_value(load(values + 8 * k), me):
+            return _nothing(me)
+    graph = _graph_of(me, values, count - 1)
+    if graph == 0:
+        return _nothing(me)
+    for k in range(count - 1):
+        if _row(load(values + 8 * k), graph, me) == 0:
+            return _nothing(me)
+    length = _common_length(values, count - 1, me)
+    return _nothing(me) if length == -1 else _put(me, values, count - 1, graph, signature, length)
+
+
+@inline
+def _index(numbers, k, limit, me):
+    """A number, or one of a list; -1 for what is none below the limit."""
+    number = list_item(numbers, k) if type_of(numbers) == tuple_item(me, _LIST) else numbers
+    if type_of(number) != tuple_item(me, _INT):
+        return np.int64(-1)
+    found = as_integer(number)
+    if found < 0:
+        forget_error()  # of an int of more than 64 bits
+    return found if found < limit else np.int64(-1)
+
+
+def record_numbered(me, arguments, count):
+    """A row-wise node whose rows carry a number each: `first + scale * number`.
+
+    Its arguments are the signature, a value (or a graph, where nothing but the number is an
+    operand), a number or a list of numbers, and a limit below which they must be, scale and first.
+    """
+    signature, x, numbers = load(arguments), load(arguments + 8), load(arguments + 16)
+    limit, scale = as_integer(load(arguments + 24)), as_integer(load(arguments + 32))
+    first, operands = as_integer(load(arguments + 40)), np.int64(_is_value(x, me))
+    graph = _graph_of(me, arguments + 8, 1) if operands == 1 else x
+    many, rows = type_of(numbers) == tuple_item(me, _LIST), type_of(x) == tuple_item(me, _SEQUENCE)
+    items = list_size(numbers) if many else np.int64(1)
+    if operands == 1 and (many != rows or (rows and as_integer(load(x + _LENGTH)) != items)):
+        return _nothing(me)
+    if graph == 0 or not _recorded_here(graph, me):
+        return _nothing(me)
+    for k in range(items):
+        if _index(numbers, k, limit, me) < 0:
+            return _nothing(me)
+    own = new_integer(items) if many else np.int64(0)
+    entry, vid, used = _head(me, arguments + 8, operands, graph, signature, own, items)
+    if vid == 0:
+        return vid
+    for k in range(items):
+        entry[used + k] = first + scale * _index(numbers, k, limit, me)
+    made = _handles(me, graph, vid, signature, own)
+    if many:
+        drop(own)
+    return made
+
+
+def record_one_segment(me, arguments, count):
+    """A node of a signature over all rows of a Sequence, which gives one row."""
+    signature, x = load(arguments), load(arguments + 8)
+    graph = load(x + _GRAPH)
+    if type_of(x) != tuple_item(me, _SEQUENCE) or not _recorded_here(graph, me):
+        return _nothing(me)
+    entry, vid = _entry(graph, 6, 1)
+    if vid == 0:
+        return vid
+    entry[0], entry[1] = -as_integer(load(signature + _INDEX)) - 1, as_integer(load(x + _LENGTH))
+    entry[2], entry[3] = 1, 0
+    entry[4], entry[5] = as_integer(load(x + _ID)), as_integer(load(x + _STEP))
+    return _handles(me, graph, vid, signature, np.int64(0))
+
+
+def record_list(me, arguments, count):
+    """A node of a signature over a list of Tensors of a type, all in one segment.
+
+    Its arguments are the signature, the type, the list, and None if it gives one row, not a
+    Sequence with a row for each.
+    """
+    signature, row, values = load(arguments), load(arguments + 8), load(arguments + 16)
+    items, graph, one = list_size(values), np.int64(0), count == 4
+    for k in range(items):
+        x = list_item(values, k)
+        if type_of(x) != tuple_item(me, _TENSOR) or load(x + _TYPE) != row:
+            return _nothing(me)
+        if k == 0:
+            graph = load(x + _GRAPH)
+        if load(x + _GRAPH) != graph:
+            return _nothing(me)
+    if graph == 0 or not _recorded_here(graph, me):
+        return _nothing(me)
+    entry, vid = _entry(graph, 5 + items, 1 if one else items)
+    if vid == 0:
+        return vid
+    entry[0], entry[1] = -as_integer(load(signature + _INDEX)) - 1, items
+    entry[2], entry[3] = 1, 1
+    for k in range(items):
+        entry[4 + k] = as_integer(load(list_item(values, k) + _ID))
+    entry[4 + items] = items
+    if one:
+        return _handles(me, graph, vid, signature, np.int64(0))
+    length = new_integer(items)
+    made = _handles(me, graph, vid, signature, length)
+    drop(length)
+    return made
 
 
 # -- until they are compiled -----------------------------------------------------------------------
@@ -231,6 +422,10 @@ class Short:
 
 
 _waiting: list[Short] = []
+node = Short(record_signature, None)
+numbered = Short(record_numbered, None)
+one_segment = Short(record_one_segment, None)
+of_list = Short(record_list, None)
 
 
 def _compile_waiting() -> None:

@@ -6,7 +6,6 @@ first try the short way (`quick.py`): operands of the graph being recorded, a si
 
 from __future__ import annotations
 
-import struct
 from _thread import get_ident
 from typing import Any
 
@@ -16,13 +15,8 @@ from lazynet.batching import layout as words
 from lazynet.graph import Graph, current_graph, recording_gradients, words_of
 from lazynet.op import Op, RowType, Signature, row_type
 from lazynet.parameter import STATICS, Leaf
-from lazynet.quick import Short, record_values
+from lazynet.quick import Short, node, of_list, one_segment, record_values
 from lazynet.tensor import Parameter, Sequence, Tensor, Value, tensor
-
-pack2 = struct.Struct("2i").pack
-pack3 = struct.Struct("3i").pack
-pack4 = struct.Struct("4i").pack
-_new = object.__new__  # a handle filled in place takes two thirds of the time of Tensor(...)
 
 
 class ShapeError(ValueError):
@@ -109,6 +103,10 @@ def record(op: Op, operands, attributes: tuple = (), payload=None, length: int |
     graph = graph_of(operands)
     if signature.statics and len(STATICS.devices) > 1 and graph.device is not None:
         STATICS.check(op.name, [number for _, number, _ in signature.statics], graph.device)
+    if not op.payload and not graph.constants and dynamic:
+        handle = node.record(signature, *dynamic)
+        if handle is not None:
+            return handle
     memo = None
     if length is None:
         if not op.payload:
@@ -179,6 +177,14 @@ def record_segments(op: Op, items, attributes: tuple = (), counts=None, chosen=N
     """
     row = items.type if isinstance(items, Sequence) else items[0].type
     signature = op.signature((row,), attributes)
+    handle = None
+    if counts is None and chosen is None:
+        if items.__class__ is list:
+            handle = of_list.record(signature, row, items, *(() if op.per_item else (None,)))
+        elif not op.per_item:
+            handle = one_segment.record(signature, items)
+    if handle is not None:
+        return handle
     if isinstance(items, Sequence) and counts is None and chosen is None:
         graph = graph_of((items,))
         vid, step = enter(graph, items)
@@ -273,26 +279,6 @@ def documented(function, op: Op, arity: int):
     (2,){_RAISES if arity == 2 else ""}
     """
     return function
-
-
-def short(signature: Signature, x: Tensor, word: int | None = None) -> Tensor:
-    """Record a known signature on a Tensor of the graph being recorded, with a payload word."""
-    graph = x.graph
-    vid = graph.values
-    graph.values = vid + 1
-    tape = graph.tape
-    tape += pack2(signature.index, x.id) if word is None else pack3(signature.index, x.id, word)
-    return Tensor(graph, vid, signature.type)
-
-
-def short_rows(signature: Signature, x: Sequence, payload: bytes = b"") -> Sequence:
-    """The same on a Sequence, with the payload of all its rows."""
-    graph, length = x.graph, x.length
-    vid = graph.values
-    graph.values = vid + length
-    tape = graph.tape
-    tape += pack4(-signature.index - 1, length, x.id, x.step) + payload
-    return Sequence(graph, vid, signature.type, length)
 
 
 def binary(op: Op, prepare):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import types
 import weakref
-from _thread import get_ident
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +21,7 @@ from lazynet.op import RowType
 from lazynet.ops.views import as_stored
 from lazynet.program import Program, Ref
 from lazynet.purity import Guard, ImpureFunction
+from lazynet.quick import node
 from lazynet.record import ShapeError, enter, graph_of
 from lazynet.tensor import Sequence, Tensor
 from lazynet.trace import ref_of
@@ -59,10 +59,11 @@ def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Seque
     states = tuple([s if s.type is s.type.stored else as_stored(s) for s in states])
     traces = step.traces if step.__class__ is Step else _traces_of(step)
     traced = traces.find(step, (x.type, *[s.type for s in states]))
-    graph = x.graph
-    if graph.thread != get_ident():
-        graph = graph_of((x, *states))
     signature, length = traced.signature(), x.length
+    made = node.record(signature, x, *states)
+    if made is not None:
+        return made if len(states) > 1 else (made,)
+    graph = graph_of((x, *states))
     entry = [-signature.index - 1, length]
     entry += (x.id, x.step) if x.graph is graph else enter(graph, x)
     for s in states:

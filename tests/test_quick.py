@@ -26,7 +26,18 @@ def program(x, weight, bias):
     rows = ln.sequence([x, x + x])
     y = ln.tanh(x * 2.0) + ln.linear(x, weight, bias)
     z = ln.sigmoid(rows * 0.5) - y
-    return ln.linear(z + rows, weight), y / (x - 3.0)
+    (scanned,) = ln.scan(halved, (leaf,), z)
+    joined = ln.cat([x, y, leaf]), ln.cat([z, rows])
+    found = ln.lookup(weight, [2, 0, 1]), ln.lookup(weight, 1), ln.pick(z, [0, 2]), ln.pick(y, 1)
+    rest = ln.log_softmax(z), ln.sum(z, 0), ln.sum([x, y]), ln.stack([y, x, y]), ln.sum(z, 1)
+    return ln.linear(z + rows, weight), y / (x - 3.0), x + leaf, scanned, *joined, *found, *rest
+
+
+def halved(x, states):
+    return (states[0] * 0.5 + x,)
+
+
+leaf = ln.tensor([3.0, 4.0, 5.0])
 
 
 def tape_of(x, weight, bias):
@@ -69,15 +80,17 @@ def test_ops_that_were_met_take_the_short_way(x, monkeypatch):
 
 def test_references_are_counted(x):
     weight = ln.Parameter(np.eye(3, dtype="float32"))
-    rows = ln.sequence([x, x])
+    rows, bias = ln.sequence([x, x]), ln.Parameter(np.ones(3, "float32"))
     number = float("2.25")
 
     def work():
         for _ in range(50):
             ln.tanh(x), x + x, x * number, ln.tanh(rows), rows + x, ln.linear(rows, weight)
+            program(x, weight, bias)
 
     work()
-    things = [x.graph, x.type, x, rows, weight, weight.graph, number, None, 1, Tensor, Sequence]
+    things = [x.graph, x.type, x, rows, weight, weight.graph, number, leaf, leaf.graph,
+              None, 1, Tensor, Sequence]  # fmt: skip
     ln.forward()
     work()
     ln.forward()

@@ -70,6 +70,12 @@ def zeros(size: int, dtype: str, device: str) -> Tensor:
     return tensor(np.zeros(size, dtype), device=device)
 
 
+@functools.cache
+def zero_state(sizes: tuple[int, ...], dtype: str, device: str) -> State:
+    """The zero state in parts of these sizes."""
+    return tuple(zeros(size, dtype, device) for size in sizes)
+
+
 class Recurrent(Module):
     """What cells and networks have in common: which weights a step has."""
 

@@ -13,11 +13,12 @@ from lazynet.nn.cells import (
     lstm_step,
     nonlinearity_step,
     projected_lstm_step,
-    zeros,
+    zero_state,
 )
 from lazynet.nn.linear import drawn, sizes
 from lazynet.ops.random import dropout, locked_dropout
 from lazynet.ops.rows import cat, sequence
+from lazynet.purity import CHANGES
 from lazynet.record import ShapeError
 from lazynet.scan import Step, scan
 from lazynet.tensor import Parameter, Sequence
@@ -62,7 +63,7 @@ class _Network(Recurrent):
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.dropout, self.bidirectional = bias, dropout, bidirectional
         self.locked, self.proj_size = locked, proj_size
-        self._steps: dict[str, Step] = {}
+        self._steps: dict[str, tuple[Step, int]] = {}
         for layer in range(num_layers):
             inputs = self._sizes()[0] * (1 + bidirectional) if layer else input_size
             for suffix in self._suffixes(layer):
@@ -77,12 +78,15 @@ class _Network(Recurrent):
 
     def _step(self, suffix: str) -> Step:
         """The step of one layer and direction: the same object while its weights are the same."""
+        step, changes = self._steps.get(suffix, (None, -1))
+        if step is not None and changes == CHANGES[0]:
+            return step  # no module has changed since
         own = vars(self)
         weights = tuple([own[name] for name in _suffixed(self.names, suffix)])
-        step = self._steps.get(suffix)
         # Parameters are compared as objects: == would record a node.
         if step is None or list(map(id, step.weights)) != list(map(id, weights)):
-            step = self._steps[suffix] = Step(self._function(), weights)
+            step = Step(self._function(), weights)
+        self._steps[suffix] = step, CHANGES[0]
         return step
 
     def _function(self) -> Any:
@@ -142,7 +146,7 @@ class _Network(Recurrent):
             )
         count = self.num_layers * (1 + self.bidirectional)
         if state is None:
-            return [tuple(zeros(size, x.type.dtype, x.device) for size in wanted)] * count
+            return [zero_state(wanted, x.type.dtype, x.device)] * count
         parts = (state,) if self.states == 1 else tuple(state)
         if len(parts) == self.states:
             rows = [

@@ -11,7 +11,8 @@ from lazynet.graph import current_graph
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.views import indices, part
 from lazynet.program import Ref, call, lowered, operand_refs, output_refs
-from lazynet.record import pack2, record
+from lazynet.quick import numbered
+from lazynet.record import record
 from lazynet.tensor import Parameter, Sequence, Tensor
 
 # -- lookup ----------------------------------------------------------------------------------------
@@ -87,19 +88,14 @@ def lookup(table, index):
         IndexError: on this line, if an index is out of range.
     """
     count = table.type.shape[0]
-    if index.__class__ is int and 0 <= index < count and table.__class__ is Parameter:
-        # The short way, for one row.
+    if table.__class__ is Parameter:
         leaf = table.graph
-        graph = current_graph(leaf.device)
         signature = leaf.known.get(LOOKUP)
         if signature is None:
             signature = leaf.known[LOOKUP] = LOOKUP.signature((leaf,))
-        if graph.thread:
-            vid = graph.values
-            graph.values = vid + 1
-            tape = graph.tape
-            tape += pack2(signature.index, index)
-            return Tensor(graph, vid, signature.type)
+        handle = numbered.record(signature, current_graph(leaf.device), index, count, 1, 0)
+        if handle is not None:
+            return handle
     if isinstance(index, (int, np.integer)):
         if not 0 <= index < count:
             raise IndexError(f"lookup: index {index} is out of range; the table has {count} rows")

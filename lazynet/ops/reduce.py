@@ -8,11 +8,11 @@ or from 1 up.
 from __future__ import annotations
 
 import math
-from _thread import get_ident
 
 from lazynet.op import Op, Sample, row_type
 from lazynet.program import call, lowered, operand_refs, output_refs
-from lazynet.record import ShapeError, as_value, record, short, short_rows
+from lazynet.quick import Short, record_values
+from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence, Tensor
 
 AXES = (Sample(((5,),), (("axis", 0),)), Sample(((3, 4),), (("axis", 0),)),
@@ -312,6 +312,10 @@ def argmax(x, axis: int = -1):
     return record(ARGMAX, (x,), (("axis", own),))
 
 
+_known: dict = {}  # signatures of `log_softmax` over the last axis
+_short = Short(record_values, _known)
+
+
 def log_softmax(x, axis: int = -1):
     """y = x - log(sum exp(x)) along an axis of each row.
 
@@ -323,19 +327,16 @@ def log_softmax(x, axis: int = -1):
     Raises:
         ShapeError: if there is no such axis. TypeError: if rows are no floats.
     """
-    if x.__class__ in (Tensor, Sequence) and x.graph.thread == get_ident():
-        signature = x.type.views.get(("log_softmax", axis))
-        if signature is not None and x.__class__ is Tensor:
-            return short(signature, x)
-        if signature is not None and axis != 0:
-            return short_rows(signature, x)
+    handle = _short.record(x) if axis == -1 else None
+    if handle is not None:
+        return handle
     x = as_value(x, "log_softmax")
     own = axis_of(x, axis, "log_softmax")
     if own is None:
         return ROW_REDUCTIONS["log_softmax"](x)
     attributes = (("axis", own),)
-    if x.__class__ is Tensor or axis == -1:
-        x.type.views["log_softmax", axis] = LOG_SOFTMAX.signature((x.type,), attributes)
+    if axis == -1:
+        _known[x.type] = LOG_SOFTMAX.signature((x.type,), attributes)
     return record(LOG_SOFTMAX, (x,), attributes)
 
 

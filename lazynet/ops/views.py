@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import math
 import operator
-from _thread import get_ident
 
 import numpy as np
 
 from lazynet.batching import layout as words
-from lazynet.graph import words_of
-from lazynet.op import Op, RowType, Sample, Signature, row_type
+from lazynet.op import Op, RowType, Sample, row_type
 from lazynet.ops.reduce import axis_of, reshape, retyped
 from lazynet.program import Ref, elementwise, lowered, operand_refs, output_refs
-from lazynet.record import ShapeError, as_value, record, short, short_rows
+from lazynet.quick import Short, numbered, record_values
+from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Parameter, Sequence, Tensor, Value
 
 _new = object.__new__
 GENERAL_INDEX: list = []  # what `shape.py` does with an index that is no view; it enters itself
-_joined: dict[tuple, Signature] = {}  # what `cat` records on Tensors of these types
+_MOST_JOINED = 8  # values that `cat` joins the short way
+_joined: dict[int, tuple[Short, dict]] = {}  # for so many values, the short way and what it knows
 
 # -- features of a row -----------------------------------------------------------------------------
 
@@ -107,29 +107,24 @@ def _cut(x, sizes, dim: int, name: str):
 
 def cat_features(values):
     """Rows joined along their last axis: y = [a; b; ...]."""
-    # The short way, for Tensors of the graph being recorded.
-    graph = values[0].graph if values and values[0].__class__ is Tensor else None
-    if graph is not None and graph.thread == get_ident():
-        types, ids = [], []
-        for v in values:
-            if v.__class__ is not Tensor or v.graph is not graph:
-                break
-            types.append(v.type)
-            ids.append(v.id)
-        else:
-            key = tuple(types)
-            signature = _joined.get(key)
-            if signature is None:
-                signature = _joined[key] = CAT.signature(key)
-            vid = graph.values
-            graph.values = vid + 1
-            tape = graph.tape
-            tape += words_of(signature.index, *ids)
-            return Tensor(graph, vid, signature.type)
+    count = len(values)
+    if count in _joined:
+        handle = _joined[count][0].record(*values)
+        if handle is not None:
+            return handle
     values = [as_value(v, "cat") for v in values]
     if not values:
         raise ShapeError("cat: nothing to join")
-    return record(CAT, tuple(values))
+    handle = record(CAT, tuple(values))
+    if count <= _MOST_JOINED and not any(v.__class__ is Parameter for v in values):
+        if count not in _joined:
+            known: dict = {}
+            _joined[count] = Short(record_values, known), known
+        known = _joined[count][1]
+        for v in values[:-1]:
+            known = known.setdefault(v.type, {})
+        known[values[-1].type] = CAT.signature(tuple(v.type for v in values))
+    return handle
 
 
 def as_stored(value):
@@ -277,22 +272,19 @@ def pick(x, index, name: str = "pick"):
         IndexError: on this line, if an index is out of range. ShapeError: if rows are no vectors,
             or there are not as many indices as rows.
     """
-    if x.__class__ is Tensor and index.__class__ is int and x.graph.thread == get_ident():
-        row = x.type
-        known = row.views.get("pick")
-        if known is not None and 0 <= index < row.size:
-            return short(known[0], x, row.offset + index * known[1])
     x = as_value(x, name)
+    known = x.type.views.get("pick")
+    if known is not None:
+        signature, size = known
+        handle = numbered.record(signature, x, index, x.type.size, size, x.type.offset)
+        if handle is not None:
+            return handle
     if len(x.type.shape) != 1:
         raise ShapeError(f"{name}: expected vector rows, not rows of {x.type.shape}")
     if isinstance(x, Sequence):
         numbers = indices(index, x.type.size, name)
         if len(numbers) != x.length:
             raise ShapeError(f"{name}: {len(numbers)} indices for a Sequence of {x.length} rows")
-        known = x.type.views.get("pick")
-        if known is not None and x.graph.thread == get_ident():
-            offsets = (numbers * known[1] + x.type.offset).astype(np.int32)
-            return short_rows(known[0], x, offsets.tobytes())
         _note_pick(x.type)
         return part(x, (), numbers)
     _note_pick(x.type)
