@@ -206,6 +206,16 @@ class Signature:
         extra = "".join(f", {name}={value}" for name, value in self.attributes)
         return f"{self.op.name}({inner}{extra})"
 
+    @property
+    def types(self) -> list[RowType]:
+        """The types of all operands in order, parameters among them."""
+        statics = {position: row for position, _, row in self.statics}
+        dynamic = iter(self.operands)
+        return [
+            statics[p] if p in statics else next(dynamic)
+            for p in range(len(statics) + len(self.operands))
+        ]
+
     def prepare_forward(self) -> None:
         """Lower, compile and encode the forward program, unless that was done before."""
         assert self.op.lower is not None, f"{self.op.name} computes nothing"

@@ -105,6 +105,15 @@ def test_systems_of_equations(dtype):
     ln.check_grads(ln.solve, (definite(3), draw(3, 2)), tolerance=1e-5)
 
 
+def test_solve_takes_the_size_of_its_matrix_from_the_matrix():
+    for n, m in ((1, 2), (2, 1), (2, 3)):
+        a, b = definite(n), draw(n, m)
+        for matrix in (ln.tensor(a), ln.Parameter(a)):
+            for side in (ln.tensor(b), ln.Parameter(b)):
+                y = ln.solve(matrix, side).numpy()
+                np.testing.assert_allclose(y, np.linalg.solve(a, b), rtol=1e-4)
+
+
 def test_signs_of_determinants_and_matrices_without_an_answer():
     sign, value = ln.slogdet(ln.tensor(np.diag([1.0, -2.0])))
     assert sign.item() == -1 and value.item() == pytest.approx(np.log(2))

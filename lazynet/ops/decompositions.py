@@ -38,7 +38,7 @@ def _lower(kernel: str, attributes, room: bool):
 
     def lower(signature):
         inputs, y = operand_refs(signature), output_refs(signature)[0]
-        row = signature.operands[0] if signature.operands else signature.statics[0][2]
+        row = signature.types[0]
         n, item = row.shape[-1], np.dtype(row.dtype).itemsize
         count = math.prod(row.shape[:-2])
         regions = [Region(n * n * item)] if room else []

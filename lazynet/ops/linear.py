@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from lazynet.batching import layout as words
 from lazynet.op import Op, Sample, row_type
-from lazynet.ops.reduce import reshape, retyped, signature_row
+from lazynet.ops.reduce import reshape, retyped
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.program import Ref, Step, call, elementwise, lowered, operand_refs, output_refs
 from lazynet.quick import Short, record_layer
@@ -57,19 +57,10 @@ def _matmul_shape(a, b, ta, tb):
 def _matmul_lower(signature):
     ta, tb = (value for _, value in signature.attributes)
     a, b = operand_refs(signature)
-    rows = _operand_types(signature)
+    rows = signature.types
     m, n, k, _ = _sizes(*rows, ta, tb)
     step = product(a, b, output_refs(signature)[0], m, n, k, ta, tb, rows[0].dtype)
     return lowered(signature, [step])
-
-
-def _operand_types(signature):
-    statics = {position: row for position, _, row in signature.statics}
-    dynamic = iter(signature.operands)
-    return [
-        statics[p] if p in statics else next(dynamic)
-        for p in range(len(statics) + len(signature.operands))
-    ]
 
 
 def _product(a, b, ta: int = 0, tb: int = 0):
@@ -146,7 +137,7 @@ def _linear_shape(x, weight, bias=None):
 
 def _linear_lower(signature):
     x, weight, *bias = operand_refs(signature)
-    rows = _operand_types(signature)
+    rows = signature.types
     y = output_refs(signature)[0]
     out, k = rows[1].shape
     m = rows[0].size // k
@@ -231,4 +222,4 @@ for _class in (Tensor, Sequence):
     _class.__rmatmul__ = lambda b, a: matmul(a, b)
     _class.dot = dot
 
-__all__ = ["LINEAR", "MATMUL", "dot", "linear", "matmul", "retyped", "signature_row"]
+__all__ = ["LINEAR", "MATMUL", "dot", "linear", "matmul", "retyped"]

@@ -36,18 +36,13 @@ def along_axis(name, formula, kernel, vjp, keeps=False, dtype=None, samples=AXES
 
     def lower(signature):
         axis = dict(signature.attributes)["axis"]
-        row = signature_row(signature)
+        row = signature.types[0]
         step = call(
             kernel, operand_refs(signature), output_refs(signature)[0], split(row, axis), row.dtype
         )
         return lowered(signature, [step])
 
     return Op(name, formula, shape, lower, vjp, samples=samples, flops=lambda row, **_: row.size)
-
-
-def signature_row(signature):
-    """The type of the first operand, argument or parameter."""
-    return signature.operands[0] if signature.operands else signature.statics[0][2]
 
 
 def _expanded(g, x, axis: int):
@@ -94,7 +89,7 @@ def _repeat_shape(row, axis, times):
 
 def _repeat_lower(signature):
     (_, axis), (_, times) = signature.attributes
-    row = signature_row(signature)
+    row = signature.types[0]
     outer, inner = math.prod(row.shape[:axis]), math.prod(row.shape[axis:])
     step = call(
         "repeat_axis", operand_refs(signature), output_refs(signature)[0], (outer, times, inner),
@@ -114,7 +109,7 @@ REPEAT = Op(
 
 
 def _transpose_lower(signature):
-    row = signature_row(signature)
+    row = signature.types[0]
     step = call(
         "transpose", operand_refs(signature), output_refs(signature)[0], row.shape, row.dtype
     )

@@ -12,7 +12,7 @@ from lazynet.batching import layout as words
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops import reduce
 from lazynet.ops.index import index
-from lazynet.ops.reduce import axis_of, signature_row, split
+from lazynet.ops.reduce import axis_of, split
 from lazynet.ops.runs import (
     Rooms,
     backward_program,
@@ -44,7 +44,7 @@ def _argsort_shape(row, axis, descending):
 
 def _argsort_lower(signature):
     options = dict(signature.attributes)
-    row = signature_row(signature)
+    row = signature.types[0]
     attributes = (*split(row, options["axis"]), int(options["descending"]))
     x, y = operand_refs(signature), output_refs(signature)[0]
     return lowered(signature, [call("argsort_axis", x, y, attributes, row.dtype)])
