@@ -11,7 +11,7 @@ import numpy as np
 import lazynet as ln
 from lazynet import graph as graphs
 from lazynet.batching import layout
-from lazynet.batching.plan import B_ARGUMENTS, B_ITEMS, B_ROWS_READ, B_SIGNATURE
+from lazynet.batching.layout import B_ARGUMENTS, B_ITEMS, B_ROWS_READ, B_SIGNATURE
 from lazynet.executor import Run
 
 _VECTOR = 2  # column of a described argument: where its addresses stand, 0 if rows are a view

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lazynet.batching.decode import FIRST
-from lazynet.batching.plan import B_FIRST_NODE
+from lazynet.batching.layout import B_FIRST_NODE
 from lazynet.executor import Run
 from lazynet.graph import Graph
 from lazynet.modes import no_grad

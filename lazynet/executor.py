@@ -32,6 +32,7 @@ from lazynet.batching.emit import (
     VECTORS_AT,
     new_frame,
 )
+from lazynet.batching.layout import BATCH_COLUMNS
 from lazynet.batching.measure import (
     M_ARGUMENTS,
     M_CALLS,
@@ -46,7 +47,7 @@ from lazynet.batching.measure import (
     measure,
     place_regions,
 )
-from lazynet.batching.plan import BATCH_COLUMNS, Laid, lay_out
+from lazynet.batching.plan import Laid, lay_out
 from lazynet.batching.policies import schedule
 from lazynet.batching.reverse import (
     R_CALLS,

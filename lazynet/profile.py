@@ -18,7 +18,7 @@ from lazynet import backward as backwards
 from lazynet import graph as graphs
 from lazynet import optim
 from lazynet.batching import layout as words
-from lazynet.batching.plan import B_ITEMS, B_SEGMENTS, B_SIGNATURE, B_TIMES
+from lazynet.batching.layout import B_ITEMS, B_SEGMENTS, B_SIGNATURE, B_TIMES
 from lazynet.batching.policies import chains
 from lazynet.device import OPENED
 from lazynet.executor import Run

@@ -28,6 +28,26 @@ ROWS, SEGMENT, SCAN, ALIAS, LINK, RUNS = range(6)
 )
 UNPREPARED, NO_DERIVATIVE = -1, -2
 
+# Columns of a planned batch: its signature (local), where its items, segments, argument rows, time
+# steps, offsets and payload begin, and how many it has of each.
+(
+    B_SIGNATURE,
+    B_ITEMS,
+    B_SEGMENTS,
+    B_ROWS_READ,
+    B_FIRST_ITEM,
+    B_FIRST_SEGMENT,
+    B_ARGUMENTS,
+    B_TIMES,
+    B_ALIVE,
+    B_OFFSETS,
+    B_SEGMENT_OF,
+    B_PAYLOAD,
+    B_FIRST_NODE,
+    B_LAST_NODE,
+    BATCH_COLUMNS,
+) = range(15)
+
 # Spaces: what an operand of a step refers to.
 (
     ARGUMENT,  # an operand of the node

@@ -49,6 +49,20 @@ from lazynet.batching.emit import (
 )
 from lazynet.batching.layout import (
     ARGUMENTS,
+    B_ALIVE,
+    B_ARGUMENTS,
+    B_FIRST_ITEM,
+    B_FIRST_NODE,
+    B_FIRST_SEGMENT,
+    B_ITEMS,
+    B_LAST_NODE,
+    B_OFFSETS,
+    B_PAYLOAD,
+    B_ROWS_READ,
+    B_SEGMENT_OF,
+    B_SEGMENTS,
+    B_SIGNATURE,
+    B_TIMES,
     FORWARD,
     KIND,
     OUTPUTS,
@@ -64,27 +78,8 @@ from lazynet.batching.layout import (
     SEGMENTS,
 )
 from lazynet.batching.measure import aligned
+from lazynet.batching.single import lay_out_row, row_wise
 from lazynet.kernels.jit import inline, jit
-
-# Columns of a planned batch: its signature (local), where its items, segments, argument rows, time
-# steps, offsets and payload begin, and how many it has of each.
-(
-    B_SIGNATURE,
-    B_ITEMS,
-    B_SEGMENTS,
-    B_ROWS_READ,
-    B_FIRST_ITEM,
-    B_FIRST_SEGMENT,
-    B_ARGUMENTS,
-    B_TIMES,
-    B_ALIVE,
-    B_OFFSETS,
-    B_SEGMENT_OF,
-    B_PAYLOAD,
-    B_FIRST_NODE,
-    B_LAST_NODE,
-    BATCH_COLUMNS,
-) = range(15)
 
 
 class Laid(NamedTuple):
@@ -221,11 +216,21 @@ def lay_out(nodes, order, batches, signatures, base, scratch, laid, programs, fr
         np.empty(nodes.columns.shape[1], np.int32),
     )
     done = np.zeros((signatures.shape[0], 2), np.int64)
+    simple = row_wise(signatures, programs)
     arguments_used = integers_used = payload_used = np.int64(0)
     for b in range(batches.shape[0]):
         s, start, stop = batches[b, 0], batches[b, 1], batches[b, 2]
         kind, arguments = signatures[s, KIND], signatures[s, ARGUMENTS]
         program, outputs = signatures[s, FORWARD], signatures[s, OUTPUTS]
+        if simple[s] and stop - start == 1 and nodes.columns[ITEM_COUNT, order[start]] == 1:
+            payload_used += lay_out_row(
+                nodes, order[start], s, start, signatures, programs, base, scratch, laid, frame,
+                b, done[s, 0], arguments_used, integers_used, payload_used,
+            )  # fmt: skip
+            done[s, 0] += 1
+            done[s, 1] += 1
+            arguments_used += arguments
+            continue
         planned = laid.batches[b]
         count_batch(nodes, order, start, stop, kind == SCAN, planned)
         items, segments = planned[B_ITEMS], planned[B_SEGMENTS]

@@ -46,6 +46,20 @@ from lazynet.batching.emit import (
 )
 from lazynet.batching.layout import (
     ARGUMENTS,
+    B_ALIVE,
+    B_ARGUMENTS,
+    B_FIRST_ITEM,
+    B_FIRST_NODE,
+    B_FIRST_SEGMENT,
+    B_ITEMS,
+    B_LAST_NODE,
+    B_OFFSETS,
+    B_PAYLOAD,
+    B_ROWS_READ,
+    B_SEGMENT_OF,
+    B_SEGMENTS,
+    B_SIGNATURE,
+    B_TIMES,
     BACKWARD,
     DEFERRED,
     FORWARD,
@@ -64,23 +78,7 @@ from lazynet.batching.layout import (
     SEGMENTS,
 )
 from lazynet.batching.measure import aligned, region_sizes
-from lazynet.batching.plan import (
-    B_ALIVE,
-    B_ARGUMENTS,
-    B_FIRST_ITEM,
-    B_FIRST_NODE,
-    B_FIRST_SEGMENT,
-    B_ITEMS,
-    B_LAST_NODE,
-    B_OFFSETS,
-    B_PAYLOAD,
-    B_ROWS_READ,
-    B_SEGMENT_OF,
-    B_SEGMENTS,
-    B_SIGNATURE,
-    B_TIMES,
-    enter_argument,
-)
+from lazynet.batching.plan import enter_argument
 from lazynet.kernels.jit import inline, jit
 from lazynet.kernels.memory import load, store
 

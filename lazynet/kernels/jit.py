@@ -166,6 +166,15 @@ def inline(function):
     return numba.njit(**OPTIONS)(function)
 
 
+def spliced(function):
+    """Put the code of `function` into its callers, before types are known.
+
+    For what is done very often with many arrays: what is compiled by itself gets every array as
+    eight words, and counts its references.
+    """
+    return numba.njit(inline="always", **OPTIONS)(function)
+
+
 class _DeferredCache(caching.NullCache):
     """Looks for the cache directory only when something is compiled, never at import."""
 

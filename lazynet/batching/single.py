@@ -1,0 +1,176 @@
+"""The layout of a batch of one row, which has no order to take, nothing to gather and no runs.
+
+Where nothing is batched (policy `none`, programs that look at every value) every batch is one, so
+what `plan.py` and `emit.py` do for any number of rows is done here in one pass over the program.
+"""
+
+import numpy as np
+
+from lazynet.batching.arrange import row_place
+from lazynet.batching.decode import FIRST, FORM, POSITION, SINGLE
+from lazynet.batching.emit import (
+    CALL_WORDS,
+    CALLS,
+    CALLS_AT,
+    REGIONS,
+    STATICS_AT,
+    put_operand,
+    slot,
+)
+from lazynet.batching.layout import (
+    ARGUMENT,
+    ARGUMENTS,
+    B_ALIVE,
+    B_ARGUMENTS,
+    B_FIRST_ITEM,
+    B_FIRST_NODE,
+    B_FIRST_SEGMENT,
+    B_ITEMS,
+    B_LAST_NODE,
+    B_OFFSETS,
+    B_PAYLOAD,
+    B_SEGMENT_OF,
+    B_SEGMENTS,
+    B_SIGNATURE,
+    B_TIMES,
+    BEFORE,
+    FORWARD,
+    ITEMS,
+    KIND,
+    O_INDEX,
+    O_OFFSET,
+    O_SPACE,
+    OPERAND_WORDS,
+    OUTPUTS,
+    PAYLOAD,
+    PROGRAM_HEADER,
+    REGION,
+    REGION_WORDS,
+    ROWS,
+    SCRATCH,
+    STATIC,
+    STEP_HEADER,
+    WORDS,
+)
+from lazynet.batching.measure import aligned
+from lazynet.kernels.jit import jit, spliced
+from lazynet.kernels.memory import load, store
+
+
+@spliced
+def first_step(program, programs):
+    """Where the words of a program's steps begin."""
+    return program + PROGRAM_HEADER + REGION_WORDS * programs[program] + programs[program + 4]
+
+
+@jit
+def row_wise(signatures, programs):
+    """For each signature, whether its program is one of rows, arguments and parameters alone."""
+    found = np.zeros(signatures.shape[0], np.uint8)
+    for s in range(signatures.shape[0]):
+        program = signatures[s, FORWARD]
+        fits = signatures[s, KIND] == ROWS
+        for v in range(programs[program]):
+            fits = fits and programs[program + PROGRAM_HEADER + REGION_WORDS * v + 1] == ITEMS
+        step = first_step(program, programs)
+        for _ in range(programs[program + 1]):
+            operand = step + STEP_HEADER + programs[step + 4]
+            for _ in range(programs[step + 5]):
+                space = programs[operand + O_SPACE]
+                known = space == REGION or space == ARGUMENT or space == STATIC or space == WORDS
+                fits = fits and known and programs[step + 3] == BEFORE
+                operand += OPERAND_WORDS
+            step += programs[step]
+        found[s] = fits
+    return found
+
+
+@spliced
+def place_row(nodes, i, program, programs, laid, first_region, done, outputs, scratch, frame):
+    """Give every region of the program the row of this batch, and the outputs their addresses."""
+    for v in range(programs[program]):
+        region = program + PROGRAM_HEADER + REGION_WORDS * v
+        width = programs[region]
+        if programs[region + 2] == SCRATCH:
+            row = scratch
+            scratch += aligned(width)
+        else:
+            row = laid.regions[first_region + v] + width * done
+        frame[slot(frame, REGIONS, v)] = row
+        if v < outputs:
+            nodes.place[nodes.columns[FIRST, i] + v] = row
+
+
+@spliced
+def emit_row(program, programs, laid, first_argument, payload_at, frame):
+    """Write the call of every step of the program."""
+    step = first_step(program, programs)
+    q = frame[CALLS_AT] + 8 * frame[CALL_WORDS]
+    for _ in range(programs[program + 1]):
+        attributes, arity = programs[step + 4], programs[step + 5]
+        words = 3 + attributes + 3 * arity
+        store(q, programs[step + 1])
+        store(q + 8, words)
+        store(q + 16, 1)
+        q += 24
+        at = step + STEP_HEADER
+        for a in range(attributes):
+            store(q + 8 * a, programs[at + a])
+        q, at = q + 8 * attributes, at + attributes
+        for _ in range(arity):
+            space, index = programs[at + O_SPACE], programs[at + O_INDEX]
+            stride = np.int64(0)
+            if space == REGION:
+                row = frame[slot(frame, REGIONS, index)]
+                stride = programs[program + PROGRAM_HEADER + REGION_WORDS * index]
+            elif space == ARGUMENT:
+                row = laid.arguments[first_argument + index, 0]
+            elif space == STATIC:
+                row = load(frame[STATICS_AT] + 8 * index)
+            else:
+                row = payload_at
+            offset = np.int64(0) if space == WORDS else programs[at + O_OFFSET]
+            put_operand(q, row + offset, stride, np.int64(0))
+            q, at = q + 24, at + OPERAND_WORDS
+        frame[CALL_WORDS] += words
+        step += programs[step]
+    frame[CALLS] += programs[program + 1]
+
+
+@spliced
+def enter_row(laid, b, s, start, done, argument, integers, payload):
+    """Put the batch of one row down in the plan."""
+    batches = laid.batches
+    batches[b, B_SIGNATURE], batches[b, B_ITEMS], batches[b, B_SEGMENTS] = s, 1, 1
+    batches[b, B_FIRST_ITEM] = batches[b, B_FIRST_SEGMENT] = done
+    batches[b, B_ARGUMENTS], batches[b, B_PAYLOAD], batches[b, B_TIMES] = argument, payload, 1
+    batches[b, B_ALIVE] = batches[b, B_OFFSETS] = batches[b, B_SEGMENT_OF] = integers
+    batches[b, B_FIRST_NODE], batches[b, B_LAST_NODE] = start, start + 1
+
+
+@spliced
+def lay_out_row(
+    nodes, i, s, start, signatures, programs, base, scratch, laid, frame,
+    b, done, argument, integers, payload,
+):  # fmt: skip
+    """Lay out batch `b`, of one row, which is node `i`; `start` is where it stands in the order.
+
+    `done` rows of its signature come before it, and so many arguments, integers and words of
+    payload of all batches. Gives how many words of payload it has itself.
+    """
+    program, words = signatures[s, FORWARD], signatures[s, PAYLOAD]
+    arguments, first = signatures[s, ARGUMENTS], np.int64(nodes.columns[POSITION, i])
+    enter_row(laid, b, s, start, done, argument, integers, payload)
+    place_row(
+        nodes, i, program, programs, laid, laid.first[s], done, signatures[s, OUTPUTS], scratch,
+        frame,
+    )  # fmt: skip
+    each = 1 if nodes.columns[FORM, i] == SINGLE else 2
+    for k in range(arguments):
+        row = np.int64(nodes.tape[first + k * each])
+        laid.arguments[argument + k, 0] = row_place(nodes, row, base)
+    for w in range(words):
+        laid.payload[payload + w] = nodes.tape[first + arguments * each + w]
+    payload_at = np.int64(laid.payload.ctypes.data) + 4 * payload
+    emit_row(program, programs, laid, argument, payload_at, frame)
+    return words
