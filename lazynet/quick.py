@@ -27,8 +27,10 @@ from lazynet.kernels.python import (
     list_item,
     list_size,
     new_integer,
+    new_list,
     new_object,
     new_tuple,
+    set_list_item,
     set_tuple_item,
     slot_offset,
     take,
@@ -396,6 +398,61 @@ def record_list(me, arguments, count):
     return made
 
 
+def record_pieces(me, arguments, count):
+    """A node over runs of one piece each, with as many output rows as its first run has.
+
+    Its arguments are the signature, the type of the handle, a tuple of the payload's words, and a
+    Tensor or a Sequence for each run; a Tensor first gives a Tensor.
+    """
+    signature, row, payload = load(arguments), load(arguments + 8), load(arguments + 16)
+    values, runs, words = arguments + 24, count - 3, tuple_size(load(arguments + 16))
+    for k in range(runs):
+        if not _is_value(load(values + 8 * k), me):
+            return _nothing(me)
+    graph = _graph_of(me, values, runs)
+    if graph == 0:
+        return _nothing(me)
+    for k in range(runs):
+        if _row(load(values + 8 * k), graph, me) == 0:
+            return _nothing(me)
+    length = _common_length(values, 1, me)
+    items = as_integer(length) if length != 0 else np.int64(1)
+    entry, vid = _entry(graph, 2 + 4 * runs + words, items)
+    if vid == 0:
+        return vid
+    entry[0], entry[1] = -as_integer(load(signature + _INDEX)) - 1, items
+    for k in range(runs):
+        x, at = load(values + 8 * k), 2 + 4 * k
+        entry[at], entry[at + 1], entry[at + 2], entry[at + 3] = (
+            1,
+            as_integer(_row(x, graph, me)),
+            0,
+            1,
+        )
+        if type_of(x) == tuple_item(me, _SEQUENCE):
+            entry[at + 2] = as_integer(load(x + _STEP))
+            entry[at + 3] = as_integer(load(x + _LENGTH))
+    for w in range(words):
+        entry[2 + 4 * runs + w] = as_integer(tuple_item(payload, w))
+    return _handle(me, graph, vid, row, length)
+
+
+def seen_as(me, arguments, count):
+    """A list of views of a Tensor, one for each of the row types in a tuple; records nothing."""
+    x, rows = load(arguments), load(arguments + 8)
+    if type_of(x) != tuple_item(me, _TENSOR):
+        return _nothing(me)
+    views = tuple_size(rows)
+    made = new_list(views)
+    for k in range(views):
+        take(load(x + _ID))
+        one = _handle(me, load(x + _GRAPH), load(x + _ID), tuple_item(rows, k), np.int64(0))
+        if made == 0 or one == 0:
+            return np.int64(0)
+        set_list_item(made, k, one)
+    return made
+
+
 # -- until they are compiled -----------------------------------------------------------------------
 
 
@@ -422,10 +479,6 @@ class Short:
 
 
 _waiting: list[Short] = []
-node = Short(record_signature, None)
-numbered = Short(record_numbered, None)
-one_segment = Short(record_one_segment, None)
-of_list = Short(record_list, None)
 
 
 def _compile_waiting() -> None:
@@ -436,3 +489,10 @@ def _compile_waiting() -> None:
 
 if python.available():
     at_first_forward.append(_compile_waiting)
+
+node = Short(record_signature, None)
+numbered = Short(record_numbered, None)
+one_segment = Short(record_one_segment, None)
+of_list = Short(record_list, None)
+pieces = Short(record_pieces, None)
+views = Short(seen_as, None)

@@ -1,6 +1,8 @@
 """The compiled short way of recording: the tape of the long way, and no reference gone astray."""
 
 import gc
+import os
+import subprocess
 import sys
 import threading
 
@@ -166,3 +168,12 @@ def test_without_cpythons_layout_everything_is_recorded_the_long_way(monkeypatch
     monkeypatch.setattr(python, "available", lambda: False)
     short = quick.Short(quick.record_values, {})
     assert short.record(ln.zeros(3)) is None
+
+
+def test_importing_compiles_nothing(tmp_path):
+    code = "import lazynet; from lazynet import quick; print(len(quick._waiting))"
+    environment = {**os.environ, "LAZYNET_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) > 10 and not (tmp_path / "cache").exists()

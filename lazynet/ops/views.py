@@ -15,11 +15,10 @@ from lazynet.batching import layout as words
 from lazynet.op import Op, RowType, Sample, row_type
 from lazynet.ops.reduce import axis_of, reshape, retyped
 from lazynet.program import Ref, elementwise, lowered, operand_refs, output_refs
-from lazynet.quick import Short, numbered, record_values
+from lazynet.quick import Short, numbered, record_values, views
 from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Parameter, Sequence, Tensor, Value
 
-_new = object.__new__
 GENERAL_INDEX: list = []  # what `shape.py` does with an index that is no view; it enters itself
 _MOST_JOINED = 8  # values that `cat` joins the short way
 _joined: dict[int, tuple[Short, dict]] = {}  # for so many values, the short way and what it knows
@@ -49,16 +48,9 @@ def chunk(x, chunks: int, dim: int = -1):
         if len(row.shape) != 1 or row.size % _positive(chunks):
             return _cut(x, -(-_size(x, -1, "chunk") // chunks), -1, "chunk")
         width = row.size // chunks
-        parts = [row.view((width,), width * k) for k in range(chunks)]
+        parts = tuple(row.view((width,), width * k) for k in range(chunks))
         row.views["chunk", chunks] = parts
-    if x.__class__ is Tensor:
-        graph, vid, handles = x.graph, x.id, []
-        for part in parts:
-            handle = _new(Tensor)
-            handle.graph, handle.id, handle.type = graph, vid, part
-            handles.append(handle)
-        return handles
-    return [retyped(x, part) for part in parts]
+    return views.record(x, parts) or [retyped(x, part) for part in parts]
 
 
 def _positive(chunks: int) -> int:
@@ -195,7 +187,15 @@ def part(x, shape: tuple[int, ...], first):
     """The part of each row that begins `first` elements in (one number, or one for each row)."""
     if x.__class__ is Parameter:
         x = Tensor(x.graph, x.id, x.type)  # its rows are meant, not its part in a signature
-    size = np.dtype(x.type.dtype).itemsize
+    row = x.type
+    size = row.width // row.size if row.size else 0
+    if x.__class__ is Tensor and first.__class__ is int:
+        signature = row.views.get(("part", shape))
+        if signature is None:
+            signature = row.views["part", shape] = ALIAS.signature((row,), (("shape", shape),))
+        handle = numbered.record(signature, x, first, row.size + 1, size, row.offset)
+        if handle is not None:
+            return handle
     offsets = np.asarray(first, np.int64) * size + x.type.offset
     if isinstance(x, Tensor):
         return record(ALIAS, (x,), (("shape", shape),), payload=[int(offsets)])
