@@ -146,7 +146,7 @@ def planning(scale: float) -> list[Row]:
             def observe(graph, run, taken=taken) -> None:
                 taken.append(dict(run.seconds))
 
-            for _ in range(1 if nodes == 1_000_000 else 3):
+            for _ in range(3):
                 ends = _chains(nodes)
                 graphs.observers.append(observe)
                 try:

@@ -1,0 +1,196 @@
+"""Graphs and handles as compiled code sees them: where they keep what, new entries, new handles.
+
+Every function that `quick.py` compiles gets a tuple `me` of the classes it must know, and then of
+what is its own. Objects are addresses; a number of a row is a Python int, unless it is said else.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lazynet.graph import Graph
+from lazynet.kernels.jit import inline
+from lazynet.kernels.memory import load, store
+from lazynet.kernels.python import (
+    as_integer,
+    dictionary_item,
+    drop,
+    extended,
+    new_integer,
+    new_object,
+    new_tuple,
+    set_tuple_item,
+    slot_offset,
+    take,
+    this_thread,
+    tuple_item,
+    tuple_size,
+    type_of,
+)
+from lazynet.op import RowType, Signature
+from lazynet.parameter import Leaf
+from lazynet.tensor import Parameter, Sequence, Tensor
+
+GRAPH, ID, TYPE = (slot_offset(Tensor, name) for name in ("graph", "id", "type"))
+LENGTH, STEP = (slot_offset(Sequence, name) for name in ("length", "step"))
+THREAD, VALUES, TAPE, NUMBERS, LINKED = (
+    slot_offset(Graph, name) for name in ("thread", "values", "tape", "numbers", "linked")
+)
+INDEX, OUTPUTS = (slot_offset(Signature, name) for name in ("index", "outputs"))
+DTYPE = slot_offset(RowType, "dtype")
+KNOWN = slot_offset(Leaf, "known")
+OFFSETS = [GRAPH, ID, TYPE, LENGTH, STEP, THREAD, VALUES, TAPE, NUMBERS, LINKED, INDEX,
+            OUTPUTS, DTYPE, KNOWN]  # fmt: skip
+
+# What every function gets: these, and then its own.
+HOUSE = (None, Tensor, Sequence, Parameter, float, int, list, Graph, Leaf)
+(
+    NOTHING, TENSOR, SEQUENCE, PARAMETER, FLOAT, INT, LIST, GRAPH_CLASS, LEAF, OWN,
+) = range(10)  # fmt: skip
+
+
+# -- what is asked of operands ---------------------------------------------------------------------
+
+
+@inline
+def nothing(me):
+    """None, a reference of its own."""
+    take(tuple_item(me, NOTHING))
+    return tuple_item(me, NOTHING)
+
+
+@inline
+def recorded_here(graph, me):
+    """Whether something is a graph that this thread records into."""
+    if type_of(graph) != tuple_item(me, GRAPH_CLASS):
+        return False
+    return as_integer(load(graph + THREAD)) == this_thread()
+
+
+@inline
+def graph_of(me, values, count):
+    """The graph that the first value which is no leaf is recorded into; 0 for another's."""
+    for k in range(count):
+        graph = load(load(values + 8 * k) + GRAPH)
+        if type_of(graph) != tuple_item(me, LEAF):
+            return graph if recorded_here(graph, me) else np.int64(0)
+    return np.int64(0)
+
+
+@inline
+def is_value(x, me):
+    return type_of(x) == tuple_item(me, TENSOR) or type_of(x) == tuple_item(me, SEQUENCE)
+
+
+@inline
+def row_in(x, graph, me):
+    """The number (a Python int) of a value's first row in a graph; 0 if it has none there."""
+    home = load(x + GRAPH)
+    if home == graph:
+        return load(x + ID)
+    leaf = type_of(home) == tuple_item(me, LEAF) and type_of(x) == tuple_item(me, TENSOR)
+    if leaf and as_integer(load(x + ID)) == 0:
+        return dictionary_item(load(graph + LINKED), home)
+    return np.int64(0)
+
+
+@inline
+def row_of_number(graph, x, number):
+    """The row (a Python int) that holds a Python float, of the dtype of `x`; 0 for a new one."""
+    rows = dictionary_item(load(graph + NUMBERS), load(load(x + TYPE) + DTYPE))
+    return dictionary_item(rows, number) if rows != 0 else np.int64(0)
+
+
+@inline
+def common_length(values, count, me):
+    """The length (a Python int) of the Sequences among values; 0 without, -1 where they differ."""
+    length = np.int64(0)
+    for k in range(count):
+        x = load(values + 8 * k)
+        if type_of(x) == tuple_item(me, SEQUENCE):
+            if length != 0 and as_integer(load(x + LENGTH)) != as_integer(length):
+                return np.int64(-1)
+            length = load(x + LENGTH)
+    return length
+
+
+# -- what is recorded ------------------------------------------------------------------------------
+
+
+@inline
+def new_entry(graph, words, rows):
+    """Room for an entry on the tape, and the number of its first row, counted as the caller's.
+
+    The number is 0 when memory is short.
+    """
+    vid = load(graph + VALUES)
+    following = new_integer(as_integer(vid) + rows)
+    entry = extended(load(graph + TAPE), words)
+    if following == 0 or entry.size == 0:
+        return entry, np.int64(0)
+    store(graph + VALUES, following)
+    return entry, vid
+
+
+@inline
+def new_handle(me, graph, vid, row, length):
+    """A new Sequence, or where `length` is 0 a Tensor; takes `vid` over. 0 when memory is short."""
+    made = new_object(tuple_item(me, TENSOR if length == 0 else SEQUENCE), 0)
+    if made == 0:
+        drop(vid)
+        return made
+    take(graph)
+    take(row)
+    store(made + GRAPH, graph)
+    store(made + ID, vid)
+    store(made + TYPE, row)
+    if length != 0:
+        take(length)
+        store(made + LENGTH, length)
+        store(made + STEP, new_integer(1))
+    return made
+
+
+@inline
+def new_handles(me, graph, vid, signature, length):
+    """The handles of a node's outputs: one, or a tuple of them; takes `vid` over."""
+    rows = load(signature + OUTPUTS)
+    count = tuple_size(rows)
+    if count == 1:
+        return new_handle(me, graph, vid, tuple_item(rows, 0), length)
+    made = new_tuple(count)
+    first, each = as_integer(vid), as_integer(length) if length != 0 else np.int64(1)
+    for k in range(count):
+        one = new_handle(me, graph, new_integer(first + k * each), tuple_item(rows, k), length)
+        if made == 0 or one == 0:
+            return np.int64(0)
+        set_tuple_item(made, k, one)
+    drop(vid)
+    return made
+
+
+@inline
+def begin_entry(me, values, count, graph, signature, length, more):
+    """Begin an entry: signature, length, operands; gives it, the first row, and the words used.
+
+    `more` words are left room for.
+    """
+    index = as_integer(load(signature + INDEX))
+    outputs = tuple_size(load(signature + OUTPUTS))
+    if length == 0:
+        entry, vid = new_entry(graph, 1 + count + more, outputs)
+        if vid != 0:
+            entry[0] = index
+            for k in range(count):
+                entry[1 + k] = as_integer(row_in(load(values + 8 * k), graph, me))
+        return entry, vid, 1 + count
+    rows = as_integer(length)
+    entry, vid = new_entry(graph, 2 + 2 * count + more, rows * outputs)
+    if vid != 0:
+        entry[0], entry[1] = -index - 1, rows
+        for k in range(count):
+            x = load(values + 8 * k)
+            entry[2 + 2 * k] = as_integer(row_in(x, graph, me))
+            steps = type_of(x) == tuple_item(me, SEQUENCE)
+            entry[3 + 2 * k] = as_integer(load(x + STEP)) if steps else 0
+    return entry, vid, 2 + 2 * count
