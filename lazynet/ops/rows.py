@@ -172,17 +172,27 @@ ROW_MAX = Op(
 )  # fmt: skip
 
 
-def _row_softmax_shape(row):
-    if not row.is_float:
-        raise TypeError(f"softmax: expected float rows, not {row.dtype}")
-    return (row.stored,)
+def _float_rows(name: str):
+    def shape(row):
+        if not row.is_float:
+            raise TypeError(f"{name}: expected float rows, not {row.dtype}")
+        return (row.stored,)
+
+    return shape
 
 
 ROW_SOFTMAX = Op(
-    "row_softmax", "y = exp(x) / sum of exp(x) over the rows", _row_softmax_shape,
+    "row_softmax", "y = exp(x) / sum of exp(x) over the rows", _float_rows("softmax"),
     _segment_lower("segment_softmax", True),
     lambda g, y, x: (y * (g - record_segments(ROW_SUM, g * y)),), kind=words.SEGMENT, per_item=True,
     samples=(Sample(((4,),)), Sample(((),))),
+)  # fmt: skip
+
+ROW_LOG_SOFTMAX = Op(
+    "row_log_softmax", "y = x - log(sum of exp(x) over the rows)", _float_rows("log_softmax"),
+    _segment_lower("segment_log_softmax", True),
+    lambda g, y, x: (g - y.exp() * record_segments(ROW_SUM, g),), kind=words.SEGMENT,
+    per_item=True, samples=(Sample(((4,),)), Sample(((),))),
 )  # fmt: skip
 
 
@@ -243,6 +253,6 @@ reduce.ROW_REDUCTIONS.update(
     sum=_sum_rows,
     max=lambda x: record_segments(ROW_MAX, x),
     softmax=lambda x: record_segments(ROW_SOFTMAX, x),
-    log_softmax=lambda x: record_segments(ROW_SOFTMAX, x).log(),
+    log_softmax=lambda x: record_segments(ROW_LOG_SOFTMAX, x),
 )
 Sequence._index = _index_sequence
