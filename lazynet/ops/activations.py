@@ -89,7 +89,7 @@ HARDTANH = elementwise(
 
 def relu_of(x):
     """max(x, 0), with the gradient of `where`."""
-    return where(x > 0.0, x, zeros_like(x))
+    return where(x <= 0.0, zeros_like(x), x)
 
 
 def _gelu_tanh_slope(x):
@@ -288,7 +288,7 @@ def threshold(x, threshold: float, value: float):
     [9.0, 3.0]
     """
     x = as_value(x, "threshold")
-    return where(x > threshold, x, value)
+    return where(x <= threshold, value, x)
 
 
 def glu(x, dim: int = -1):

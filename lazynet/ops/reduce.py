@@ -266,17 +266,13 @@ def mean(x, axis: int | None = None, keepdim: bool = False):
     if isinstance(x, (list, tuple)):
         if not x:
             raise ShapeError("mean: an empty list has no shape")
-        return ROW_REDUCTIONS["sum"](x) * _inverse(len(x))
+        return ROW_REDUCTIONS["sum"](x) / float(len(x))
     total = sum(x, axis, keepdim)
     if axis is None:
         count = x.type.size * (x.length if isinstance(x, Sequence) else 1)
     else:
         count = x.shape[axis]
-    return total * _inverse(count)
-
-
-def _inverse(count: int) -> float:
-    return 1.0 / count if count else math.nan
+    return total / float(count or math.nan)
 
 
 def max(x, axis: int | None = None, keepdim: bool = False):

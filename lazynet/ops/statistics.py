@@ -14,13 +14,12 @@ import numpy as np
 from lazynet.device import beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.elementwise import absolute, exp, log, sqrt, where
-from lazynet.ops.fill import zeros
-from lazynet.ops.functions import isfinite, isnan
-from lazynet.ops.reduce import axis_of, reshape
+from lazynet.ops.functions import isfinite
+from lazynet.ops.reduce import SUM, axis_of, reshape
 from lazynet.ops.rows import ROW_MAX, ROW_SUM, over_segments, sequence
 from lazynet.ops.shape import cat as joined
 from lazynet.ops.shape import unsqueeze
-from lazynet.record import as_value
+from lazynet.record import as_value, record
 from lazynet.tensor import Sequence, Tensor
 
 
@@ -152,15 +151,15 @@ def var(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
     """
     x = as_value(x, "var")
     count = _count(x, axis)
-    mean = reduce_sum(x, axis) * (1.0 / count if count else math.nan)
+    mean = reduce_sum(x, axis) / float(count or math.nan)
     away = x - spread_back(mean, x, axis)
     free = count - correction
-    y = reduce_sum(away * away, axis) * (1.0 / free if free > 0 else math.nan)
+    y = reduce_sum(away * away, axis) / float(free if free > 0 else math.nan)
     return spread_back(y, x, axis) if keepdim and axis is not None else y
 
 
 def std(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
-    """The square root of `var`.
+    """The square root of `var`. Where all elements are the same, its gradient is 0.
 
     Shapes: as `var`.
 
@@ -170,7 +169,14 @@ def std(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
     Raises:
         ShapeError: if there is no such axis.
     """
-    return sqrt(var(x, axis, correction, keepdim))
+    return _root(var(x, axis, correction, keepdim), 2)
+
+
+def _root(total, p: float):
+    """total^(1/p), with the gradient 0 at 0."""
+    zero = total == 0.0
+    some = where(zero, 1.0, total)
+    return where(zero, 0.0, sqrt(some) if p == 2 else some ** (1.0 / p))
 
 
 def norm(x, p: float = 2, axis: Any = None, keepdim: bool = False):
@@ -192,10 +198,7 @@ def norm(x, p: float = 2, axis: Any = None, keepdim: bool = False):
     if p == 1:
         return reduce_sum(absolute(x), axis, keepdim)
     powers = x * x if p == 2 else where(x == 0.0, 0.0, where(x == 0.0, 1.0, absolute(x)) ** p)
-    total = reduce_sum(powers, axis, keepdim)
-    some = where(total > 0.0, total, 1.0)
-    root = sqrt(some) if p == 2 else some ** (1.0 / p)
-    return where(total > 0.0, root, total * 0.0) + where(isnan(total), total, 0.0)
+    return _root(reduce_sum(powers, axis, keepdim), p)
 
 
 def any(x, axis: Any = None, keepdim: bool = False):
@@ -209,7 +212,7 @@ def any(x, axis: Any = None, keepdim: bool = False):
     Raises:
         ShapeError: if there is no such axis.
     """
-    return _over(reduce.max, _truth(x), axis, keepdim).astype("bool")
+    return _over(reduce.max, _truth(x, "any"), axis, keepdim) > 0
 
 
 def all(x, axis: Any = None, keepdim: bool = False):
@@ -223,17 +226,16 @@ def all(x, axis: Any = None, keepdim: bool = False):
     Raises:
         ShapeError: if there is no such axis.
     """
-    return (1 - _over(reduce.max, 1 - _truth(x), axis, keepdim)).astype("bool")
+    return _over(reduce.max, 1 - _truth(x, "all"), axis, keepdim) <= 0
 
 
-def _truth(x):
-    return (as_value(x, "truth") != 0).astype("int64")
+def _truth(x, name: str):
+    return (as_value(x, name) != 0).astype("int64")
 
 
 # -- products and running sums ---------------------------------------------------------------------
 
 
-@beside_operands
 def prod(x, axis: int | None = None, keepdim: bool = False):
     """The product along an axis, or of everything; of nothing it is 1.
 
@@ -255,7 +257,7 @@ def prod(x, axis: int | None = None, keepdim: bool = False):
     at = axis_of(x, axis, "prod")
     if at is None:
         if not len(x):
-            return zeros(*x.type.shape, dtype=x.type.dtype) + 1.0
+            return reduce.sum(x, 0) + 1
         while len(x) > 1:
             half, odd = len(x) // 2, x[len(x) - len(x) % 2 :]
             x = x[:half] * x[half : 2 * half]
@@ -268,8 +270,7 @@ def prod(x, axis: int | None = None, keepdim: bool = False):
         x = _cut(x, 0, half) * _cut(x, half, 2 * half)
         x = _join(x, odd) if size % 2 else x
     if not x.type.shape[0]:
-        shape = x.type.shape[1:]
-        y = zeros(*shape, dtype=x.type.dtype, length=getattr(x, "length", None)) + 1.0
+        y = record(SUM, (x,), (("axis", 0),)) + 1
     else:
         y = reshape(x, x.type.shape[1:])
     return unsqueeze(y, axis) if keepdim else y
