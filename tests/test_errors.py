@@ -135,7 +135,7 @@ MISTAKES = {
     "none": (lambda: vector(3) + None, TypeError, "add: expected a Tensor or Sequence"),
     "word": (lambda: vector(3) * "a", TypeError, "mul: expected a Tensor or Sequence"),
     "ragged": (lambda: ln.tensor([[1.0], [1.0, 2.0]]), ValueError, "ragged nested lists"),
-    "sequence of words": (lambda: rows.sequence("abc"), TypeError, "not supported"),
+    "sequence of words": (lambda: rows.sequence("abc"), TypeError, "for values, not 'abc'"),
     "iteration": (lambda: list(ln.tensor(1.0)), TypeError, "a scalar has no rows"),
     "length": (lambda: len(ln.tensor(1.0)), TypeError, "a scalar Tensor has no length"),
     # settings

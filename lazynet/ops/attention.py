@@ -31,6 +31,7 @@ from lazynet.ops.runs import (
     rows_in,
     step,
 )
+from lazynet.ops.told import told
 from lazynet.record import DtypeError, ShapeError, record_runs
 from lazynet.tensor import Sequence, Tensor, tensor
 
@@ -80,6 +81,7 @@ ATTENTION = Op(
 )  # fmt: skip
 
 
+@told
 def scaled_dot_product_attention(
     query, key, value, attn_mask=None, dropout_p: float = 0.0, is_causal: bool = False,
     scale: float | None = None, *, heads: int = 1, offset: int = 0,

@@ -12,6 +12,7 @@ import numpy as np
 
 from lazynet.op import Op, RowType, Sample, row_type
 from lazynet.ops.reduce import expand, unbroadcast
+from lazynet.ops.told import told
 from lazynet.program import elementwise as elementwise_step
 from lazynet.program import lowered, operand_refs, output_refs
 from lazynet.record import Literal, ShapeError, as_value, binary, record, unary
@@ -231,6 +232,7 @@ pow, abs = power, absolute
 eq, ne, lt, le, gt, ge = equal, not_equal, less, less_equal, greater, greater_equal
 
 
+@told
 def where(condition, x, y):
     """z = x where the condition holds, else y, for each element.
 

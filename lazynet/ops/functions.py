@@ -22,6 +22,7 @@ from lazynet.ops.elementwise import (
     where,
     zeros_like,
 )
+from lazynet.ops.told import told
 from lazynet.record import Literal, as_value, binary, record, unary
 from lazynet.tensor import Sequence, Tensor
 
@@ -129,6 +130,7 @@ def _polygamma(n: int) -> Op:
 _polygamma(1)
 
 
+@told
 def polygamma(n: int, x):
     """The n-th derivative of digamma, n >= 0, for x > 0; elsewhere NaN for n > 1.
 
@@ -179,7 +181,7 @@ def _rounded(name: str, ops: tuple[Op, Op]):
     >>> ln.{name}(ln.tensor([1.0, -2.0])).numpy().tolist()
     [1.0, -2.0]
     """
-    return function
+    return told(function)
 
 
 # -- what kind of number ---------------------------------------------------------------------------
@@ -251,6 +253,7 @@ logical_not = unary(NOT, lambda x: x if x.type.dtype == "bool" else cast(x, "boo
 remainder, floor_divide = binary(REMAINDER, prepare), binary(FLOOR_DIVIDE, prepare)
 
 
+@told
 def clamp(x, min=None, max=None):
     """min(max(x, low), high); either bound may be a number, a value, or missing.
 

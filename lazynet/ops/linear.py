@@ -12,6 +12,7 @@ from lazynet.batching import layout as words
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.reduce import reshape, retyped, signature_row
 from lazynet.ops.reduce import sum as sum_of
+from lazynet.ops.told import told
 from lazynet.program import Ref, Step, call, elementwise, lowered, operand_refs, output_refs
 from lazynet.record import DtypeError, ShapeError, as_value, record, with_parameters
 from lazynet.tensor import Parameter, Sequence, Tensor
@@ -94,6 +95,7 @@ MATMUL = Op(
 )  # fmt: skip
 
 
+@told
 def matmul(a, b):
     """The matrix product of each row: C = A B; vectors are rows on the left, columns on the right.
 
@@ -205,10 +207,17 @@ def linear(x, weight, bias=None):
             return with_parameters(LINEAR, x, weight)
         if bias.__class__ is Parameter:
             return with_parameters(LINEAR, x, weight, bias)
-    x = as_value(x, "linear")
-    return record(LINEAR, (x, weight) if bias is None else (x, weight, bias))
+    return _linear(x, weight, bias)
 
 
+@told
+def _linear(x, weight, bias=None):
+    """`linear`, with a weight or a bias that is no parameter."""
+    operands = (x, weight) if bias is None else (x, weight, bias)
+    return record(LINEAR, tuple(as_value(v, "linear") for v in operands))
+
+
+@told
 def dot(x, y):
     """The inner product of two vectors: sum of x_i y_i; row by row for Sequences.
 

@@ -9,9 +9,10 @@ import numpy as np
 from lazynet.batching import layout as words
 from lazynet.graph import current_graph
 from lazynet.op import Op, Sample, row_type
+from lazynet.ops.told import told
 from lazynet.ops.views import indices, part
 from lazynet.program import Ref, call, lowered, operand_refs, output_refs
-from lazynet.record import pack2, record
+from lazynet.record import ShapeError, as_value, pack2, record
 from lazynet.tensor import Parameter, Sequence, Tensor
 
 # -- lookup ----------------------------------------------------------------------------------------
@@ -86,8 +87,12 @@ def lookup(table, index):
     Raises:
         IndexError: on this line, if an index is out of range.
     """
-    count = table.type.shape[0]
-    if index.__class__ is int and 0 <= index < count and table.__class__ is Parameter:
+    if (
+        table.__class__ is Parameter
+        and index.__class__ is int
+        and table.type.shape
+        and 0 <= index < table.type.shape[0]
+    ):
         # The short way, for one row.
         leaf = table.graph
         graph = current_graph(leaf.device)
@@ -100,6 +105,16 @@ def lookup(table, index):
             tape = graph.tape
             tape += pack2(signature.index, index)
             return Tensor(graph, vid, signature.type)
+    return _lookup(table, index)
+
+
+@told
+def _lookup(table, index):
+    """`lookup`, where there is no shorter way."""
+    table = as_value(table, "lookup")
+    if not isinstance(table, (Tensor, Parameter)) or not table.type.shape:
+        raise ShapeError("lookup: expected a table, a Parameter or Tensor of (count, ...)")
+    count = table.type.shape[0]
     if isinstance(index, (int, np.integer)):
         if not 0 <= index < count:
             raise IndexError(f"lookup: index {index} is out of range; the table has {count} rows")

@@ -15,6 +15,7 @@ from lazynet.ops import reduce
 from lazynet.ops.elementwise import relu, where
 from lazynet.ops.index import one_hot
 from lazynet.ops.rows import sequence
+from lazynet.ops.told import told
 from lazynet.ops.views import indices, pick
 from lazynet.record import ShapeError, as_value
 from lazynet.tensor import Sequence, Tensor, Value, tensor
@@ -49,6 +50,7 @@ def _checked(name: str, x, target):
     return x, target
 
 
+@told
 @beside_operands
 def nll_loss(
     log_probabilities, target, reduction: str = "mean", weight=None, ignore_index: int = -100
@@ -139,6 +141,7 @@ class _Kept:
         return reduced(self.name, losses, reduction)
 
 
+@told
 @beside_operands
 def cross_entropy(
     logits, target, reduction: str = "mean", weight=None, ignore_index: int = -100,
@@ -203,6 +206,7 @@ def _of_distributions(logits, target, reduction: str, weight, label_smoothing: f
     return reduced("cross_entropy", -reduce.sum(target * scores, -1), reduction)
 
 
+@told
 @beside_operands
 def multi_margin_loss(
     x, target, p: int = 1, margin: float = 1.0, weight=None, reduction: str = "mean"

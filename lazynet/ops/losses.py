@@ -29,6 +29,7 @@ from lazynet.ops.elementwise import (
 from lazynet.ops.functions import clamp, log1p
 from lazynet.ops.loss import reduced
 from lazynet.ops.statistics import norm
+from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence, tensor
 
@@ -53,6 +54,7 @@ def _signs(name: str, x, target):
     return target if target.type.is_float else target.astype(x.type.dtype)
 
 
+@told
 def mse_loss(x, target, reduction: str = "mean"):
     """(x - target)^2.
 
@@ -68,6 +70,7 @@ def mse_loss(x, target, reduction: str = "mean"):
     return reduced("mse_loss", (x - target).square(), reduction)
 
 
+@told
 def l1_loss(x, target, reduction: str = "mean"):
     """|x - target|.
 
@@ -83,6 +86,7 @@ def l1_loss(x, target, reduction: str = "mean"):
     return reduced("l1_loss", absolute(x - target), reduction)
 
 
+@told
 def smooth_l1_loss(x, target, reduction: str = "mean", beta: float = 1.0):
     """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2 (Girshick, 2015).
 
@@ -104,6 +108,7 @@ def smooth_l1_loss(x, target, reduction: str = "mean", beta: float = 1.0):
     return reduced("smooth_l1_loss", near * near * (0.5 / beta) + (d - near), reduction)
 
 
+@told
 def huber_loss(x, target, reduction: str = "mean", delta: float = 1.0):
     """d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2) (Huber, 1964).
 
@@ -137,6 +142,7 @@ BINARY_CROSS_ENTROPY = elementwise(
 )  # fmt: skip
 
 
+@told
 def binary_cross_entropy(x, target, weight=None, reduction: str = "mean"):
     """-(target log x + (1 - target) log(1 - x)); logarithms are cut off at -100.
 
@@ -155,6 +161,7 @@ def binary_cross_entropy(x, target, weight=None, reduction: str = "mean"):
     return reduced("binary_cross_entropy", losses if weight is None else losses * weight, reduction)
 
 
+@told
 def binary_cross_entropy_with_logits(
     x, target, weight=None, reduction: str = "mean", pos_weight=None
 ):
@@ -179,6 +186,7 @@ def binary_cross_entropy_with_logits(
     )
 
 
+@told
 def hinge_embedding_loss(x, target, margin: float = 1.0, reduction: str = "mean"):
     """x where the target is 1, max(0, margin - x) where it is -1.
 
@@ -195,6 +203,7 @@ def hinge_embedding_loss(x, target, margin: float = 1.0, reduction: str = "mean"
     return reduced("hinge_embedding_loss", where(target == 1.0, x, away), reduction)
 
 
+@told
 def margin_ranking_loss(x, y, target, margin: float = 0.0, reduction: str = "mean"):
     """max(0, -target (x - y) + margin): target 1 wants x above y, -1 below.
 
@@ -219,6 +228,7 @@ def _vectors(name: str, x, y):
     return x, y
 
 
+@told
 def pairwise_distance(x, y, p: float = 2.0, eps: float = 1e-6):
     """The p-norm of x - y + eps, over the last axis of each row.
 
@@ -234,6 +244,7 @@ def pairwise_distance(x, y, p: float = 2.0, eps: float = 1e-6):
     return norm(x - y + eps, p, -1)
 
 
+@told
 def triplet_margin_loss(
     anchor, positive, negative, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6,
     reduction: str = "mean", swap: bool = False,
@@ -259,6 +270,7 @@ def triplet_margin_loss(
     return reduced("triplet_margin_loss", clamp(near - far + margin, 0.0), reduction)
 
 
+@told
 def cosine_similarity(x, y, dim: int = -1, eps: float = 1e-8):
     """x . y / (|x| |y|), norms at least eps.
 
@@ -275,6 +287,7 @@ def cosine_similarity(x, y, dim: int = -1, eps: float = 1e-8):
     return reduce.sum(x * y, dim) / size
 
 
+@told
 def cosine_embedding_loss(x, y, target, margin: float = 0.0, reduction: str = "mean"):
     """1 - cos(x, y) where the target is 1, max(0, cos(x, y) - margin) where it is -1.
 
@@ -297,6 +310,7 @@ def cosine_embedding_loss(x, y, target, margin: float = 0.0, reduction: str = "m
     return reduced("cosine_embedding_loss", where(target == 1.0, 1.0 - cosine, away), reduction)
 
 
+@told
 def kl_div(x, target, reduction: str = "mean", log_target: bool = False):
     """target (log target - x), of log-probabilities x: 0 where the target is 0.
 
@@ -322,6 +336,7 @@ def kl_div(x, target, reduction: str = "mean", log_target: bool = False):
     return reduced("kl_div", losses, reduction)
 
 
+@told
 def poisson_nll_loss(
     x, target, log_input: bool = True, full: bool = False, eps: float = 1e-8,
     reduction: str = "mean",
@@ -347,6 +362,7 @@ def poisson_nll_loss(
     return reduced("poisson_nll_loss", losses, reduction)
 
 
+@told
 @beside_operands
 def gaussian_nll_loss(
     x, target, var, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
@@ -375,6 +391,7 @@ def gaussian_nll_loss(
     )
 
 
+@told
 def soft_margin_loss(x, target, reduction: str = "mean"):
     """log(1 + exp(-target x)), for targets of 1 and -1.
 
@@ -390,6 +407,7 @@ def soft_margin_loss(x, target, reduction: str = "mean"):
     return reduced("soft_margin_loss", softplus(-(target * x)), reduction)
 
 
+@told
 def multilabel_soft_margin_loss(x, target, weight=None, reduction: str = "mean"):
     """The mean over the classes of -(t log sigmoid(x) + (1 - t) log sigmoid(-x)), for each row.
 

@@ -11,6 +11,7 @@ import math
 from _thread import get_ident
 
 from lazynet.op import Op, Sample, row_type
+from lazynet.ops.told import told
 from lazynet.program import call, lowered, operand_refs, output_refs
 from lazynet.record import ShapeError, as_value, record, short, short_rows
 from lazynet.tensor import Sequence, Tensor
@@ -145,6 +146,7 @@ def retyped(x, row):
     return Tensor(x.graph, x.id, row)
 
 
+@told
 def reshape(x, *shape):
     """The same elements in another shape; for a Sequence the shape of each row. A view, no node.
 
@@ -231,6 +233,7 @@ def _reduce(name: str, op: Op, x, axis, keepdim: bool = False):
     return y
 
 
+@told
 def sum(x, axis: int | None = None, keepdim: bool = False):
     """The sum over an axis, or over everything; axis 0 of a Sequence is its rows.
 
@@ -252,6 +255,7 @@ def sum(x, axis: int | None = None, keepdim: bool = False):
     return _reduce("sum", SUM, x, axis, keepdim)
 
 
+@told
 def mean(x, axis: int | None = None, keepdim: bool = False):
     """The mean over an axis, or over everything; of nothing it is NaN, as in numpy.
 
@@ -275,6 +279,7 @@ def mean(x, axis: int | None = None, keepdim: bool = False):
     return total / float(count or math.nan)
 
 
+@told
 def max(x, axis: int | None = None, keepdim: bool = False):
     """The largest element along an axis, or of all; ties share the gradient (as torch.amax).
 
@@ -290,6 +295,7 @@ def max(x, axis: int | None = None, keepdim: bool = False):
     return _reduce("max", MAX, x, axis, keepdim)
 
 
+@told
 def argmax(x, axis: int = -1):
     """The first index of the largest element along an axis of each row, or along the rows.
 
@@ -325,6 +331,12 @@ def log_softmax(x, axis: int = -1):
             return short(signature, x)
         if signature is not None and axis != 0:
             return short_rows(signature, x)
+    return _log_softmax(x, axis)
+
+
+@told
+def _log_softmax(x, axis: int):
+    """`log_softmax` of rows of another type than before."""
     x = as_value(x, "log_softmax")
     own = axis_of(x, axis, "log_softmax")
     if own is None:
@@ -335,6 +347,7 @@ def log_softmax(x, axis: int = -1):
     return record(LOG_SOFTMAX, (x,), attributes)
 
 
+@told
 def softmax(x, axis: int = -1):
     """y = exp(x) / sum exp(x) along an axis; axis 0 of a Sequence is its rows.
 

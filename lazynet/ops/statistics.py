@@ -19,6 +19,7 @@ from lazynet.ops.reduce import SUM, axis_of, reshape
 from lazynet.ops.rows import ROW_MAX, ROW_SUM, over_segments, sequence
 from lazynet.ops.shape import cat as joined
 from lazynet.ops.shape import unsqueeze
+from lazynet.ops.told import told
 from lazynet.record import as_value, record
 from lazynet.tensor import Sequence, Tensor
 
@@ -55,6 +56,7 @@ def spread_back(y, x, axis: Any):
     return y
 
 
+@told
 def amax(x, axis: Any = None, keepdim: bool = False):
     """The largest element along axes; ties share the gradient, as torch.amax.
 
@@ -69,6 +71,7 @@ def amax(x, axis: Any = None, keepdim: bool = False):
     return _over(reduce.max, as_value(x, "amax"), axis, keepdim)
 
 
+@told
 def amin(x, axis: Any = None, keepdim: bool = False):
     """The smallest element along axes; ties share the gradient, as torch.amin.
 
@@ -83,6 +86,7 @@ def amin(x, axis: Any = None, keepdim: bool = False):
     return -amax(-as_value(x, "amin"), axis, keepdim)
 
 
+@told
 def min(x, axis: int | None = None, keepdim: bool = False):
     """The smallest element along an axis, or of all; ties share the gradient.
 
@@ -97,6 +101,7 @@ def min(x, axis: int | None = None, keepdim: bool = False):
     return amin(x, axis, keepdim)
 
 
+@told
 def argmin(x, axis: int = -1):
     """The first index of the smallest element along an axis of each row.
 
@@ -113,6 +118,7 @@ def argmin(x, axis: int = -1):
     return reduce.argmax(-x, axis)
 
 
+@told
 def logsumexp(x, axis: Any = -1, keepdim: bool = False):
     """log of the sum of exp(x) along an axis, without overflow; -inf for nothing.
 
@@ -136,6 +142,7 @@ def reduce_sum(x, axis: Any = None, keepdim: bool = False):
     return _over(reduce.sum, x, axis, keepdim)
 
 
+@told
 def var(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
     """The mean squared distance from the mean, with n - correction in the denominator.
 
@@ -158,6 +165,7 @@ def var(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
     return spread_back(y, x, axis) if keepdim and axis is not None else y
 
 
+@told
 def std(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
     """The square root of `var`. Where all elements are the same, its gradient is 0.
 
@@ -179,6 +187,7 @@ def _root(total, p: float):
     return where(zero, 0.0, sqrt(some) if p == 2 else some ** (1.0 / p))
 
 
+@told
 def norm(x, p: float = 2, axis: Any = None, keepdim: bool = False):
     """(sum of |x|^p)^(1/p); p may be infinite. The gradient at 0 is 0.
 
@@ -201,6 +210,7 @@ def norm(x, p: float = 2, axis: Any = None, keepdim: bool = False):
     return _root(reduce_sum(powers, axis, keepdim), p)
 
 
+@told
 def any(x, axis: Any = None, keepdim: bool = False):
     """Whether some element along axes is not 0.
 
@@ -215,6 +225,7 @@ def any(x, axis: Any = None, keepdim: bool = False):
     return _over(reduce.max, _truth(x, "any"), axis, keepdim) > 0
 
 
+@told
 def all(x, axis: Any = None, keepdim: bool = False):
     """Whether no element along axes is 0.
 
@@ -236,6 +247,7 @@ def _truth(x, name: str):
 # -- products and running sums ---------------------------------------------------------------------
 
 
+@told
 def prod(x, axis: int | None = None, keepdim: bool = False):
     """The product along an axis, or of everything; of nothing it is 1.
 
@@ -276,6 +288,7 @@ def prod(x, axis: int | None = None, keepdim: bool = False):
     return unsqueeze(y, axis) if keepdim else y
 
 
+@told
 def cumsum(x, axis: int = -1):
     """y[k] = sum of x[0..k] along an axis; axis 0 of a Sequence is its rows.
 
@@ -290,6 +303,7 @@ def cumsum(x, axis: int = -1):
     return _running(as_value(x, "cumsum"), axis, "cumsum", lambda a, b: a + b)
 
 
+@told
 def cumprod(x, axis: int = -1):
     """y[k] = product of x[0..k] along an axis; axis 0 of a Sequence is its rows.
 
@@ -348,6 +362,7 @@ def _join(a, b):
 # -- rows by index ---------------------------------------------------------------------------------
 
 
+@told
 @beside_operands
 def segment_mean(x, index, count: int):
     """The mean of the rows j of x with index[j] = s, for s < count; 0 where there are none.
@@ -367,6 +382,7 @@ def segment_mean(x, index, count: int):
     return totals * sequence(weights.reshape(shape))
 
 
+@told
 def segment_max(x, index, count: int):
     """The largest elements of the rows j of x with index[j] = s, for s < count; -inf for none.
 
