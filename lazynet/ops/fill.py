@@ -64,7 +64,7 @@ def full_like(x, value, dtype: str | None = None):
     x = as_value(x, "full_like")
     length = x.length if isinstance(x, Sequence) else None
     made = zeros(x.type.shape, dtype=dtype or x.type.dtype, length=length)
-    return made + value if value else made
+    return made if value.__class__ in (int, float) and value == 0 else made + value
 
 
 @told

@@ -52,7 +52,7 @@ def told(function):
 
 
 def under(name: str, error: Exception, given: tuple = ()) -> Exception:
-    """An error of what `name` is made of, told under that name; what was given is told in a word."""
+    """An error of what `name` is made of, under that name; what was given is told in a word."""
     message = str(error)
     if _NAMED.match(message):
         for value in leaves_of(given):
