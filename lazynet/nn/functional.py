@@ -157,6 +157,6 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
     [1.0, 2.0]
 
     Raises:
-        ValueError: unless 0 <= p < 1.
+        ValueError: unless 0 <= p <= 1.
     """
     return randomness.dropout(x, p, training)

@@ -153,8 +153,8 @@ def pair_weights(
 
 def drop_key(p: float) -> tuple[int, int]:
     """The (stream, counter) pair that decides which weights of one example are dropped."""
-    if not 0.0 <= p < 1.0:
-        raise ValueError(f"{NAME}: the probability must be in [0, 1), not {p}")
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"{NAME}: the probability must be in [0, 1], not {p}")
     return tuple(stream().keys(1)[0].tolist()) if p else (0, 0)
 
 

@@ -105,7 +105,12 @@ def _draw(op: Op, shape, length, dtype: str):
     if dtype not in FLOATS:
         raise TypeError(f"{op.name}: expected float32 or float64, not {dtype}")
     attributes = (("shape", tuple(shape)), ("dtype", dtype))
-    if length is None and _in_function():
+    if _in_function():
+        if length is not None:
+            raise TypeError(
+                f"{op.name}: rows (length={length}) cannot be drawn inside a cell; draw them "
+                "outside and give them to it, or draw a Tensor of more numbers"
+            )
         return pending_graph().draw(op.signature((), attributes))
     return draw(op.signature((), attributes), length)
 
@@ -295,13 +300,13 @@ def _floats(x, name: str):
 
 def _masked(x, drawn, p: float):
     """x / (1 - p) where `drawn` is at least p, 0 elsewhere."""
-    return x * ((drawn >= p).astype(x.type.dtype) * (1.0 / (1.0 - p)))
+    return x * ((drawn >= p).astype(x.type.dtype) * (1.0 / (1.0 - p) if p < 1.0 else 0.0))
 
 
 def _drops(name: str, x, p: float, training: bool) -> bool:
     """Whether there is anything to drop, of operands that are as they should be."""
-    if not 0.0 <= p < 1.0:
-        raise ValueError(f"{name}: the probability must be in [0, 1), not {p}")
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"{name}: the probability must be in [0, 1], not {p}")
     if not training or p == 0.0:
         return False
     _floats(x, name)
@@ -332,7 +337,7 @@ def dropout(x, p: float = 0.5, training: bool = True):
     True
 
     Raises:
-        ValueError: unless 0 <= p < 1.
+        ValueError: unless 0 <= p <= 1.
     """
     x = as_value(x, "dropout")
     if not _drops("dropout", x, p, training):
@@ -358,7 +363,7 @@ def row_dropout(x, p: float = 0.5, training: bool = True):
         True
 
     Raises:
-        ValueError: unless 0 <= p < 1.
+        ValueError: unless 0 <= p <= 1.
     """
     x = as_value(x, "row_dropout")
     if not _drops("row_dropout", x, p, training):
@@ -381,7 +386,7 @@ def locked_dropout(x, p: float = 0.5, training: bool = True):
         True
 
     Raises:
-        ValueError: unless 0 <= p < 1.
+        ValueError: unless 0 <= p <= 1.
     """
     x = as_value(x, "locked_dropout")
     if not _drops("locked_dropout", x, p, training):

@@ -7,6 +7,7 @@ it; what each parameter takes is read off its annotation, and what has none take
 
 from __future__ import annotations
 
+import dis
 import functools
 import inspect
 import re
@@ -21,7 +22,8 @@ from lazynet.tensor import Value
 
 # What Python and numpy raise where an argument is not what a function was written for.
 _RAISED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, struct.error)
-_NAMED = re.compile(r"[\w.]+: ")
+_NAMED = re.compile(r"[\w.<>]+: ")
+_RAISE = dis.opmap["RAISE_VARARGS"]
 _KINDS = {
     "int": ((int, np.integer), "an integer"),
     "float": ((int, float, np.number), "a number"),
@@ -54,13 +56,22 @@ def told(function):
 def under(name: str, error: Exception, given: tuple = ()) -> Exception:
     """An error of what `name` is made of, under that name; what was given is told in a word."""
     message = str(error)
-    if _NAMED.match(message):
-        for value in leaves_of(given):
-            if isinstance(value, (Value, np.ndarray)) and "\n" in repr(value):
-                message = message.replace(repr(value), _told_of(value))
-        line = message.partition(": ")[2].partition("\n")[0]
-        error.args = (f"{name}: {line}",)
+    for value in leaves_of(given):
+        if isinstance(value, (Value, np.ndarray)) and "\n" in repr(value):
+            message = message.replace(repr(value), _told_of(value))
+    line = message.partition(": ")[2] if _NAMED.match(message) else message
+    error.args = (f"{name}: {line.partition(chr(10))[0]}",)
     return error
+
+
+def _ours(error: Exception) -> bool:
+    """Whether an error was raised by a statement of this library, not by Python or numpy."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or not last.tb_frame.f_globals.get("__name__", "").startswith("lazynet."):
+        return False
+    return last.tb_frame.f_code.co_code[last.tb_lasti] == _RAISE
 
 
 def _explained(function, error: Exception, args: tuple, kwargs: dict) -> Exception:
@@ -74,7 +85,7 @@ def _explained(function, error: Exception, args: tuple, kwargs: dict) -> Excepti
         wrong = _wrong(parameters[label], value)
         if wrong is not None:
             return TypeError(f"{name}: expected {wrong} for {label}, not {_told_of(value)}")
-    if _NAMED.match(str(error)) and type(error) is not KeyError:
+    if _ours(error):
         return under(name, error, (args, kwargs))
     kind = TypeError if isinstance(error, (TypeError, AttributeError)) else ShapeError
     listed = ", ".join(f"{label} = {_told_of(value)}" for label, value in given.items())
