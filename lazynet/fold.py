@@ -19,6 +19,7 @@ import numpy as np
 from lazynet.cell import Cell, Trace, flatten, structured
 from lazynet.debugging import debugging
 from lazynet.graph import Graph
+from lazynet.ops.fill import zeros
 from lazynet.ops.rows import GATHER, sequence
 from lazynet.record import ShapeError, enter, graph_of
 from lazynet.tensor import Sequence, Tensor
@@ -44,7 +45,7 @@ class Structure:
     Structure(3 nodes, 2 with nothing below)
 
     Raises:
-        ValueError: if there are no nodes, or a node does not come after those below it.
+        ValueError: if a node does not come after those below it.
     """
 
     __slots__ = ("below", "bottom", "children", "counts", "plans")
@@ -52,8 +53,6 @@ class Structure:
     def __init__(self, children: Listed[Listed[int]]):
         self.children = children
         count = len(children)
-        if not count:
-            raise ValueError("Structure: a structure without nodes has no states")
         self.counts = np.fromiter(map(len, children), np.int32, count)  # of nodes below each
         total = int(self.counts.sum())
         self.below = np.fromiter(itertools.chain.from_iterable(children), np.int32, total)
@@ -179,9 +178,12 @@ def fold(cell: Callable, x: Sequence, children: Structure | Listed[Listed[int]])
     graph = x.graph
     if graph.thread != get_ident():
         graph = graph_of([x])
-    if getattr(cell, "_hooks", ()):
+    if getattr(cell, "_hooks", ()) and len(structure):
         return _node_by_node(cell, x, structure)  # hooks of a module are called for every node
     traced = _cell_of(cell)  # which does not hold the module it belongs to: `cell` does
+    if not len(structure):
+        leading = _trace(traced, graph, x.type, None, 0)
+        return leading.result([zeros(*r.shape, dtype=r.dtype, length=0) for r in leading.rows])
     if type(graph) is not Graph or debugging.get():
         return _node_by_node(traced, x, structure)
     try:

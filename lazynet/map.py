@@ -88,7 +88,7 @@ def map(program: Callable[[Example], Result], examples: Iterable[Example]) -> li
         try:
             results[number] = program(example)
         except Exception as error:
-            error.add_note(f"in ln.map, example {number}")
+            error.add_note(f"in example {number} of ln.map")
             raise
 
     try:

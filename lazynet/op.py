@@ -79,10 +79,12 @@ DTYPES = ("float32", "float64", "int64", "bool")
 @functools.cache
 def _interned(dtype: str, shape: tuple[int, ...], offset: int, stride: int) -> RowType:
     if dtype not in DTYPES:
-        raise TypeError(f"no dtype {dtype!r}: elements are {', '.join(DTYPES)}")
+        raise TypeError(f"dtype: there is no {dtype!r}; elements are {', '.join(DTYPES)}")
+    if any(not isinstance(size, (int, np.integer)) for size in shape):
+        raise TypeError(f"shape: sizes must be integers, not {shape}")
     if any(size < 0 for size in shape):
-        raise ValueError(f"sizes must not be negative, not {shape}")
-    return RowType(dtype, shape, offset, stride)
+        raise ValueError(f"shape: sizes must not be negative, not {shape}")
+    return RowType(dtype, tuple(map(int, shape)), offset, stride)  # True is no size to keep
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from lazynet.program import Program, Ref
 from lazynet.purity import Guard, ImpureFunction
 from lazynet.quick import node
 from lazynet.record import ShapeError, enter, graph_of
-from lazynet.tensor import Sequence, Tensor
+from lazynet.tensor import Sequence, Tensor, Value
 from lazynet.trace import ref_of
 from lazynet.traced import Traced
 
@@ -55,6 +55,13 @@ def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Seque
         TypeError: if the step looks at a value or uses one that is no argument or parameter.
         ImpureFunction: if it changes what it reads, or does not do the same when called twice.
     """
+    if not isinstance(x, Sequence) or not isinstance(states, (tuple, list)) or not callable(step):
+        raise TypeError(
+            "scan: expected a step, a tuple of states and a Sequence, not "
+            f"{', '.join(type(given).__name__ for given in (step, states, x))}"
+        )
+    if not all([isinstance(s, Value) for s in states]):
+        raise TypeError(f"scan: states are Tensors, not {type(states[0]).__name__}")
     # A state is a row stored by itself: the next one is.
     states = tuple([s if s.type is s.type.stored else as_stored(s) for s in states])
     traces = step.traces if step.__class__ is Step else _traces_of(step)
@@ -144,7 +151,7 @@ class Scan(Traced):
         arguments += [(s, Ref(words.STATE, k, s.dtype, s.size)) for k, s in enumerate(states)]
 
         def function(x, *before):
-            after = step(x, before)
+            after = _called(step, name, x, before)
             after = tuple(after) if isinstance(after, (tuple, list)) else (after,)
             _check_states(name, states, after)
             return after
@@ -158,9 +165,22 @@ class Scan(Traced):
         return passes.hoist(program)
 
 
+def _called(step: Callable, name: str, x: Any, states: tuple[Any, ...]) -> Any:
+    """The states after a step; what goes wrong in it carries a note that tells how it is called."""
+    try:
+        return step(x, states)
+    except (TypeError, ValueError, AttributeError, IndexError) as error:
+        error.add_note(
+            f"in the step of ln.scan, which is called as {name}(x, states), with a row and a tuple "
+            f"of {len(states)} Tensors"
+        )
+        raise
+
+
 def _check_states(name: str, states, after) -> None:
     if len(after) != len(states):
         raise ShapeError(f"scan: {name} takes {len(states)} states and gives {len(after)}")
     for k, (s, a) in enumerate(zip(states, after, strict=True)):
         if not isinstance(a, Tensor) or a.type.shape != s.shape or a.type.dtype != s.dtype:
-            raise ShapeError(f"scan: {name} makes state {k} of {s.stored} into {a!r}")
+            given = a.type.stored if isinstance(a, Tensor) else type(a).__name__
+            raise ShapeError(f"scan: {name} makes state {k} of {s.stored} into {given}")

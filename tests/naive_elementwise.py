@@ -89,6 +89,7 @@ ROWS = {
     "logical_not": np.logical_not,
     "remainder": np.remainder,
     "floor_divide": np.floor_divide,
+    "binary_cross_entropy": lambda x, y: -(y * np.log(x) + (1 - y) * np.log(1 - x)),
     "hardtanh": lambda x, low, high: np.clip(x, low, high),
     "clamp": lambda x, low, high: np.minimum(np.maximum(x, low), high),
     "logsigmoid": lambda x: -np.log1p(np.exp(-x)),

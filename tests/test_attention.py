@@ -338,7 +338,7 @@ class TestMultiheadAttention:
         with pytest.raises(ValueError, match="cannot be cut into 3 heads"):
             nn.MultiheadAttention(4, 3)
         with pytest.raises(ValueError, match="dropout"):
-            nn.MultiheadAttention(4, 2, dropout=1.0)
+            nn.MultiheadAttention(4, 2, dropout=1.5)
 
 
 RECORDED_Y = [

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import lazynet as ln
+from lazynet import nn
 from lazynet.ops import loss, losses, reduce, rows
 from lazynet.ops.elementwise import where
 from lazynet.ops.linear import linear
@@ -19,6 +20,12 @@ def sequence(n=3, width=4):
 
 
 WEIGHT, BIAS, TABLE = (ln.Parameter(np.ones(s, np.float32)) for s in ((2, 3), (2,), (5, 3)))
+
+
+@ln.cell
+def drawing(x):
+    return x + ln.sum(ln.rand(2, length=3), 0)
+
 
 # what was asked: (the call, the exception, a part of its sentence)
 MISTAKES = {
@@ -135,9 +142,15 @@ MISTAKES = {
     "none": (lambda: vector(3) + None, TypeError, "add: expected a Tensor or Sequence"),
     "word": (lambda: vector(3) * "a", TypeError, "mul: expected a Tensor or Sequence"),
     "ragged": (lambda: ln.tensor([[1.0], [1.0, 2.0]]), ValueError, "ragged nested lists"),
-    "sequence of words": (lambda: rows.sequence("abc"), TypeError, "not supported"),
+    "sequence of words": (lambda: rows.sequence("abc"), TypeError, "for values, not 'abc'"),
     "iteration": (lambda: list(ln.tensor(1.0)), TypeError, "a scalar has no rows"),
     "length": (lambda: len(ln.tensor(1.0)), TypeError, "a scalar Tensor has no length"),
+    "embedding": (lambda: nn.Embedding(5, 3)([1, 9]), IndexError, "^Embedding: index 9 is out"),
+    "bag": (lambda: nn.EmbeddingBag(5, 3)([9]), IndexError, "^EmbeddingBag: index 9 is out"),
+    "no cell's input": (lambda: nn.GRUCell(4, 3)(None), TypeError, "^GRUCell: expected a Tensor"),
+    "sort": (lambda: ln.sort(vector(3), 4), ln.ShapeError, "^sort: no axis 4"),
+    "parts": (lambda: ln.chunk(vector(3), [1, 2]), TypeError, "^chunk: .* integer for chunks"),
+    "rows in a cell": (lambda: drawing(vector(2)), TypeError, "^rand: rows .length=3. cannot"),
     # settings
     "policy": (
         lambda: ln.batching("fastest"),
@@ -150,7 +163,7 @@ MISTAKES = {
         ValueError,
         "'mean', 'sum' or 'none', not 'max'",
     ),
-    "probability": (lambda: dropout(vector(3), 1.5), ValueError, r"in \[0, 1\), not 1.5"),
+    "probability": (lambda: dropout(vector(3), 1.5), ValueError, r"in \[0, 1\], not 1.5"),
 }
 
 

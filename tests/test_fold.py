@@ -1,5 +1,6 @@
 """Folds over trees and other structures: held equal to the loop that they stand for."""
 
+import contextlib
 import pickle
 
 import numpy as np
@@ -174,8 +175,17 @@ def test_a_chain_of_many_nodes():
     np.testing.assert_array_equal(x.grad.numpy(), 1.0)
 
 
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_structure_without_nodes_has_no_states(debug):
+    with ln.debug() if debug else contextlib.nullcontext():
+        cell = nn.ChildSumTreeLSTMCell(4, 3)
+        for state in ln.fold(cell, ln.zeros(4, length=0), ln.Structure([])):
+            assert state.shape == (0, 3)
+            assert float(state.sum()) == 0.0
+
+
 MISTAKES = {
-    "no nodes": (lambda x: ln.fold(total, x, []), ValueError, "without nodes"),
+    "no nodes": (lambda x: ln.fold(total, x, []), ln.ShapeError, "3 rows for a Structure.0 nodes"),
     "no Sequence": (lambda x: ln.fold(total, x[0], [()]), ln.ShapeError, "must be a Sequence"),
     "rows": (lambda x: ln.fold(total, x, [(), (0,)]), ln.ShapeError, "3 rows for a Structure"),
     "order": (lambda x: ln.fold(total, x, [(), (2,), ()]), ValueError, "node 1 .* node 2 below"),

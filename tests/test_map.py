@@ -72,7 +72,7 @@ def test_an_exception_names_its_example_and_ends_the_others():
 
     with pytest.raises(KeyError) as caught:
         ln.map(program, range(4))
-    assert caught.value.__notes__ == ["in ln.map, example 2"]
+    assert caught.value.__notes__ == ["in example 2 of ln.map"]
     assert sorted(ended) == [0, 1, 2, 3]
     assert ln.tensor([1.0, 2.0]).sum().item() == 3.0
 

@@ -205,7 +205,7 @@ class TestDropping:
         assert drop(x[:0], 0.5).numpy().shape == (0, 3)
         assert drop(x[0], 0.5).shape == (3,)
         with pytest.raises(ValueError, match="probability must be in"):
-            drop(x, 1.0)
+            drop(x, 1.5)
         with pytest.raises(TypeError, match="float rows"):
             drop(ln.tensor([1, 2]), 0.5)
 
@@ -227,6 +227,17 @@ def test_modules_are_noisy_only_while_training():
         assert module.eval()(x) is x
     with pytest.raises(ValueError, match="negative"):
         nn.GaussianNoise(-1.0)
+
+
+def test_with_probability_1_everything_is_dropped_and_no_gradient_passes():
+    for drop in (ln.dropout, ln.row_dropout, ln.locked_dropout):
+        x = ln.tensor(np.ones((3, 2)), requires_grad=True)
+        y = drop(ln.sequence(x), 1.0)
+        y.sum().backward()
+        assert not y.numpy().any() and not x.grad.numpy().any()
+    q = ln.sequence(np.ones((2, 4)))
+    assert not nn.functional.scaled_dot_product_attention(q, q, q, dropout_p=1.0).numpy().any()
+    assert nn.Dropout(1.0)(ln.ones(2)).tolist() == [0.0, 0.0]
 
 
 def test_mistakes_are_told():

@@ -1,5 +1,7 @@
 """Scans: a step over the rows of a Sequence, as one node a sequence, is the loop written out."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -117,3 +119,39 @@ def test_a_step_that_changes_the_shape_of_its_state_is_refused():
             lambda x, s: (ln.cat([s[0], s[0]]),), (ln.tensor(np.zeros(3)),),
             ln.sequence(np.zeros((2, 3))),
         )  # fmt: skip
+
+
+NOTE = (
+    r"in the step of ln.scan, which is called as .*step\(x, states\), with a row and a tuple of 1"
+)
+
+
+def wrong_way_round_step(states, x):
+    return (states[0] + x,)
+
+
+def lonely_step(x):
+    return (x,)
+
+
+@pytest.mark.parametrize("step", [wrong_way_round_step, lonely_step], ids=["swapped", "one"])
+def test_a_step_with_other_arguments_is_told_how_it_is_called(step):
+    with pytest.raises(TypeError) as caught:
+        ln.scan(step, (ln.zeros(3),), ln.zeros(3, length=2))
+    assert re.match(NOTE, caught.value.__notes__[0])
+
+
+@pytest.mark.parametrize(
+    ("step", "states", "x"),
+    [
+        (None, (ln.zeros(3),), ln.zeros(3, length=2)),
+        (lonely_step, ln.zeros(3), ln.zeros(3, length=2)),
+        (lonely_step, ln.zeros(3, length=2), (ln.zeros(3),)),
+        (lonely_step, ([0.0],), ln.zeros(3, length=2)),
+        (lonely_step, (ln.zeros(3),), ln.zeros(2, 3)),
+    ],
+    ids=["no step", "one state", "swapped", "lists", "a Tensor"],
+)
+def test_what_scan_cannot_take_is_told(step, states, x):
+    with pytest.raises(TypeError, match=r"^scan: (expected a step, a tuple|states are Tensors)"):
+        ln.scan(step, states, x)

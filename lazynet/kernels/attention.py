@@ -9,7 +9,7 @@ import numpy as np
 
 from lazynet.kernels.jit import inline
 from lazynet.kernels.memory import OPERAND, address, load, row_float64, row_int32
-from lazynet.kernels.noise import drop_key, drop_limit, squares32
+from lazynet.kernels.noise import drop_key, drop_limit, kept_scale, squares32
 from lazynet.kernels.words import (
     constant,
     exp,
@@ -95,7 +95,7 @@ def attention(call, context):
     first = call + 56
     left, right = row_index(load(first), nodes + 1), row_index(load(first + OPERAND), nodes + 1)
     payload = payload_words(load(first + 2 * OPERAND), 3 * nodes)
-    kept, limit = constant(1.0 / (1.0 - p_drop)), drop_limit(p_drop)
+    kept, limit = constant(kept_scale(p_drop)), drop_limit(p_drop)
     most = max(longest_run(left, nodes), longest_run(right, nodes))
     pairs = np.full(most_pairs(left, right, nodes), constant(0))
     room = np.full((3, most * heads * max(d, e)), constant(0))
@@ -145,7 +145,7 @@ def attention_backward(call, context):
     first = call + 56
     left, right = row_index(load(first), nodes + 1), row_index(load(first + OPERAND), nodes + 1)
     payload = payload_words(load(first + 2 * OPERAND), 3 * nodes)
-    kept, limit = constant(1.0 / (1.0 - p_drop)), drop_limit(p_drop)
+    kept, limit = constant(kept_scale(p_drop)), drop_limit(p_drop)
     most = max(longest_run(left, nodes), longest_run(right, nodes))
     pairs = np.full((2, most_pairs(left, right, nodes)), constant(0))
     room = np.full((7, most * heads * max(d, e)), constant(0))

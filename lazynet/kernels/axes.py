@@ -1,7 +1,7 @@
 """Kernels along one axis of each row, which is seen as (outer, axis, inner)."""
 
 from lazynet.kernels.memory import address, load
-from lazynet.kernels.words import constant, exp, log, maximum, row, row_index
+from lazynet.kernels.words import constant, difference, exp, least, log, maximum, row, row_index
 
 
 def sum_axis(call, context):
@@ -43,7 +43,10 @@ def repeat_axis(call, context):
 
 
 def max_axis(call, context):
-    """y[o, i] = max over a of x[o, a, i], NaN if one is; accumulate, outer, axis, inner."""
+    """y[o, i] = max over a of x[o, a, i], NaN if one is; accumulate, outer, axis, inner.
+
+    Of nothing it is the least value there is.
+    """
     items = load(call)
     outer, axis, inner = load(call + 16), load(call + 24), load(call + 32)
     for r in range(items):
@@ -51,8 +54,8 @@ def max_axis(call, context):
         y = row(address(call + 64, r), outer * inner)
         for o in range(outer):
             for j in range(inner):
-                best = x[o * axis * inner + j]
-                for k in range(1, axis):
+                best = constant(least)
+                for k in range(axis):
                     best = maximum(x[(o * axis + k) * inner + j], best)
                 y[o * inner + j] = best
 
@@ -91,9 +94,9 @@ def log_softmax_axis(call, context):
                 total = constant(0)
                 for k in range(axis):
                     total += exp(x[first + k * inner] - top)
-                shift = top + log(total)
+                rest = log(total)
                 for k in range(axis):
-                    y[first + k * inner] = x[first + k * inner] - shift
+                    y[first + k * inner] = difference(difference(x[first + k * inner], top), rest)
 
 
 def softmax_axis(call, context):

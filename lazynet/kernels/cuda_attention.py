@@ -10,7 +10,7 @@ import ctypes
 import numpy as np
 
 from lazynet.kernels.memory import OPERAND, address, load, row_float64
-from lazynet.kernels.noise import drop_key, drop_limit, squares32
+from lazynet.kernels.noise import drop_key, drop_limit, kept_scale, squares32
 from lazynet.kernels.words import (
     constant,
     exp,
@@ -35,7 +35,7 @@ def attention_rows(call, items, example, room, most):
     first = call + 56
     left, right = row_index(load(first), nodes + 1), row_index(load(first + OPERAND), nodes + 1)
     payload = payload_words(load(first + 2 * OPERAND), 3 * nodes)
-    kept, limit = constant(1.0 / (1.0 - p_drop)), drop_limit(p_drop)
+    kept, limit = constant(kept_scale(p_drop)), drop_limit(p_drop)
     for item in range(items):
         s, h = example + item // heads, item % heads
         start, other = left[s], right[s]
@@ -82,7 +82,7 @@ def attention_rows_backward(call, items, example, room, most):
     first = call + 56
     left, right = row_index(load(first), nodes + 1), row_index(load(first + OPERAND), nodes + 1)
     payload = payload_words(load(first + 2 * OPERAND), 3 * nodes)
-    kept, limit = constant(1.0 / (1.0 - p_drop)), drop_limit(p_drop)
+    kept, limit = constant(kept_scale(p_drop)), drop_limit(p_drop)
     for item in range(items):
         s, h = example + item // heads, item % heads
         start, other = left[s], right[s]

@@ -14,6 +14,7 @@ exp, log, sqrt, tanh, sin, cos, tan = (
     math.exp, math.log, math.sqrt, math.tanh, math.sin, math.cos, math.tan,
 )  # fmt: skip
 arcsin, arccos, arctan, sinh, cosh = math.asin, math.acos, math.atan, math.sinh, math.cosh
+fmod = math.fmod
 log1p, expm1, log2, log10, power = math.log1p, math.expm1, math.log2, math.log10, math.pow
 isnan, isinf, isfinite = math.isnan, math.isinf, math.isfinite
 abs = abs

@@ -22,8 +22,10 @@ from numba.core import caching, types
 from numba.core.ccallback import CFunc
 from platformdirs import user_cache_dir
 
-# Fast-math flags without `nnan` and `ninf`: a NaN that enters a kernel must come out of it.
-FAST_MATH = {"contract", "reassoc", "nsz", "arcp", "afn"}
+# Fast-math flags without `nnan` and `ninf`: a NaN that enters a kernel must come out of it. And
+# without `arcp`: 1 / sqrt(0) is infinite, which the processor's estimate of it is not, and 1 / y
+# overflows where x / y does not.
+FAST_MATH = {"contract", "reassoc", "nsz", "afn"}
 # numba's default error model puts a branch into every division, which stops vectorization.
 OPTIONS = {"fastmath": FAST_MATH, "error_model": "numpy", "nogil": True}
 KERNEL_TYPE = types.void(types.int64, types.int64)
@@ -174,6 +176,11 @@ def spliced(function):
     eight words, and counts its references.
     """
     return numba.njit(inline="always", **OPTIONS)(function)
+
+
+def as_written(function):
+    """`inline`, without fast math: what it does is not regrouped with what is around it."""
+    return numba.njit(**{**OPTIONS, "fastmath": False})(function)
 
 
 class _DeferredCache(caching.NullCache):

@@ -48,12 +48,18 @@ def drop(call, context):
     """
     items, width, p = load(call), load(call + 16), row_float64(call + 24, 1)[0]
     payload = payload_words(load(call + 32), 2 * items)
-    scale, limit = constant(1.0 / (1.0 - p)), drop_limit(p)
+    scale, limit = constant(kept_scale(p)), drop_limit(p)
     for r in range(items):
         x, y = row(address(call + 56, r), width), row(address(call + 80, r), width)
         key, counter = drop_key(payload[2 * r], payload[2 * r + 1])
         for j in lanes(width):
             y[j] = x[j] * scale if squares32(counter + np.uint64(j), key) >= limit else constant(0)
+
+
+@inline
+def kept_scale(p):
+    """What an element that is kept is multiplied by; with p = 1 none is."""
+    return 1.0 / (1.0 - p) if p < 1.0 else 0.0
 
 
 @inline

@@ -7,7 +7,7 @@ The pair of query i and key j of an example is row i m + j of n m rows of (heads
 import numpy as np
 
 from lazynet.kernels.memory import OPERAND, address, load, row_float64
-from lazynet.kernels.noise import drop_key, drop_limit, squares32
+from lazynet.kernels.noise import drop_key, drop_limit, kept_scale, squares32
 from lazynet.kernels.words import constant, exp, maximum, payload_words, row, row_index
 
 
@@ -138,7 +138,7 @@ def pair_drop(call, context):
     p, first = row_float64(call + 24, 1)[0], call + 32
     offsets = row_index(load(first), nodes + 1)
     payload = payload_words(load(first + OPERAND), 2 * nodes)
-    scale, limit = constant(1.0 / (1.0 - p)), drop_limit(p)
+    scale, limit = constant(kept_scale(p)), drop_limit(p)
     for s in range(nodes):
         key, counter = drop_key(payload[2 * s], payload[2 * s + 1])
         for at in range(offsets[s], offsets[s + 1]):

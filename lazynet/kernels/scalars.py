@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from lazynet.kernels import special
-from lazynet.kernels.jit import inline
+from lazynet.kernels.jit import as_written, inline
 from lazynet.kernels.memory import bits_float32, float32_bits
 
 _f = np.float32
@@ -24,6 +24,12 @@ _LOG2E, _LN2_HIGH, _LN2_LOW = _f(1.44269504088896341), _f(0.693359375), _f(-2.12
 def _power_of_two(exponent):
     """2 ** exponent for an int32 exponent in [-126, 127]."""
     return bits_float32((exponent + np.int32(127)) << np.int32(23))
+
+
+@as_written
+def _scaled(p, first, second):
+    """p first second, where the last factor takes it to 0 or to infinity, and no other one back."""
+    return p * first * second
 
 
 @inline
@@ -41,7 +47,7 @@ def _exp32(x):
     # Two factors, so that results down to the denormals and up to infinity come out right.
     n = np.int32(whole)
     half = n >> np.int32(1)
-    return p * _power_of_two(half) * _power_of_two(n - half)
+    return _scaled(p, _power_of_two(half), _power_of_two(n - half))
 
 
 @inline
@@ -73,8 +79,8 @@ def _log32(x):
 
 
 @inline
-def _tanh32(x):
-    x = max(min(x, _f(7.9)), _f(-7.9))
+def _tanh32(given):
+    x = max(min(given, _f(7.9)), _f(-7.9))
     z = x * x
     p = _f(-2.76076847742355e-16)
     p = p * z + _f(2.00018790482477e-13)
@@ -87,7 +93,10 @@ def _tanh32(x):
     q = q * z + _f(1.18534705686654e-04)
     q = q * z + _f(2.26843463243900e-03)
     q = q * z + _f(4.89352518554385e-03)
-    return x * p / q
+    # What is 1 to the last place is exactly 1, so that its slope 1 - y^2 is exactly 0.
+    y = x * p / q
+    y = _f(1.0) if given > _f(9.1) else y
+    return _f(-1.0) if given < _f(-9.1) else y
 
 
 @inline
@@ -134,6 +143,41 @@ def _maximum(x, y):
 @inline
 def _minimum(x, y):
     return x if (x < y) | (x != x) else y
+
+
+@as_written
+def _difference(x, y):
+    """x - y, not regrouped: (x - y) - z loses a small z less than x - (y + z) does."""
+    return x - y
+
+
+@inline
+def _remainder(x, y):
+    """What is left of x after y goes into it a whole number of times: exact, with the sign of y."""
+    r = np.fmod(x, y)
+    return r + y if (r != 0) & ((y < 0) != (r < 0)) else r
+
+
+@inline
+def _floor_divide(x, y):
+    """floor(x / y) as numpy and PyTorch have it: with the remainder, x is whole again."""
+    if y == 0:
+        return x / y
+    r = np.fmod(x, y)
+    q = (x - r) / y
+    q = q - 1 if (r != 0) & ((y < 0) != (r < 0)) else q
+    whole = np.floor(q)
+    return whole + 1 if q - whole > 0.5 else whole
+
+
+@inline
+def _int_remainder(x, y):
+    return np.int64(0) if (y == 0) | (y == -1) else x % y
+
+
+@inline
+def _int_floor_divide(x, y):
+    return np.int64(0) if y == 0 else -x if y == -1 else x // y
 
 
 @inline
@@ -241,6 +285,7 @@ _COMMON = {
     "abs": _abs,
     "maximum": _maximum,
     "minimum": _minimum,
+    "difference": _difference,
     "where": _where,
     "power": _power,
     "floor": _floor,
@@ -259,6 +304,8 @@ WORDS = {
         "sigmoid": _sigmoid32,
         "erf": _erf32,
         "atan2": _atan2_32,
+        "remainder": _remainder,
+        "floor_divide": _floor_divide,
         "polygamma": _polygamma32(special.polygamma),
         **{name: _through_float64(function) for name, function in _EXACT.items()},
         "c": np.float32,
@@ -271,10 +318,17 @@ WORDS = {
         "sigmoid": _sigmoid64,
         "erf": _through_math("erf"),
         "atan2": _atan2_64,
+        "remainder": _remainder,
+        "floor_divide": _floor_divide,
         "polygamma": special.polygamma,
         **_EXACT,
         "c": np.float64,
     },
-    "int64": {**_COMMON, "c": np.int64},
+    "int64": {
+        **_COMMON,
+        "remainder": _int_remainder,
+        "floor_divide": _int_floor_divide,
+        "c": np.int64,
+    },
     "bool": {**_COMMON, "c": np.uint8},
 }

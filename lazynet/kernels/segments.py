@@ -3,7 +3,17 @@
 import numpy as np
 
 from lazynet.kernels.memory import address, load
-from lazynet.kernels.words import constant, exp, lanes, least, maximum, row, row_index
+from lazynet.kernels.words import (
+    constant,
+    difference,
+    exp,
+    lanes,
+    least,
+    log,
+    maximum,
+    row,
+    row_index,
+)
 
 
 def segment_sum(call, context):
@@ -57,3 +67,21 @@ def segment_softmax(call, context):
                 total += value
             for r in range(offsets[s], offsets[s + 1]):
                 row(address(call + 72, r), width)[j] /= total
+
+
+def segment_log_softmax(call, context):
+    """y = x - log(sum of exp(x) over the rows of its segment), for each element of the row."""
+    segments, width = load(call), load(call + 16)
+    offsets = row_index(load(call + 24), segments + 1)
+    for s in range(segments):
+        for j in lanes(width):
+            top = constant(-np.inf)
+            for r in range(offsets[s], offsets[s + 1]):
+                top = maximum(row(address(call + 48, r), width)[j], top)
+            total = constant(0)
+            for r in range(offsets[s], offsets[s + 1]):
+                total += exp(row(address(call + 48, r), width)[j] - top)
+            rest = log(total)
+            for r in range(offsets[s], offsets[s + 1]):
+                x = row(address(call + 48, r), width)
+                row(address(call + 72, r), width)[j] = difference(difference(x[j], top), rest)

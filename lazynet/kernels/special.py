@@ -71,8 +71,15 @@ def digamma(x):
 
 @inline
 def polygamma(n, x):
-    """The n-th derivative of digamma for n >= 1 and x > 0, NaN elsewhere: recurrence up to 20, then
-    the asymptotic series (Abramowitz and Stegun, 6.4.6, 6.4.11)."""
+    """The n-th derivative of digamma for n >= 1 and x > 0: recurrence up to 20, then the asymptotic
+    series (Abramowitz and Stegun, 6.4.6, 6.4.11). Below 0 the reflection for n = 1 (6.4.7), else
+    NaN."""
+    reflected = 0.0
+    if n == 1.0 and x <= 0.0:
+        if x == math.floor(x):
+            return np.inf
+        reflected = (math.pi / math.sin(math.pi * (x - math.floor(x)))) ** 2
+        x = 1.0 - x
     if not x > 0.0:
         return np.nan
     sign = 1.0 if n % 2.0 == 1.0 else -1.0
@@ -87,4 +94,4 @@ def polygamma(n, x):
     for k in range(1, 8):
         term = math.gamma(2.0 * k + n) / (math.gamma(2.0 * k + 1.0) * x ** (2.0 * k + n))
         total += bernoulli[k - 1] * term
-    return sign * total
+    return reflected - total if reflected > 0.0 else sign * total

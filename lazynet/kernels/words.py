@@ -29,7 +29,7 @@ lanes = together = None
 constant = None  # constant(x): a number of the kernel's dtype
 itemsize = None  # bytes of one element
 least = None  # the least number of the dtype
-exp = log = maximum = sqrt = None  # these and all others of scalars.py
+exp = log = maximum = difference = sqrt = None  # these and all others of scalars.py
 stackable = plain_product = product = None  # products, by blas.py: in one part, in several
 
 

@@ -72,7 +72,7 @@ class MultiheadAttention(Module):
     in_proj_bias (3 embed,); out_proj.weight (embed, embed) and out_proj.bias (embed,).
 
     Raises:
-        ValueError: if embed_dim cannot be cut into that many heads, or dropout is not in [0, 1).
+        ValueError: if embed_dim cannot be cut into that many heads, or dropout is not in [0, 1].
     """
 
     def __init__(
@@ -91,8 +91,8 @@ class MultiheadAttention(Module):
             raise ValueError(
                 f"MultiheadAttention: embed_dim {embed_dim} cannot be cut into {num_heads} heads"
             )
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"MultiheadAttention: dropout must be in [0, 1), not {dropout}")
+        if not 0.0 <= dropout <= 1.0:
+            raise ValueError(f"MultiheadAttention: dropout must be in [0, 1], not {dropout}")
         self.embed_dim, self.num_heads, self.dropout = embed_dim, num_heads, dropout
         self.together = kdim == vdim == embed_dim
         if self.together:

@@ -10,6 +10,7 @@ from lazynet.nn.linear import Embedding
 from lazynet.ops.fill import zeros
 from lazynet.ops.lookup import lookup
 from lazynet.ops.rows import ROW_MAX, ROW_SUM, sequence
+from lazynet.ops.told import under
 from lazynet.record import ShapeError, as_value, record_segments
 from lazynet.tensor import Sequence, tensor
 
@@ -50,6 +51,8 @@ class EmbeddingBag(Embedding):
         Raises:
             IndexError: if an index is out of range. ShapeError: if offsets or weights do not fit.
         """
+        if isinstance(index, str) or not hasattr(index, "__len__"):
+            raise TypeError(f"EmbeddingBag: expected a list of integers, not {index!r}")
         if offsets is not None:
             counts = _counts(offsets, len(index))
         elif isinstance(index, (list, tuple)) and index and np.ndim(index[0]) == 1:
@@ -60,7 +63,11 @@ class EmbeddingBag(Embedding):
         return self._reduced(index, counts, per_sample_weights)
 
     def _reduced(self, index: Any, counts: list[int], weights: Any) -> Sequence:
-        rows = lookup(self.weight, list(index))
+        try:
+            rows = lookup(self.weight, list(index))
+        except (TypeError, IndexError) as error:
+            under("EmbeddingBag", error)
+            raise
         if weights is not None:
             rows = rows * self._weights(weights, len(rows))
         if self.mode == "max":

@@ -19,6 +19,7 @@ from lazynet.nn.module import Module
 from lazynet.ops.elementwise import relu, sigmoid, tanh
 from lazynet.ops.linear import linear
 from lazynet.ops.views import chunk
+from lazynet.record import as_value
 from lazynet.tensor import Parameter, Tensor, tensor
 
 State = tuple[Any, ...]
@@ -125,6 +126,7 @@ class _Cell(Recurrent):
     @cell
     def forward(self, x: Any, h: Any = None) -> Any:
         if h is None:
+            x = as_value(x, type(self).__name__)
             h = zeros(self.hidden_size, x.type.dtype, x.device)
         return type(self).step(x, (h,), self._weights())[0]
 

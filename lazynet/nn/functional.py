@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lazynet.ops import linear as products
-from lazynet.ops import lookup, reduce
+from lazynet.ops import lookup, reduce, told
 from lazynet.ops import random as randomness
 from lazynet.ops.activations import celu as celu
 from lazynet.ops.activations import elu as elu
@@ -75,6 +75,7 @@ from lazynet.ops.sorting import k_max_pool as k_max_pool
 from lazynet.tensor import Parameter
 
 
+@told.told
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """y = W x + b for rows x of (..., in), weight (out, in) and bias (out,).
 
@@ -87,6 +88,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return products.linear(x, weight, bias)
 
 
+@told.told
 def embedding(index: Any, weight: Parameter) -> Any:
     """y = weight[index]: an integer gives a Tensor, a list of integers a Sequence.
 
@@ -100,6 +102,7 @@ def embedding(index: Any, weight: Parameter) -> Any:
     return lookup.lookup(weight, index)
 
 
+@told.told
 def softmax(x: Any, dim: int = -1) -> Any:
     """y = exp(x) / sum exp(x) along an axis; axis 0 of a Sequence is its rows.
 
@@ -114,6 +117,7 @@ def softmax(x: Any, dim: int = -1) -> Any:
     return reduce.softmax(x, dim)
 
 
+@told.told
 def softmin(x: Any, dim: int = -1) -> Any:
     """y = exp(-x) / sum exp(-x) along an axis; axis 0 of a Sequence is its rows.
 
@@ -128,6 +132,7 @@ def softmin(x: Any, dim: int = -1) -> Any:
     return reduce.softmax(-x, dim)
 
 
+@told.told
 def log_softmax(x: Any, dim: int = -1) -> Any:
     """y = x - log(sum exp(x)) along an axis.
 
@@ -142,6 +147,7 @@ def log_softmax(x: Any, dim: int = -1) -> Any:
     return reduce.log_softmax(x, dim)
 
 
+@told.told
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
     """Each element is 0 with probability p, else x / (1 - p); the identity outside training.
 
@@ -151,6 +157,6 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
     [1.0, 2.0]
 
     Raises:
-        ValueError: unless 0 <= p < 1.
+        ValueError: unless 0 <= p <= 1.
     """
     return randomness.dropout(x, p, training)

@@ -13,6 +13,7 @@ from lazynet.ops.lookup import lookup
 from lazynet.ops.products import bilinear
 from lazynet.ops.random import dropout, numpy_generator
 from lazynet.ops.shape import flatten
+from lazynet.ops.told import under
 from lazynet.tensor import Parameter
 
 
@@ -95,7 +96,11 @@ class Embedding(Module):
         return made
 
     def forward(self, index: Any) -> Any:
-        return lookup(self.weight, index)
+        try:
+            return lookup(self.weight, index)
+        except (TypeError, IndexError) as error:
+            under("Embedding", error)
+            raise
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}"
@@ -111,13 +116,13 @@ class Dropout(Module):
     (True, [1.0, 1.0])
 
     Raises:
-        ValueError: unless 0 <= p < 1.
+        ValueError: unless 0 <= p <= 1.
     """
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        if not 0.0 <= p < 1.0:
-            raise ValueError(f"Dropout: the probability must be in [0, 1), not {p}")
+        if not 0.0 <= p <= 1.0:
+            raise ValueError(f"Dropout: the probability must be in [0, 1], not {p}")
         self.p = p
 
     def forward(self, x: Any) -> Any:

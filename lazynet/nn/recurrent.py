@@ -54,8 +54,8 @@ class _Network(Recurrent):
         super().__init__()
         name = type(self).__name__
         sizes(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"{name}: dropout must be a probability in [0, 1), not {dropout}")
+        if not 0.0 <= dropout <= 1.0:
+            raise ValueError(f"{name}: dropout must be a probability in [0, 1], not {dropout}")
         if not 0 <= proj_size < hidden_size:
             raise ValueError(
                 f"{name}: proj_size must be less than hidden_size {hidden_size}, not {proj_size}"

@@ -51,8 +51,8 @@ class _Layer(Module):
         super().__init__()
         name = type(self).__name__
         sizes(name, d_model=d_model, dim_feedforward=dim_feedforward)
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"{name}: dropout must be in [0, 1), not {dropout}")
+        if not 0.0 <= dropout <= 1.0:
+            raise ValueError(f"{name}: dropout must be in [0, 1], not {dropout}")
         if not callable(activation) and activation not in ACTIVATIONS:
             known = ", ".join(map(repr, ACTIVATIONS))
             raise ValueError(f"{name}: activation {activation!r}; use {known} or a function")

@@ -26,6 +26,7 @@ from lazynet.ops.elementwise import (
 from lazynet.ops.functions import clamp, erf, logical_and
 from lazynet.ops.reduce import axis_of
 from lazynet.ops.take import rearranged
+from lazynet.ops.told import told
 from lazynet.ops.views import split
 from lazynet.record import ShapeError, as_value, record, unary
 from lazynet.tensor import Sequence, Tensor
@@ -89,7 +90,7 @@ HARDTANH = elementwise(
 
 def relu_of(x):
     """max(x, 0), with the gradient of `where`."""
-    return where(x > 0.0, x, zeros_like(x))
+    return where(x <= 0.0, zeros_like(x), x)
 
 
 def _gelu_tanh_slope(x):
@@ -106,6 +107,7 @@ softsign = unary(SOFTSIGN, _floating)
 _softplus, _gelu, _gelu_tanh = (unary(op, _floating) for op in (SOFTPLUS, GELU, GELU_TANH))
 
 
+@told
 def leaky_relu(x, negative_slope=0.01):
     """x where x > 0, else negative_slope * x.
 
@@ -117,6 +119,7 @@ def leaky_relu(x, negative_slope=0.01):
     return _with_parameter(LEAKY_RELU, x, negative_slope)
 
 
+@told
 def elu(x, alpha=1.0):
     """x where x > 0, else alpha (exp(x) - 1) (Clevert et al., 2016).
 
@@ -128,6 +131,7 @@ def elu(x, alpha=1.0):
     return _with_parameter(ELU, x, alpha)
 
 
+@told
 def selu(x):
     """1.0507 elu(x, 1.6733): keeps mean 0 and variance 1 (Klambauer et al., 2017).
 
@@ -139,6 +143,7 @@ def selu(x):
     return elu(x, 1.6732632423543772) * 1.0507009873554805
 
 
+@told
 def celu(x, alpha: float = 1.0):
     """max(x, 0) + min(alpha (exp(x / alpha) - 1), 0) (Barron, 2017).
 
@@ -150,6 +155,7 @@ def celu(x, alpha: float = 1.0):
     return elu(as_value(x, "celu") / alpha) * alpha
 
 
+@told
 def gelu(x, approximate: str = "none"):
     """x Phi(x), with Phi the normal distribution function, or its approximation "tanh"
     (Hendrycks and Gimpel, 2016).
@@ -167,6 +173,7 @@ def gelu(x, approximate: str = "none"):
     return _gelu(x) if approximate == "none" else _gelu_tanh(x)
 
 
+@told
 def softplus(x, beta: float = 1.0):
     """log(1 + exp(beta x)) / beta, without overflow.
 
@@ -178,6 +185,7 @@ def softplus(x, beta: float = 1.0):
     return _softplus(x) if beta == 1.0 else _softplus(as_value(x, "softplus") * beta) / beta
 
 
+@told
 def mish(x):
     """x tanh(softplus(x)) (Misra, 2019).
 
@@ -194,6 +202,7 @@ def _between(name: str, x, low, high):
     return record(HARDTANH, tuple(prepare(HARDTANH, as_value(x, name), low, high)))
 
 
+@told
 def hardtanh(x, min_val: float = -1.0, max_val: float = 1.0):
     """x within [min_val, max_val], the nearer bound outside; at the bounds the gradient is 0.
 
@@ -205,6 +214,7 @@ def hardtanh(x, min_val: float = -1.0, max_val: float = 1.0):
     return _between("hardtanh", x, min_val, max_val)
 
 
+@told
 def relu6(x):
     """min(max(x, 0), 6).
 
@@ -216,6 +226,7 @@ def relu6(x):
     return _between("relu6", x, 0.0, 6.0)
 
 
+@told
 def hardsigmoid(x):
     """min(max(x / 6 + 1/2, 0), 1).
 
@@ -227,6 +238,7 @@ def hardsigmoid(x):
     return _between("hardsigmoid", as_value(x, "hardsigmoid") * (1.0 / 6.0) + 0.5, 0.0, 1.0)
 
 
+@told
 def hardswish(x):
     """x hardsigmoid(x) (Howard et al., 2019).
 
@@ -238,6 +250,7 @@ def hardswish(x):
     return as_value(x, "hardswish") * hardsigmoid(x)
 
 
+@told
 def hardshrink(x, lambd: float = 0.5):
     """x, but 0 where |x| <= lambd.
 
@@ -250,6 +263,7 @@ def hardshrink(x, lambd: float = 0.5):
     return where(absolute(x) <= lambd, zeros_like(x), x)
 
 
+@told
 def softshrink(x, lambd: float = 0.5):
     """x moved towards 0 by lambd, as far as 0.
 
@@ -267,6 +281,7 @@ def softshrink(x, lambd: float = 0.5):
     return x - clamp(x, -lambd, lambd)
 
 
+@told
 def tanhshrink(x):
     """x - tanh(x).
 
@@ -279,6 +294,7 @@ def tanhshrink(x):
     return x - tanh(x)
 
 
+@told
 def threshold(x, threshold: float, value: float):
     """x where x > threshold, else value.
 
@@ -288,9 +304,10 @@ def threshold(x, threshold: float, value: float):
     [9.0, 3.0]
     """
     x = as_value(x, "threshold")
-    return where(x > threshold, x, value)
+    return where(x <= threshold, value, x)
 
 
+@told
 def glu(x, dim: int = -1):
     """a sigmoid(b), of the first and second halves of an axis of each row (Dauphin et al., 2017).
 

@@ -25,6 +25,7 @@ from lazynet.ops.runs import (
 )
 from lazynet.ops.statistics import logsumexp
 from lazynet.ops.structured import log_scan
+from lazynet.ops.told import told
 from lazynet.ops.views import indices
 from lazynet.record import ShapeError, as_value, record_runs
 from lazynet.tensor import Sequence, tensor
@@ -117,6 +118,7 @@ CTC = Op(
 )  # fmt: skip
 
 
+@told
 def ctc_loss(
     log_probs: Any, targets: Any, blank: int = 0, reduction: str = "mean",
     zero_infinity: bool = False,

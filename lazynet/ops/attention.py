@@ -31,6 +31,7 @@ from lazynet.ops.runs import (
     rows_in,
     step,
 )
+from lazynet.ops.told import told
 from lazynet.quick import pieces
 from lazynet.record import DtypeError, ShapeError, record_runs
 from lazynet.tensor import Sequence, Tensor, tensor
@@ -81,6 +82,7 @@ ATTENTION = Op(
 )  # fmt: skip
 
 
+@told
 def scaled_dot_product_attention(
     query, key, value, attn_mask=None, dropout_p: float = 0.0, is_causal: bool = False,
     scale: float | None = None, *, heads: int = 1, offset: int = 0,
@@ -172,8 +174,8 @@ def pair_weights(
 
 def drop_key(p: float) -> tuple[int, int]:
     """The (stream, counter) pair that decides which weights of one example are dropped."""
-    if not 0.0 <= p < 1.0:
-        raise ValueError(f"{NAME}: the probability must be in [0, 1), not {p}")
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"{NAME}: the probability must be in [0, 1], not {p}")
     return tuple(stream().keys(1)[0].tolist()) if p else (0, 0)
 
 

@@ -19,6 +19,7 @@ from lazynet.ops.reduce import reshape
 from lazynet.ops.rows import cat as cat_rows
 from lazynet.ops.shape import permute
 from lazynet.ops.take import PUT, rearranged, table_of
+from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence
 
@@ -134,6 +135,7 @@ def _convolved(name, x, weight, bias, axes: int, stride, padding, dilation, grou
     return y if bias is None else y + reshape(bias, (out, *(1 for _ in places)))
 
 
+@told
 def conv1d(x, weight, bias=None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups=1):
     """y[o, t] = b[o] + sum of weight[o, c, j] x[c, t s + j d - p], for rows (channels, length).
 
@@ -159,6 +161,7 @@ def conv1d(x, weight, bias=None, stride: Any = 1, padding: Any = 0, dilation: An
     return _convolved("conv1d", x, weight, bias, 1, stride, padding, dilation, groups)
 
 
+@told
 def conv2d(x, weight, bias=None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups=1):
     """y[o, t, u] = b[o] + sum of weight[o, c, i, j] x[c, t s + i d - p, u s + j d - p].
 
@@ -244,6 +247,7 @@ def _transposed(
     return y if bias is None else y + reshape(bias, (whole[0], *(1 for _ in shape)))
 
 
+@told
 def conv_transpose1d(
     x, weight, bias=None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups=1,
     dilation: Any = 1,
@@ -264,6 +268,7 @@ def conv_transpose1d(
     )
 
 
+@told
 def conv_transpose2d(
     x, weight, bias=None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups=1,
     dilation: Any = 1,

@@ -20,6 +20,7 @@ from lazynet.ops.index import tril, triu
 from lazynet.ops.products import matmul
 from lazynet.ops.reduce import reshape
 from lazynet.ops.shape import transpose as swapped
+from lazynet.ops.told import told
 from lazynet.program import Ref, Region, call, lowered, operand_refs, output_refs
 from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence, Tensor
@@ -110,6 +111,7 @@ CHOLESKY = Op(
 )  # fmt: skip
 
 
+@told
 def solve(a, b):
     """Y with A Y = B, for matrices B (..., n, m) or a vector B (n,); A is (..., n, n).
 
@@ -127,6 +129,7 @@ def solve(a, b):
     return _solve(a, b)
 
 
+@told
 @beside_operands
 def inverse(a):
     """A^-1 of the square matrices in each row.
@@ -145,6 +148,7 @@ def inverse(a):
     return _solve(a, triu(tril(ones)) if n > 1 else ones)
 
 
+@told
 def logdet(a):
     """log det A, NaN where the determinant is negative.
 
@@ -161,6 +165,7 @@ def logdet(a):
     return where(record(DET_SIGN, (a,)) < 0.0, math.nan, value)
 
 
+@told
 def slogdet(a):
     """The sign and the logarithm of the absolute value of det A, as numpy.linalg.slogdet.
 
@@ -176,6 +181,7 @@ def slogdet(a):
     return record(DET_SIGN, (a,)), record(LOG_ABS_DET, (a,))
 
 
+@told
 def det(a):
     """The determinant of the square matrices in each row.
 
@@ -191,6 +197,7 @@ def det(a):
     return sign * exp(value)
 
 
+@told
 def cholesky(a):
     """The lower triangle L with L L^T = A, of symmetric positive definite matrices; else NaN.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from lazynet.op import Op, RowType, Sample, row_type
 from lazynet.ops.reduce import expand, unbroadcast
+from lazynet.ops.told import told
 from lazynet.program import elementwise as elementwise_step
 from lazynet.program import lowered, operand_refs, output_refs
 from lazynet.record import Literal, ShapeError, as_value, binary, record, unary
@@ -126,24 +127,31 @@ DIVIDE = elementwise(
     "div", "z = x / y", "x0 / x1", lambda g, z, x, y: (g / y, -(g * z) / y),
     samples=tuple(Sample(s.operands, low=0.5, high=2.0) for s in PAIRS),
 )  # fmt: skip
+
+
+def _power_vjp(g, z, x, y):
+    """Of x^0 the slope is 0 whatever x is, and of 0^y it is 0 for y >= 0, as in PyTorch."""
+    slope = g * z * log(x)
+    return (
+        where(y == 0.0, zeros_like(g), g * (y * power(x, y - 1))),
+        where(x == 0.0, where(y >= 0.0, zeros_like(g), slope), slope),
+    )
+
+
 POWER = elementwise(
-    "pow", "z = x ^ y", "power(x0, x1)",
-    lambda g, z, x, y: (
-        g * y * power(x, y - 1),
-        g * where(x > 0, z * log(where(x > 0, x, ones_like(x))), zeros_like(x)),
-    ),
+    "pow", "z = x ^ y", "power(x0, x1)", _power_vjp,
     samples=tuple(Sample(s.operands, low=0.5, high=2.0) for s in PAIRS),
 )  # fmt: skip
 MAXIMUM = elementwise(
     "maximum", "z = max(x, y)", "maximum(x0, x1)",
-    lambda g, z, x, y: (where(x > y, g, where(x == y, g * 0.5, zeros_like(g))),
-                        where(y > x, g, where(x == y, g * 0.5, zeros_like(g)))),
+    lambda g, z, x, y: (where(x < y, zeros_like(g), where(x == y, g * 0.5, g)),
+                        where(y < x, zeros_like(g), where(x == y, g * 0.5, g))),
     samples=PAIRS,
 )  # fmt: skip
 MINIMUM = elementwise(
     "minimum", "z = min(x, y)", "minimum(x0, x1)",
-    lambda g, z, x, y: (where(x < y, g, where(x == y, g * 0.5, zeros_like(g))),
-                        where(y < x, g, where(x == y, g * 0.5, zeros_like(g)))),
+    lambda g, z, x, y: (where(x > y, zeros_like(g), where(x == y, g * 0.5, g)),
+                        where(y > x, zeros_like(g), where(x == y, g * 0.5, g))),
     samples=PAIRS,
 )  # fmt: skip
 
@@ -168,7 +176,7 @@ SIGMOID = elementwise(
 )
 RELU = elementwise(
     "relu", "y = max(x, 0)", "maximum(x0, c(0))",
-    lambda g, y, x: (where(x > 0.0, g, zeros_like(g)),),
+    lambda g, y, x: (where(x <= 0.0, zeros_like(g), g),),
 )  # fmt: skip
 DETACH = elementwise("detach", "y = x, without gradient", "x0", None)
 
@@ -224,6 +232,7 @@ pow, abs = power, absolute
 eq, ne, lt, le, gt, ge = equal, not_equal, less, less_equal, greater, greater_equal
 
 
+@told
 def where(condition, x, y):
     """z = x where the condition holds, else y, for each element.
 
@@ -251,11 +260,6 @@ def where(condition, x, y):
 def zeros_like(x):
     """A literal 0 in the dtype of x, which broadcasts."""
     return Literal(0, x.type.dtype)
-
-
-def ones_like(x):
-    """A literal 1 in the dtype of x, which broadcasts."""
-    return Literal(1, x.type.dtype)
 
 
 def _reflected(function):

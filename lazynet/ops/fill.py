@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lazynet.device import beside_operands
 from lazynet.op import Op, Sample, row_type
+from lazynet.ops.told import told
 from lazynet.program import elementwise, lowered, output_refs
 from lazynet.record import as_value, record
 from lazynet.tensor import Sequence
@@ -19,6 +20,7 @@ ZEROS = Op(
 )  # fmt: skip
 
 
+@told
 def zeros(*shape, dtype: str = "float32", length: int | None = None):
     """Zeros: a Tensor of this shape, or a Sequence of `length` such rows.
 
@@ -29,6 +31,7 @@ def zeros(*shape, dtype: str = "float32", length: int | None = None):
     return record(ZEROS, (), (("shape", shape), ("dtype", dtype)), length=length)
 
 
+@told
 def full(shape, value, dtype: str = "float32", length: int | None = None):
     """One number everywhere: a Tensor of this shape, or a Sequence of `length` such rows.
 
@@ -39,6 +42,7 @@ def full(shape, value, dtype: str = "float32", length: int | None = None):
     return zeros(shape, dtype=dtype, length=length) + value
 
 
+@told
 def ones(*shape, dtype: str = "float32", length: int | None = None):
     """Ones: a Tensor of this shape, or a Sequence of `length` such rows.
 
@@ -49,6 +53,7 @@ def ones(*shape, dtype: str = "float32", length: int | None = None):
     return full(shape, 1, dtype, length)
 
 
+@told
 @beside_operands
 def full_like(x, value, dtype: str | None = None):
     """One number everywhere, in the shape of x and, by default, in its dtype.
@@ -59,9 +64,10 @@ def full_like(x, value, dtype: str | None = None):
     x = as_value(x, "full_like")
     length = x.length if isinstance(x, Sequence) else None
     made = zeros(x.type.shape, dtype=dtype or x.type.dtype, length=length)
-    return made + value if value else made
+    return made if value.__class__ in (int, float) and value == 0 else made + value
 
 
+@told
 def zeros_like(x, dtype: str | None = None):
     """Zeros in the shape of x and, by default, in its dtype.
 
@@ -71,6 +77,7 @@ def zeros_like(x, dtype: str | None = None):
     return full_like(x, 0, dtype)
 
 
+@told
 def ones_like(x, dtype: str | None = None):
     """Ones in the shape of x and, by default, in its dtype.
 

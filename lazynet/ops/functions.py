@@ -17,12 +17,12 @@ from lazynet.ops.elementwise import (
     cast,
     elementwise,
     exp,
-    maximum,
     prepare,
     square,
     where,
     zeros_like,
 )
+from lazynet.ops.told import told
 from lazynet.record import Literal, as_value, binary, record, unary
 from lazynet.tensor import Sequence, Tensor
 
@@ -52,6 +52,13 @@ RECIPROCAL = elementwise(
     samples=within(0.5, 2.0),
 )  # fmt: skip
 
+
+def _inverse_square(x, y):
+    """1 / (x^2 + y^2), or 0 where both are 0: the angle has no direction to turn to."""
+    square_ = x * x + y * y
+    return where(square_ == 0.0, zeros_like(square_), 1.0 / square_)
+
+
 # -- trigonometry ----------------------------------------------------------------------------------
 
 SIN = elementwise("sin", "y = sin(x)", "sin(x0)", lambda g, y, x: (g * cos(x),))
@@ -70,7 +77,7 @@ ACOS = elementwise(
 ATAN = elementwise("atan", "y = arctan(x)", "atan(x0)", lambda g, y, x: (g / (x * x + 1.0),))
 ATAN2 = elementwise(
     "atan2", "z = the angle of the point (y, x)", "atan2(x0, x1)",
-    lambda g, z, y, x: (g * x / (x * x + y * y), -(g * y) / (x * x + y * y)),
+    lambda g, z, y, x: (g * x * _inverse_square(x, y), -(g * y * _inverse_square(x, y))),
     samples=tuple(Sample(s.operands, low=0.5, high=2.0) for s in PAIRS),
 )  # fmt: skip
 SINH = elementwise("sinh", "y = sinh(x)", "sinh(x0)", lambda g, y, x: (g * cosh(x),))
@@ -123,8 +130,9 @@ def _polygamma(n: int) -> Op:
 _polygamma(1)
 
 
+@told
 def polygamma(n: int, x):
-    """The n-th derivative of digamma, n >= 0, for x > 0; NaN elsewhere.
+    """The n-th derivative of digamma, n >= 0, for x > 0; elsewhere NaN for n > 1.
 
     Shapes: any -> the same; n rows -> n rows.
 
@@ -173,7 +181,7 @@ def _rounded(name: str, ops: tuple[Op, Op]):
     >>> ln.{name}(ln.tensor([1.0, -2.0])).numpy().tolist()
     [1.0, -2.0]
     """
-    return function
+    return told(function)
 
 
 # -- what kind of number ---------------------------------------------------------------------------
@@ -199,20 +207,20 @@ NOT = elementwise(
     samples=(Sample(((5,),), dtypes=("bool",)),),
 )  # fmt: skip
 REMAINDER = elementwise(
-    "remainder", "z = x - floor(x / y) y", "x0 - floor(x0 / x1) * x1",
-    lambda g, z, x, y: (g, -(g * floor(x / y))),
+    "remainder", "z = x - floor(x / y) y", "remainder(x0, x1)",
+    lambda g, z, x, y: (g, -(g * floor_divide(x, y))),
     samples=tuple(Sample(s.operands, low=0.6, high=0.9) for s in PAIRS),
 )  # fmt: skip
 FLOOR_DIVIDE = elementwise(
-    "floor_divide", "z = floor(x / y)", "floor(x0 / x1)", lambda g, z, x, y: (None, None),
+    "floor_divide", "z = floor(x / y)", "floor_divide(x0, x1)", lambda g, z, x, y: (None, None),
     samples=tuple(Sample(s.operands, low=0.6, high=0.9) for s in PAIRS),
 )  # fmt: skip
 CLAMP = elementwise(
     "clamp", "z = min(max(x, low), high)", "minimum(maximum(x0, x1), x2)",
     lambda g, z, x, low, high: (
         where(logical_and(x >= low, x <= high), g, zeros_like(g)),
-        where(logical_and(x < low, low <= high), g, zeros_like(g)),
-        where(maximum(x, low) > high, g, zeros_like(g)),
+        where(logical_and(x < low, low < high), g, zeros_like(g)),
+        where(logical_or(x > high, high < low), g, zeros_like(g)),
     ),
     samples=(Sample(((5,), (), ())), Sample(((5,), (5,), (5,)))),
 )  # fmt: skip
@@ -242,10 +250,10 @@ isnan, isinf, isfinite = unary(ISNAN), unary(ISINF), unary(ISFINITE)
 logical_and, logical_or = binary(AND, _bool_prepare), binary(OR, _bool_prepare)
 logical_xor = binary(XOR, _bool_prepare)
 logical_not = unary(NOT, lambda x: x if x.type.dtype == "bool" else cast(x, "bool"))
-remainder = binary(REMAINDER, _float_prepare)
-floor_divide = binary(FLOOR_DIVIDE, _float_prepare)
+remainder, floor_divide = binary(REMAINDER, prepare), binary(FLOOR_DIVIDE, prepare)
 
 
+@told
 def clamp(x, min=None, max=None):
     """min(max(x, low), high); either bound may be a number, a value, or missing.
 

@@ -7,6 +7,7 @@ from lazynet.graph import words_of
 from lazynet.op import TABLE, Op, Sample
 from lazynet.ops.elementwise import elementwise
 from lazynet.ops.runs import backward_program, forward_program, operand, output
+from lazynet.ops.told import told
 from lazynet.program import elementwise as elementwise_step
 from lazynet.record import as_value, enter, graph_of, record_runs
 from lazynet.tensor import Parameter, Sequence, Tensor
@@ -50,6 +51,7 @@ def _own_node(op: Op, x):
     return Tensor(graph, vid, signature.type)
 
 
+@told
 def clone(x):
     """y = x, as a value of its own, through which gradients pass.
 

@@ -11,6 +11,7 @@ from lazynet.ops import reduce, views
 from lazynet.ops.reduce import axis_of
 from lazynet.ops.rows import sequence
 from lazynet.ops.take import PUT, numbers_key, rearranged, row_axis, table_of
+from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence, Tensor, tensor
 
@@ -31,6 +32,7 @@ def index(x, key):
     return rearranged(x, ("index", name), lambda numbers: numbers[parts])
 
 
+@told
 def index_select(x, dim: int, numbers):
     """Elements (or rows) number `numbers` along an axis.
 
@@ -52,6 +54,7 @@ def index_select(x, dim: int, numbers):
     )
 
 
+@told
 def take_along_dim(x, dim: int, numbers):
     """y[i][j] = x[numbers[i][j]][j] along `dim`, as torch.gather, for an array of numbers.
 
@@ -76,6 +79,7 @@ def take_along_dim(x, dim: int, numbers):
     )
 
 
+@told
 def scatter_add(x, dim: int, numbers, source):
     """x with source[i][j] added at [numbers[i][j]][j] along `dim`, as torch.scatter_add.
 
@@ -106,6 +110,7 @@ def scatter_add(x, dim: int, numbers, source):
     return x + record(PUT, (source,), (("table", table), ("shape", shape)))
 
 
+@told
 def diagonal(x, offset: int = 0):
     """The diagonal of the matrix in each row.
 
@@ -121,6 +126,7 @@ def diagonal(x, offset: int = 0):
     return rearranged(x, ("diagonal", offset), lambda index: np.diagonal(index, offset, -2, -1))
 
 
+@told
 def trace(x):
     """The sum of the diagonal of the matrix in each row.
 
@@ -135,6 +141,7 @@ def trace(x):
     return reduce.sum(diagonal(x), -1)
 
 
+@told
 def tril(x, diagonal: int = 0):
     """The lower triangle of the matrix in each row, 0 above it.
 
@@ -150,6 +157,7 @@ def tril(x, diagonal: int = 0):
     return rearranged(x, ("tril", diagonal), lambda index: np.tril(index + 1, diagonal) - 1)
 
 
+@told
 def triu(x, diagonal: int = 0):
     """The upper triangle of the matrix in each row, 0 below it.
 
@@ -172,6 +180,7 @@ def _matrix(x, name: str):
     return x
 
 
+@told
 @beside_operands
 def one_hot(numbers, classes: int, dtype: str = "float32"):
     """Rows with a 1 at the number and 0 elsewhere: a Tensor for one number, else a Sequence.

@@ -12,6 +12,7 @@ from lazynet.batching import layout as words
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.reduce import reshape, retyped
 from lazynet.ops.reduce import sum as sum_of
+from lazynet.ops.told import told
 from lazynet.program import Ref, Step, call, elementwise, lowered, operand_refs, output_refs
 from lazynet.quick import Short, record_layer
 from lazynet.record import DtypeError, ShapeError, as_value, note_layer, record
@@ -86,6 +87,7 @@ MATMUL = Op(
 )  # fmt: skip
 
 
+@told
 def matmul(a, b):
     """The matrix product of each row: C = A B; vectors are rows on the left, columns on the right.
 
@@ -194,15 +196,20 @@ def linear(x, weight, bias=None):
         ShapeError: if a row does not match the weight. DtypeError: if the dtypes differ.
     """
     made = _short.record(x, weight) if bias is None else _short.record(x, weight, bias)
-    if made is not None:
-        return made
-    x = as_value(x, "linear")
+    return _linear(x, weight, bias) if made is None else made
+
+
+@told
+def _linear(x, weight, bias=None):
+    """`linear`, of operands of other types than before."""
     operands = (x, weight) if bias is None else (x, weight, bias)
+    operands = tuple(as_value(v, "linear") for v in operands)
     made = record(LINEAR, operands)
     note_layer(LINEAR, operands)
     return made
 
 
+@told
 def dot(x, y):
     """The inner product of two vectors: sum of x_i y_i; row by row for Sequences.
 

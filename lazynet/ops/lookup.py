@@ -9,10 +9,11 @@ import numpy as np
 from lazynet.batching import layout as words
 from lazynet.graph import current_graph
 from lazynet.op import Op, Sample, row_type
+from lazynet.ops.told import told
 from lazynet.ops.views import indices, part
 from lazynet.program import Ref, call, lowered, operand_refs, output_refs
 from lazynet.quick import numbered
-from lazynet.record import record
+from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Parameter, Sequence, Tensor
 
 # -- lookup ----------------------------------------------------------------------------------------
@@ -87,15 +88,25 @@ def lookup(table, index):
     Raises:
         IndexError: on this line, if an index is out of range.
     """
-    count = table.type.shape[0]
-    if table.__class__ is Parameter:
+    if table.__class__ is Parameter and table.type.shape:
         leaf = table.graph
         signature = leaf.known.get(LOOKUP)
         if signature is None:
             signature = leaf.known[LOOKUP] = LOOKUP.signature((leaf,))
-        handle = numbered.record(signature, current_graph(leaf.device), index, count, 1, 0)
+        graph, count = current_graph(leaf.device), table.type.shape[0]
+        handle = numbered.record(signature, graph, index, count, 1, 0)
         if handle is not None:
             return handle
+    return _lookup(table, index)
+
+
+@told
+def _lookup(table, index):
+    """`lookup`, where there is no shorter way."""
+    table = as_value(table, "lookup")
+    if not isinstance(table, (Tensor, Parameter)) or not table.type.shape:
+        raise ShapeError("lookup: expected a table, a Parameter or Tensor of (count, ...)")
+    count = table.type.shape[0]
     if isinstance(index, (int, np.integer)):
         if not 0 <= index < count:
             raise IndexError(f"lookup: index {index} is out of range; the table has {count} rows")

@@ -13,7 +13,9 @@ import numpy as np
 from lazynet.device import beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.elementwise import relu, where
+from lazynet.ops.index import one_hot
 from lazynet.ops.rows import sequence
+from lazynet.ops.told import told
 from lazynet.ops.views import indices, pick
 from lazynet.record import ShapeError, as_value
 from lazynet.tensor import Sequence, Tensor, Value, tensor
@@ -48,11 +50,11 @@ def _checked(name: str, x, target):
     return x, target
 
 
+@told
 @beside_operands
 def nll_loss(
-    log_probabilities, target, reduction: str = "mean", weight=None, ignore_index: int = -100,
-    name: str = "nll_loss",
-):  # fmt: skip
+    log_probabilities, target, reduction: str = "mean", weight=None, ignore_index: int = -100
+):
     """Negative log-likelihood: -weight[target] x[target] for each row.
 
     Args:
@@ -72,7 +74,12 @@ def nll_loss(
     Raises:
         IndexError: if a target is out of range. ShapeError: if their number is not that of rows.
     """
-    x, target = _checked(name, log_probabilities, target)
+    x, target = _checked("nll_loss", log_probabilities, target)
+    return _picked("nll_loss", x, target, reduction, weight, ignore_index)
+
+
+def _picked(name: str, x, target, reduction: str, weight, ignore_index: int):
+    """-weight[target] x[target] for each row, reduced."""
     if weight is None and not _has(target, ignore_index):
         chosen = pick(x, target, name)
         if isinstance(chosen, Sequence) and reduction == "mean":
@@ -134,6 +141,7 @@ class _Kept:
         return reduced(self.name, losses, reduction)
 
 
+@told
 @beside_operands
 def cross_entropy(
     logits, target, reduction: str = "mean", weight=None, ignore_index: int = -100,
@@ -167,7 +175,7 @@ def cross_entropy(
     x, target = _checked("cross_entropy", logits, target)
     scores = reduce.log_softmax(x, -1)
     if not label_smoothing:
-        return nll_loss(scores, target, reduction, weight, ignore_index, "cross_entropy")
+        return _picked("cross_entropy", scores, target, reduction, weight, ignore_index)
     kept = _Kept("cross_entropy", x, target, weight, ignore_index)
     scores = kept.of(scores)
     exact = pick(scores, kept.targets, "cross_entropy") * kept.weights
@@ -198,6 +206,7 @@ def _of_distributions(logits, target, reduction: str, weight, label_smoothing: f
     return reduced("cross_entropy", -reduce.sum(target * scores, -1), reduction)
 
 
+@told
 @beside_operands
 def multi_margin_loss(
     x, target, p: int = 1, margin: float = 1.0, weight=None, reduction: str = "mean"
@@ -226,7 +235,8 @@ def multi_margin_loss(
         raise ValueError(f"{name}: p must be 1 or 2, not {p}")
     chosen = pick(x, target, name)
     gap = relu((x - reduce.reshape(chosen, (1,))) + margin)
-    total = reduce.sum(gap if p == 1 else gap * gap, -1) - max(margin, 0.0) ** p
+    gap = where(one_hot(target, x.type.size, "bool"), 0.0, gap)
+    total = reduce.sum(gap if p == 1 else gap * gap, -1)
     if weight is not None:
         total = total * _Kept(name, x, target, weight, -1).weights
     return reduced(name, total * (1.0 / x.type.size), reduction)

@@ -10,13 +10,27 @@ import math
 import numpy as np
 
 from lazynet.device import beside_operands
+from lazynet.op import Sample
 from lazynet.ops import reduce
 from lazynet.ops.activations import logsigmoid, softplus
-from lazynet.ops.elementwise import absolute, exp, log, maximum, minimum, relu, where
-from lazynet.ops.functions import clamp
+from lazynet.ops.elementwise import (
+    PAIRS,
+    absolute,
+    elementwise,
+    exp,
+    log,
+    maximum,
+    minimum,
+    prepare,
+    relu,
+    sqrt,
+    where,
+)
+from lazynet.ops.functions import clamp, log1p
 from lazynet.ops.loss import reduced
 from lazynet.ops.statistics import norm
-from lazynet.record import ShapeError, as_value
+from lazynet.ops.told import told
+from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence, tensor
 
 
@@ -40,6 +54,7 @@ def _signs(name: str, x, target):
     return target if target.type.is_float else target.astype(x.type.dtype)
 
 
+@told
 def mse_loss(x, target, reduction: str = "mean"):
     """(x - target)^2.
 
@@ -55,6 +70,7 @@ def mse_loss(x, target, reduction: str = "mean"):
     return reduced("mse_loss", (x - target).square(), reduction)
 
 
+@told
 def l1_loss(x, target, reduction: str = "mean"):
     """|x - target|.
 
@@ -70,6 +86,7 @@ def l1_loss(x, target, reduction: str = "mean"):
     return reduced("l1_loss", absolute(x - target), reduction)
 
 
+@told
 def smooth_l1_loss(x, target, reduction: str = "mean", beta: float = 1.0):
     """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2 (Girshick, 2015).
 
@@ -87,11 +104,11 @@ def smooth_l1_loss(x, target, reduction: str = "mean", beta: float = 1.0):
     d = absolute(x - target)
     if beta == 0:
         return reduced("smooth_l1_loss", d, reduction)
-    return reduced(
-        "smooth_l1_loss", where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta), reduction
-    )
+    near = minimum(d, beta)
+    return reduced("smooth_l1_loss", near * near * (0.5 / beta) + (d - near), reduction)
 
 
+@told
 def huber_loss(x, target, reduction: str = "mean", delta: float = 1.0):
     """d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2) (Huber, 1964).
 
@@ -107,13 +124,29 @@ def huber_loss(x, target, reduction: str = "mean", delta: float = 1.0):
     if delta <= 0:
         raise ValueError(f"huber_loss: delta must be positive, got {delta}")
     d = absolute(x - target)
-    return reduced(
-        "huber_loss", where(d <= delta, d * d * 0.5, (d - 0.5 * delta) * delta), reduction
-    )
+    near = minimum(d, delta)
+    return reduced("huber_loss", near * near * 0.5 + (d - near) * delta, reduction)
 
 
+def _logarithm_gap(x):
+    return clamp(log1p(-x), -100.0) - clamp(log(x), -100.0)
+
+
+BINARY_CROSS_ENTROPY = elementwise(
+    "binary_cross_entropy", "z = -(y log x + (1 - y) log(1 - x))",
+    "-(x1 * maximum(log(x0), c(-100)) + (c(1) - x1) * maximum(log1p(-x0), c(-100)))",
+    lambda g, z, x, y: (
+        g * (x - y) / maximum(x * (1.0 - x), 1e-12), g * _logarithm_gap(x),
+    ),
+    samples=tuple(Sample(s.operands, low=0.1, high=0.9) for s in PAIRS),
+)  # fmt: skip
+
+
+@told
 def binary_cross_entropy(x, target, weight=None, reduction: str = "mean"):
     """-(target log x + (1 - target) log(1 - x)); logarithms are cut off at -100.
+
+    At x = 0 and x = 1 the slope is that of 1e-12 from there, as in PyTorch.
 
     Shapes: x and target alike -> (), or with reduction "none" that of x.
 
@@ -124,10 +157,11 @@ def binary_cross_entropy(x, target, weight=None, reduction: str = "mean"):
         ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     x, target = _pair("binary_cross_entropy", x, target)
-    losses = -(target * clamp(log(x), -100.0) + (1.0 - target) * clamp(log(1.0 - x), -100.0))
+    losses = record(BINARY_CROSS_ENTROPY, tuple(prepare(BINARY_CROSS_ENTROPY, x, target)))
     return reduced("binary_cross_entropy", losses if weight is None else losses * weight, reduction)
 
 
+@told
 def binary_cross_entropy_with_logits(
     x, target, weight=None, reduction: str = "mean", pos_weight=None
 ):
@@ -152,6 +186,7 @@ def binary_cross_entropy_with_logits(
     )
 
 
+@told
 def hinge_embedding_loss(x, target, margin: float = 1.0, reduction: str = "mean"):
     """x where the target is 1, max(0, margin - x) where it is -1.
 
@@ -164,9 +199,11 @@ def hinge_embedding_loss(x, target, margin: float = 1.0, reduction: str = "mean"
         ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     x, target = _pair("hinge_embedding_loss", x, target)
-    return reduced("hinge_embedding_loss", where(target == 1.0, x, relu(margin - x)), reduction)
+    away = clamp(margin - x, 0.0)
+    return reduced("hinge_embedding_loss", where(target == 1.0, x, away), reduction)
 
 
+@told
 def margin_ranking_loss(x, y, target, margin: float = 0.0, reduction: str = "mean"):
     """max(0, -target (x - y) + margin): target 1 wants x above y, -1 below.
 
@@ -181,7 +218,7 @@ def margin_ranking_loss(x, y, target, margin: float = 0.0, reduction: str = "mea
     """
     x, y = _pair("margin_ranking_loss", x, y)
     target = _signs("margin_ranking_loss", x, target)
-    return reduced("margin_ranking_loss", relu(margin - (x - y) * target), reduction)
+    return reduced("margin_ranking_loss", clamp(margin - (x - y) * target, 0.0), reduction)
 
 
 def _vectors(name: str, x, y):
@@ -191,6 +228,7 @@ def _vectors(name: str, x, y):
     return x, y
 
 
+@told
 def pairwise_distance(x, y, p: float = 2.0, eps: float = 1e-6):
     """The p-norm of x - y + eps, over the last axis of each row.
 
@@ -206,6 +244,7 @@ def pairwise_distance(x, y, p: float = 2.0, eps: float = 1e-6):
     return norm(x - y + eps, p, -1)
 
 
+@told
 def triplet_margin_loss(
     anchor, positive, negative, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6,
     reduction: str = "mean", swap: bool = False,
@@ -228,9 +267,10 @@ def triplet_margin_loss(
     far = pairwise_distance(anchor, negative, p, eps)
     if swap:
         far = minimum(far, pairwise_distance(positive, negative, p, eps))
-    return reduced("triplet_margin_loss", relu(near - far + margin), reduction)
+    return reduced("triplet_margin_loss", clamp(near - far + margin, 0.0), reduction)
 
 
+@told
 def cosine_similarity(x, y, dim: int = -1, eps: float = 1e-8):
     """x . y / (|x| |y|), norms at least eps.
 
@@ -247,8 +287,11 @@ def cosine_similarity(x, y, dim: int = -1, eps: float = 1e-8):
     return reduce.sum(x * y, dim) / size
 
 
+@told
 def cosine_embedding_loss(x, y, target, margin: float = 0.0, reduction: str = "mean"):
     """1 - cos(x, y) where the target is 1, max(0, cos(x, y) - margin) where it is -1.
+
+    Squares of norms are made larger by 1e-12, so that the loss is smooth at 0, as in PyTorch.
 
     Shapes: x and y (k,), a target for each row -> (), or with reduction "none" n rows -> n rows.
 
@@ -259,15 +302,15 @@ def cosine_embedding_loss(x, y, target, margin: float = 0.0, reduction: str = "m
     Raises:
         ShapeError: if the shapes differ. ValueError: for another reduction.
     """
-    cosine = cosine_similarity(x, y)
+    x, y = _vectors("cosine_embedding_loss", x, y)
+    squares = [reduce.sum(v * v, -1) + 1e-12 for v in (x, y)]
+    cosine = reduce.sum(x * y, -1) / sqrt(squares[0] * squares[1])
     target = _signs("cosine_embedding_loss", cosine, target)
-    return reduced(
-        "cosine_embedding_loss",
-        where(target == 1.0, 1.0 - cosine, relu(cosine - margin)),
-        reduction,
-    )
+    away = clamp(cosine - margin, 0.0)
+    return reduced("cosine_embedding_loss", where(target == 1.0, 1.0 - cosine, away), reduction)
 
 
+@told
 def kl_div(x, target, reduction: str = "mean", log_target: bool = False):
     """target (log target - x), of log-probabilities x: 0 where the target is 0.
 
@@ -293,6 +336,7 @@ def kl_div(x, target, reduction: str = "mean", log_target: bool = False):
     return reduced("kl_div", losses, reduction)
 
 
+@told
 def poisson_nll_loss(
     x, target, log_input: bool = True, full: bool = False, eps: float = 1e-8,
     reduction: str = "mean",
@@ -318,6 +362,7 @@ def poisson_nll_loss(
     return reduced("poisson_nll_loss", losses, reduction)
 
 
+@told
 @beside_operands
 def gaussian_nll_loss(
     x, target, var, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
@@ -346,6 +391,7 @@ def gaussian_nll_loss(
     )
 
 
+@told
 def soft_margin_loss(x, target, reduction: str = "mean"):
     """log(1 + exp(-target x)), for targets of 1 and -1.
 
@@ -361,6 +407,7 @@ def soft_margin_loss(x, target, reduction: str = "mean"):
     return reduced("soft_margin_loss", softplus(-(target * x)), reduction)
 
 
+@told
 def multilabel_soft_margin_loss(x, target, weight=None, reduction: str = "mean"):
     """The mean over the classes of -(t log sigmoid(x) + (1 - t) log sigmoid(-x)), for each row.
 

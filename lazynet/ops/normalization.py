@@ -10,6 +10,7 @@ from lazynet.ops.elementwise import maximum, square
 from lazynet.ops.functions import rsqrt
 from lazynet.ops.reduce import reshape
 from lazynet.ops.statistics import norm, spread_back
+from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value
 from lazynet.tensor import Sequence
 
@@ -44,6 +45,7 @@ def _flat(name: str, x, shape) -> tuple[Any, tuple[int, ...]]:
     return reshape(x, (*own[: len(own) - len(shape)], math.prod(shape))), own
 
 
+@told
 def layer_norm(x, normalized_shape, weight=None, bias=None, eps: float = 1e-5):
     """(x - mean) / sqrt(variance + eps) weight + bias over the last axes (Ba et al., 2016).
 
@@ -62,6 +64,7 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps: float = 1e-5):
     return y if bias is None else y + bias
 
 
+@told
 def rms_norm(x, normalized_shape, weight=None, eps: float | None = None):
     """x / sqrt(mean of x^2 + eps) weight over the last axes (Zhang and Sennrich, 2019).
 
@@ -84,6 +87,7 @@ def rms_norm(x, normalized_shape, weight=None, eps: float | None = None):
     return y if weight is None else y * weight
 
 
+@told
 def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5):
     """(x - mean) / sqrt(variance + eps) weight + bias in groups of channels (Wu and He, 2018).
 
@@ -107,6 +111,7 @@ def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5):
     return y if bias is None else y + reshape(bias, channels)
 
 
+@told
 def normalize(x, p: float = 2.0, dim: int = -1, eps: float = 1e-12):
     """x / max(|x|_p, eps) along an axis.
 
@@ -177,6 +182,7 @@ def batch_statistics(values, name: str = "batch_norm"):
     return mean, reduce.sum(away) * (1.0 / count), count
 
 
+@told
 def batch_norm(
     x, running_mean=None, running_var=None, weight=None, bias=None, training: bool = False,
     eps: float = 1e-5,

@@ -19,6 +19,7 @@ from lazynet.ops.runs import (
     rows_in,
     step,
 )
+from lazynet.ops.told import told
 from lazynet.record import ShapeError, record_runs
 
 G = words.D_FORWARD
@@ -66,6 +67,7 @@ PAIR_SCORES = Op(
 )  # fmt: skip
 
 
+@told
 def pair_scores(q, k):
     """p_ij = q_i . k_j for all pairs, head by head: n rows and m rows of (heads, d) give n m rows.
 
@@ -111,6 +113,7 @@ PAIR_SUM = Op(
 )  # fmt: skip
 
 
+@told
 def pair_sum(p, v, queries: int):
     """y_i = sum_j p_ij v_j: n m rows of (heads,) and m rows of (heads, d) give n rows.
 
@@ -198,6 +201,7 @@ PAIR_SOFTMAX = Op(
 )  # fmt: skip
 
 
+@told
 def pair_softmax(x, keys: int, reach: int | None = None):
     """y_ij = exp(x_ij) / sum_j exp(x_ij), over the keys of each query; 0 where j > i + reach.
 

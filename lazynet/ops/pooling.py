@@ -18,6 +18,7 @@ from lazynet.ops.convolution import places_of, several, windows
 from lazynet.ops.reduce import reshape
 from lazynet.ops.rows import ROW_MAX, ROW_SUM, sequence
 from lazynet.ops.take import rearranged
+from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value, record_segments
 from lazynet.tensor import Sequence, tensor
 
@@ -114,6 +115,7 @@ def _over_windows(x, key: tuple, taken, numbers: np.ndarray, places, shares):
     return reshape(found, (x.type.shape[0], *places))
 
 
+@told
 def max_pool1d(
     x, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
     ceil_mode: bool = False,
@@ -138,6 +140,7 @@ def max_pool1d(
     return _Pool("max_pool1d", 1, kernel_size, stride, padding, dilation, ceil_mode)(x)
 
 
+@told
 def max_pool2d(
     x, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
     ceil_mode: bool = False,
@@ -152,6 +155,7 @@ def max_pool2d(
     return _Pool("max_pool2d", 2, kernel_size, stride, padding, dilation, ceil_mode)(x)
 
 
+@told
 def avg_pool1d(
     x, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
     count_include_pad: bool = True,
@@ -176,6 +180,7 @@ def avg_pool1d(
                  count_include_pad)(x)  # fmt: skip
 
 
+@told
 def avg_pool2d(
     x, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor_override: int | None = None,
@@ -222,6 +227,7 @@ def _adaptive(name, x, output_size, axes: int, largest: bool):
     return _over_windows(x, ("adaptive", wanted), taken, numbers, wanted, shares)
 
 
+@told
 def adaptive_avg_pool1d(x, output_size: Any):
     """The means of `output_size` windows that cover a row (channels, length) evenly.
 
@@ -239,6 +245,7 @@ def adaptive_avg_pool1d(x, output_size: Any):
     return _adaptive("adaptive_avg_pool1d", x, output_size, 1, False)
 
 
+@told
 def adaptive_avg_pool2d(x, output_size: Any):
     """The means of windows that cover a row (channels, height, width) evenly; None leaves an axis.
 
@@ -253,6 +260,7 @@ def adaptive_avg_pool2d(x, output_size: Any):
     return _adaptive("adaptive_avg_pool2d", x, output_size, 2, False)
 
 
+@told
 def adaptive_max_pool1d(x, output_size: Any):
     """The largest elements of `output_size` windows that cover a row (channels, length) evenly.
 
@@ -267,6 +275,7 @@ def adaptive_max_pool1d(x, output_size: Any):
     return _adaptive("adaptive_max_pool1d", x, output_size, 1, True)
 
 
+@told
 def adaptive_max_pool2d(x, output_size: Any):
     """The largest elements of windows that cover a row (channels, height, width) evenly.
 

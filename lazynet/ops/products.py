@@ -13,6 +13,7 @@ from lazynet.ops.reduce import reshape
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.shape import broadcast_to, permute
 from lazynet.ops.take import rearranged
+from lazynet.ops.told import told
 from lazynet.program import lowered, operand_refs, output_refs
 from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence, Tensor
@@ -73,6 +74,7 @@ BMM = Op(
 )  # fmt: skip
 
 
+@told
 def bmm(a, b):
     """C[i] = A[i] B[i] of the matrices in each row: (b, m, k) (b, k, n) -> (b, m, n).
 
@@ -127,6 +129,7 @@ def matmul(a, b):
 # -- Einstein's notation ---------------------------------------------------------------------------
 
 
+@told
 def einsum(equation: str, *operands):
     """Sums of products by index letters, as numpy.einsum, for the axes of each row.
 
@@ -231,6 +234,7 @@ def _join(a_term, a, b_term, b, later):
     return term, reshape(made, tuple(sizes[c] for c in term))
 
 
+@told
 def bilinear(x, y, weight, bias=None):
     """z_o = x W_o y + b_o for vectors x (in1,) and y (in2,), weight (out, in1, in2).
 

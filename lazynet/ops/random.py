@@ -17,6 +17,7 @@ from lazynet.device import beside_operands
 from lazynet.graph import pending_graph
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.reduce import argmax, softmax
+from lazynet.ops.told import told
 from lazynet.program import Ref, call, elementwise, lowered, operand_refs, output_refs
 from lazynet.record import Literal, as_value, record
 from lazynet.tensor import FLOATS, Sequence, tensor
@@ -104,7 +105,12 @@ def _draw(op: Op, shape, length, dtype: str):
     if dtype not in FLOATS:
         raise TypeError(f"{op.name}: expected float32 or float64, not {dtype}")
     attributes = (("shape", tuple(shape)), ("dtype", dtype))
-    if length is None and _in_function():
+    if _in_function():
+        if length is not None:
+            raise TypeError(
+                f"{op.name}: rows (length={length}) cannot be drawn inside a cell; draw them "
+                "outside and give them to it, or draw a Tensor of more numbers"
+            )
         return pending_graph().draw(op.signature((), attributes))
     return draw(op.signature((), attributes), length)
 
@@ -130,6 +136,7 @@ def _like(op: Op, x):
 # -- samples ---------------------------------------------------------------------------------------
 
 
+@told
 def rand(*shape: int, length: int | None = None, dtype: str = "float32"):
     """Uniform numbers in [0, 1): a Tensor of this shape, or a Sequence of `length` such rows.
 
@@ -139,6 +146,7 @@ def rand(*shape: int, length: int | None = None, dtype: str = "float32"):
     return _draw(UNIFORM, shape, length, dtype)
 
 
+@told
 def randn(*shape: int, length: int | None = None, dtype: str = "float32"):
     """Normal numbers of mean 0 and deviation 1: a Tensor, or a Sequence of `length` such rows.
 
@@ -148,6 +156,7 @@ def randn(*shape: int, length: int | None = None, dtype: str = "float32"):
     return _draw(NORMAL, shape, length, dtype)
 
 
+@told
 def randint(low: int, high: int, *shape: int, length: int | None = None):
     """Integers from low to high - 1: a Tensor of this shape, or a Sequence of such rows.
 
@@ -162,6 +171,7 @@ def randint(low: int, high: int, *shape: int, length: int | None = None):
     return (rand(*shape, length=length, dtype="float64") * float(high - low)).astype("int64") + low
 
 
+@told
 def normal(mean, std=1.0):
     """mean + std * e with e ~ N(0, 1): the gradient reaches both (Kingma and Welling, 2014).
 
@@ -178,6 +188,7 @@ def normal(mean, std=1.0):
     return mean + _like(NORMAL, mean) * std
 
 
+@told
 def uniform(low, high):
     """low + (high - low) u with u ~ U[0, 1): the gradient reaches both.
 
@@ -190,6 +201,7 @@ def uniform(low, high):
     return low + (high - low) * _like(UNIFORM, low)
 
 
+@told
 def exponential(rate):
     """-log(u) / rate with u ~ U(0, 1): the gradient reaches the rate.
 
@@ -202,6 +214,7 @@ def exponential(rate):
     return -_inside_unit(rate).log() / rate
 
 
+@told
 def bernoulli(p):
     """True with probability p, a value for each element. No gradient reaches p.
 
@@ -214,6 +227,7 @@ def bernoulli(p):
     return _like(UNIFORM, p) < p
 
 
+@told
 def gumbel(x):
     """Draws -log(-log(u)), u ~ U(0, 1), of the shape of x (Gumbel, 1935).
 
@@ -225,6 +239,7 @@ def gumbel(x):
     return -(-_inside_unit(_floats(x, "gumbel")).log()).log()
 
 
+@told
 def categorical(logits):
     """The index i with probability softmax(logits)[i], of each row (the trick of Gumbel, 1954).
 
@@ -237,6 +252,7 @@ def categorical(logits):
     return argmax(logits + gumbel(logits))
 
 
+@told
 @beside_operands
 def gumbel_softmax(logits, tau: float = 1.0, hard: bool = False):
     """softmax((x + g) / tau) with g of `gumbel`: nearly one-hot draws that have a gradient.
@@ -284,13 +300,13 @@ def _floats(x, name: str):
 
 def _masked(x, drawn, p: float):
     """x / (1 - p) where `drawn` is at least p, 0 elsewhere."""
-    return x * ((drawn >= p).astype(x.type.dtype) * (1.0 / (1.0 - p)))
+    return x * ((drawn >= p).astype(x.type.dtype) * (1.0 / (1.0 - p) if p < 1.0 else 0.0))
 
 
 def _drops(name: str, x, p: float, training: bool) -> bool:
     """Whether there is anything to drop, of operands that are as they should be."""
-    if not 0.0 <= p < 1.0:
-        raise ValueError(f"{name}: the probability must be in [0, 1), not {p}")
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"{name}: the probability must be in [0, 1], not {p}")
     if not training or p == 0.0:
         return False
     _floats(x, name)
@@ -311,6 +327,7 @@ DROP = Op(
 )  # fmt: skip
 
 
+@told
 def dropout(x, p: float = 0.5, training: bool = True):
     """Each element is 0 with probability p, else x / (1 - p); the identity outside training.
 
@@ -320,7 +337,7 @@ def dropout(x, p: float = 0.5, training: bool = True):
     True
 
     Raises:
-        ValueError: unless 0 <= p < 1.
+        ValueError: unless 0 <= p <= 1.
     """
     x = as_value(x, "dropout")
     if not _drops("dropout", x, p, training):
@@ -332,6 +349,7 @@ def dropout(x, p: float = 0.5, training: bool = True):
     return record(DROP, (x,), (("p", float(p)),), payload=keys)
 
 
+@told
 @beside_operands
 def row_dropout(x, p: float = 0.5, training: bool = True):
     """Each row of a Sequence is 0 with probability p, else x / (1 - p): whole words are dropped.
@@ -345,7 +363,7 @@ def row_dropout(x, p: float = 0.5, training: bool = True):
         True
 
     Raises:
-        ValueError: unless 0 <= p < 1.
+        ValueError: unless 0 <= p <= 1.
     """
     x = as_value(x, "row_dropout")
     if not _drops("row_dropout", x, p, training):
@@ -354,6 +372,7 @@ def row_dropout(x, p: float = 0.5, training: bool = True):
     return _masked(x, rand(length=length, dtype=x.type.dtype), p)
 
 
+@told
 @beside_operands
 def locked_dropout(x, p: float = 0.5, training: bool = True):
     """One mask of a row for all rows of a Sequence: the same features are 0 at every step.
@@ -367,7 +386,7 @@ def locked_dropout(x, p: float = 0.5, training: bool = True):
         True
 
     Raises:
-        ValueError: unless 0 <= p < 1.
+        ValueError: unless 0 <= p <= 1.
     """
     x = as_value(x, "locked_dropout")
     if not _drops("locked_dropout", x, p, training):
@@ -375,6 +394,7 @@ def locked_dropout(x, p: float = 0.5, training: bool = True):
     return _masked(x, rand(*x.type.shape, dtype=x.type.dtype), p)
 
 
+@told
 def gaussian_noise(x, std: float = 1.0, training: bool = True):
     """x + std e with e ~ N(0, 1) while training, else x.
 
@@ -408,6 +428,7 @@ SCALE_GRADIENT = Op(
 )  # fmt: skip
 
 
+@told
 def scale_gradient(x, scale: float):
     """y = x, whose gradient is multiplied by `scale` on its way back.
 
@@ -422,6 +443,7 @@ def scale_gradient(x, scale: float):
     return record(SCALE_GRADIENT, (x, Literal(float(scale), x.type.dtype)))
 
 
+@told
 def gradient_reversal(x, scale: float = 1.0):
     """y = x, with the gradient -scale g: what helps the layers above hurts those below.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 from lazynet.op import Op, Sample, row_type
+from lazynet.ops.told import told
 from lazynet.program import call, lowered, operand_refs, output_refs
 from lazynet.quick import Short, record_values
 from lazynet.record import ShapeError, as_value, record
@@ -140,6 +141,7 @@ def retyped(x, row):
     return Tensor(x.graph, x.id, row)
 
 
+@told
 def reshape(x, *shape):
     """The same elements in another shape; for a Sequence the shape of each row. A view, no node.
 
@@ -226,6 +228,7 @@ def _reduce(name: str, op: Op, x, axis, keepdim: bool = False):
     return y
 
 
+@told
 def sum(x, axis: int | None = None, keepdim: bool = False):
     """The sum over an axis, or over everything; axis 0 of a Sequence is its rows.
 
@@ -247,6 +250,7 @@ def sum(x, axis: int | None = None, keepdim: bool = False):
     return _reduce("sum", SUM, x, axis, keepdim)
 
 
+@told
 def mean(x, axis: int | None = None, keepdim: bool = False):
     """The mean over an axis, or over everything; of nothing it is NaN, as in numpy.
 
@@ -261,19 +265,16 @@ def mean(x, axis: int | None = None, keepdim: bool = False):
     if isinstance(x, (list, tuple)):
         if not x:
             raise ShapeError("mean: an empty list has no shape")
-        return ROW_REDUCTIONS["sum"](x) * _inverse(len(x))
+        return ROW_REDUCTIONS["sum"](x) / float(len(x))
     total = sum(x, axis, keepdim)
     if axis is None:
         count = x.type.size * (x.length if isinstance(x, Sequence) else 1)
     else:
         count = x.shape[axis]
-    return total * _inverse(count)
+    return total / float(count or math.nan)
 
 
-def _inverse(count: int) -> float:
-    return 1.0 / count if count else math.nan
-
-
+@told
 def max(x, axis: int | None = None, keepdim: bool = False):
     """The largest element along an axis, or of all; ties share the gradient (as torch.amax).
 
@@ -289,6 +290,7 @@ def max(x, axis: int | None = None, keepdim: bool = False):
     return _reduce("max", MAX, x, axis, keepdim)
 
 
+@told
 def argmax(x, axis: int = -1):
     """The first index of the largest element along an axis of each row, or along the rows.
 
@@ -322,9 +324,14 @@ def log_softmax(x, axis: int = -1):
     Raises:
         ShapeError: if there is no such axis. TypeError: if rows are no floats.
     """
-    handle = _short.record(x) if axis == -1 else None
-    if handle is not None:
-        return handle
+    last = axis.__class__ is int and axis == -1
+    handle = _short.record(x) if last else None
+    return _log_softmax(x, axis) if handle is None else handle
+
+
+@told
+def _log_softmax(x, axis: int):
+    """`log_softmax` of rows of another type than before."""
     x = as_value(x, "log_softmax")
     own = axis_of(x, axis, "log_softmax")
     if own is None:
@@ -335,6 +342,7 @@ def log_softmax(x, axis: int = -1):
     return record(LOG_SOFTMAX, (x,), attributes)
 
 
+@told
 def softmax(x, axis: int = -1):
     """y = exp(x) / sum exp(x) along an axis; axis 0 of a Sequence is its rows.
 

@@ -11,6 +11,7 @@ import numpy as np
 from lazynet.batching import layout as words
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops import reduce
+from lazynet.ops.told import told
 from lazynet.ops.views import as_stored, cat_features, index_axes, indices, part
 from lazynet.program import Ref, call, elementwise, lowered, operand_refs, output_refs
 from lazynet.record import ShapeError, as_value, record_segments
@@ -30,6 +31,7 @@ GATHER = Op(
 )  # fmt: skip
 
 
+@told
 def sequence(values):
     """A Sequence of these rows, in order: a list of Tensors of one shape, or the rows of an array.
 
@@ -75,6 +77,7 @@ def _rows_of(matrix):
     return part(repeated, shape, np.arange(count) * row.size)
 
 
+@told
 def stack(values):
     """The same as `sequence`: PyTorch's name for a new leading axis.
 
@@ -84,6 +87,7 @@ def stack(values):
     return sequence(values)
 
 
+@told
 def gather(x: Sequence, index):
     """Rows of a Sequence by number: y[j] = x[index[j]]; a boolean mask chooses rows.
 
@@ -100,7 +104,7 @@ def gather(x: Sequence, index):
     numbers = np.asarray(index)
     if numbers.dtype == bool:
         if len(numbers) != x.length:
-            raise IndexError(f"a mask of {len(numbers)} for a Sequence of {x.length} rows")
+            raise IndexError(f"gather: a mask of {len(numbers)} for a Sequence of {x.length} rows")
         numbers = np.flatnonzero(numbers)
     if numbers.ndim == 1 and numbers.size and numbers.dtype.kind in "iu":
         numbers = numbers.astype(np.int64, copy=False)  # differences of smaller ones may wrap
@@ -172,17 +176,27 @@ ROW_MAX = Op(
 )  # fmt: skip
 
 
-def _row_softmax_shape(row):
-    if not row.is_float:
-        raise TypeError(f"softmax: expected float rows, not {row.dtype}")
-    return (row.stored,)
+def _float_rows(name: str):
+    def shape(row):
+        if not row.is_float:
+            raise TypeError(f"{name}: expected float rows, not {row.dtype}")
+        return (row.stored,)
+
+    return shape
 
 
 ROW_SOFTMAX = Op(
-    "row_softmax", "y = exp(x) / sum of exp(x) over the rows", _row_softmax_shape,
+    "row_softmax", "y = exp(x) / sum of exp(x) over the rows", _float_rows("softmax"),
     _segment_lower("segment_softmax", True),
     lambda g, y, x: (y * (g - record_segments(ROW_SUM, g * y)),), kind=words.SEGMENT, per_item=True,
     samples=(Sample(((4,),)), Sample(((),))),
+)  # fmt: skip
+
+ROW_LOG_SOFTMAX = Op(
+    "row_log_softmax", "y = x - log(sum of exp(x) over the rows)", _float_rows("log_softmax"),
+    _segment_lower("segment_log_softmax", True),
+    lambda g, y, x: (g - y.exp() * record_segments(ROW_SUM, g),), kind=words.SEGMENT,
+    per_item=True, samples=(Sample(((4,),)), Sample(((),))),
 )  # fmt: skip
 
 
@@ -212,6 +226,7 @@ def _sum_list(values):
     return total
 
 
+@told
 def segment_sum(x, index, count: int):
     """y[s] = sum of the rows j of x with index[j] = s, for s < count: a Sequence of `count` rows.
 
@@ -243,6 +258,6 @@ reduce.ROW_REDUCTIONS.update(
     sum=_sum_rows,
     max=lambda x: record_segments(ROW_MAX, x),
     softmax=lambda x: record_segments(ROW_SOFTMAX, x),
-    log_softmax=lambda x: record_segments(ROW_SOFTMAX, x).log(),
+    log_softmax=lambda x: record_segments(ROW_LOG_SOFTMAX, x),
 )
 Sequence._index = _index_sequence

@@ -16,12 +16,14 @@ from lazynet.ops import reduce
 from lazynet.ops.reduce import axis_of, reshape
 from lazynet.ops.rows import cat as cat_rows
 from lazynet.ops.take import numbers_key, rearranged, row_axis
+from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value
 from lazynet.tensor import Sequence, Tensor, tensor
 
 # -- axes ------------------------------------------------------------------------------------------
 
 
+@told
 def permute(x, *dims: int):
     """The axes of each row in another order, as torch.permute; for a Sequence, 0 comes first.
 
@@ -46,6 +48,7 @@ def permute(x, *dims: int):
     return rearranged(x, ("permute", axes), lambda index: index.transpose(axes))
 
 
+@told
 def transpose(x, dim0: int | None = None, dim1: int | None = None):
     """Two axes of each row exchanged; without axes, the last two.
 
@@ -70,6 +73,7 @@ def transpose(x, dim0: int | None = None, dim1: int | None = None):
     return rearranged(x, ("transpose", a, b), lambda index: index.swapaxes(a, b))
 
 
+@told
 def unsqueeze(x, dim: int = -1):
     """An axis of size 1 put in; a view.
 
@@ -90,6 +94,7 @@ def unsqueeze(x, dim: int = -1):
     return reshape(x, (*x.type.shape[:at], 1, *x.type.shape[at:]))
 
 
+@told
 def squeeze(x, dim: int | None = None):
     """Axes of size 1 left out: one, or all; a view.
 
@@ -106,6 +111,7 @@ def squeeze(x, dim: int | None = None):
     return reshape(x, (*shape[:at], *shape[at + 1 :])) if shape[at] == 1 else x
 
 
+@told
 def flatten(x, start_dim: int = 0, end_dim: int = -1):
     """Axes of each row joined into one; a view. `start_dim` and `end_dim` count axes of a row.
 
@@ -128,6 +134,7 @@ def flatten(x, start_dim: int = 0, end_dim: int = -1):
     return reshape(x, (*shape[:first], joined, *shape[last + 1 :]))
 
 
+@told
 def broadcast_to(x, *shape: int):
     """Each row repeated to a shape, as numpy broadcasts.
 
@@ -153,6 +160,7 @@ def broadcast_to(x, *shape: int):
 # -- order and number ------------------------------------------------------------------------------
 
 
+@told
 def flip(x, *dims: int):
     """Elements in reverse order along some axes; for a Sequence, axis 0 reverses the rows.
 
@@ -177,6 +185,7 @@ def flip(x, *dims: int):
     return rearranged(x, ("flip", *axes), lambda index: np.flip(index, axes))
 
 
+@told
 def roll(x, shifts: int, dim: int = -1):
     """Elements moved along an axis, those that fall off put in at the other end.
 
@@ -196,6 +205,7 @@ def roll(x, shifts: int, dim: int = -1):
     return rearranged(x, ("roll", shifts, at), lambda index: np.roll(index, shifts, at))
 
 
+@told
 def tile(x, *repeats: Any):
     """Each row laid out several times along its axes, as numpy.tile.
 
@@ -211,6 +221,7 @@ def tile(x, *repeats: Any):
     return rearranged(x, ("tile", *repeats), lambda index: np.tile(index, repeats))
 
 
+@told
 def repeat_interleave(x, repeats, dim: int = -1):
     """Elements repeated along an axis; rows of a Sequence with `dim=0`, each so often as told.
 
@@ -234,6 +245,7 @@ def repeat_interleave(x, repeats, dim: int = -1):
     return rearranged(x, key, lambda index: np.repeat(index, repeats, at))
 
 
+@told
 @beside_operands
 def pad(x, widths, mode: str = "constant", value: float = 0.0):
     """Each row made larger, as torch.nn.functional.pad: (before, after) of the last axis first.
@@ -274,6 +286,7 @@ def pad(x, widths, mode: str = "constant", value: float = 0.0):
 # -- joining ---------------------------------------------------------------------------------------
 
 
+@told
 def cat(values, axis: int = -1):
     """Rows joined along an axis, the last one by default; see `ops/rows.py` for axis 0.
 
@@ -317,6 +330,7 @@ class Packed(NamedTuple):
     lengths: list[int]
 
 
+@told
 def pack(values) -> Packed:
     """The rows of several Sequences, one after the other, and their numbers.
 
@@ -336,6 +350,7 @@ def pack(values) -> Packed:
     return Packed(cat(values, 0), [len(x) for x in values])
 
 
+@told
 def unpack(rows, lengths) -> list:
     """The Sequences that were packed: parts of `rows` of these lengths; views.
 
@@ -353,6 +368,7 @@ def unpack(rows, lengths) -> list:
     return [rows[end - length : end] for end, length in zip(ends, lengths, strict=True)]
 
 
+@told
 def unbind(x, dim: int = 0):
     """The parts of a value along an axis, as a list.
 
@@ -376,6 +392,7 @@ def unbind(x, dim: int = 0):
     ]
 
 
+@told
 def outer(x, y):
     """z[i, j] = x[i] y[j] of the vectors in each row.
 

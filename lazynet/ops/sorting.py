@@ -23,6 +23,7 @@ from lazynet.ops.runs import (
     rows_in,
     step,
 )
+from lazynet.ops.told import told
 from lazynet.program import call, lowered, operand_refs, output_refs
 from lazynet.record import ShapeError, as_value, record, record_runs
 from lazynet.tensor import Sequence, Tensor
@@ -167,6 +168,7 @@ PUT_EACH = Op(
 # -- functions -------------------------------------------------------------------------------------
 
 
+@told
 def argsort(x, dim: int = -1, descending: bool = False):
     """The order of the elements along an axis: y[k] is where the k-th of them is.
 
@@ -189,6 +191,7 @@ def argsort(x, dim: int = -1, descending: bool = False):
     return record(ARGSORT, (x,), (("axis", at), ("descending", bool(descending))))
 
 
+@told
 def sort(x, dim: int = -1, descending: bool = False) -> Sorted:
     """The elements in their order along an axis, and where they were; as torch.sort(stable=True).
 
@@ -201,6 +204,7 @@ def sort(x, dim: int = -1, descending: bool = False) -> Sorted:
     return _taken(x, argsort(x, dim, descending), axis_of(x, dim, "sort"))
 
 
+@told
 def topk(x, k: int, dim: int = -1, largest: bool = True) -> Sorted:
     """The k largest elements along an axis, the largest first, and where they were.
 
@@ -220,6 +224,7 @@ def topk(x, k: int, dim: int = -1, largest: bool = True) -> Sorted:
     return _taken(x, _first(k, argsort(x, dim, largest), at, "topk"), at)
 
 
+@told
 def k_max_pool(x, k: int, dim: int = 0):
     """The k largest elements along an axis, in the order in which they stand there.
 

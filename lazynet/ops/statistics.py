@@ -14,13 +14,13 @@ import numpy as np
 from lazynet.device import beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.elementwise import absolute, exp, log, sqrt, where
-from lazynet.ops.fill import zeros
-from lazynet.ops.functions import isfinite, isnan
-from lazynet.ops.reduce import axis_of, reshape
+from lazynet.ops.functions import isfinite
+from lazynet.ops.reduce import SUM, axis_of, reshape
 from lazynet.ops.rows import ROW_MAX, ROW_SUM, over_segments, sequence
 from lazynet.ops.shape import cat as joined
 from lazynet.ops.shape import unsqueeze
-from lazynet.record import as_value
+from lazynet.ops.told import told
+from lazynet.record import as_value, record
 from lazynet.tensor import Sequence, Tensor
 
 
@@ -56,6 +56,7 @@ def spread_back(y, x, axis: Any):
     return y
 
 
+@told
 def amax(x, axis: Any = None, keepdim: bool = False):
     """The largest element along axes; ties share the gradient, as torch.amax.
 
@@ -70,6 +71,7 @@ def amax(x, axis: Any = None, keepdim: bool = False):
     return _over(reduce.max, as_value(x, "amax"), axis, keepdim)
 
 
+@told
 def amin(x, axis: Any = None, keepdim: bool = False):
     """The smallest element along axes; ties share the gradient, as torch.amin.
 
@@ -84,6 +86,7 @@ def amin(x, axis: Any = None, keepdim: bool = False):
     return -amax(-as_value(x, "amin"), axis, keepdim)
 
 
+@told
 def min(x, axis: int | None = None, keepdim: bool = False):
     """The smallest element along an axis, or of all; ties share the gradient.
 
@@ -98,6 +101,7 @@ def min(x, axis: int | None = None, keepdim: bool = False):
     return amin(x, axis, keepdim)
 
 
+@told
 def argmin(x, axis: int = -1):
     """The first index of the smallest element along an axis of each row.
 
@@ -114,6 +118,7 @@ def argmin(x, axis: int = -1):
     return reduce.argmax(-x, axis)
 
 
+@told
 def logsumexp(x, axis: Any = -1, keepdim: bool = False):
     """log of the sum of exp(x) along an axis, without overflow; -inf for nothing.
 
@@ -137,6 +142,7 @@ def reduce_sum(x, axis: Any = None, keepdim: bool = False):
     return _over(reduce.sum, x, axis, keepdim)
 
 
+@told
 def var(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
     """The mean squared distance from the mean, with n - correction in the denominator.
 
@@ -152,15 +158,16 @@ def var(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
     """
     x = as_value(x, "var")
     count = _count(x, axis)
-    mean = reduce_sum(x, axis) * (1.0 / count if count else math.nan)
+    mean = reduce_sum(x, axis) / float(count or math.nan)
     away = x - spread_back(mean, x, axis)
     free = count - correction
-    y = reduce_sum(away * away, axis) * (1.0 / free if free > 0 else math.nan)
+    y = reduce_sum(away * away, axis) / float(free if free > 0 else math.nan)
     return spread_back(y, x, axis) if keepdim and axis is not None else y
 
 
+@told
 def std(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
-    """The square root of `var`.
+    """The square root of `var`. Where all elements are the same, its gradient is 0.
 
     Shapes: as `var`.
 
@@ -170,9 +177,17 @@ def std(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
     Raises:
         ShapeError: if there is no such axis.
     """
-    return sqrt(var(x, axis, correction, keepdim))
+    return _root(var(x, axis, correction, keepdim), 2)
 
 
+def _root(total, p: float):
+    """total^(1/p), with the gradient 0 at 0."""
+    zero = total == 0.0
+    some = where(zero, 1.0, total)
+    return where(zero, 0.0, sqrt(some) if p == 2 else some ** (1.0 / p))
+
+
+@told
 def norm(x, p: float = 2, axis: Any = None, keepdim: bool = False):
     """(sum of |x|^p)^(1/p); p may be infinite. The gradient at 0 is 0.
 
@@ -192,12 +207,10 @@ def norm(x, p: float = 2, axis: Any = None, keepdim: bool = False):
     if p == 1:
         return reduce_sum(absolute(x), axis, keepdim)
     powers = x * x if p == 2 else where(x == 0.0, 0.0, where(x == 0.0, 1.0, absolute(x)) ** p)
-    total = reduce_sum(powers, axis, keepdim)
-    some = where(total > 0.0, total, 1.0)
-    root = sqrt(some) if p == 2 else some ** (1.0 / p)
-    return where(total > 0.0, root, total * 0.0) + where(isnan(total), total, 0.0)
+    return _root(reduce_sum(powers, axis, keepdim), p)
 
 
+@told
 def any(x, axis: Any = None, keepdim: bool = False):
     """Whether some element along axes is not 0.
 
@@ -209,9 +222,10 @@ def any(x, axis: Any = None, keepdim: bool = False):
     Raises:
         ShapeError: if there is no such axis.
     """
-    return _over(reduce.max, _truth(x), axis, keepdim).astype("bool")
+    return _over(reduce.max, _truth(x, "any"), axis, keepdim) > 0
 
 
+@told
 def all(x, axis: Any = None, keepdim: bool = False):
     """Whether no element along axes is 0.
 
@@ -223,17 +237,17 @@ def all(x, axis: Any = None, keepdim: bool = False):
     Raises:
         ShapeError: if there is no such axis.
     """
-    return (1 - _over(reduce.max, 1 - _truth(x), axis, keepdim)).astype("bool")
+    return _over(reduce.max, 1 - _truth(x, "all"), axis, keepdim) <= 0
 
 
-def _truth(x):
-    return (as_value(x, "truth") != 0).astype("int64")
+def _truth(x, name: str):
+    return (as_value(x, name) != 0).astype("int64")
 
 
 # -- products and running sums ---------------------------------------------------------------------
 
 
-@beside_operands
+@told
 def prod(x, axis: int | None = None, keepdim: bool = False):
     """The product along an axis, or of everything; of nothing it is 1.
 
@@ -255,7 +269,7 @@ def prod(x, axis: int | None = None, keepdim: bool = False):
     at = axis_of(x, axis, "prod")
     if at is None:
         if not len(x):
-            return zeros(*x.type.shape, dtype=x.type.dtype) + 1.0
+            return reduce.sum(x, 0) + 1
         while len(x) > 1:
             half, odd = len(x) // 2, x[len(x) - len(x) % 2 :]
             x = x[:half] * x[half : 2 * half]
@@ -268,13 +282,13 @@ def prod(x, axis: int | None = None, keepdim: bool = False):
         x = _cut(x, 0, half) * _cut(x, half, 2 * half)
         x = _join(x, odd) if size % 2 else x
     if not x.type.shape[0]:
-        shape = x.type.shape[1:]
-        y = zeros(*shape, dtype=x.type.dtype, length=getattr(x, "length", None)) + 1.0
+        y = record(SUM, (x,), (("axis", 0),)) + 1
     else:
         y = reshape(x, x.type.shape[1:])
     return unsqueeze(y, axis) if keepdim else y
 
 
+@told
 def cumsum(x, axis: int = -1):
     """y[k] = sum of x[0..k] along an axis; axis 0 of a Sequence is its rows.
 
@@ -289,6 +303,7 @@ def cumsum(x, axis: int = -1):
     return _running(as_value(x, "cumsum"), axis, "cumsum", lambda a, b: a + b)
 
 
+@told
 def cumprod(x, axis: int = -1):
     """y[k] = product of x[0..k] along an axis; axis 0 of a Sequence is its rows.
 
@@ -347,6 +362,7 @@ def _join(a, b):
 # -- rows by index ---------------------------------------------------------------------------------
 
 
+@told
 @beside_operands
 def segment_mean(x, index, count: int):
     """The mean of the rows j of x with index[j] = s, for s < count; 0 where there are none.
@@ -366,6 +382,7 @@ def segment_mean(x, index, count: int):
     return totals * sequence(weights.reshape(shape))
 
 
+@told
 def segment_max(x, index, count: int):
     """The largest elements of the rows j of x with index[j] = s, for s < count; -inf for none.
 

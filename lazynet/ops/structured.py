@@ -18,6 +18,7 @@ from lazynet.ops.runs import (
     rows_in,
     step,
 )
+from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value, record_runs
 from lazynet.tensor import Sequence
 
@@ -85,6 +86,7 @@ LOG_SCAN = Op(
 )  # fmt: skip
 
 
+@told
 def log_scan(x, transitions, initial):
     """y_0 = x_0 + initial, y_t[j] = x_t[j] + log sum_i exp(y_{t-1}[i] + transitions[i, j]).
 
@@ -145,6 +147,7 @@ LINEAR_SCAN = Op(
 )  # fmt: skip
 
 
+@told
 def linear_scan(x, matrices):
     """y_0 = x_0, y_t[j] = x_t[j] + sum_i y_{t-1}[i] w_t[i, j]: a recurrence that is linear.
 
@@ -192,6 +195,7 @@ VITERBI = Op(
 )  # fmt: skip
 
 
+@told
 def viterbi(x, transitions, initial, final):
     """The path y with the largest sum of x_t[y_t], transitions[y_{t-1}, y_t], and at the ends.
 

@@ -24,6 +24,7 @@ from lazynet.ops.reduce import reshape
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.rows import ROW_MAX, ROW_SUM, sequence
 from lazynet.ops.runs import backward_program, forward_program, offsets, operand, output, step
+from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value, record_runs, record_segments
 from lazynet.tensor import Sequence, Tensor
 
@@ -40,6 +41,7 @@ def log_sum_rows(x, counts: list[int]) -> Sequence:
 # -- trees -----------------------------------------------------------------------------------------
 
 
+@told
 @beside_operands
 def inside(spans: Sequence, n: int) -> Tensor:
     """log of the sum over all binary trees over n words of exp(sum of the scores of their spans).
@@ -89,6 +91,7 @@ def _log_join(cells) -> Sequence:
     return log_sum_rows(left + right, [len(pairs) for pairs in cells])
 
 
+@told
 @beside_operands
 def dependency_inside(arcs: Sequence, n: int) -> Tensor:
     """log of the sum over all projective dependency trees of exp(sum of the scores of their arcs).
@@ -167,6 +170,7 @@ def joined_rows(x: Sequence) -> Tensor:
     return record_runs(JOIN, (x,), 1, (("count", x.length),))[0]
 
 
+@told
 @beside_operands
 def matrix_tree(arcs: Sequence, n: int) -> Tensor:
     """log of the sum over all dependency trees, crossing or not, of exp(sum of their arcs' scores).

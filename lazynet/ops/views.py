@@ -14,6 +14,7 @@ import numpy as np
 from lazynet.batching import layout as words
 from lazynet.op import Op, RowType, Sample, row_type
 from lazynet.ops.reduce import axis_of, reshape, retyped
+from lazynet.ops.told import told
 from lazynet.program import Ref, elementwise, lowered, operand_refs, output_refs
 from lazynet.quick import Short, numbered, record_values, views
 from lazynet.record import ShapeError, as_value, record
@@ -40,25 +41,33 @@ def chunk(x, chunks: int, dim: int = -1):
     Raises:
         ShapeError: if there is no such axis. ValueError: for less than one part.
     """
-    if dim != -1:
-        return _cut(x, -(-_size(x, dim, "chunk") // _positive(chunks)), dim, "chunk")
-    row = x.type
-    parts = row.views.get(("chunk", chunks))
+    parts = None
+    plain = dim.__class__ is int and chunks.__class__ is int
+    if plain and dim == -1 and x.__class__ in (Tensor, Sequence):
+        parts = x.type.views.get(("chunk", chunks))
     if parts is None:
-        if len(row.shape) != 1 or row.size % _positive(chunks):
-            return _cut(x, -(-_size(x, -1, "chunk") // chunks), -1, "chunk")
-        width = row.size // chunks
-        parts = tuple(row.view((width,), width * k) for k in range(chunks))
-        row.views["chunk", chunks] = parts
+        return _chunk(x, chunks, dim)
     return views.record(x, parts) or [retyped(x, part) for part in parts]
 
 
-def _positive(chunks: int) -> int:
+@told
+def _chunk(x, chunks: int, dim: int = -1):
+    """`chunk`, where rows of this type are cut so for the first time."""
+    x = as_value(x, "chunk")
     if chunks < 1:
         raise ValueError(f"chunk: expected one or more parts, not {chunks}")
-    return chunks
+    row, size = x.type, _size(x, dim, "chunk")
+    if not size:
+        return [x for _ in range(chunks)]  # as PyTorch: so many parts of nothing
+    if dim != -1 or len(row.shape) != 1 or row.size % chunks:
+        return _cut(x, -(-size // chunks), dim, "chunk")
+    width = row.size // chunks
+    parts = tuple(row.view((width,), width * k) for k in range(chunks))
+    row.views["chunk", chunks] = parts
+    return [retyped(x, part) for part in parts]
 
 
+@told
 def split(x, sizes, dim: int = -1):
     """An axis cut into parts of these sizes, or of one size (the last may be smaller).
 
@@ -272,13 +281,19 @@ def pick(x, index, name: str = "pick"):
         IndexError: on this line, if an index is out of range. ShapeError: if rows are no vectors,
             or there are not as many indices as rows.
     """
-    x = as_value(x, name)
-    known = x.type.views.get("pick")
+    known = x.type.views.get("pick") if isinstance(x, Value) else None
     if known is not None:
         signature, size = known
         handle = numbered.record(signature, x, index, x.type.size, size, x.type.offset)
         if handle is not None:
             return handle
+    return _pick(x, index, name)
+
+
+@told
+def _pick(x, index, name: str):
+    """`pick`, where there is no shorter way."""
+    x = as_value(x, name)
     if len(x.type.shape) != 1:
         raise ShapeError(f"{name}: expected vector rows, not rows of {x.type.shape}")
     if isinstance(x, Sequence):

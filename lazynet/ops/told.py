@@ -1,0 +1,124 @@
+"""Errors under the name that was called, about the argument that was wrong.
+
+Functions are made of others, and what one of these refuses was asked for by the one that the user
+called. Arguments are looked at only after something failed, so calls that are right pay nothing for
+it; what each parameter takes is read off its annotation, and what has none takes values.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import inspect
+import re
+import struct
+from typing import Any
+
+import numpy as np
+
+from lazynet.nested import leaves_of
+from lazynet.record import Literal, ShapeError
+from lazynet.tensor import Value
+
+# What Python and numpy raise where an argument is not what a function was written for.
+_RAISED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, struct.error)
+_NAMED = re.compile(r"[\w.<>]+: ")
+_RAISE = dis.opmap["RAISE_VARARGS"]
+_KINDS = {
+    "int": ((int, np.integer), "an integer"),
+    "float": ((int, float, np.number), "a number"),
+    "bool": ((bool, np.bool_, int), "True or False"),
+    "str": (str, "a name in quotes"),
+    "Sequence": (Value, "a Sequence"),
+}
+_VALUES = (Value, Literal, np.ndarray, np.generic, int, float, list, tuple, range)
+
+
+def told(function):
+    """Let the errors of a function tell its own name, and the argument that it could not take.
+
+    A function `_f` is what the function `f` does when it cannot take its short way.
+    """
+
+    @functools.wraps(function)
+    def called(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except _RAISED as error:
+            problem = _explained(function, error, args, kwargs)
+            if problem is error:
+                raise
+        raise problem
+
+    return called
+
+
+def under(name: str, error: Exception, given: tuple = ()) -> Exception:
+    """An error of what `name` is made of, under that name; what was given is told in a word."""
+    message = str(error)
+    for value in leaves_of(given):
+        if isinstance(value, (Value, np.ndarray)) and "\n" in repr(value):
+            message = message.replace(repr(value), _told_of(value))
+    line = message.partition(": ")[2] if _NAMED.match(message) else message
+    error.args = (f"{name}: {line.partition(chr(10))[0]}",)
+    return error
+
+
+def _ours(error: Exception) -> bool:
+    """Whether an error was raised by a statement of this library, not by Python or numpy."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or not last.tb_frame.f_globals.get("__name__", "").startswith("lazynet."):
+        return False
+    return last.tb_frame.f_code.co_code[last.tb_lasti] == _RAISE
+
+
+def _explained(function, error: Exception, args: tuple, kwargs: dict) -> Exception:
+    name = function.__name__.removeprefix("_")
+    try:
+        given = inspect.signature(function).bind(*args, **kwargs).arguments
+    except TypeError:
+        return error  # too many arguments, or too few: Python tells it
+    parameters = inspect.signature(function).parameters
+    for label, value in given.items():
+        wrong = _wrong(parameters[label], value)
+        if wrong is not None:
+            return TypeError(f"{name}: expected {wrong} for {label}, not {_told_of(value)}")
+    if _ours(error):
+        return under(name, error, (args, kwargs))
+    kind = TypeError if isinstance(error, (TypeError, AttributeError)) else ShapeError
+    listed = ", ".join(f"{label} = {_told_of(value)}" for label, value in given.items())
+    return kind(f"{name}: these do not go together: {listed}")
+
+
+def _wrong(parameter: inspect.Parameter, value: Any) -> str | None:
+    """What was expected where a value is not of the kind that the parameter is annotated with."""
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        return None
+    if value is parameter.default:
+        return None
+    annotated = parameter.annotation
+    if annotated is parameter.empty or "Any" in annotated:
+        optional = parameter.default is None
+        return None if isinstance(value, _VALUES) or (optional and value is None) else (
+            "a Tensor or Sequence"
+        )  # fmt: skip
+    names = [part.strip() for part in annotated.split("|")]
+    if (value is None and "None" in names) or not set(names) & set(_KINDS):
+        return None
+    if any(name in _KINDS and isinstance(value, _KINDS[name][0]) for name in names):
+        return None
+    if isinstance(value, tuple) and any(name.startswith("tuple") for name in names):
+        return None
+    return " or ".join(_KINDS[name][1] for name in names if name in _KINDS)
+
+
+def _told_of(value: Any) -> str:
+    if isinstance(value, (Value, np.ndarray)):
+        return f"a {type(value).__name__} of {tuple(value.shape)}"
+    if isinstance(value, (str, int, float, type(None))):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"a {type(value).__name__}"
