@@ -8,6 +8,7 @@ the handles; for anything else it gives None, and the long way (`cell.py`) is ta
 from __future__ import annotations
 
 import linecache
+import struct
 from _thread import get_ident
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +30,6 @@ class Kind:
 
     form: tuple[Any, ...]
     index: int  # of the signature
-    pack: Callable
     rows: tuple[Any, ...]  # types of the outputs
     result: Callable  # from a list of handles
 
@@ -92,7 +92,8 @@ class _Writer:
         self.line(f"graph = {leading}.graph")
         same = "".join(f" and {v}.graph is graph" for v in others)
         self.test(f"graph.thread == get_ident(){same}")
-        pack, ids = self.name(kind.pack, "pack"), ", ".join(f"{v}.id" for v in self.values)
+        pack = self.name(struct.Struct(f"{1 + len(self.values)}i").pack, "pack")
+        ids = ", ".join(f"{v}.id" for v in self.values)
         self.line("vid = graph.values")
         self.line(f"graph.values = vid + {len(kind.rows)}")
         self.line("tape = graph.tape")
