@@ -29,7 +29,7 @@ from lazynet.parameter import STATICS
 from lazynet.program import Program, Ref, Region, elementwise
 from lazynet.recompute import recomputing
 from lazynet.record import Literal, record, record_segments
-from lazynet.tensor import Tensor
+from lazynet.tensor import Sequence, Tensor
 from lazynet.trace import Lowering, argument_ids
 
 
@@ -240,6 +240,9 @@ def replayed(signature: Signature, entry: list[int], known):
     if signature.op.kind == words.SEGMENT:
         return record_segments(signature.op, *operands, signature.attributes)
     payload = entry[-signature.op.payload :] if signature.op.payload else None
+    lengths = [x.length for x in operands if x.__class__ is Sequence]
+    if payload and lengths:
+        payload = payload * lengths[0]  # every row carries its own
     return record(signature.op, operands, signature.attributes, payload=payload)
 
 

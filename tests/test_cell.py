@@ -137,6 +137,13 @@ def test_second_derivatives_go_through_a_cell(name):
     ln.check_grads(lambda *values: flat(cell(*filled(shape, iter(values))))[0], arrays)
 
 
+def test_second_derivatives_go_through_a_cell_that_takes_parts_of_rows():
+    cell = ln.cell(lambda x: ln.cat([x[1:], x[:1] * x[2:]]).tanh())
+    ln.check_grads(cell, [generator.standard_normal((4, 3))[0]])
+    rows = generator.standard_normal((4, 3))
+    ln.check_grads(lambda *xs: ln.sum(cell(ln.sequence(list(xs))), 0), list(rows))
+
+
 def copy_of(example):
     return [[None] * len(a) if isinstance(a, list | tuple) else None for a in example]
 
