@@ -118,6 +118,7 @@ def write(kinds: list[Kind]) -> Callable:
     }  # fmt: skip
     names = [f"a{k}" for k in range(longest)]
     lines = [f"def record({''.join(f'{name}=MISSING, ' for name in names)}*others):"]
+    lines.append("    if others: return None")  # more arguments than any kind has
     for number, kind in enumerate(kinds):
         writer = _Writer(number, namespace)
         form = kind.form + (_MISSING,) * (longest - len(kind.form))

@@ -398,3 +398,10 @@ def test_zero_is_not_minus_zero():
     x = ln.ones(1)
     for _ in range(3):
         assert [over(x, k).item() for k in (0.0, -0.0)] == [np.inf, -np.inf]
+
+
+def test_a_call_with_more_arguments_than_were_seen_is_not_taken_for_one_with_fewer():
+    cell = ln.cell(lambda x, y=None: x if y is None else x + y)
+    one = ln.ones(2) * 1.0
+    assert cell(one).tolist() == cell(one).tolist() == [1.0, 1.0]
+    assert cell(one, one).tolist() == [2.0, 2.0]
