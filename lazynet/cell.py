@@ -193,18 +193,33 @@ class _Traces:
         self.record: Callable = shortcut.write([])
         self._kinds: list[shortcut.Kind] = []
         self._lists: list[ListTrace] = []  # one for each program
+        self._lengths: dict[Any, set[int]] = {}  # of lists, by all else that makes a kind of call
 
     def add(self, key: Any, trace: Trace, arguments: Any) -> None:
         self.known[key] = trace
+        form = mapped(arguments, change=lambda x: x.type if x.__class__ is Tensor else x)
         if isinstance(trace, ListTrace):
             if not any(trace.join(other) for other in self._lists):
                 self._lists.append(trace)
-            return
+            form = self._of_any_length(trace, arguments)
         plain = not trace.lifted and not trace.graph.draws
-        if arguments and plain and len(self._kinds) < _MOST_SHORTCUTS:
-            form = mapped(arguments, change=lambda x: x.type if x.__class__ is Tensor else x)
+        if arguments and form and plain and len(self._kinds) < _MOST_SHORTCUTS:
             self._kinds.append(shortcut.Kind(form, trace.index, trace.rows, trace.result))
             self.record = shortcut.write(self._kinds)
+
+    def _of_any_length(self, trace: ListTrace, arguments: Any) -> Any:
+        """The form of a call over a list; None if it is known, where its length is noted."""
+        call, key = trace.call, [trace.index]
+        flatten(call.changed(arguments, lambda x: x[:1]), key, [])
+        known = self._lengths.setdefault(tuple(key), set())
+        known.add(call.length)
+        if len(known) > 1:
+            return None
+
+        def form(x: Any) -> Any:
+            return mapped(x, change=lambda y: y.type if y.__class__ is Tensor else y)
+
+        return form(call.changed(arguments, lambda x: shortcut.AnyLength(form(x[0]), known)))
 
 
 def cell(function: Callable) -> Any:

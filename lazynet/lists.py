@@ -12,6 +12,7 @@ give the same program are one signature.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,6 +42,21 @@ class Listed:
     length: int
     items: tuple[tuple[int, ...], ...]  # for each value of an item, its numbers in all items
     singles: tuple[int, ...]  # the other values
+    paths: tuple[tuple[Any, ...], ...]  # where in the arguments the lists are
+
+    def changed(self, arguments: Any, change: Callable[[list[Any]], Any]) -> Any:
+        """The arguments with the lists in them changed."""
+
+        def walk(x: Any, path: tuple[Any, ...]) -> Any:
+            if path in self.paths:
+                return change(x)
+            if x.__class__ in (tuple, list):
+                return x.__class__(walk(part, (*path, k)) for k, part in enumerate(x))
+            if x.__class__ is dict:
+                return {name: walk(part, (*path, name)) for name, part in x.items()}
+            return x
+
+        return walk(arguments, ())
 
     def in_order(self, values: list[Any]) -> tuple[list[list[Any]], list[Any]]:
         """The values of items, one list for each of an item's, and the other values."""
@@ -55,40 +71,47 @@ def listed(arguments: tuple[Any, ...], values: list[Any]) -> list[Listed]:
     """
     if any(x.__class__ is Sequence for x in values):
         return []
-    found: list[tuple[int, tuple[tuple[int, ...], ...]]] = []
-    _find(arguments, 0, found)
-    ways = [(length, items) for length, items in found]
-    if len(found) > 1 and len({length for length, _ in found}) == 1:
-        ways.insert(0, (found[0][0], tuple(k for _, items in found for k in items)))
-    made = []
-    for length, items in ways:
-        own = {k for numbers in items for k in numbers}
-        made.append(Listed(length, items, tuple(k for k in range(len(values)) if k not in own)))
-    return made
+    found: list[Any] = []
+    _find(arguments, (), 0, found)
+    ways = [[one] for one in found]
+    if len(found) > 1 and len({len(x) for _, _, x in found}) == 1:
+        ways.insert(0, found)
+    return [_seen(way, len(values)) for way in ways]
 
 
-def _find(x: Any, at: int, found: list[Any]) -> int:
+def _seen(lists: list[Any], count: int) -> Listed:
+    """A call with `count` values as one over these lists, each with its path and first value."""
+    items = []
+    for _, first, x in lists:
+        width = len(leaves(x[0]))
+        stop = first + width * len(x)
+        items += [tuple(range(first + k, stop, width)) for k in range(width)]
+    own = {k for numbers in items for k in numbers}
+    singles = tuple(k for k in range(count) if k not in own)
+    return Listed(len(lists[0][2]), tuple(items), singles, tuple(path for path, _, _ in lists))
+
+
+def leaves(x: Any) -> list[Any]:
+    """The values in an argument."""
+    values: list[Any] = []
+    flatten(x, [], values)
+    return values
+
+
+def _find(x: Any, path: tuple[Any, ...], at: int, found: list[Any]) -> int:
     """Look for lists in an argument whose values are numbered from `at` on; the next number."""
-    parts = x.values() if x.__class__ is dict else x
     if x.__class__ not in (tuple, list, dict):
-        values: list[Any] = []
-        flatten(x, [], values)
-        return at + len(values)
-    if x.__class__ is list and x:
-        keys, counts = [], []
-        for item in x:
-            key: list[Any] = []
-            values = []
-            flatten(item, key, values)
-            keys.append(key)
-            counts.append(len(values))
-        width = counts[0]
-        if width and all(key == keys[0] for key in keys):
-            numbers = [tuple(range(at + k, at + width * len(x), width)) for k in range(width)]
-            found.append((len(x), tuple(numbers)))
-            return at + width * len(x)
-    for part in parts:
-        at = _find(part, at, found)
+        return at + len(leaves(x))
+    if x.__class__ is list and x and leaves(x[0]):
+        keys: list[list[Any]] = [[] for _ in x]
+        for item, key in zip(x, keys, strict=True):
+            flatten(item, key, [])
+        if all(key == keys[0] for key in keys):
+            found.append((path, at, x))
+            return at + len(leaves(x))
+    parts = x.items() if x.__class__ is dict else enumerate(x)
+    for name, part in parts:
+        at = _find(part, (*path, name), at, found)
     return at
 
 

@@ -188,7 +188,7 @@ def read_tape(tape: list[int], base: int):
                 end = p + 6
             rows = n if op.per_item else k
             yield Node(signature, vid, n, rows, op.per_item or k != 1, ids, None)
-            p, vid = end, vid + rows
+            p, vid = end, vid + rows * len(signature.outputs)
             continue
         if op.kind == words.RUNS:
             runs, q = [], p + 2
