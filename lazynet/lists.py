@@ -169,6 +169,14 @@ class ListGraph(FunctionGraph):
             self.symbols[known] = ref
         self._places[vid] = known, WHOLE
 
+    def counted(self, x: Any) -> bool:
+        """Whether rows are one for each item, in their order: their number is the list's length."""
+        if x.__class__ is Sequence:
+            x = [x[j] for j in range(x.length)]
+        places = [self._places[row.id] for row in x if row.__class__ is Tensor]
+        whole = len(places) == len(x) and places == [(places[0][0], j) for j in range(self.length)]
+        return whole and x[0].type.is_float
+
     def pure(self) -> set[int]:
         return {self._places[vid][0] for vid in self.constants if vid in self._places}
 

@@ -266,13 +266,17 @@ def mean(x, axis: int | None = None, keepdim: bool = False):
     if isinstance(x, (list, tuple)):
         if not x:
             raise ShapeError("mean: an empty list has no shape")
-        return ROW_REDUCTIONS["sum"](x) * _inverse(len(x))
+        return _over_rows(ROW_REDUCTIONS["sum"](x), x, 1)
     total = sum(x, axis, keepdim)
-    if axis is None:
-        count = x.type.size * (x.length if isinstance(x, Sequence) else 1)
-    else:
-        count = x.shape[axis]
-    return total * _inverse(count)
+    if isinstance(x, Sequence) and (axis is None or axis_of(x, axis, "mean") is None):
+        return _over_rows(total, x, x.type.size if axis is None else 1)
+    return total * _inverse(x.type.size if axis is None else x.shape[axis])
+
+
+def _over_rows(total, x, size: int):
+    """A sum over rows divided by their number, of which each counts `size` times."""
+    share = ROW_REDUCTIONS["share"](x)
+    return total * _inverse(len(x) * size) if share is None else total * share * _inverse(size)
 
 
 def _inverse(count: int) -> float:

@@ -172,6 +172,18 @@ ROW_MAX = Op(
 )  # fmt: skip
 
 
+def _row_share_shape(row):
+    if not row.is_float:
+        raise TypeError(f"mean: expected float rows, not {row.dtype}")
+    return (row_type(row.dtype),)
+
+
+ROW_SHARE = Op(
+    "row_share", "y = 1 / number of rows", _row_share_shape, _segment_lower("segment_share", False),
+    kind=words.SEGMENT, samples=(Sample(((4,),)), Sample(((),))),
+)  # fmt: skip
+
+
 def _row_softmax_shape(row):
     if not row.is_float:
         raise TypeError(f"softmax: expected float rows, not {row.dtype}")
@@ -195,6 +207,15 @@ def _sum_rows(x):
     if isinstance(x, (list, tuple)):
         return _sum_list(list(x))
     return record_segments(ROW_SUM, x)
+
+
+def _share_of_rows(x):
+    """1 / the number of rows, as a value, where they are what a traced list of any length holds."""
+    graph = x.graph if isinstance(x, Sequence) else getattr(x[0], "graph", None)
+    counted = getattr(graph, "counted", None)
+    if counted is None or not counted(x):
+        return None
+    return record_segments(ROW_SHARE, x)
 
 
 def _sum_list(values):
@@ -241,6 +262,7 @@ def over_segments(op: Op, x, index, count: int, name: str):
 
 reduce.ROW_REDUCTIONS.update(
     sum=_sum_rows,
+    share=_share_of_rows,
     max=lambda x: record_segments(ROW_MAX, x),
     softmax=lambda x: record_segments(ROW_SOFTMAX, x),
     log_softmax=lambda x: record_segments(ROW_SOFTMAX, x).log(),
