@@ -339,7 +339,9 @@ def emit_step(step, program, frame, programs, operands):
     count = frame[SEGMENT_ROWS] if domain == SEGMENTS else frame[ITEM_ROWS]
     trash = frame[TRASH]
     wanted = uneven = False
-    apart, moved = domain == ITEMS and arity <= MAX_OPERANDS, np.int64(0)
+    # What goes over the rows of each segment reads offsets, and stays whole (`stays_apart`).
+    apart, moved = domain == ITEMS or frame[OVER_RUNS] == 0, np.int64(0)
+    apart = apart and arity <= MAX_OPERANDS
     for k in range(arity):
         o = first + OPERAND_WORDS * k
         base, stride, vector = resolve(o, domain, count, program, frame, programs)

@@ -22,9 +22,9 @@ NONE, DEPTH, AGENDA, FRONTIER, AUTO = range(5)
 NAMES = {"none": NONE, "depth": DEPTH, "agenda": AGENDA, "frontier": FRONTIER, "auto": AUTO}
 
 NOTHING = np.zeros(0, np.int32)
-# How much the share of ready nodes with most of their signature behind them counts beside the longest
-# path behind one. Found by trying on trees of words, lattices and random graphs; any number gives
-# valid schedules.
+# How much the share of ready nodes with most of their signature behind them counts beside the
+# longest path behind one. Found by trying on trees of words, lattices and random graphs; any number
+# gives valid schedules.
 BEHIND = 0.1
 
 # `auto` compares agenda and frontier up to this many (nodes x signatures), and trusts agenda
