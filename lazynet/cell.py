@@ -6,6 +6,7 @@ call is one entry on the tape, whatever the function does.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import types
 import weakref
@@ -165,10 +166,9 @@ class Cell:
         call = self.__name__, self._plain, values, arguments, named
         every = (*arguments, *(named[name] for name in sorted(named)))
         for way in [] if self.recompute else listed(every, values):
-            try:
-                return ListTrace(*call, way), ListTrace(*call, way)
-            except ItemsDiffer:
-                continue
+            for adding in (False, True)[: 1 + (way.length == 1)]:
+                with contextlib.suppress(ItemsDiffer):
+                    return ListTrace(*call, way, adding), ListTrace(*call, way, adding)
         return self.trace(*call), self.trace(*call)
 
     def explain(self) -> str:

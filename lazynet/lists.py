@@ -4,10 +4,10 @@ A list of n Tensors, or of tuples of Tensors, is to a cell as n rows are to an o
 function runs on n symbols, as for any kind of call, and everything that it records is a value of
 the whole call or of one item. Where the same op is recorded for the same value of two items, that
 is one op with a row an item: the two results are two rows of it. Rows come together again where
-all of them, in their order, are listed, added up, or gone over by another op over segments. A
-function that does anything else (gives an item, combines two items) has no such program, and
-is traced for each length on its own. What is left does not name the length: two lengths that
-give the same program are one signature.
+all of them, in their order, are listed, added up (one after the other, too), or gone over by
+another op over segments. A function that does anything else (gives an item, multiplies two) has no
+such program, and is traced for each length on its own. What is left does not name the length: two
+lengths that give the same program are one signature.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from lazynet.calls import flatten
 from lazynet.graph import recording_gradients
 from lazynet.inside import FunctionGraph
 from lazynet.op import RowType, Signature
-from lazynet.ops.rows import GATHER
+from lazynet.ops.elementwise import ADD
+from lazynet.ops.rows import GATHER, ROW_SUM
 from lazynet.program import Ref
 from lazynet.tensor import Sequence, Tensor
 
@@ -33,6 +34,17 @@ class ItemsDiffer(BaseException):
 
     No `Exception`, because it passes through the function being traced, which may catch those.
     """
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The rows of a value added up from the first on, as far as an item, perhaps to a start."""
+
+    rows: int
+    row: RowType
+    start: int | None
+    start_row: RowType | None
+    cut: bool
 
 
 @dataclass(frozen=True)
@@ -122,13 +134,15 @@ class ListGraph(FunctionGraph):
     made, and what is recorded twice is one value.
     """
 
-    __slots__ = ("_known", "_made", "_places", "length")
+    __slots__ = ("_begun", "_known", "_made", "_places", "adding", "length")
 
-    def __init__(self, name: str, may_draw: bool, length: int):
+    def __init__(self, name: str, may_draw: bool, length: int, adding: bool):
         super().__init__(name, may_draw)
         self.length = length
+        self.adding = adding  # of one item: whether adding it to something adds up all items
         self._made = 0
-        self._places: dict[int, tuple[int, int]] = {}  # handle -> value, item (or WHOLE)
+        self._places: dict[int, tuple[Any, int]] = {}  # handle -> value or Sum, item (or WHOLE)
+        self._begun: dict[int, Sum] = {}  # values whose first row may begin a sum of rows
         self._known: dict[Any, int] = {}  # what was recorded -> value
 
     def _new(self, count: int = 1) -> int:
@@ -190,21 +204,75 @@ class ListGraph(FunctionGraph):
         stop, count = 1 + len(signature.operands), len(signature.outputs)
         places = [self._places[i] for i in entry[1:stop]]
         items = {item for _, item in places} - {WHOLE}
-        if len(items) > 1 or (items and count > 1):
+        if len(items) > 1:
+            self._places[vid] = self._added(signature, places)
+            return
+        if any(isinstance(value, Sum) for value, _ in places) or (items and count > 1):
             raise ItemsDiffer
-        payload, cut = entry[stop:], not recording_gradients.get()
+        value = self._row_wise(signature, places, entry[stop:])
+        item = items.pop() if items else WHOLE
+        for k in range(count):
+            self._places[vid + k] = value + k, item
+        begun = self._begun.get(value)
+        if begun is not None and self.adding:
+            self._places[vid] = self._total(begun), WHOLE
+
+    def _row_wise(self, signature: Signature, places: list[Any], payload: list[int]) -> int:
+        """A row-wise op on values of these places: for each item, if some are of items."""
+        ragged, cut = any(item != WHOLE for _, item in places), not recording_gradients.get()
         sources = [(value, int(item != WHOLE)) for value, item in places]
         key = signature, tuple(sources), tuple(payload), cut
         value = self._known.get(key)
         if value is None:
-            value = self._known[key] = self._new(count)
-            code = [entry[0], *(source for source, _ in sources), *payload]
-            if items:
+            value = self._known[key] = self._new(len(signature.outputs))
+            code = [signature.index, *(source for source, _ in sources), *payload]
+            if ragged:
                 code = [-signature.index - 1, 0, *sum(sources, ()), *payload]
-            self._add(signature, value, code, bool(items), cut)
-        item = items.pop() if items else WHOLE
-        for k in range(count):
-            self._places[vid + k] = value + k, item
+            self._add(signature, value, code, ragged, cut)
+            if signature.op is ADD and len({item for _, item in places}) == 2:
+                own = next(k for k, (_, item) in enumerate(places) if item != WHOLE)
+                row, other = signature.operands[own], signature.operands[1 - own]
+                if row.shape == signature.outputs[0].shape:
+                    found = Sum(places[own][0], row, places[1 - own][0], other, cut)
+                    self._begun[value] = found
+        return value
+
+    def _added(self, signature: Signature, places: list[Any]) -> tuple[Any, int]:
+        """Rows of two items, one after the other, where they are added up."""
+        pairs = sorted(zip(places, signature.operands, strict=True), key=lambda pair: pair[0][1])
+        if signature.op is not ADD or len(pairs) != 2:
+            raise ItemsDiffer
+        ((before, i), earlier), ((value, j), row) = pairs
+        cut, total = not recording_gradients.get(), before
+        if before == value and i == 0 and earlier is row:
+            total = Sum(value, row, None, None, cut)
+        elif i == 0:
+            total = self._begun.get(before)
+        same = isinstance(total, Sum) and (total.rows, total.row, total.cut) == (value, row, cut)
+        if not same or j != i + 1 or earlier.shape != row.shape or i == WHOLE:
+            raise ItemsDiffer
+        if j + 1 < self.length:
+            return total, j
+        return self._total(total), WHOLE
+
+    def _total(self, total: Sum) -> int:
+        """The value of a sum of all rows."""
+        rows = ROW_SUM.signature((total.row,))
+        value = self._over_rows(rows, total.rows, total.cut)
+        if total.start is None:
+            return value
+        added = ADD.signature((total.start_row, rows.outputs[0]))
+        return self._row_wise(added, [(total.start, WHOLE), (value, WHOLE)], [])
+
+    def _over_rows(self, signature: Signature, source: int, cut: bool) -> int:
+        """An op over the rows of all items."""
+        key = signature, source, cut
+        made = self._known.get(key)
+        if made is None:
+            made = self._known[key] = self._new()
+            code = [-signature.index - 1, 0, 1, 0, source, 1]
+            self._add(signature, made, code, signature.op.per_item, cut)
+        return made
 
     def _add(self, signature: Signature, value: int, code: list[int], ragged: bool, cut: bool):
         self.nodes.append((signature, value, code))
@@ -227,18 +295,14 @@ class ListGraph(FunctionGraph):
             super()._along_rows(signature, vid, entry)
             return
         value = places[0][0]
-        if segments != 1 or places != [(value, j) for j in range(self.length)]:
+        alike = places == [(value, j) for j in range(self.length)]
+        if segments != 1 or not alike or isinstance(value, Sum):
             raise ItemsDiffer
         if op is GATHER:
             for j, i in enumerate(ids):
                 self._name(vid + j, Tensor(self, i, signature.operands[0]))
             return
-        cut = not recording_gradients.get()
-        key = signature, value, cut
-        made = self._known.get(key)
-        if made is None:
-            made = self._known[key] = self._new()
-            self._add(signature, made, [-signature.index - 1, 0, 1, 0, value, 1], op.per_item, cut)
+        made = self._over_rows(signature, value, not recording_gradients.get())
         for j in range(count if op.per_item else 1):
             self._places[vid + j] = made, j if op.per_item else WHOLE
 

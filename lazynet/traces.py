@@ -1,4 +1,4 @@
-"""Cells as they were traced, each for one kind of arguments."""
+"""Cells as they were traced, each for one kind of arguments, or for lists of many lengths."""
 
 from __future__ import annotations
 
@@ -105,15 +105,15 @@ class ListTrace(Trace):
 
     def __init__(
         self, name: str, plain: Callable, values: list[Value], arguments: Any, named: Any,
-        call: Listed,
+        call: Listed, adding: bool = False,
     ):  # fmt: skip
-        self.call = call
+        self.call, self._adding = call, adding
         super().__init__(name, plain, values, arguments, named)
         if self.result is not shortcut.first and self.result is not tuple:
             raise ItemsDiffer  # what it gives may name the length
 
     def _inside(self) -> ListGraph:
-        return ListGraph(self.name, self.may_draw, self.call.length)
+        return ListGraph(self.name, self.may_draw, self.call.length, self._adding)
 
     def _rows(self, types: list[RowType]) -> list[RowType]:
         items, singles = self.call.in_order(types)
