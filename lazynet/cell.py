@@ -197,7 +197,7 @@ class _Traces:
 
     def add(self, key: Any, trace: Trace, arguments: Any) -> None:
         self.known[key] = trace
-        form = mapped(arguments, change=lambda x: x.type if x.__class__ is Tensor else x)
+        form = _form(arguments)
         if isinstance(trace, ListTrace):
             if not any(trace.join(other) for other in self._lists):
                 self._lists.append(trace)
@@ -209,17 +209,19 @@ class _Traces:
 
     def _of_any_length(self, trace: ListTrace, arguments: Any) -> Any:
         """The form of a call over a list; None if it is known, where its length is noted."""
-        call, key = trace.call, [trace.index]
+        call = trace.call
+        key: list[Any] = [trace.index, call.paths]
         flatten(call.changed(arguments, lambda x: x[:1]), key, [])
         known = self._lengths.setdefault(tuple(key), set())
         known.add(call.length)
         if len(known) > 1:
             return None
+        return _form(call.changed(arguments, lambda x: shortcut.AnyLength(_form(x[0]), known)))
 
-        def form(x: Any) -> Any:
-            return mapped(x, change=lambda y: y.type if y.__class__ is Tensor else y)
 
-        return form(call.changed(arguments, lambda x: shortcut.AnyLength(form(x[0]), known)))
+def _form(arguments: Any) -> Any:
+    """The arguments with their types in the place of Tensors."""
+    return mapped(arguments, change=lambda x: x.type if x.__class__ is Tensor else x)
 
 
 def cell(function: Callable) -> Any:
@@ -232,11 +234,21 @@ def cell(function: Callable) -> Any:
     it goes row by row, and gives Sequences. Methods, `forward` of a Module above all, may be cells.
     When an attribute, a global or a variable that it reads has changed, it is traced anew.
 
+    Calls with lists of different lengths (children, paths) run together if the function does the
+    same with every item, in a loop or on `ln.sequence(items)`, and combines all of them: by
+    `ln.sum`, `ln.mean`, `ln.max`, `ln.softmax` over the rows, or by adding one after the other.
+
     >>> @ln.cell
     ... def step(x, y):
     ...     return (x * 2.0 + y).tanh()
     >>> step(ln.zeros(3), ln.zeros(3)).tolist(), step(ln.zeros(3, length=5), ln.zeros(3)).shape
     ([0.0, 0.0, 0.0], (5, 3))
+
+    >>> @ln.cell
+    ... def join(children):
+    ...     return ln.tanh(ln.sum([child * 0.5 for child in children]))
+    >>> join([ln.zeros(2)]).tolist(), join([ln.zeros(2)] * 3).tolist()
+    ([0.0, 0.0], [0.0, 0.0])
 
     Raises:
         ImpureFunction: if it changes what it reads, or does not do the same when called twice.
