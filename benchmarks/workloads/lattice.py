@@ -101,8 +101,7 @@ class LatticeTagger(nn.Module):
 
     def loss(self, example):
         states = []  # after each character
-        for number, paths in zip(example.characters, example.paths, strict=True):
-            x = self.embed(number)
+        for x, paths in zip(self.embed(example.characters), example.paths, strict=True):
             if paths:
                 words = [(self.embed_word(w), states[first]) for first, w in paths]
                 states.append(self.cell(x, states[-1], words))
