@@ -11,7 +11,7 @@ import numpy as np
 import lazynet as ln
 from lazynet import graph as graphs
 from lazynet.batching import layout
-from lazynet.batching.layout import B_ARGUMENTS, B_ITEMS, B_ROWS_READ, B_SIGNATURE
+from lazynet.batching.layout import B_ARGUMENTS, B_ITEMS, B_ROWS_READ, B_SEGMENTS, B_SIGNATURE
 from lazynet.executor import Run
 
 _VECTOR = 2  # column of a described argument: where its addresses stand, 0 if rows are a view
@@ -50,11 +50,12 @@ def operands() -> Iterator[dict[str, int]]:
             of = run.signatures[batch[B_SIGNATURE]]
             first, count = batch[B_ARGUMENTS], of[layout.ARGUMENTS]
             runs = of[layout.KIND] == layout.RUNS  # of which each argument has its own number
-            rows = batch[B_ROWS_READ] if runs else count * batch[B_ITEMS]
-            vectors = run.laid.arguments[first : first + count, _VECTOR]
-            share = np.count_nonzero(vectors) / max(1, count)
-            read["addressed"] += round(share * rows)
-            read["viewed"] += round((1 - share) * rows)
+            each = batch[B_ROWS_READ] / max(1, count) if runs else batch[B_ITEMS]
+            rows = np.full(count, each)
+            rows[count - of[layout.SINGLES] :] = batch[B_SEGMENTS]
+            vectors = run.laid.arguments[first : first + count, _VECTOR] != 0
+            read["addressed"] += round(rows[vectors].sum())
+            read["viewed"] += round(rows[~vectors].sum())
 
     graphs.observers.append(observe)
     try:

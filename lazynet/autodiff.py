@@ -24,7 +24,7 @@ from lazynet.ops.rows import GATHER, sequence
 from lazynet.ops.runs import rows_in
 from lazynet.parameter import Leaf
 from lazynet.scan import Scan
-from lazynet.tape import Node, node_of, operands_of
+from lazynet.tape import Node, listed_operands, node_of, operands_of
 from lazynet.tensor import Sequence, Tensor, Value, tensor
 from lazynet.trace import TraceGraph
 from lazynet.traced import Traced
@@ -214,6 +214,9 @@ class _Walk:
             self._call_hooks(graph, node)
         if not any(self._leads(*source) for source in behind(graph, node)):
             return
+        if node.listed and _traced(node) is not None:
+            self._visit_list_cell(graph, node, cotangents)
+            return
         if node.listed:
             self._visit_listed(graph, node, cotangents[0], node.outputs(graph)[0])
             return
@@ -253,9 +256,7 @@ class _Walk:
 
     def _visit_listed(self, graph: Graph, node: Node, g, y) -> None:
         """A node over listed rows: its formula for each segment, its cotangents row by row."""
-        row = node.signature.operands[0]
-        ids, counts = node.arguments
-        rows = [Tensor(graph, i, row) for i in ids]
+        ((rows,), _), counts = listed_operands(graph, node), node.arguments[1]
         if node.signature.op is GATHER:
             for j, x in enumerate(rows):
                 self.add(x, g[j])
@@ -276,6 +277,20 @@ class _Walk:
             for j in range(count):
                 self.add(rows[start + j], given[j])
             start += count
+
+    def _visit_list_cell(self, graph: Graph, node: Node, cotangents) -> None:
+        """A call of a cell over a list: its cotangents item by item."""
+        items, singles = listed_operands(graph, node)
+        whole = [*map(sequence, items), *(x for (x,) in singles)]
+        traced, leaves = _traced(node), [Tensor(leaf, 0, leaf.type) for leaf in node.leaves()]
+        given = traced.pullback(whole, _filled(cotangents, node.outputs(graph)))
+        for x, g in zip([*whole, *leaves], given, strict=True):
+            if g is not None and x.__class__ is Tensor:
+                self.add(x, g)
+        for rows, g in zip(items, given, strict=False):
+            if g is not None:
+                for j, x in enumerate(rows):
+                    self.add(x, g[j])
 
     def gradient_of(self, x: Value) -> Any:
         """The whole cotangent of an input."""
@@ -309,16 +324,27 @@ def behind(graph: Graph, node: Node):
     return iter(found + [(leaf, 0) for leaf in node.leaves()])
 
 
+def _filled(cotangents, ys) -> list[Any]:
+    """The cotangents of a node's outputs, with zeros for those that led nowhere."""
+    return [g if g is not None else zero_rows(y) for g, y in zip(cotangents, ys, strict=True)]
+
+
+def _traced(node: Node) -> Any:
+    """The function that a node calls, if it is one that was traced."""
+    traced = getattr(node.signature.op.backward, "__self__", None)
+    return traced if isinstance(traced, Traced) else None
+
+
 def _formula(graph: Graph, node: Node, operands, cotangents):
     """The cotangents of a node's operands."""
     op, ys = node.signature.op, node.outputs(graph)
-    whole = [g if g is not None else zero_rows(y) for g, y in zip(cotangents, ys, strict=True)]
+    whole = _filled(cotangents, ys)
     if op.kind == words.ALIAS:
         return (of_part(whole[0], operands[0], node.payload),)
-    traced = getattr(op.backward, "__self__", None)
+    traced = _traced(node)
     if isinstance(traced, Scan):
         return _back_through_time(traced, operands, whole, ys)
-    if isinstance(traced, Traced):
+    if traced is not None:
         return traced.pullback(operands, whole)
     extra = {"payload": node.payload} if op.payload else {}
     return op.vjp(whole[0], ys[0], *operands, **dict(node.signature.attributes), **extra)

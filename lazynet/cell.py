@@ -6,27 +6,24 @@ call is one entry on the tape, whatever the function does.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import struct
 import types
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 from lazynet import shortcut
-from lazynet.batching import layout as words
+from lazynet.calls import flatten, is_rows, mapped, structured
 from lazynet.debugging import debugging
-from lazynet.device import on_device
-from lazynet.graph import recording_gradients, words_of
-from lazynet.ops.random import draw
+from lazynet.graph import words_of
+from lazynet.lists import ItemsDiffer, listed
 from lazynet.ops.rows import sequence
-from lazynet.parameter import STATICS
-from lazynet.program import Ref
 from lazynet.purity import CHANGES, Guard, ImpureFunction
 from lazynet.record import ShapeError, enter, graph_of, handles
-from lazynet.tensor import Parameter, Sequence, Tensor, Value
-from lazynet.trace import HookInside, TraceGraph, ref_of
-from lazynet.traced import Traced, replayed
+from lazynet.tensor import Sequence, Tensor
+from lazynet.trace import HookInside, TraceGraph
+from lazynet.traces import ListTrace, Trace
 
 _NOTHING: dict[str, Any] = {}
 _MOST_SHORTCUTS = 16  # kinds of calls that are recorded the short way: they are tried in turn
@@ -37,7 +34,7 @@ class Cell:
 
     __name__: str
 
-    trace: type[Trace]
+    trace = Trace
     recompute = False
 
     def __init__(self, function: Callable, owner: Any = None):
@@ -100,7 +97,7 @@ class Cell:
         length = lengths.pop() if lengths else None
         inputs = [*values, *trace.drawn(graph, length), *trace.constants(graph)]
         if length is None:
-            entry = words_of(trace.index, *(enter(graph, x)[0] for x in inputs))
+            entry = trace.entry([enter(graph, x)[0] for x in inputs])
         else:
             pairs = [word for x in inputs for word in enter(graph, x)]
             entry = words_of(-trace.index - 1, length, *pairs)
@@ -130,7 +127,7 @@ class Cell:
             return self._plain(*arguments, **named)
         every = []
         for j in range(lengths.pop()):
-            row = functools.partial(_mapped, change=lambda x, j=j: x[j] if _is_rows(x) else x)
+            row = functools.partial(mapped, change=lambda x, j=j: x[j] if is_rows(x) else x)
             results = self._plain(*map(row, arguments), **{k: row(v) for k, v in named.items()})
             found: list[Tensor] = []
             rebuild = structured(results, found)
@@ -157,20 +154,32 @@ class Cell:
         self._now = self._states.get(state) or self._states.setdefault(state, _Traces())
         found = self._now.known.get(key)
         if found is None:
-            found = self.trace(self, values, arguments, named)
-            again = self.trace(self, values, arguments, named)
+            found, again = self._traced(values, arguments, named)
             if not found.same_as(again) or not self._guard.holds():
                 self._now = _Traces()
                 raise ImpureFunction(self.__name__)
             self._now.add(key, found, () if named else arguments)
         return found
 
+    def _traced(self, values: list[Any], arguments: Any, named: Any) -> tuple[Trace, Trace]:
+        """The function traced twice: over a list of any length if it can be, else as it is."""
+        call = self.__name__, self._plain, values, arguments, named
+        every = (*arguments, *(named[name] for name in sorted(named)))
+        for way in [] if self.recompute else listed(every, values):
+            for adding in (False, True)[: 1 + (way.length == 1)]:
+                with contextlib.suppress(ItemsDiffer):
+                    return ListTrace(*call, way, adding), ListTrace(*call, way, adding)
+        return self.trace(*call), self.trace(*call)
+
     def explain(self) -> str:
         """What the cell was compiled to: for each kind of arguments its programs as text."""
-        traces = [trace for state in self._states.values() for trace in state.known.values()]
-        if not traces:
+        known = [trace for state in self._states.values() for trace in state.known.values()]
+        if not known:
             return f"{self.__name__}: not called yet"
-        return "\n\n".join(trace.explain() for trace in traces)
+        traces: dict[int, Trace] = {}
+        for trace in known:
+            traces.setdefault(trace.index, trace)  # lists of many lengths may be one
+        return "\n\n".join(trace.explain() for trace in traces.values())
 
     def __repr__(self) -> str:
         return f"<cell {self.__name__}>"
@@ -183,82 +192,36 @@ class _Traces:
         self.known: dict[Any, Trace] = {}  # by kind of call
         self.record: Callable = shortcut.write([])
         self._kinds: list[shortcut.Kind] = []
+        self._lists: list[ListTrace] = []  # one for each program
+        self._lengths: dict[Any, set[int]] = {}  # of lists, by all else that makes a kind of call
 
     def add(self, key: Any, trace: Trace, arguments: Any) -> None:
         self.known[key] = trace
+        form = _form(arguments)
+        if isinstance(trace, ListTrace):
+            if not any(trace.join(other) for other in self._lists):
+                self._lists.append(trace)
+            form = self._of_any_length(trace, arguments)
         plain = not trace.lifted and not trace.graph.draws
-        if arguments and plain and len(self._kinds) < _MOST_SHORTCUTS:
-            form = _mapped(arguments, change=lambda x: x.type if x.__class__ is Tensor else x)
-            self._kinds.append(
-                shortcut.Kind(form, trace.index, trace.pack, trace.rows, trace.result)
-            )
+        if arguments and form and plain and len(self._kinds) < _MOST_SHORTCUTS:
+            self._kinds.append(shortcut.Kind(form, trace.index, trace.rows, trace.result))
             self.record = shortcut.write(self._kinds)
 
-
-class Trace(Traced):
-    """A cell traced for one kind of arguments."""
-
-    result: Callable[[list[Any]], Any]  # from handles of the outputs
-
-    def __init__(self, cell: Cell, values: list[Value], arguments: Any, named: Any):
-        rows = [x.type for x in values]
-        self.owner = cell._owner
-
-        def function(*symbols):
-            given = iter(symbols)
-            swap = functools.partial(_mapped, change=lambda x: next(given) if _is_input(x) else x)
-            swapped = [swap(x) for x in arguments]
-            by_name = {name: swap(named[name]) for name in sorted(named)}
-            found: list[Any] = []
-            self.result = structured(cell._plain(*swapped, **by_name), found)
-            return found
-
-        places = [(row, ref_of(row, words.ARGUMENT, k)) for k, row in enumerate(rows)]
-        super().__init__(cell.__name__, places, function)
-        self._lift_constants()
-        signature = self.signature()
-        self.index, self.count = signature.index, len(signature.outputs)
-        self.rows = signature.outputs
-        self.pack = struct.Struct(f"{1 + len(values)}i").pack
-
-    def _lift_constants(self) -> None:
-        """What depends on parameters and constants alone is computed outside, once a graph."""
-        constants = self.graph.constants
-        own = [node for node in self.graph.nodes if node[1] in constants]
-        self.graph.nodes = [node for node in self.graph.nodes if node[1] not in constants]
-        used = {vid for signature, _, entry in self.graph.nodes
-                for vid in entry[1 : 1 + len(signature.operands)]}  # fmt: skip
-        used |= {y.id for y in self.outputs}
-        self._expressions = own
-        self.lifted = [(s, vid) for s, vid, _ in own if vid in used]
-        for signature, vid in self.lifted:
-            row = signature.type
-            self.graph.symbols[vid] = Ref(words.ARGUMENT, len(self.arguments), row.dtype, row.size)
-            self.arguments.append(row)
-
-    def drawn(self, graph: Any, length: int | None) -> list[Value]:
-        """New random values, as many as the cell draws, for a row or for `length` rows."""
-        if not self.graph.draws:
-            return []
-        with on_device(graph.device):
-            return [draw(signature, length) for signature in self.graph.draws]
-
-    def constants(self, graph: Any) -> list[Tensor]:
-        """The values in `graph` of what the cell takes from parameters alone."""
-        if not self.lifted:
-            return []
-        key = (self, STATICS.version, recording_gradients.get())
-        found = graph.memo.get(key)
-        if found is None:
-            known = self.constant_symbols()
-            for signature, vid, entry in self._expressions:
-                known[vid] = replayed(signature, entry, known), 0
-            found = graph.memo[key] = [known[vid][0].id for _, vid in self.lifted]
-        rows = (signature.type for signature, _ in self.lifted)
-        return [Tensor(graph, vid, row) for vid, row in zip(found, rows, strict=True)]
+    def _of_any_length(self, trace: ListTrace, arguments: Any) -> Any:
+        """The form of a call over a list; None if it is known, where its length is noted."""
+        call = trace.call
+        key: list[Any] = [trace.index, call.paths]
+        flatten(call.changed(arguments, lambda x: x[:1]), key, [])
+        known = self._lengths.setdefault(tuple(key), set())
+        known.add(call.length)
+        if len(known) > 1:
+            return None
+        return _form(call.changed(arguments, lambda x: shortcut.AnyLength(_form(x[0]), known)))
 
 
-Cell.trace = Trace
+def _form(arguments: Any) -> Any:
+    """The arguments with their types in the place of Tensors."""
+    return mapped(arguments, change=lambda x: x.type if x.__class__ is Tensor else x)
 
 
 def cell(function: Callable) -> Any:
@@ -271,11 +234,21 @@ def cell(function: Callable) -> Any:
     it goes row by row, and gives Sequences. Methods, `forward` of a Module above all, may be cells.
     When an attribute, a global or a variable that it reads has changed, it is traced anew.
 
+    Calls with lists of different lengths (children, paths) run together if the function does the
+    same with every item, in a loop or on `ln.sequence(items)`, and combines all of them: by
+    `ln.sum`, `ln.mean`, `ln.max`, `ln.softmax` over the rows, or by adding one after the other.
+
     >>> @ln.cell
     ... def step(x, y):
     ...     return (x * 2.0 + y).tanh()
     >>> step(ln.zeros(3), ln.zeros(3)).tolist(), step(ln.zeros(3, length=5), ln.zeros(3)).shape
     ([0.0, 0.0, 0.0], (5, 3))
+
+    >>> @ln.cell
+    ... def join(children):
+    ...     return ln.tanh(ln.sum([child * 0.5 for child in children]))
+    >>> join([ln.zeros(2)]).tolist(), join([ln.zeros(2)] * 3).tolist()
+    ([0.0, 0.0], [0.0, 0.0])
 
     Raises:
         ImpureFunction: if it changes what it reads, or does not do the same when called twice.
@@ -295,75 +268,3 @@ def cell_of(kind: type[Cell], function: Any, name: str) -> Cell:
             "function that calls it, or the forward of a module"
         )
     return kind(function, owner)
-
-
-def _is_rows(x: Any) -> bool:
-    return x.__class__ is Sequence
-
-
-def _is_input(x: Any) -> bool:
-    return isinstance(x, Value) and x.__class__ is not Parameter
-
-
-def flatten(x: Any, key: list[Any], values: list[Any]) -> None:
-    """Add a value to the inputs, and what it is to the key."""
-    kind = x.__class__
-    if kind is Tensor:
-        key.append(x.type)
-        values.append(x)
-    elif kind is tuple or kind is list:
-        key.append((kind, len(x)))
-        for y in x:
-            if y.__class__ is Tensor:
-                key.append(y.type)
-                values.append(y)
-            else:
-                flatten(y, key, values)
-    elif kind is Parameter:
-        key.append((Parameter, x.number))
-    elif kind is Sequence:
-        key.append((Sequence, x.type))
-        values.append(x)
-    elif kind is dict:
-        key.append((dict, tuple(x)))
-        for y in x.values():
-            flatten(y, key, values)
-    else:
-        key.append((kind, repr(x)) if kind is float and not x else (kind, x))  # 0.0 is not -0.0
-
-
-def _mapped(x: Any, change: Callable) -> Any:
-    """A structure with every value in it changed."""
-    if isinstance(x, tuple) and hasattr(x, "_fields"):
-        return type(x)(*(_mapped(y, change) for y in x))
-    if isinstance(x, (tuple, list)):
-        return type(x)(_mapped(y, change) for y in x)
-    if isinstance(x, dict):
-        return {name: _mapped(y, change) for name, y in x.items()}
-    return change(x)
-
-
-def structured(results: Any, found: list[Any]) -> Callable[[list[Any]], Any]:
-    """How to build the results anew from a list of the values in them, which goes to `found`."""
-    if isinstance(results, Value):
-        found.append(results)
-        return shortcut.first
-    if isinstance(results, tuple) and all(isinstance(y, Value) for y in results):
-        found.extend(results)
-        return tuple if type(results) is tuple else lambda made: type(results)(*made)
-
-    def note(x):
-        if isinstance(x, Value):
-            found.append(x)
-            return _Place(len(found) - 1)
-        return x
-
-    form = _mapped(results, note)
-    return lambda made: _mapped(form, lambda x: made[x.number] if isinstance(x, _Place) else x)
-
-
-class _Place:
-    """Stands for one value of a result."""
-
-    def __init__(self, number: int):
-        self.number = number

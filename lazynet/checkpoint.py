@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lazynet.cell import Cell, Trace, cell_of
+from lazynet.cell import Cell, cell_of
+from lazynet.traces import Trace
 
 
 class RecomputedTrace(Trace):

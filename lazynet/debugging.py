@@ -56,7 +56,7 @@ def first_fault(graph: Any, run: Run) -> str | None:
     Where infinities are looked for, too: about the first node that made a NaN or an infinity. What
     an operand brings along was not made: masks of -inf are no fault.
     """
-    from lazynet.tape import operands_of, read_tape  # which stands on top of graphs
+    from lazynet.tape import listed_operands, operands_of, read_tape  # which stand on graphs
 
     for node in read_tape(run.tape.tolist(), run.base):
         if node.signature.op.kind in (words.LINK, words.ALIAS):
@@ -64,7 +64,10 @@ def first_fault(graph: Any, run: Run) -> str | None:
         made = _faults(node.outputs(graph))
         if not made:
             continue
-        operands = _listed(graph, node) if node.listed else operands_of(graph, node)
+        if node.listed:
+            operands = [x for own in listed_operands(graph, node) for rows in own for x in rows]
+        else:
+            operands = operands_of(graph, node)
         given = _faults(x for run in operands for x in (run if isinstance(run, list) else [run]))
         if made[0] == "NaN" or (looking_for_infinities.get() and not given):
             where = graph.sites.get(node.first, "an unknown line")
@@ -74,13 +77,6 @@ def first_fault(graph: Any, run: Run) -> str | None:
                 f"{name}: {made[0]} in the result of {node.signature!r}, recorded at {where}{more}"
             )
     return None
-
-
-def _listed(graph: Any, node: Any) -> list[Any]:
-    """The rows of a node that lists them."""
-    from lazynet.tensor import Tensor
-
-    return [Tensor(graph, i, node.signature.operands[0]) for i in node.arguments[0]]
 
 
 def _faults(values: Any) -> list[str]:

@@ -11,9 +11,11 @@ from lazynet.graph import recording_into
 from lazynet.op import RowType, Signature, row_type
 from lazynet.ops.fill import zeros
 from lazynet.ops.reduce import reshape
+from lazynet.ops.rows import GATHER, ROW_SUM
 from lazynet.ops.views import cat_features as cat
 from lazynet.program import Program
-from lazynet.tensor import Tensor
+from lazynet.record import record_segments
+from lazynet.tensor import Sequence, Tensor
 from lazynet.trace import Lowering, TraceGraph, argument_ids, ref_of
 
 
@@ -33,7 +35,7 @@ def reverse(graph: TraceGraph, lowering: Lowering, forward_ref, seeds, targets) 
     def forward_value(vid: int, row: RowType):
         if (vid, row) not in known:
             ref = forward_ref(lowering.at(vid, row))
-            known[vid, row] = tape.symbol(row.stored, ref)
+            known[vid, row] = tape.symbol(row.stored, ref, vid in graph.ragged)
         return known[vid, row]
 
     def parameter(number: int, row: RowType):
@@ -44,7 +46,7 @@ def reverse(graph: TraceGraph, lowering: Lowering, forward_ref, seeds, targets) 
             g = tape.symbol(handle.type.stored, ref)
             cotangents.setdefault(handle.id, []).append((handle.type, g))
         static = go_back(graph, cotangents, forward_value, parameter)
-    lower = Lowering(tape, segments=False)
+    lower = Lowering(tape, segments=lowering.segments)
     for vid, target in targets.items():
         for row, g in cotangents.get(vid, []):
             at = replace(target, size=row.size, offset=target.offset + row.offset)
@@ -73,7 +75,8 @@ def go_back(graph: TraceGraph, cotangents, value_of, parameter_of) -> dict[int, 
             continue
         if signature.op.kind == words.ALIAS:
             parts = [(_inside(row, entry[-1]), g) for row, g in cotangents.pop(vid)]
-            cotangents.setdefault(entry[1], []).extend(parts)
+            (source,), _ = argument_ids(signature, entry)
+            cotangents.setdefault(source, []).extend(parts)
             continue
         if signature.op.vjp is None:
             continue
@@ -83,8 +86,29 @@ def go_back(graph: TraceGraph, cotangents, value_of, parameter_of) -> dict[int, 
         operands = _forward_operands(signature, sources, value_of, parameter_of)
         y = value_of(vid, full)
         given = signature.op.vjp(g, y, *operands, **dict(signature.attributes))
+        if graph.ragged:
+            static_places = {position for position, _, _ in signature.statics}
+            given = [
+                _fitted(g, x, k in static_places)
+                for k, (g, x) in enumerate(zip(given, operands, strict=True))
+            ]
         _collect(signature, sources, given, cotangents, static)
     return static
+
+
+def _fitted(g, x, parameter: bool):
+    """The cotangent of an operand of a cell over a list, with as many rows as the operand has.
+
+    That of a parameter is added up row by row.
+    """
+    if g.__class__ is Tensor and x.__class__ is Sequence:
+        return record_segments(GATHER, Sequence(g.graph, g.id, g.type, x.length, 0))
+    return g if parameter or x.__class__ is Sequence else summed(g)
+
+
+def summed(g):
+    """A cotangent with a row an item as the one row that it is to what all items share."""
+    return record_segments(ROW_SUM, g) if g.__class__ is Sequence else g
 
 
 def _forward_operands(signature: Signature, sources, value_of, parameter_of):

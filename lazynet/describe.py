@@ -23,13 +23,19 @@ _PHASES = {words.LOOP: "each step  ", words.AFTER: "after      ", words.DEFERRED
 
 
 def describe(program: Program) -> str:
-    """One line for each kernel call, with the formulas of generated loops."""
+    """One line for each kernel call, with the formulas of generated loops.
+
+    Where some calls go over the items of lists and some over the lists, it says which do the first.
+    """
     looping = any(step.phase == words.LOOP for step in program.steps)
+    both = len({step.domain for step in program.steps}) > 1
     lines = []
     for step in program.steps:
         phase = _PHASES.get(step.phase, "")
         if looping and not phase:
             phase = "before     "
+        if both:
+            phase += "each item  " if step.domain == words.ITEMS else "           "
         lines += [phase + line for line in _lines(step)]
     return "\n".join(lines)
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from lazynet.cell import Cell, Trace, flatten, structured
+from lazynet.calls import flatten, structured
+from lazynet.cell import Cell
 from lazynet.debugging import debugging
 from lazynet.graph import Graph
 from lazynet.ops.fill import zeros
@@ -24,8 +25,10 @@ from lazynet.ops.rows import GATHER, sequence
 from lazynet.record import ShapeError, enter, graph_of
 from lazynet.tensor import Sequence, Tensor
 from lazynet.trace import HookInside
+from lazynet.traces import Trace
 
 _MOST_PLANS = 8  # of a structure
+_PLACE = -(1 << 30)  # stands for a value in an entry; the next ones are below it
 _OF_X, _OF_STATES = 1, 2  # what is added to a word of an entry: the first row of x, of the states
 # Cells of functions that are not marked as cells: by their object, then by function.
 _known: weakref.WeakKeyDictionary[Any, dict[Any, Cell]] = weakref.WeakKeyDictionary()
@@ -83,35 +86,40 @@ class _Plan:
     def __init__(self, structure: Structure, traces: dict[int, Trace], everywhere: bool, step: int):
         """`traces`: of the cell, by the number of nodes below; `step`: between the rows of x."""
         counts, nodes = structure.counts, len(structure)
-        self.traces = traces
+        self.traces, self._nodes = traces, nodes
         self.rows, self.result = traces[0].rows, traces[0].result
         outputs = len(self.rows)
         inputs = np.ones(nodes, np.int64) if everywhere else (counts == 0).astype(np.int64)
-        index = np.zeros(max(traces) + 1, np.int64)
-        extra = np.zeros_like(index)
-        for below, trace in traces.items():
-            index[below], extra[below] = trace.index, len(trace.lifted)
-        lengths = 1 + inputs + outputs * counts + extra[counts]
+        entries = {
+            below: _entry(trace, int(everywhere or not below) + outputs * below)
+            for below, trace in traces.items()
+        }
+        lengths = np.zeros(max(traces) + 1, np.int64)
+        for below, (entry, _) in entries.items():
+            lengths[below] = len(entry)
+        lengths = lengths[counts]
         starts = np.cumsum(lengths) - lengths
-        stops = starts + lengths
         lists = [self._listed(row, nodes, k, outputs) for k, row in enumerate(self.rows)]
         words = [np.zeros(lengths.sum(), np.int32), *(ids for ids, _ in lists)]
         adds = [np.zeros(lengths.sum(), np.int8), *(kinds for _, kinds in lists)]
-        words[0][starts] = index[counts]
-        own = starts[inputs == 1] + 1
-        words[0][own], adds[0][own] = step * np.arange(len(own)), _OF_X
-        first = np.repeat(starts + 1 + inputs, counts)
-        place = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
-        for k in range(outputs):
-            at = first + outputs * place + k
-            words[0][at], adds[0][at] = outputs * structure.below + k, _OF_STATES
-        self._constants = [
-            (trace, [stops[counts == below] - len(trace.lifted) + k
-                     for k in range(len(trace.lifted))])
-            for below, trace in traces.items() if trace.lifted
-        ]  # fmt: skip
+        number = step * (np.cumsum(inputs) - inputs)  # of a node's row of x
+        first = np.cumsum(counts) - counts
+        self._constants = []
+        for below, (entry, columns) in entries.items():
+            here = np.flatnonzero(counts == below)
+            at = starts[here]
+            words[0][at[:, None] + np.arange(len(entry))] = entry
+            own = int(everywhere or not below)
+            if own:
+                words[0][at + columns[0]], adds[0][at + columns[0]] = number[here], _OF_X
+            for j in range(outputs * below):
+                state = outputs * structure.below[first[here] + j // outputs] + j % outputs
+                place = at + columns[own + j]
+                words[0][place], adds[0][place] = state, _OF_STATES
+            if traces[below].lifted:
+                rest = columns[own + outputs * below :]
+                self._constants.append((traces[below], [at + column for column in rest]))
         self._words, self._adds = np.concatenate(words), np.concatenate(adds)
-        self._nodes = nodes
 
     @staticmethod
     def _listed(row: Any, nodes: int, k: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
@@ -141,6 +149,14 @@ class _Plan:
         return self.result(
             [Sequence(graph, vid + k * nodes, row.stored, nodes) for k, row in enumerate(self.rows)]
         )
+
+
+def _entry(trace: Trace, values: int) -> tuple[np.ndarray, list[int]]:
+    """What a call puts on the tape, and where in it stand its values and the trace's constants."""
+    count = values + len(trace.lifted)
+    entry = np.frombuffer(trace.entry([_PLACE - k for k in range(count)]), np.int32)
+    place = {int(_PLACE - word): at for at, word in enumerate(entry) if word <= _PLACE}
+    return entry, [place[k] for k in range(count)]
 
 
 def fold(cell: Callable, x: Sequence, children: Structure | Listed[Listed[int]]) -> Any:

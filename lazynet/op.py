@@ -121,6 +121,7 @@ class Op:
             a formula in lazy ops; None where the op has no derivative.
         payload: 32-bit words that each row (RUNS: each node) carries besides its operands.
         per_item: for SEGMENT ops, whether they give a row an item instead of a row a segment.
+        singles: for SEGMENT ops, how many of their last operands have a row a segment.
         samples: what the tests run it on.
         listed: whether the registry lists it; users' own functions are not.
     """
@@ -133,6 +134,7 @@ class Op:
     kind: int = words.ROWS
     payload: int = 0
     per_item: bool = False
+    singles: int = 0
     flops: Callable[..., float] | None = None
     samples: tuple[Sample, ...] = ()
     # Derived, or for ops over runs written by hand, instead of traced from `vjp`.
@@ -254,6 +256,7 @@ class SignatureTable:
         op, row = signature.op, self.numbers[index]
         row[words.KIND] = op.kind
         row[words.ARGUMENTS] = len(signature.operands)
+        row[words.SINGLES] = op.singles
         row[words.PAYLOAD] = op.payload
         row[words.OUTPUTS] = len(signature.outputs)
         row[words.PER_ITEM] = op.per_item

@@ -96,6 +96,8 @@ def sum_in_place(program: Program) -> Program:
             continue
         if not (_only_products(steps, first) and _only_products(steps, second)):
             continue
+        if len({program.regions[k].domain for k in (first, second, step.outputs[0].index)}) > 1:
+            continue  # one has a row a segment, the other a row an item
         total = step.outputs[0].index
         steps[number] = None
         writers = [

@@ -78,8 +78,9 @@ class Program:
     steps: list[Step]
     states: int = 0
     strides: tuple[int, ...] = ()  # bytes between an argument's rows where they lie end to end
-    # (argument, offset, elements) -> region of its gathered rows
-    gathered: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    singles: int = 0  # how many of the last arguments have a row a segment
+    # (argument, offset, elements, domain) -> region of its gathered rows
+    gathered: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
     forward: Program | None = None  # of a backward program, the forward program it belongs to
     transient: bool = False  # whether rows that it gathers are not kept for backward
 
@@ -175,21 +176,26 @@ def encode(program: Program) -> list[int]:
         encoded, extra = _encode_step(step, program)
         steps += encoded
         emission += len(encoded) + extra
-        vectors += sum(_needs_vector(ref, step, ragged) for ref in (*step.inputs, *step.outputs))
+        refs = (*step.inputs, *step.outputs)
+        vectors += sum(_vectors(ref, step, program, ragged) for ref in refs)
     regions = [w for r in program.regions for w in (r.width, r.domain, r.lifetime)]
     header = [len(program.regions), len(program.steps), emission, vectors]
-    return [*header, program.arguments, program.states, *regions, *program.strides, *steps]
+    header += [program.arguments, program.states, program.singles]
+    return [*header, *regions, *program.strides, *steps]
 
 
-def _needs_vector(ref: Ref, step: Step, ragged: bool) -> bool:
-    """Whether an operand's rows may have to be listed one by one where the step is emitted.
+def _vectors(ref: Ref, step: Step, program: Program, ragged: bool) -> int:
+    """How often an operand's rows may have to be listed one by one where the step is emitted.
 
-    Arguments were listed before; of values, only a row a segment seen by items is.
+    Arguments were listed before; else only what has a row a segment and is seen by items is.
     """
-    if ref.space in (words.STATE, words.D_STATE, words.D_ARGUMENT):
-        return True
-    values = (words.REGION, words.FORWARD_REGION, words.D_FORWARD)
-    return ragged and step.domain == words.ITEMS and ref.space in values
+    spread = 0
+    if step.domain == words.ITEMS:
+        if ref.space in (words.ARGUMENT, words.D_ARGUMENT):
+            spread = int(ref.index >= program.arguments - program.singles)
+        elif ref.space in (words.REGION, words.FORWARD_REGION, words.D_FORWARD):
+            spread = int(ragged)
+    return spread + (ref.space in (words.STATE, words.D_STATE, words.D_ARGUMENT))
 
 
 def _encode_step(step: Step, program: Program) -> tuple[list[int], int]:
@@ -219,7 +225,7 @@ def _encode_step(step: Step, program: Program) -> tuple[list[int], int]:
 
 def _gather_region(ref: Ref, step: Step, program: Program) -> int:
     """The region where rows of `ref` are gathered when they are not evenly spaced."""
-    part = (ref.index, ref.offset, ref.size)
+    part = (ref.index, ref.offset, ref.size, step.domain)
     if ref.space == words.ARGUMENT and part in program.gathered:
         return program.gathered[part]
     if ref.space == words.ARGUMENT and program.forward and part in program.forward.gathered:

@@ -8,11 +8,13 @@ the handles; for anything else it gives None, and the long way (`cell.py`) is ta
 from __future__ import annotations
 
 import linecache
+import struct
 from _thread import get_ident
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from lazynet.graph import words_of
 from lazynet.op import RowType
 from lazynet.tensor import Tensor
 
@@ -21,15 +23,26 @@ _DEEPEST = 90  # tests inside each other; Python compiles no more than a hundred
 
 
 @dataclass(frozen=True)
+class AnyLength:
+    """In a form: a list whose items have one form, of any length that is known to be of the kind.
+
+    `lengths` grows as lengths become known.
+    """
+
+    item: Any
+    lengths: set[int]
+
+
+@dataclass(frozen=True)
 class Kind:
     """One kind of call: how its arguments are nested, and what it records.
 
-    `form` is the arguments with a row type in the place of every Tensor.
+    `form` is the arguments with a row type in the place of every Tensor. The ids of what a list of
+    any length holds come first in the entry.
     """
 
     form: tuple[Any, ...]
     index: int  # of the signature
-    pack: Callable
     rows: tuple[Any, ...]  # types of the outputs
     result: Callable  # from a list of handles
 
@@ -46,6 +59,8 @@ class _Writer:
         self.number, self.namespace = number, namespace
         self.lines: list[str] = []
         self.values: list[str] = []
+        self.lists: list[tuple[str, AnyLength]] = []
+        self.ids: list[str] = []  # lists of the ids of what such a list holds
         self.depth = 1
 
     def line(self, text: str) -> None:
@@ -84,19 +99,70 @@ class _Writer:
             if parts:
                 self.line(f"{', '.join(parts)}, = {name}")
             return all(self.match(*pair) for pair in zip(form, parts, strict=True))
+        if form.__class__ is AnyLength:
+            lengths = self.name(form.lengths, "lengths")
+            self.test(f"{name}.__class__ is list and len({name}) in {lengths}")
+            self.lists.append((name, form))
+            return True
         return False
+
+    def match_items(self, name: str, form: Any) -> bool:
+        """Test that every item of a list has this form, and collect the ids of its values."""
+        before, self.values = self.values, []
+        item, head = f"{name}_item", len(self.lines)
+        self.line(f"for {item} in {name}:")
+        depth, self.depth = self.depth, self.depth + 1
+        matched = self.match(form, item)
+        own, self.values = self.values, before
+        self.test(" and ".join(f"{v}.graph is graph" for v in own) or "True")
+        for v in own:
+            self.line(f"{v}_ids.append({v}.id)")
+        self.line("continue")
+        self.depth = depth + 1
+        self.line("break")
+        made = "    " * depth + "".join(f"{v}_ids = []; " for v in own).rstrip("; ")
+        self.lines.insert(head, made)
+        self.ids += [f"{v}_ids" for v in own]
+        self.depth = depth
+        self.line("else:")
+        self.depth = depth + 1
+        return matched
+
+    def match_lists(self) -> bool:
+        """Test all lists of any length, when the rest has been tested; `graph` is the values'."""
+        (first_list, form), *others = self.lists
+        if not self.values:  # the first item tells the graph
+            self.line(f"{first_list}_first = {first_list}[0]")
+            if not self.match(form.item, f"{first_list}_first"):
+                return False
+            self.line(f"graph = {self.values[0]}.graph")
+            self.values = []
+        else:
+            self.line(f"graph = {self.values[0]}.graph")
+        for name, _ in others:
+            self.test(f"len({name}) == len({first_list})")
+        return all(self.match_items(name, form.item) for name, form in self.lists)
+
+    def entry(self, kind: Kind) -> str:
+        """The expression for the entry on the tape."""
+        ids = "".join(f", {v}.id" for v in self.values)
+        if not self.lists:
+            pack = self.name(struct.Struct(f"{1 + len(self.values)}i").pack, "pack")
+            return f"{pack}({kind.index}{ids})"
+        count = f"len({self.lists[0][0]})"
+        items = ", ".join(f"*{column}" for column in self.ids)
+        return f"words_of({-kind.index - 1}, {count}, 1, 1, {items}, {count}{ids})"
 
     def record(self, kind: Kind) -> None:
         """Put the entry on the tape, and give the handles."""
-        leading, *others = self.values
-        self.line(f"graph = {leading}.graph")
-        same = "".join(f" and {v}.graph is graph" for v in others)
+        if not self.lists:
+            self.line(f"graph = {self.values[0]}.graph")
+        same = "".join(f" and {v}.graph is graph" for v in self.values[1:])
         self.test(f"graph.thread == get_ident(){same}")
-        pack, ids = self.name(kind.pack, "pack"), ", ".join(f"{v}.id" for v in self.values)
         self.line("vid = graph.values")
         self.line(f"graph.values = vid + {len(kind.rows)}")
         self.line("tape = graph.tape")
-        self.line(f"tape += {pack}({kind.index}, {ids})")
+        self.line(f"tape += {self.entry(kind)}")
         made = [f"y{k}" for k in range(len(kind.rows))]
         for k, (y, row) in enumerate(zip(made, kind.rows, strict=True)):
             self.line(f"{y} = new(Tensor)")
@@ -114,14 +180,18 @@ def write(kinds: list[Kind]) -> Callable:
     longest = max((len(kind.form) for kind in kinds), default=0)
     namespace: dict[str, Any] = {
         "Tensor": Tensor, "get_ident": get_ident, "new": object.__new__, "MISSING": _MISSING,
+        "words_of": words_of,
     }  # fmt: skip
     names = [f"a{k}" for k in range(longest)]
     lines = [f"def record({''.join(f'{name}=MISSING, ' for name in names)}*others):"]
+    lines.append("    if others: return None")  # more arguments than any kind has
     for number, kind in enumerate(kinds):
         writer = _Writer(number, namespace)
         form = kind.form + (_MISSING,) * (longest - len(kind.form))
         matched = [writer.match(*pair) for pair in zip(form, names, strict=True)]
-        if all(matched) and writer.values and writer.depth < _DEEPEST:
+        if all(matched) and writer.lists:
+            matched.append(writer.match_lists())
+        if all(matched) and (writer.values or writer.lists) and writer.depth < _DEEPEST:
             writer.record(kind)
             lines += writer.lines
     lines.append("    return None")

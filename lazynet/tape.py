@@ -60,6 +60,7 @@ class Node:
             return
         if self.listed:
             yield from self.arguments[0]
+            yield from self.arguments[2]
             return
         for argument in self.arguments:
             for first, _, count in argument if isinstance(argument, list) else [argument]:
@@ -179,14 +180,15 @@ def read_tape(tape: list[int], base: int):
         if op.kind == words.SEGMENT:
             k, listed = tape[p + 2], tape[p + 3]
             if listed:
-                ids = [tape[p + 4 : p + 4 + n], tape[p + 4 + n : p + 4 + n + k]]
-                end = p + 4 + n + k
+                stop = p + 4 + n * (arity - op.singles)
+                end = stop + k * (1 + op.singles)
+                ids = [tape[p + 4 : stop], tape[stop : stop + k], tape[stop + k : end]]
             else:
                 ids = [(tape[p + 4], tape[p + 5], n)]
                 end = p + 6
             rows = n if op.per_item else k
             yield Node(signature, vid, n, rows, op.per_item or k != 1, ids, None)
-            p, vid = end, vid + rows
+            p, vid = end, vid + rows * len(signature.outputs)
             continue
         if op.kind == words.RUNS:
             runs, q = [], p + 2
@@ -204,6 +206,21 @@ def read_tape(tape: list[int], base: int):
         payload = np.array(tape[p + 2 + 2 * arity : end], np.int32)
         yield Node(signature, vid, n, n, True, ids, payload)
         p, vid = end, vid + n * len(signature.outputs)
+
+
+def listed_operands(graph: Graph, node: Node) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
+    """The rows of a node that lists them: of each operand the items', and the segments'."""
+    items, counts, singles = node.arguments
+    rows = node.signature.operands
+    along = len(rows) - node.signature.op.singles
+
+    def taken(ids, types, count):
+        return [
+            [Tensor(graph, i, row) for i in ids[k * count : (k + 1) * count]]
+            for k, row in enumerate(types)
+        ]
+
+    return taken(items, rows[:along], node.items), taken(singles, rows[along:], len(counts))
 
 
 def operands_of(graph: Graph, node: Node):

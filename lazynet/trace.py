@@ -19,8 +19,9 @@ from lazynet.op import RowType, Signature
 from lazynet.program import Program, Ref, Region, Step, elementwise
 from lazynet.tensor import Parameter, Sequence, Tensor
 
-# The length of every symbolic Sequence; ids of its rows are never looked at one by one.
-ROWS_OF_A_SEGMENT = 1 << 20
+# The length of every symbolic Sequence; ids of its rows are never looked at one by one. Ids are
+# 32-bit words, so that a program may have half a million such values.
+ROWS_OF_A_SEGMENT = 1 << 12
 
 
 class HookInside(TypeError):
@@ -36,7 +37,7 @@ class HookInside(TypeError):
 class TraceGraph(Graph):
     """A graph that only remembers what was recorded into it."""
 
-    __slots__ = ("cut", "nodes", "symbols")
+    __slots__ = ("cut", "nodes", "ragged", "symbols")
 
     def __init__(self):
         super().__init__(None)
@@ -44,6 +45,7 @@ class TraceGraph(Graph):
         self.symbols: dict[int, Ref] = {}  # id -> where that value comes from
         self.nodes: list[tuple[Signature, int, list[int]]] = []
         self.cut: set[int] = set()  # nodes through which no gradient goes
+        self.ragged: set[int] = set()  # values of a cell over a list that have a row an item
 
     def symbol(self, row: RowType, ref: Ref, ragged: bool = False):
         """A handle of type `row` that stands for `ref`."""
@@ -107,7 +109,7 @@ def backward_program(signature: Signature) -> Program | None:
             target = ref_of(row, words.D_ARGUMENT, argument)
             argument += 1
         if cotangent is not None and row.is_float:
-            lowering.accumulate(cotangent, target)
+            lowering.accumulate(cotangent, target, spread=target.space == words.D_ARGUMENT)
     program = lowering.program()
     program.strides = signature.forward.strides
     program.forward = signature.forward
@@ -208,12 +210,11 @@ class Lowering:
                 )
             )
 
-    def accumulate(self, handle, target: Ref) -> None:
-        """Add a value to `target`."""
+    def accumulate(self, handle, target: Ref, spread: bool = False) -> None:
+        """Add a value to `target`; with `spread`, one of a segment to each of its items."""
         source = self.value(handle)
-        domain = words.ITEMS
-        if self.segments and isinstance(handle, Tensor):
-            domain = words.ITEMS if target.space == words.D_ARGUMENT else words.SEGMENTS
+        one = self.segments and isinstance(handle, Tensor) and not spread
+        domain = words.SEGMENTS if one else words.ITEMS
         step = elementwise("x0", [source], target, accumulate=True, domain=domain)
         self.steps.append(step)
 

@@ -18,154 +18,19 @@ import numpy as np
 
 from lazynet import passes
 from lazynet.batching import layout as words
-from lazynet.derive import go_back, reverse, whole_cotangent
+from lazynet.derive import go_back, reverse, summed, whole_cotangent
 from lazynet.describe import describe
 from lazynet.graph import recording_gradients, recording_into
+from lazynet.inside import FunctionGraph
 from lazynet.modes import no_grad
 from lazynet.op import Op, RowType, Signature
 from lazynet.ops import reduce
-from lazynet.ops.rows import GATHER, ROW_MAX, ROW_SOFTMAX, ROW_SUM
-from lazynet.ops.views import cat_features, part
-from lazynet.parameter import STATICS, Leaf
+from lazynet.parameter import STATICS
 from lazynet.program import Program, Ref, Region, elementwise
 from lazynet.recompute import recomputing
-from lazynet.record import Literal, record
-from lazynet.tensor import Tensor
-from lazynet.trace import Lowering, TraceGraph, argument_ids, ref_of
-
-# What an op along the rows of a Sequence is along the first axis of those rows stacked.
-_STACKED = {ROW_MAX: reduce.max, ROW_SOFTMAX: reduce.softmax}
-
-
-class FunctionGraph(TraceGraph):
-    """Remembers what a traced function recorded, row by row.
-
-    A Sequence inside it has a fixed number of rows, so an op over it is as many nodes.
-    """
-
-    __slots__ = ("draws", "held", "may_draw", "name", "names")
-
-    def __init__(self, name: str, may_draw: bool):
-        super().__init__()
-        self.name, self.may_draw = name, may_draw
-        self.draws: list[Signature] = []  # random values, drawn anew for each call
-        self.held: list[Leaf] = []  # constants, which nothing else may keep alive
-        self.names: dict[int, int] = {}  # rows of a Sequence -> the values that they are
-
-    def link(self, source, first, step, count, width) -> int:
-        """A leaf that the function uses without being given it is a constant of the function."""
-        if not isinstance(source, Leaf):
-            raise TypeError(
-                f"{self.name}: a traced function may use only its arguments, parameters and "
-                "constants; this one uses a value that was computed outside: make it an argument"
-            )
-        if source.number < 0:
-            STATICS.add(source, constant=True)
-        self.held.append(source)
-        vid = self.values
-        self.values += count
-        size = width // source.array.itemsize
-        for k in range(count):
-            ref = Ref(words.STATIC, source.number, source.type.dtype, size)
-            self.symbols[vid + k] = replace(ref, offset=width * (first + step * k))
-        self.constants.update(range(vid, self.values))
-        return vid
-
-    def draw(self, signature: Signature) -> Tensor:
-        """A random value: an argument that whoever calls the function draws.
-
-        Raises:
-            TypeError: in a scan, whose steps would all be given the same.
-        """
-        if not self.may_draw:
-            raise TypeError(
-                f"{self.name}: random draws cannot be part of a scan, where every step would see "
-                "the same; draw outside, and give the step rows of noise"
-            )
-        places = sum(ref.space == words.ARGUMENT for ref in self.symbols.values())
-        self.draws.append(signature)
-        return self.symbol(signature.type, ref_of(signature.type, words.ARGUMENT, places))
-
-    def addresses(self, first, step, count):
-        del first, step, count
-        self.forward()
-
-    def forward(self) -> None:
-        raise TypeError(
-            f"{self.name}: a traced function cannot look at values, which would be those of one "
-            "example only; ln.where chooses without looking"
-        )
-
-    def append(self, signature, entry, rows) -> int:
-        op, code = signature.op, np.frombuffer(entry, np.int32).tolist()
-        if op.payload and op.kind != words.ALIAS:
-            raise TypeError(
-                f"{self.name}: {op.name} cannot be part of a traced function: what it takes from "
-                "Python would be the same for every example; give the function its result"
-            )
-        if op.host:
-            raise TypeError(
-                f"{self.name}: {op.name} is written in numpy and cannot be part of a traced "
-                "function; call it outside, and give the function its result"
-            )
-        if op.kind in (words.SCAN, words.RUNS):
-            name = "a scan" if op.kind == words.SCAN else op.name
-            raise TypeError(f"{self.name}: {name} cannot be part of a traced function")
-        vid = self.values
-        self.values += rows
-        if code[0] >= 0:
-            self._note(signature, vid, code)
-        elif op.kind == words.SEGMENT:
-            self._along_rows(signature, vid, code)
-        else:
-            self._each_row(signature, vid, code)
-        return vid
-
-    def _note(self, signature: Signature, vid: int, entry: list[int]) -> None:
-        stop = 1 + len(signature.operands)
-        sources = [self.names.get(i, i) for i in entry[1:stop]]
-        self.nodes.append((signature, vid, [entry[0], *sources, *entry[stop:]]))
-        if not recording_gradients.get():
-            self.cut.add(vid)
-
-    def _each_row(self, signature: Signature, vid: int, entry: list[int]) -> None:
-        count, arity, payload = entry[1], len(signature.operands), signature.op.payload
-        pairs, carried = entry[2 : 2 + 2 * arity], entry[2 + 2 * arity :]
-        for j in range(count):
-            sources = [
-                first + step * j for first, step in zip(pairs[::2], pairs[1::2], strict=True)
-            ]
-            own = carried[j * payload : (j + 1) * payload]
-            self._note(signature, vid + j, [signature.index, *sources, *own])
-
-    def _along_rows(self, signature: Signature, vid: int, entry: list[int]) -> None:
-        op, row = signature.op, signature.operands[0]
-        count, segments, listed = entry[1:4]
-        ids = entry[4 : 4 + count] if listed else [entry[4] + entry[5] * j for j in range(count)]
-        rows = [Tensor(self, self.names.get(i, i), row) for i in ids]
-        if segments > 1 or not rows:
-            raise TypeError(f"{self.name}: {op.name} over segments cannot be traced")
-        if op is GATHER:
-            made = rows
-        elif op is ROW_SUM:
-            total = rows[0]
-            for x in rows[1:]:
-                total = total + x
-            made = [total]
-        elif op in _STACKED:
-            stacked = reduce.reshape(
-                cat_features([reduce.reshape(x, (row.size,)) for x in rows]), (count, *row.shape)
-            )
-            y = _STACKED[op](stacked, 0)
-            made = [part(y, row.shape, j * row.size) for j in range(count)] if op.per_item else [y]
-        else:
-            raise TypeError(
-                f"{self.name}: {op.name} over a list cannot be traced; "
-                "stack the features (ln.cat and reshape) and work along an axis"
-            )
-        for j, x in enumerate(made):
-            whole = x if x.type.offset == 0 else x + 0.0
-            self.names[vid + j] = self.names.get(whole.id, whole.id)
+from lazynet.record import Literal, record, record_segments
+from lazynet.tensor import Sequence, Tensor
+from lazynet.trace import Lowering, argument_ids
 
 
 class Traced:
@@ -178,34 +43,41 @@ class Traced:
     """
 
     kind = words.ROWS
+    segments = False  # whether some values have a row an item and some a row a segment
     scan = False
     may_draw = True  # whether the function may draw random values
     recompute = False  # whether backward computes the inside again
 
     def __init__(self, name: str, arguments: list[tuple[RowType, Ref]], function: Callable):
         self.name = name
-        self.graph = FunctionGraph(name, self.may_draw)
+        self.graph = self._inside()
         self.arguments = [row for row, _ in arguments]
         token = recording_gradients.set(True)
         try:
             with recording_into(self.graph):
-                handles = [self.graph.symbol(row, ref) for row, ref in arguments]
-                self.outputs = [self._inside(y) for y in function(*handles)]
+                self.outputs = [self._output(y) for y in function(*self._symbols(arguments))]
         finally:
             recording_gradients.reset(token)
-        self.arguments += [signature.type for signature in self.graph.draws]
+        self.recorded = self.graph.nodes  # all that the function recorded
+        self.arguments += [signature.outputs[0] for signature in self.graph.draws]
         self.op = Op(
             name, name, lambda *_: tuple(y.type.stored for y in self.outputs), self._forward,
             vjp=_no_formula, kind=self.kind, backward=self._backward, listed=False,
         )  # fmt: skip
         self._signature: Signature | None = None
 
-    def _inside(self, y: Any) -> Tensor:
+    def _inside(self) -> FunctionGraph:
+        return FunctionGraph(self.name, self.may_draw)
+
+    def _symbols(self, arguments: list[tuple[RowType, Ref]]) -> list[Tensor]:
+        """What the function is called with."""
+        return [self.graph.symbol(row, ref) for row, ref in arguments]
+
+    def _output(self, y: Any) -> Tensor:
         """An output as a value of the trace: constants and arguments may be outputs, too."""
         if y.graph is not self.graph:
             y = reduce.reshape(y, y.type.shape) + 0.0
-        vid = self.graph.names.get(y.id, y.id)
-        return Tensor(self.graph, vid, y.type)
+        return self.graph.output(y)
 
     def signature(self) -> Signature:
         """The signature of this function's nodes."""
@@ -224,7 +96,8 @@ class Traced:
         """Whether two traces recorded the same."""
         ours, theirs = self.graph, other.graph
         return (
-            ours.nodes == theirs.nodes
+            self.recorded == other.recorded
+            and ours.cut == theirs.cut
             and [(y.id, y.type) for y in self.outputs] == [(y.id, y.type) for y in other.outputs]
             and _constants(ours) == _constants(theirs)
         )
@@ -232,9 +105,10 @@ class Traced:
     # -- programs ----------------------------------------------------------------------------------
 
     def _forward(self, signature: Signature) -> Program:
-        lowering = Lowering(self.graph, segments=False)
+        lowering = Lowering(self.graph, segments=self.segments)
         program, self.placed = _outputs_first(lowering, self.outputs)
         program.strides = tuple(row.stride for row in signature.operands)
+        program.singles = self.op.singles
         program = self._arranged(program)
         self.reversed = self._reverse(lowering)
         if self.recompute:
@@ -251,7 +125,8 @@ class Traced:
         if self.recompute:
             return recomputing(self._again, self.reversed, signature.forward, self.scan)
         program = replace(self.reversed, strides=signature.forward.strides)
-        program.states, program.forward = signature.forward.states, signature.forward
+        program.states, program.singles = signature.forward.states, signature.forward.singles
+        program.forward = signature.forward
         return passes.optimize_backward(program, scan=self.scan)
 
     def _reverse(self, lowering: Lowering) -> Program:
@@ -304,6 +179,8 @@ class Traced:
             lambda number, row: Tensor(STATICS.leaf(number), 0, row),
         )  # fmt: skip
         given, leaves = [], {number: list(gs) for number, (_, gs) in own.items()}
+        if self.segments:
+            leaves = {number: list(map(summed, gs)) for number, gs in leaves.items()}
         rows = iter(self.arguments)
         for vid, ref in self.graph.symbols.items():
             if ref.space in (words.ARGUMENT, words.STATE):
@@ -360,7 +237,12 @@ def replayed(signature: Signature, entry: list[int], known):
         else:
             vid, row = next(dynamic)
             operands.append(seen_as(*known[vid], row))
+    if signature.op.kind == words.SEGMENT:
+        return record_segments(signature.op, *operands, signature.attributes)
     payload = entry[-signature.op.payload :] if signature.op.payload else None
+    lengths = [x.length for x in operands if x.__class__ is Sequence]
+    if payload and lengths:
+        payload = payload * lengths[0]  # every row carries its own
     return record(signature.op, operands, signature.attributes, payload=payload)
 
 
@@ -390,15 +272,16 @@ def _no_formula(*_):
 def _outputs_first(lowering: Lowering, after) -> tuple[Program, list[int]]:
     """The lowered program with its outputs' regions in front; a copy where one is no region."""
     placed: list[int] = []
+    domain = words.SEGMENTS if lowering.segments else words.ITEMS
     for handle in after:
         ref = lowering.value(handle)
         whole = ref.space == words.REGION and ref.offset == 0
         if whole and lowering.regions[ref.index].width == ref.width and ref.index not in placed:
             placed.append(ref.index)
             continue
-        index = lowering.region(ref.width, words.ITEMS)
+        index = lowering.region(ref.width, domain)
         target = Ref(words.REGION, index, ref.dtype, ref.size)
-        lowering.steps.append(elementwise("x0", [ref], target))
+        lowering.steps.append(elementwise("x0", [ref], target, domain=domain))
         placed.append(index)
     rest = [k for k in range(len(lowering.regions)) if k not in placed]
     order = placed + rest

@@ -125,6 +125,7 @@ ROWS = {
 SEGMENTS = {
     "row_sum": lambda rows: sum(rows, np.zeros(rows[0].shape)),
     "row_max": lambda rows: np.max(rows, 0),
+    "row_share": lambda rows: 1 / len(rows),
     "row_softmax": lambda rows: list(softmax(np.array(rows), 0)),
     "row_log_softmax": lambda rows: list(np.log(softmax(np.array(rows), 0))),
     "gather": lambda rows: list(rows),

@@ -137,6 +137,13 @@ def test_second_derivatives_go_through_a_cell(name):
     ln.check_grads(lambda *values: flat(cell(*filled(shape, iter(values))))[0], arrays)
 
 
+def test_second_derivatives_go_through_a_cell_that_takes_parts_of_rows():
+    cell = ln.cell(lambda x: ln.cat([x[1:], x[:1] * x[2:]]).tanh())
+    ln.check_grads(cell, [generator.standard_normal((4, 3))[0]])
+    rows = generator.standard_normal((4, 3))
+    ln.check_grads(lambda *xs: ln.sum(cell(ln.sequence(list(xs))), 0), list(rows))
+
+
 def copy_of(example):
     return [[None] * len(a) if isinstance(a, list | tuple) else None for a in example]
 
@@ -391,3 +398,10 @@ def test_zero_is_not_minus_zero():
     x = ln.ones(1)
     for _ in range(3):
         assert [over(x, k).item() for k in (0.0, -0.0)] == [np.inf, -np.inf]
+
+
+def test_a_call_with_more_arguments_than_were_seen_is_not_taken_for_one_with_fewer():
+    cell = ln.cell(lambda x, y=None: x if y is None else x + y)
+    one = ln.ones(2) * 1.0
+    assert cell(one).tolist() == cell(one).tolist() == [1.0, 1.0]
+    assert cell(one, one).tolist() == [2.0, 2.0]

@@ -410,3 +410,29 @@ def test_hooks_recorded_gradients_and_checkpoints_agree():
     agree(differentiated)
     with on_device(device_of("cuda")), pytest.raises(ln.DeviceError, match="runs on the CPU only"):
         ln.Function()(ln.tensor(1.0))
+
+
+def test_cells_over_lists_of_several_lengths_agree():
+    def evaluate():
+        weight = ln.Parameter(np.random.standard_normal((3, 3)).astype("float32"))
+
+        @ln.cell
+        def join(x, below):
+            rows = ln.sequence([h for h, _ in below])
+            scores = ln.softmax(ln.dot(ln.linear(rows, weight), x), 0)
+            most = ln.max(rows, 0) - ln.mean([c for _, c in below])
+            return ln.tanh(ln.sum(scores * rows, 0) + x), most * x
+
+        leaves = [
+            ln.tensor(np.random.standard_normal(3).astype("float32"), requires_grad=True)
+            for _ in range(4)
+        ]
+        states = [(h * 1.0, h * 0.5) for h in leaves]
+        for below in ([0], [0, 1, 2], [4, 5, 3, 1], [6, 5], [7, 4, 6]):
+            states.append(join(leaves[len(below) - 1], [states[k] for k in below]))
+        ln.sum([ln.sum(h + c) for h, c in states[-3:]]).backward()
+        return [v.numpy() for state in states for v in state] + [
+            v.grad.numpy() for v in (*leaves, weight)
+        ]
+
+    agree(evaluate)

@@ -149,7 +149,7 @@ def test_a_segment_without_rows_is_legal(op, sample):
     if op.per_item:
         assert empty.numpy().shape == (0, *sample.operands[0])
     else:
-        assert np.all(empty.numpy() == {"row_sum": 0, "row_max": -np.inf}[op.name])
+        assert np.all(empty.numpy() == {"row_sum": 0, "row_max": -np.inf, "row_share": 0}[op.name])
 
 
 # -- derivatives -----------------------------------------------------------------------------------

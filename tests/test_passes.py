@@ -131,6 +131,15 @@ def test_the_sum_of_two_products_is_added_up_in_place_the_hoisted_one_first():
         assert stored == {words.BEFORE: (False,), words.LOOP: (True,)}
 
 
+def test_products_of_rows_of_items_and_of_segments_are_added_up_by_a_loop():
+    rows, each = product(argument(0), region(1)), product(argument(1), region(2))
+    total = elementwise("x0 + x1", [region(1), region(2)], region(0))
+    before = program([rows, each, total])
+    assert [step.kernel for step in passes.sum_in_place(before).steps] == ["matmul"] * 2
+    before.regions[2] = Region(16, words.SEGMENTS, words.SCRATCH)
+    assert passes.sum_in_place(before).steps == before.steps
+
+
 def test_only_what_the_previous_state_waits_for_stays_in_the_reversed_loop():
     d_state = Ref(words.D_STATE, 0, "float32", 4)
     d_input = Ref(words.D_ARGUMENT, 0, "float32", 4)

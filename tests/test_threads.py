@@ -24,14 +24,18 @@ def workers(request):
 
 def model():
     ln.manual_seed(0)
-    return nn.LSTM(32, 96, bidirectional=True), nn.Linear(192, 160)
+    rnn, join = nn.LSTM(32, 96, bidirectional=True), nn.ChildSumTreeLSTMCell(192, 192)
+    return rnn, join, nn.Linear(192, 160)
 
 
-def step(rnn, out):
-    scores = [out(rnn(ln.sequence(rows))) for rows in ROWS]
+def step(rnn, join, out):
+    states = [rnn(ln.sequence(rows)) for rows in ROWS]
+    joined = [join(h[0], [(x, x.tanh()) for x in h])[0] for h in states if len(h)]
+    scores = [out(h) for h in (*states, *joined)]
     loss = ln.sum([(ln.log_softmax(s) * s.tanh()).sum() for s in scores])
     loss.backward()
-    gradients = [p.grad.numpy() for p in (*rnn.parameters(), *out.parameters())]
+    modules = (rnn, join, out)
+    gradients = [p.grad.numpy() for module in modules for p in module.parameters()]
     return [loss.numpy(), *gradients, *(s.numpy() for s in scores)]
 
 

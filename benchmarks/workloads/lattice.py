@@ -79,11 +79,15 @@ class PlainLatticeCell(nn.Module):
         c = total / (alone + ln.sum(weights, 0))
         return ln.sigmoid(o) * ln.tanh(c), c
 
+    def forward(self, x, state, paths):
+        """A character with the words that end there: each, and the state it was begun from."""
+        return self.join(x, state, [self.begin(word, below) for word, below in paths])
+
 
 class LatticeCell(PlainLatticeCell):
-    """The same in cells: a node for each word, and one for each character."""
+    """The same as a cell: a node for each character, with any number of words."""
 
-    begin, join = ln.cell(PlainLatticeCell.begin), ln.cell(PlainLatticeCell.join)
+    forward = ln.cell(PlainLatticeCell.forward)
 
 
 class LatticeTagger(nn.Module):
@@ -97,11 +101,10 @@ class LatticeTagger(nn.Module):
 
     def loss(self, example):
         states = []  # after each character
-        for number, paths in zip(example.characters, example.paths, strict=True):
-            x = self.embed(number)
+        for x, paths in zip(self.embed(example.characters), example.paths, strict=True):
             if paths:
-                words = [self.cell.begin(self.embed_word(w), states[first]) for first, w in paths]
-                states.append(self.cell.join(x, states[-1], words))
+                words = [(self.embed_word(w), states[first]) for first, w in paths]
+                states.append(self.cell(x, states[-1], words))
             else:
                 states.append(self.cell.plain(x, states[-1] if states else None))
         rows = ln.stack([h for h, _ in states])

@@ -71,6 +71,21 @@ def collect_rows(nodes, order, start, stop, arguments, base, rows):
 
 
 @jit
+def collect_singles(nodes, order, start, stop, along, singles, base, rows):
+    """The addresses of the arguments that have a row a segment: those after the first `along`."""
+    for z in range(singles):
+        m = 0
+        for x in range(start, stop):
+            i = order[x]
+            segments = nodes.columns[SEGMENT_COUNT, i]
+            behind = along * nodes.columns[ITEM_COUNT, i] + segments  # the items' ids, the counts
+            first = nodes.columns[POSITION, i] + behind + z * segments
+            for j in range(segments):
+                rows[along + z, m] = row_place(nodes, np.int64(nodes.tape[first + j]), base)
+                m += 1
+
+
+@jit
 def collect_runs(nodes, order, start, stop, arguments, words, base, rows, offsets, payload):
     """The rows of a batch of nodes over runs: their addresses, where runs begin, the payload.
 

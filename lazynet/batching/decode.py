@@ -20,6 +20,7 @@ from lazynet.batching.layout import (
     ROWS,
     RUNS,
     SEGMENT,
+    SINGLES,
 )
 from lazynet.kernels.jit import inline, jit
 
@@ -46,7 +47,8 @@ def entry_words(tape, p, numbers):
         k = np.int64(tape[p + 2])
         if tape[p + 3] == 0:
             return s, n, k, STEPPED, p + 4, p + 4 + 2 * arguments
-        return s, n, k, LISTED, p + 4, p + 4 + n * arguments + k
+        singles = numbers[s, SINGLES]
+        return s, n, k, LISTED, p + 4, p + 4 + n * (arguments - singles) + k * (1 + singles)
     if kind == RUNS:
         end = p + 2
         for _ in range(arguments):
@@ -63,6 +65,20 @@ def output_rows(numbers, s, items, segments):
     return items
 
 
+@inline
+def listed_words(numbers, s, items, segments):
+    """How many ids an entry lists: of each item, and of each segment."""
+    singles = numbers[s, SINGLES]
+    return (numbers[s, ARGUMENTS] - singles) * items + singles * segments
+
+
+@inline
+def listed_word(numbers, s, items, segments, a):
+    """Where id `a` of those stands, counted from the first: behind the items' are the counts."""
+    along = (numbers[s, ARGUMENTS] - numbers[s, SINGLES]) * items
+    return a if a < along else a + segments
+
+
 @jit
 def count(tape, numbers):
     """The number of nodes, links and aliases left out, and of argument ids on the tape."""
@@ -70,14 +86,14 @@ def count(tape, numbers):
     nodes = 0
     ids = 0
     while p < tape.size:
-        s, n, _, form, first, end = entry_words(tape, p, numbers)
+        s, _, _, form, first, end = entry_words(tape, p, numbers)
         kind = numbers[s, KIND]
         if kind != LINK and kind != ALIAS:
             nodes += 1
-            if form == PIECES:
-                ids += end - first  # more than enough: three words for each id
+            if form == PIECES or form == LISTED:
+                ids += end - first  # more than enough
             else:
-                ids += numbers[s, ARGUMENTS] * (n if form == LISTED else 1)
+                ids += numbers[s, ARGUMENTS]
         p = end
     return nodes, ids
 
@@ -139,7 +155,6 @@ def decode(tape, numbers, base, nodes, ids, marks, head, needs, root, shift):
         starts[i] = d
         columns[ROWS_READ, i] = 0
         need = numbers[s, NEEDS] != 0
-        listed = arguments * (n if form == LISTED else 1)
         stride = 2 if form == STEPPED else 1
         if form == PIECES:
             q = first
@@ -155,8 +170,15 @@ def decode(tape, numbers, base, nodes, ids, marks, head, needs, root, shift):
                             dependencies[d] = producer[source - base]
                             d += 1
                     q += 3
+        elif form == LISTED:
+            for a in range(listed_words(numbers, s, n, k)):
+                source = np.int64(tape[first + listed_word(numbers, s, n, k, a)])
+                need = need or needs[source] != 0
+                if source >= base and producer[source - base] >= 0:
+                    dependencies[d] = producer[source - base]
+                    d += 1
         elif n > 0:
-            for a in range(listed):
+            for a in range(arguments):
                 source = np.int64(tape[first + a * stride])
                 need = need or needs[source] != 0
                 if source >= base and producer[source - base] >= 0:
@@ -195,4 +217,4 @@ def source_row(tape, form, first, items, argument, j):
     return np.int64(tape[first + argument * items + j])
 
 
-__all__ = ["ROWS", "count", "decode", "source_row"]
+__all__ = ["ROWS", "count", "decode", "listed_word", "listed_words", "source_row"]

@@ -183,13 +183,20 @@ def run_offsets(frame, index):
 
 
 @jit
-def spread(base, stride, frame):
-    """A view with a row a segment, as seen by the items of the segments."""
+def spread(base, stride, vector, frame):
+    """An operand with a row a segment, as seen by the items of the segments."""
     count = frame[ITEM_ROWS]
     start = new_vector(frame, count)
     for r in range(count):
-        store(start + 8 * r, base + stride * load(frame[SEGMENT_OF_AT] + 8 * r))
+        segment = load(frame[SEGMENT_OF_AT] + 8 * r)
+        store(start + 8 * r, row_address(base, stride, vector, segment))
     return np.int64(0), np.int64(0), start
+
+
+@inline
+def single(program, index, programs):
+    """Whether an argument has a row a segment: the last ones of a program do, `singles` of them."""
+    return index >= programs[program + 4] - programs[program + 6]
 
 
 @jit
@@ -234,13 +241,14 @@ def resolve(o, domain, count, program, frame, programs):
             base = frame[slot(frame, FORWARD_REGIONS, index)] + skipped * width
             base += frame[DELTA] if space == D_FORWARD else zero
         if rows == SEGMENTS and domain == ITEMS:
-            return spread(base + offset, width, frame)
+            return spread(base + offset, width, zero, frame)
         return base + offset, width, zero
-    if space == ARGUMENT:
+    if space == ARGUMENT or space == D_ARGUMENT:
         base, stride, vector = argument(frame, index, skipped)
-        return base + offset, stride, vector
-    if space == D_ARGUMENT:
-        base, stride, vector = argument(frame, index, skipped)
+        if domain == ITEMS and single(program, index, programs):
+            base, stride, vector = spread(base, stride, vector, frame)
+        if space == ARGUMENT:
+            return base + offset, stride, vector
         if frame[OVER_RUNS]:
             count = load(run_offsets(frame, index + 1) + 8 * frame[SEGMENT_ROWS])
         return gradient_operand(base, stride, vector, count, offset, frame)
@@ -331,7 +339,9 @@ def emit_step(step, program, frame, programs, operands):
     count = frame[SEGMENT_ROWS] if domain == SEGMENTS else frame[ITEM_ROWS]
     trash = frame[TRASH]
     wanted = uneven = False
-    apart, moved = domain == ITEMS and arity <= MAX_OPERANDS, np.int64(0)
+    # What goes over the rows of each segment reads offsets, and stays whole (`stays_apart`).
+    apart, moved = domain == ITEMS or frame[OVER_RUNS] == 0, np.int64(0)
+    apart = apart and arity <= MAX_OPERANDS
     for k in range(arity):
         o = first + OPERAND_WORDS * k
         base, stride, vector = resolve(o, domain, count, program, frame, programs)

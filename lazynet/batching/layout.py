@@ -6,13 +6,14 @@ The tape, 32-bit words, one entry a node. `s` is the signature, an id names a ro
     ROWS, ALIAS, n rows:    -s-1, n, (id, step) of each argument, payload of each row
     SCAN:                   -s-1, n, (id, step) of each argument (states have step 0)
     SEGMENT, one segment:   -s-1, m, 1, 0, (id, step) of each argument
-    SEGMENT, k segments:    -s-1, m, k, 1, m ids of each argument, k counts
+    SEGMENT, k segments:    -s-1, m, k, 1, m ids of each argument, k counts,
+                            k ids of each argument that has a row a segment
     RUNS, n output rows:    -s-1, n, each argument's pieces p and p times (id, step, count), payload
     LINK:                   -s-1, n
 
 An encoded program (`program.py`), 64-bit words:
 
-    regions, steps, words of one emission, vectors, arguments, states
+    regions, steps, words of one emission, vectors, arguments, states, singles
     each region:  width in bytes, domain, lifetime
     each argument: the bytes between its rows where they lie end to end
     each step:    words, kernel, domain, phase, attributes, operands, then the attributes, then
@@ -23,9 +24,9 @@ An encoded program (`program.py`), 64-bit words:
 ROWS, SEGMENT, SCAN, ALIAS, LINK, RUNS = range(6)
 
 # Columns of the signature table.
-(KIND, ARGUMENTS, PAYLOAD, OUTPUTS, PER_ITEM, FORWARD, BACKWARD, STATICS, NEEDS, COLUMNS) = range(
-    10
-)
+# SINGLES: how many of the last arguments have a row a segment.
+(KIND, ARGUMENTS, SINGLES, PAYLOAD, OUTPUTS, PER_ITEM, FORWARD, BACKWARD, STATICS, NEEDS,
+ COLUMNS) = range(11)  # fmt: skip
 UNPREPARED, NO_DERIVATIVE = -1, -2
 
 # Columns of a planned batch: its signature (local), where its items, segments, argument rows, time
@@ -73,6 +74,6 @@ BEFORE, LOOP, AFTER, DEFERRED = range(4)
 # Flags of an operand.
 VIEW, WRITTEN, ACCUMULATED = 1, 2, 4
 
-PROGRAM_HEADER, REGION_WORDS, STEP_HEADER, OPERAND_WORDS = 6, 3, 6, 8
+PROGRAM_HEADER, REGION_WORDS, STEP_HEADER, OPERAND_WORDS = 7, 3, 6, 8
 # Words of an operand: space, index, offset, width in bytes, flags, helper kernel, elements, region.
 (O_SPACE, O_INDEX, O_OFFSET, O_WIDTH, O_FLAGS, O_HELPER, O_SIZE, O_REGION) = range(8)

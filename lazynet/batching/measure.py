@@ -80,7 +80,7 @@ def measure(columns, order, batches, signatures, programs):
             sizes[M_SCRATCH], region_sizes(program, programs, items, segments, SCRATCH)
         )
         sizes[M_CALLS] += (programs[program + 2] + 16) * max(times, 1)
-        arguments, rows = signatures[s, ARGUMENTS], max(items, read)
+        arguments, rows = signatures[s, ARGUMENTS], max(items, segments, read)
         sizes[M_VECTORS] += rows * (arguments + programs[program + 3])
         sizes[M_ARGUMENTS] += arguments
         sizes[M_INTEGERS] += segments + 1 + items + times + 1

@@ -13,6 +13,7 @@ from lazynet.batching.arrange import (
     Work,
     collect_rows,
     collect_runs,
+    collect_singles,
     describe_rows,
     describe_states,
     fill_payload,
@@ -76,6 +77,7 @@ from lazynet.batching.layout import (
     SCRATCH,
     SEGMENT,
     SEGMENTS,
+    SINGLES,
 )
 from lazynet.batching.measure import aligned
 from lazynet.batching.single import lay_out_row, row_wise
@@ -171,6 +173,16 @@ def lay_out_rows(nodes, order, planned, arguments, ordered, strides, base, laid,
 
 
 @jit
+def lay_out_singles(nodes, order, planned, along, singles, base, laid, work, frame):
+    """Arrange the arguments that have a row a segment, which come after the first `along`."""
+    start, stop, segments = planned[B_FIRST_NODE], planned[B_LAST_NODE], planned[B_SEGMENTS]
+    collect_singles(nodes, order, start, stop, along, singles, base, work.rows)
+    first = planned[B_ARGUMENTS]
+    for k in range(along, along + singles):
+        describe_rows(work.rows[k], segments, True, work, laid.arguments[first + k], frame)
+
+
+@jit
 def lay_out_segments(nodes, order, planned, arguments, laid, frame):
     """Put down where a batch's segments begin and which each item belongs to. Gives words used."""
     items, segments = planned[B_ITEMS], planned[B_SEGMENTS]
@@ -257,13 +269,18 @@ def lay_out(nodes, order, batches, signatures, base, scratch, laid, programs, fr
             )
         else:
             strides = programs[program + PROGRAM_HEADER + REGION_WORDS * programs[program] :]
+            singles = signatures[s, SINGLES]
+            along = arguments - singles
             natural_order = lay_out_rows(
-                nodes, order, planned, arguments, kind == ROWS, strides, base, laid, work, frame
+                nodes, order, planned, along, kind == ROWS, strides, base, laid, work, frame
             )
+            if singles > 0:
+                lay_out_singles(nodes, order, planned, along, singles, base, laid, work, frame)
         for k in range(arguments):
             enter_argument(frame, k, laid.arguments[planned[B_ARGUMENTS] + k])
         if kind == SEGMENT:
-            integers_used += lay_out_segments(nodes, order, planned, arguments, laid, frame)
+            along = arguments - signatures[s, SINGLES]
+            integers_used += lay_out_segments(nodes, order, planned, along, laid, frame)
         if kind == SEGMENT and signatures[s, PER_ITEM] == 0:
             place_segments(nodes, order, start, stop, outputs, frame)
         else:

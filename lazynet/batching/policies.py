@@ -10,8 +10,8 @@ Arguments come first, one signature a batch, every node once.
               (Neubig, Goldberg, Dyer 2017)
     frontier  the available signature that loses least by running now: the share of its ready nodes
               among those that wait for no other node of it (after ED-Batch, Chen et al. 2023);
-              where that needs more batches than the bound, also by the share among those with the
-              longest chain of it behind them
+              where that needs more batches than the bound, one of which all nodes with the longest
+              chain of it behind them are ready, else the one with the longest path behind
 """
 
 import numpy as np
@@ -22,10 +22,10 @@ NONE, DEPTH, AGENDA, FRONTIER, AUTO = range(5)
 NAMES = {"none": NONE, "depth": DEPTH, "agenda": AGENDA, "frontier": FRONTIER, "auto": AUTO}
 
 NOTHING = np.zeros(0, np.int32)
-# How much more than the share of ready nodes with none of their signature before them counts the
-# share of those with most behind them, and the longest path behind one. Found by trying on trees of
-# words, lattices and random graphs; any numbers give valid schedules.
-BEHIND, PATH = 2.0, 0.4
+# How much the share of ready nodes with most of their signature behind them counts beside the
+# longest path behind one. Found by trying on trees of words, lattices and random graphs; any number
+# gives valid schedules.
+BEHIND = 0.1
 
 # `auto` compares agenda and frontier up to this many (nodes x signatures), and trusts agenda
 # beyond: the ranks of `frontier` cost one word each.
@@ -182,12 +182,14 @@ def _score(share, behind, path):
     Args:
         share: of its nodes that wait for no other of them, those that are ready; with all of them
             nothing is lost, whatever comes later.
-        behind: of its nodes with most others behind them, those that are ready.
-        path: the longest path behind a ready one, against the longest there is.
+        behind: of its nodes with most others behind them, those that are ready; with all of them
+            its longest chain gets shorter, and the bound on what is left falls by this batch.
+        path: the longest path behind a ready one, against the longest there is. Where every choice
+            loses a batch, what is waited for longest goes on.
     """
-    if share == 1.0:
+    if share == 1.0 or behind == 1.0:
         return 10.0 + behind
-    return share + BEHIND * behind + PATH * path
+    return path + BEHIND * behind
 
 
 @jit

@@ -17,6 +17,8 @@ from lazynet.batching.decode import (
     POSITION,
     SEGMENT_COUNT,
     SIGNATURE,
+    listed_word,
+    listed_words,
     source_row,
 )
 from lazynet.batching.emit import (
@@ -98,12 +100,20 @@ def node_rows(columns, i, signatures):
 
 
 @inline
-def mark_sources(tape, columns, i, arguments, head, needs, marked):
+def mark_sources(tape, columns, i, signatures, head, needs, marked):
     """Mark what node `i` depends on, as far as it needs gradients."""
     form, position, items = columns[FORM, i], columns[POSITION, i], columns[ITEM_COUNT, i]
+    s = columns[SIGNATURE, i]
+    if form == LISTED:
+        segments = columns[SEGMENT_COUNT, i]
+        for a in range(listed_words(signatures, s, items, segments)):
+            source = head[tape[position + listed_word(signatures, s, items, segments, a)]]
+            if needs[source]:
+                marked[source] = 1
+        return
     if form == PIECES:
         q = position
-        for _ in range(arguments):
+        for _ in range(signatures[s, ARGUMENTS]):
             pieces = tape[q]
             q += 1
             for _ in range(pieces):
@@ -111,11 +121,10 @@ def mark_sources(tape, columns, i, arguments, head, needs, marked):
                     marked[head[tape[q]]] = 1
                 q += 3
         return
-    for k in range(arguments):
-        for j in range(items if form == LISTED else 1):
-            source = head[source_row(tape, form, position, items, k, j)]
-            if needs[source]:
-                marked[source] = 1
+    for k in range(signatures[s, ARGUMENTS]):
+        source = head[source_row(tape, form, position, items, k, 0)]
+        if needs[source]:
+            marked[source] = 1
 
 
 @jit
@@ -130,9 +139,8 @@ def mark(tape, columns, signatures, head, needs, consumed, wanted):
         if node_rows(columns, i, signatures) == 0 or not wanted[first] or not needs[first]:
             continue
         again = again or consumed[first] != 0
-        if columns[ITEM_COUNT, i]:
-            arguments = signatures[columns[SIGNATURE, i], ARGUMENTS]
-            mark_sources(tape, columns, i, arguments, head, needs, wanted)
+        if columns[ITEM_COUNT, i] or columns[FORM, i] == LISTED:
+            mark_sources(tape, columns, i, signatures, head, needs, wanted)
     return again
 
 
@@ -150,10 +158,10 @@ def mark_unspent(tape, columns, signatures, head, needs, consumed, used):
     """Mark the rows that nodes which backward may still visit depend on."""
     for i in range(columns.shape[1]):
         first = columns[FIRST, i]
-        if columns[ITEM_COUNT, i] == 0 or not needs[first] or consumed[first]:
+        empty = columns[ITEM_COUNT, i] == 0 and columns[FORM, i] != LISTED
+        if empty or not needs[first] or consumed[first]:
             continue
-        arguments = signatures[columns[SIGNATURE, i], ARGUMENTS]
-        mark_sources(tape, columns, i, arguments, head, needs, used)
+        mark_sources(tape, columns, i, signatures, head, needs, used)
 
 
 @jit
@@ -222,7 +230,7 @@ def measure_reverse(parts, laid, signatures, totals, programs):
         scratch = region_sizes(program, programs, items, segments, SCRATCH)
         sizes[R_SCRATCH] = max(sizes[R_SCRATCH], scratch)
         sizes[R_CALLS] += 2 * (programs[program + 2] + 16) * max(batch[B_TIMES], 1)
-        sizes[R_VECTORS] += max(items, batch[B_ROWS_READ]) * programs[program + 3]
+        sizes[R_VECTORS] += max(items, segments, batch[B_ROWS_READ]) * programs[program + 3]
         sizes[R_LONGEST] = max(sizes[R_LONGEST], items)
     for s in range(signatures.shape[0]):
         program = signatures[s, BACKWARD]

@@ -51,6 +51,17 @@ def segment_max(call, context):
                 y[j] = maximum(x[j], y[j])
 
 
+def segment_share(call, context):
+    """y[s] = 1 / the number of rows of segment s; 0 for none."""
+    segments = load(call)
+    offsets = row_index(load(call + 24), segments + 1)
+    for s in range(segments):
+        y = row(address(call + 72, s), 1)
+        count = offsets[s + 1] - offsets[s]
+        for j in lanes(1):
+            y[j] = constant(1) / constant(count) if count > 0 else constant(0)
+
+
 def segment_softmax(call, context):
     """y = exp(x) / (sum of exp(x) over the rows of its segment), for each element of the row."""
     segments, width = load(call), load(call + 16)

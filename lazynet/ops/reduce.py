@@ -265,13 +265,19 @@ def mean(x, axis: int | None = None, keepdim: bool = False):
     if isinstance(x, (list, tuple)):
         if not x:
             raise ShapeError("mean: an empty list has no shape")
-        return ROW_REDUCTIONS["sum"](x) / float(len(x))
+        return _over_rows(ROW_REDUCTIONS["sum"](x), x, 1)
     total = sum(x, axis, keepdim)
-    if axis is None:
-        count = x.type.size * (x.length if isinstance(x, Sequence) else 1)
-    else:
-        count = x.shape[axis]
-    return total / float(count or math.nan)
+    if isinstance(x, Sequence) and (axis is None or axis_of(x, axis, "mean") is None):
+        return _over_rows(total, x, x.type.size if axis is None else 1)
+    return total / float((x.type.size if axis is None else x.shape[axis]) or math.nan)
+
+
+def _over_rows(total, x, size: int):
+    """A sum over rows divided by their number, of which each counts `size` times."""
+    share = ROW_REDUCTIONS["share"](x)
+    if share is None:
+        return total / float(len(x) * size or math.nan)
+    return total * share / float(size or math.nan)
 
 
 @told

@@ -185,6 +185,17 @@ def _float_rows(name: str):
     return shape
 
 
+def _row_share_shape(row):
+    _float_rows("mean")(row)
+    return (row_type(row.dtype),)
+
+
+ROW_SHARE = Op(
+    "row_share", "y = 1 / number of rows", _row_share_shape, _segment_lower("segment_share", False),
+    kind=words.SEGMENT, samples=(Sample(((4,),)), Sample(((),))),
+)  # fmt: skip
+
+
 ROW_SOFTMAX = Op(
     "row_softmax", "y = exp(x) / sum of exp(x) over the rows", _float_rows("softmax"),
     _segment_lower("segment_softmax", True),
@@ -209,6 +220,15 @@ def _sum_rows(x):
     if isinstance(x, (list, tuple)):
         return _sum_list(list(x))
     return record_segments(ROW_SUM, x)
+
+
+def _share_of_rows(x):
+    """1 / the number of rows, as a value, where they are what a traced list of any length holds."""
+    graph = x.graph if isinstance(x, Sequence) else getattr(x[0], "graph", None)
+    counted = getattr(graph, "counted", None)
+    if counted is None or not counted(x):
+        return None
+    return record_segments(ROW_SHARE, x)
 
 
 def _sum_list(values):
@@ -256,6 +276,7 @@ def over_segments(op: Op, x, index, count: int, name: str):
 
 reduce.ROW_REDUCTIONS.update(
     sum=_sum_rows,
+    share=_share_of_rows,
     max=lambda x: record_segments(ROW_MAX, x),
     softmax=lambda x: record_segments(ROW_SOFTMAX, x),
     log_softmax=lambda x: record_segments(ROW_LOG_SOFTMAX, x),
