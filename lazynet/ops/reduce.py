@@ -314,8 +314,8 @@ def argmax(x, axis: int = -1):
     return record(ARGMAX, (x,), (("axis", own),))
 
 
-def log_softmax(x, axis: int = -1):
-    """y = x - log(sum exp(x)) along an axis of each row.
+def log_softmax(x, axis: int = -1, *, dim: int | None = None):
+    """y = x - log(sum exp(x)) along an axis of each row, which may be given as `dim`.
 
     Shapes: any -> the same; n rows -> n rows.
 
@@ -325,6 +325,7 @@ def log_softmax(x, axis: int = -1):
     Raises:
         ShapeError: if there is no such axis. TypeError: if rows are no floats.
     """
+    axis = axis if dim is None else dim
     if x.__class__ in (Tensor, Sequence) and x.graph.thread == get_ident():
         signature = x.type.views.get(("log_softmax", axis))
         if signature is not None and x.__class__ is Tensor:

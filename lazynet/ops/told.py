@@ -37,11 +37,15 @@ _VALUES = (Value, Literal, np.ndarray, np.generic, int, float, list, tuple, rang
 def told(function):
     """Let the errors of a function tell its own name, and the argument that it could not take.
 
-    A function `_f` is what the function `f` does when it cannot take its short way.
+    A function `_f` is what the function `f` does when it cannot take its short way. An `axis` may
+    be given as `dim` as well, which is PyTorch's name for it.
     """
+    along = "axis" in inspect.signature(function).parameters
 
     @functools.wraps(function)
     def called(*args, **kwargs):
+        if along and "dim" in kwargs and "axis" not in kwargs:
+            kwargs["axis"] = kwargs.pop("dim")
         try:
             return function(*args, **kwargs)
         except _RAISED as error:
