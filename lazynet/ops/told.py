@@ -90,11 +90,12 @@ def _explained(function, error: Exception, args: tuple, kwargs: dict) -> Excepti
     except TypeError:
         return error  # too many arguments, or too few: Python tells it
     parameters = inspect.signature(function).parameters
+    stated = stated and home == "lazynet"
     for label, value in given.items():
-        wrong = _wrong(parameters[label], value)
+        wrong = _wrong(parameters[label], value, stated)
         if wrong is not None:
             return TypeError(f"{name}: expected {wrong} for {label}, not {_told_of(value)}")
-    if home == "lazynet" and stated:
+    if stated:
         return under(name, error, (args, kwargs))
     kind = TypeError if isinstance(error, (TypeError, AttributeError)) else ShapeError
     listed = ", ".join(f"{label} = {_told_of(value)}" for label, value in given.items())
@@ -103,15 +104,18 @@ def _explained(function, error: Exception, args: tuple, kwargs: dict) -> Excepti
     return problem
 
 
-def _wrong(parameter: inspect.Parameter, value: Any) -> str | None:
-    """What was expected where a value is not of the kind that the parameter is annotated with."""
+def _wrong(parameter: inspect.Parameter, value: Any, stated: bool) -> str | None:
+    """What was expected where a value is not of the kind that the parameter is annotated with.
+
+    Without annotation it is a value, unless what raised the error had more to say (`stated`).
+    """
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         return None
     if value is parameter.default:
         return None
     annotated = parameter.annotation
     if annotated is parameter.empty or "Any" in annotated:
-        return None if isinstance(value, _VALUES) else "a Tensor or Sequence"
+        return None if stated or isinstance(value, _VALUES) else "a Tensor or Sequence"
     names = [part.strip() for part in annotated.split("|")]
     if (value is None and "None" in names) or not set(names) & set(_KINDS):
         return None
