@@ -93,3 +93,13 @@ def test_what_cannot_be_taken_is_told_in_one_sentence(name):
             assert "\n" not in message and len(message) < 400, f"{what}: {message}"
             assert (ln.tensor([1.0]) + 1.0).tolist() == [2.0], what
     assert refused or not (args or options)
+    ln.forward()  # what was recorded and not asked for
+
+
+def test_an_error_of_users_code_behind_a_value_stays_as_it_is():
+    class Broken(ln.Function):
+        def forward(self, x):
+            raise ValueError("of my own")
+
+    with pytest.raises(ValueError, match="of my own"):
+        ln.lookup(ln.ones(3, 2), Broken()(ln.ones(2)).astype("int64"))

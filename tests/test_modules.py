@@ -196,3 +196,24 @@ class TestFlatten:
         y = nn.Flatten(1, 2)(ln.tensor(x))
         np.testing.assert_array_equal(y.numpy(), x.reshape(2, 12))
         assert repr(nn.Flatten(1)) == "Flatten(start_dim=1, end_dim=-1)"
+
+
+@pytest.mark.parametrize("index", [[1, 2, 1, 0, 2], [0, 2], 1, 2])
+@pytest.mark.parametrize("padding", [1, -2])
+def test_padding_begins_at_0_and_gets_no_gradient(padding, index):
+    words = nn.Embedding(3, 4, padding_idx=padding)
+    assert not words.weight.numpy()[1].any() and words.padding_idx == 1
+    words.weight.copy_(np.arange(12.0).reshape(3, 4))  # its own values count nevertheless
+    for rows in (words(index), nn.functional.embedding(index, words.weight, padding_idx=1)):
+        np.testing.assert_array_equal(rows.numpy(), words.weight.numpy()[index])
+        words.zero_grad()
+        (rows.sum() + words(0).sum()).backward()
+        counts = np.bincount([0, *np.atleast_1d(index)], minlength=3) * [1, 0, 1]
+        np.testing.assert_array_equal(words.weight.grad.numpy(), np.repeat(counts[:, None], 4, 1))
+
+
+def test_padding_needs_a_row():
+    with pytest.raises(ValueError, match="no row 3 of 3 to pad with"):
+        nn.Embedding(3, 4, padding_idx=3)
+    with pytest.raises(TypeError, match="EmbeddingBag: it has no padding_idx"):
+        nn.EmbeddingBag.from_pretrained(np.ones((3, 4)), padding_idx=1)

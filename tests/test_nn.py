@@ -308,7 +308,7 @@ class TestLayers:
             lambda: nn.Embedding(2, -1),
             lambda: nn.LSTM(2, 2, num_layers=0),
             lambda: nn.GRUCell(2, 1.5),
-            lambda: nn.Dropout(1.0),
+            lambda: nn.Dropout(1.5),
             lambda: nn.LSTM(2, 2, dropout=2.0),
             lambda: nn.RNN(2, 2, nonlinearity="sine"),
             lambda: nn.TreeLSTMCell(2, 2, arity=0),

@@ -181,7 +181,7 @@ X = ln.zeros(4, 3)
         (lambda: F.group_norm(X, 0), ln.ShapeError, "group_norm: rows of"),
         (lambda: F.group_norm(X, 2, ln.zeros(3)), ln.ShapeError, "group_norm: weight of"),
         (lambda: F.normalize(ln.tensor([1, 2])), TypeError, "normalize: expected float"),
-        (lambda: F.normalize(X, 0.0), ValueError, "norm: expected p > 0"),
+        (lambda: F.normalize(X, 0.0), ValueError, "^normalize: expected p > 0"),
         (lambda: nn.GroupNorm(4, 6), ValueError, "GroupNorm: 6 channels are no multiple of 4"),
     ],
 )

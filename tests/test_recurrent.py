@@ -265,7 +265,7 @@ class TestDropout:
         (lambda: nn.LSTM(3, 4, proj_size=4), ValueError, "LSTM: proj_size must be less than"),
         (lambda: nn.LSTM(3, 4, proj_size=-1), ValueError, "LSTM: proj_size must be"),
         (lambda: nn.GRU(3, 4, proj_size=2), TypeError, "proj_size"),
-        (lambda: nn.GRU(3, 4, dropout=1.0), ValueError, "GRU: dropout must be a probability"),
+        (lambda: nn.GRU(3, 4, dropout=1.5), ValueError, "GRU: dropout must be a probability"),
         (lambda: nn.RNN(3, 4, nonlinearity="sigmoid"), ValueError, "expected 'tanh' or 'relu'"),
         (lambda: nn.CoupledLSTM(3, 0), ValueError, "CoupledLSTM: hidden_size must be"),
         (

@@ -95,3 +95,20 @@ def test_means_of_rows_by_index():
     np.testing.assert_allclose(means[0], rows[1])
     np.testing.assert_allclose(means[2], rows[[0, 2, 3]].mean(0))
     assert not means[[1, 3]].any()
+
+
+NAMES = """
+sum mean prod var std max min amax amin argmax argmin logsumexp norm any all cumsum cumprod softmax
+log_softmax
+"""
+
+
+@pytest.mark.parametrize("name", NAMES.split())
+def test_an_axis_may_be_called_dim(name):
+    x = ln.tensor(np.random.default_rng(0).normal(size=(3, 4)))
+    for function in (getattr(ln, name), lambda v, **o: getattr(v, name)(**o)):
+        want, have = function(x, axis=0), function(x, dim=0)
+        np.testing.assert_array_equal(have.numpy(), want.numpy())
+        assert have.shape[-1] == 4
+    with pytest.raises(TypeError):
+        getattr(ln, name)(x, axis=0, dim=0) if name != "log_softmax" else ln.log_softmax(x, dim="a")

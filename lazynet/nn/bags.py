@@ -32,6 +32,8 @@ class EmbeddingBag(Embedding):
         ValueError: for another mode. IndexError: when called, if an index is out of range.
     """
 
+    pads = False
+
     def __init__(self, num_embeddings: int, embedding_dim: int, mode: str = "mean") -> None:
         super().__init__(num_embeddings, embedding_dim)
         if mode not in MODES:

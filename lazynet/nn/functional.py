@@ -70,6 +70,7 @@ from lazynet.ops.pooling import avg_pool2d as avg_pool2d
 from lazynet.ops.pooling import max_pool1d as max_pool1d
 from lazynet.ops.pooling import max_pool2d as max_pool2d
 from lazynet.ops.products import bilinear as bilinear
+from lazynet.ops.random import gumbel_softmax as gumbel_softmax
 from lazynet.ops.shape import pad as pad
 from lazynet.ops.sorting import k_max_pool as k_max_pool
 from lazynet.tensor import Parameter
@@ -89,8 +90,10 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 
 
 @told.told
-def embedding(index: Any, weight: Parameter) -> Any:
+def embedding(index: Any, weight: Parameter, padding_idx: int | None = None) -> Any:
     """y = weight[index]: an integer gives a Tensor, a list of integers a Sequence.
+
+    No gradient reaches the row of `padding_idx`.
 
     >>> table = ln.Parameter([[1.0, 2.0], [3.0, 4.0]])
     >>> nn.functional.embedding([1, 0], table).tolist()
@@ -99,7 +102,7 @@ def embedding(index: Any, weight: Parameter) -> Any:
     Raises:
         IndexError: on this line, if an index is out of range.
     """
-    return lookup.lookup(weight, index)
+    return lookup.without_padding(lookup.lookup(weight, index), index, padding_idx)
 
 
 @told.told

@@ -9,7 +9,7 @@ import numpy as np
 
 from lazynet.nn.module import Module
 from lazynet.ops import linear as products
-from lazynet.ops.lookup import lookup
+from lazynet.ops.lookup import lookup, without_padding
 from lazynet.ops.products import bilinear
 from lazynet.ops.random import dropout, numpy_generator
 from lazynet.ops.shape import flatten
@@ -64,10 +64,20 @@ class Linear(Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}"
 
 
+def _padding(index: int | None, count: int) -> int | None:
+    """The number of the row that pads, counted from the first."""
+    if index is None:
+        return None
+    if not -count <= index < count:
+        raise ValueError(f"Embedding: no row {index} of {count} to pad with")
+    return index % count
+
+
 class Embedding(Module):
     """y = weight[index].
 
-    Parameters: weight (num_embeddings, embedding_dim), normal with mean 0 and deviation 1.
+    Parameters: weight (num_embeddings, embedding_dim), normal with mean 0 and deviation 1; the row
+    of `padding_idx` begins at 0, and no gradient reaches it.
     Shapes: an integer gives a Tensor (dim,), a list of n integers a Sequence of n rows of (dim,).
 
     >>> words = nn.Embedding(10, 4)
@@ -76,34 +86,49 @@ class Embedding(Module):
 
     Raises:
         IndexError: when called, on that line, if an index is out of range.
+        ValueError: if there is no row `padding_idx`.
     """
 
-    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+    pads = True
+
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None
+    ) -> None:
         super().__init__()
         sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         values = numpy_generator().normal(size=(num_embeddings, embedding_dim))
+        self.padding_idx = _padding(padding_idx, num_embeddings)
+        if self.padding_idx is not None:
+            values[self.padding_idx] = 0.0
         self.weight = Parameter(values.astype(np.float32))
 
     @classmethod
-    def from_pretrained(cls, embeddings: Any, freeze: bool = True) -> Embedding:
+    def from_pretrained(
+        cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None
+    ) -> Embedding:
         """An Embedding of the rows of a matrix; with `freeze`, they are not trained."""
         values = np.asarray(embeddings)
         if values.ndim != 2:
             raise ValueError(f"from_pretrained: expected a matrix, not {values.shape}")
+        if padding_idx is not None and not cls.pads:
+            raise TypeError(f"{cls.__name__}: it has no padding_idx")
         made = cls(*values.shape)
+        made.padding_idx = _padding(padding_idx, len(values))
         made.weight = Parameter(values, requires_grad=not freeze)
         return made
 
     def forward(self, index: Any) -> Any:
         try:
-            return lookup(self.weight, index)
+            rows = lookup(self.weight, index)
         except (TypeError, IndexError) as error:
             under("Embedding", error)
             raise
+        return rows if self.padding_idx is None else without_padding(rows, index, self.padding_idx)
 
     def extra_repr(self) -> str:
-        return f"{self.num_embeddings}, {self.embedding_dim}"
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
 
 
 class Dropout(Module):

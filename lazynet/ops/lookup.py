@@ -7,14 +7,17 @@ import math
 import numpy as np
 
 from lazynet.batching import layout as words
+from lazynet.device import beside_operands
 from lazynet.graph import current_graph
 from lazynet.op import Op, Sample, row_type
+from lazynet.ops.elementwise import where
+from lazynet.ops.rows import sequence
 from lazynet.ops.told import told
 from lazynet.ops.views import indices, part
 from lazynet.program import Ref, call, lowered, operand_refs, output_refs
 from lazynet.quick import numbered
 from lazynet.record import ShapeError, as_value, record
-from lazynet.tensor import Parameter, Sequence, Tensor
+from lazynet.tensor import Parameter, Sequence, Tensor, Value
 
 # -- lookup ----------------------------------------------------------------------------------------
 
@@ -121,3 +124,16 @@ def _lookup(table, index):
         shape = table.type.shape[1:]
         return part(repeated, shape, numbers * math.prod(shape))
     return record(LOOKUP, (table,), payload=numbers, length=len(numbers))
+
+
+@beside_operands
+def without_padding(rows, index, padding: int | None):
+    """Rows that were looked up, without a gradient for those of number `padding`."""
+    if padding is None:
+        return rows
+    numbers = np.asarray(index.numpy() if isinstance(index, Value) else index)
+    if not (numbers == padding).any():
+        return rows
+    if isinstance(rows, Tensor):
+        return rows.detach()
+    return where(sequence(numbers == padding), rows.detach(), rows)

@@ -319,8 +319,8 @@ _known: dict = {}  # signatures of `log_softmax` over the last axis
 _short = Short(record_values, _known)
 
 
-def log_softmax(x, axis: int = -1):
-    """y = x - log(sum exp(x)) along an axis of each row.
+def log_softmax(x, axis: int = -1, *, dim: int | None = None):
+    """y = x - log(sum exp(x)) along an axis of each row, which may be given as `dim`.
 
     Shapes: any -> the same; n rows -> n rows.
 
@@ -330,6 +330,7 @@ def log_softmax(x, axis: int = -1):
     Raises:
         ShapeError: if there is no such axis. TypeError: if rows are no floats.
     """
+    axis = axis if dim is None else dim
     last = axis.__class__ is int and axis == -1
     handle = _short.record(x) if last else None
     return _log_softmax(x, axis) if handle is None else handle

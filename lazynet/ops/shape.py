@@ -247,10 +247,11 @@ def repeat_interleave(x, repeats, dim: int = -1):
 
 @told
 @beside_operands
-def pad(x, widths, mode: str = "constant", value: float = 0.0):
+def pad(x, pad, mode: str = "constant", value: float = 0.0):
     """Each row made larger, as torch.nn.functional.pad: (before, after) of the last axis first.
 
     Args:
+        pad: numbers of elements, two for each axis, of the last axis first.
         mode: "constant", "reflect", "replicate" or "circular".
 
     >>> ln.pad(ln.tensor([1.0, 2.0]), (1, 2), value=9.0).numpy().tolist()
@@ -263,7 +264,7 @@ def pad(x, widths, mode: str = "constant", value: float = 0.0):
     modes = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
     if mode not in modes:
         raise ValueError(f"pad: mode must be one of {', '.join(modes)}, not {mode!r}")
-    shape, widths = x.type.shape, tuple(int(w) for w in widths)
+    shape, widths = x.type.shape, tuple(int(w) for w in pad)
     if len(widths) % 2 or len(widths) > 2 * len(shape):
         raise ShapeError(f"pad: {len(widths)} widths for rows of {shape}; give two for an axis")
     pairs = [(0, 0)] * len(shape)

@@ -37,11 +37,15 @@ _VALUES = (Value, Literal, np.ndarray, np.generic, int, float, list, tuple, rang
 def told(function):
     """Let the errors of a function tell its own name, and the argument that it could not take.
 
-    A function `_f` is what the function `f` does when it cannot take its short way.
+    A function `_f` is what the function `f` does when it cannot take its short way. An `axis` may
+    be given as `dim` as well, which is PyTorch's name for it.
     """
+    along = "axis" in inspect.signature(function).parameters
 
     @functools.wraps(function)
     def called(*args, **kwargs):
+        if along and "dim" in kwargs and "axis" not in kwargs:
+            kwargs["axis"] = kwargs.pop("dim")
         try:
             return function(*args, **kwargs)
         except _RAISED as error:
@@ -64,46 +68,54 @@ def under(name: str, error: Exception, given: tuple = ()) -> Exception:
     return error
 
 
-def _ours(error: Exception) -> bool:
-    """Whether an error was raised by a statement of this library, not by Python or numpy."""
+def _origin(error: Exception) -> tuple[str, bool]:
+    """The package in whose code an error arose, and whether it was raised by a statement there."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next
-    if last is None or not last.tb_frame.f_globals.get("__name__", "").startswith("lazynet."):
-        return False
-    return last.tb_frame.f_code.co_code[last.tb_lasti] == _RAISE
+    assert last is not None, "an error that was caught has been raised"
+    frame = last.tb_frame
+    home = frame.f_globals.get("__name__", "").partition(".")[0]
+    return home, frame.f_code.co_code[last.tb_lasti] == _RAISE
 
 
 def _explained(function, error: Exception, args: tuple, kwargs: dict) -> Exception:
+    """The error to raise instead: the same where it is one of users' code, in a value asked for."""
     name = function.__name__.removeprefix("_")
+    home, stated = _origin(error)
+    if home not in ("lazynet", "numpy"):
+        return error
     try:
         given = inspect.signature(function).bind(*args, **kwargs).arguments
     except TypeError:
         return error  # too many arguments, or too few: Python tells it
     parameters = inspect.signature(function).parameters
+    stated = stated and home == "lazynet"
     for label, value in given.items():
-        wrong = _wrong(parameters[label], value)
+        wrong = _wrong(parameters[label], value, stated)
         if wrong is not None:
             return TypeError(f"{name}: expected {wrong} for {label}, not {_told_of(value)}")
-    if _ours(error):
+    if stated:
         return under(name, error, (args, kwargs))
     kind = TypeError if isinstance(error, (TypeError, AttributeError)) else ShapeError
     listed = ", ".join(f"{label} = {_told_of(value)}" for label, value in given.items())
-    return kind(f"{name}: these do not go together: {listed}")
+    problem = kind(f"{name}: these do not go together: {listed}")
+    problem.__cause__ = error
+    return problem
 
 
-def _wrong(parameter: inspect.Parameter, value: Any) -> str | None:
-    """What was expected where a value is not of the kind that the parameter is annotated with."""
+def _wrong(parameter: inspect.Parameter, value: Any, stated: bool) -> str | None:
+    """What was expected where a value is not of the kind that the parameter is annotated with.
+
+    Without annotation it is a value, unless what raised the error had more to say (`stated`).
+    """
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         return None
     if value is parameter.default:
         return None
     annotated = parameter.annotation
     if annotated is parameter.empty or "Any" in annotated:
-        optional = parameter.default is None
-        return None if isinstance(value, _VALUES) or (optional and value is None) else (
-            "a Tensor or Sequence"
-        )  # fmt: skip
+        return None if stated or isinstance(value, _VALUES) else "a Tensor or Sequence"
     names = [part.strip() for part in annotated.split("|")]
     if (value is None and "None" in names) or not set(names) & set(_KINDS):
         return None
