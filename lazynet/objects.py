@@ -36,17 +36,19 @@ LENGTH, STEP = (slot_offset(Sequence, name) for name in ("length", "step"))
 THREAD, VALUES, TAPE, NUMBERS, LINKED = (
     slot_offset(Graph, name) for name in ("thread", "values", "tape", "numbers", "linked")
 )
-INDEX, OUTPUTS = (slot_offset(Signature, name) for name in ("index", "outputs"))
+INDEX, OUTPUTS, OPERANDS = (
+    slot_offset(Signature, name) for name in ("index", "outputs", "operands")
+)
 DTYPE = slot_offset(RowType, "dtype")
 KNOWN = slot_offset(Leaf, "known")
 OFFSETS = [GRAPH, ID, TYPE, LENGTH, STEP, THREAD, VALUES, TAPE, NUMBERS, LINKED, INDEX,
-            OUTPUTS, DTYPE, KNOWN]  # fmt: skip
+            OUTPUTS, OPERANDS, DTYPE, KNOWN]  # fmt: skip
 
 # What every function gets: these, and then its own.
-HOUSE = (None, Tensor, Sequence, Parameter, float, int, list, Graph, Leaf)
+HOUSE = (None, Tensor, Sequence, Parameter, float, int, list, tuple, Graph, Leaf)
 (
-    NOTHING, TENSOR, SEQUENCE, PARAMETER, FLOAT, INT, LIST, GRAPH_CLASS, LEAF, OWN,
-) = range(10)  # fmt: skip
+    NOTHING, TENSOR, SEQUENCE, PARAMETER, FLOAT, INT, LIST, TUPLE, GRAPH_CLASS, LEAF, OWN,
+) = range(11)  # fmt: skip
 
 
 # -- what is asked of operands ---------------------------------------------------------------------

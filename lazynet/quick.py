@@ -205,55 +205,6 @@ def record_numbered(me, arguments, count):
     return made
 
 
-def record_one_segment(me, arguments, count):
-    """A node of a signature over all rows of a Sequence, which gives one row."""
-    signature, x = load(arguments), load(arguments + 8)
-    graph = load(x + GRAPH)
-    if type_of(x) != tuple_item(me, SEQUENCE) or not recorded_here(graph, me):
-        return nothing(me)
-    entry, vid = new_entry(graph, 6, 1)
-    if vid == 0:
-        return vid
-    entry[0], entry[1] = -as_integer(load(signature + INDEX)) - 1, as_integer(load(x + LENGTH))
-    entry[2], entry[3] = 1, 0
-    entry[4], entry[5] = as_integer(load(x + ID)), as_integer(load(x + STEP))
-    return new_handles(me, graph, vid, signature, np.int64(0))
-
-
-def record_list(me, arguments, count):
-    """A node of a signature over a list of Tensors of a type, all in one segment.
-
-    Its arguments are the signature, the type, the list, and None if it gives one row, not a
-    Sequence with a row for each.
-    """
-    signature, row, values = load(arguments), load(arguments + 8), load(arguments + 16)
-    items, graph, one = list_size(values), np.int64(0), count == 4
-    for k in range(items):
-        x = list_item(values, k)
-        if type_of(x) != tuple_item(me, TENSOR) or load(x + TYPE) != row:
-            return nothing(me)
-        if k == 0:
-            graph = load(x + GRAPH)
-        if load(x + GRAPH) != graph:
-            return nothing(me)
-    if graph == 0 or not recorded_here(graph, me):
-        return nothing(me)
-    entry, vid = new_entry(graph, 5 + items, 1 if one else items)
-    if vid == 0:
-        return vid
-    entry[0], entry[1] = -as_integer(load(signature + INDEX)) - 1, items
-    entry[2], entry[3] = 1, 1
-    for k in range(items):
-        entry[4 + k] = as_integer(load(list_item(values, k) + ID))
-    entry[4 + items] = items
-    if one:
-        return new_handles(me, graph, vid, signature, np.int64(0))
-    length = new_integer(items)
-    made = new_handles(me, graph, vid, signature, length)
-    drop(length)
-    return made
-
-
 def record_pieces(me, arguments, count):
     """A node over runs of one piece each, with as many output rows as its first run has.
 
@@ -348,7 +299,5 @@ if python.available():
 
 node = Short(record_signature, None)
 numbered = Short(record_numbered, None)
-one_segment = Short(record_one_segment, None)
-of_list = Short(record_list, None)
 pieces = Short(record_pieces, None)
 views = Short(seen_as, None)

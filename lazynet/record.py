@@ -15,7 +15,8 @@ from lazynet.batching import layout as words
 from lazynet.graph import Graph, current_graph, recording_gradients, words_of
 from lazynet.op import Op, RowType, Signature, row_type
 from lazynet.parameter import STATICS, Leaf
-from lazynet.quick import Short, node, of_list, one_segment, record_values
+from lazynet.quick import Short, node, record_values
+from lazynet.quick_segments import of_list, one_segment
 from lazynet.tensor import Parameter, Sequence, Tensor, Value, tensor
 
 

@@ -8,14 +8,13 @@ the handles; for anything else it gives None, and the long way (`cell.py`) is ta
 from __future__ import annotations
 
 import linecache
-import struct
-from _thread import get_ident
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lazynet.graph import words_of
-from lazynet.op import RowType
+from lazynet.op import TABLE, RowType
+from lazynet.quick import node
+from lazynet.quick_segments import of_items
 from lazynet.tensor import Tensor
 
 _MISSING = object()
@@ -37,8 +36,8 @@ class AnyLength:
 class Kind:
     """One kind of call: how its arguments are nested, and what it records.
 
-    `form` is the arguments with a row type in the place of every Tensor. The ids of what a list of
-    any length holds come first in the entry.
+    `form` is the arguments with a row type in the place of every Tensor. What lists of any length
+    hold comes first among the operands.
     """
 
     form: tuple[Any, ...]
@@ -60,7 +59,6 @@ class _Writer:
         self.lines: list[str] = []
         self.values: list[str] = []
         self.lists: list[tuple[str, AnyLength]] = []
-        self.ids: list[str] = []  # lists of the ids of what such a list holds
         self.depth = 1
 
     def line(self, text: str) -> None:
@@ -106,82 +104,48 @@ class _Writer:
             return True
         return False
 
-    def match_items(self, name: str, form: Any) -> bool:
-        """Test that every item of a list has this form, and collect the ids of its values."""
-        before, self.values = self.values, []
-        item, head = f"{name}_item", len(self.lines)
-        self.line(f"for {item} in {name}:")
-        depth, self.depth = self.depth, self.depth + 1
-        matched = self.match(form, item)
-        own, self.values = self.values, before
-        self.test(" and ".join(f"{v}.graph is graph" for v in own) or "True")
-        for v in own:
-            self.line(f"{v}_ids.append({v}.id)")
-        self.line("continue")
-        self.depth = depth + 1
-        self.line("break")
-        made = "    " * depth + "".join(f"{v}_ids = []; " for v in own).rstrip("; ")
-        self.lines.insert(head, made)
-        self.ids += [f"{v}_ids" for v in own]
-        self.depth = depth
-        self.line("else:")
-        self.depth = depth + 1
-        return matched
-
-    def match_lists(self) -> bool:
-        """Test all lists of any length, when the rest has been tested; `graph` is the values'."""
-        (first_list, form), *others = self.lists
-        if not self.values:  # the first item tells the graph
-            self.line(f"{first_list}_first = {first_list}[0]")
-            if not self.match(form.item, f"{first_list}_first"):
+    def record(self, kind: Kind) -> bool:
+        """Record the node, and give its handles; False for forms that are left alone."""
+        signature = self.name(TABLE.signatures[kind.index], "signature")
+        if self.lists:
+            names, forms = zip(*self.lists, strict=True)
+            widths = tuple(map(_width, forms))
+            if None in widths:
                 return False
-            self.line(f"graph = {self.values[0]}.graph")
-            self.values = []
+            given = ", ".join((self.name(widths, "widths"), *names, *self.values))
+            self.line(f"made = of_items.record({signature}, {given})")
         else:
-            self.line(f"graph = {self.values[0]}.graph")
-        for name, _ in others:
-            self.test(f"len({name}) == len({first_list})")
-        return all(self.match_items(name, form.item) for name, form in self.lists)
-
-    def entry(self, kind: Kind) -> str:
-        """The expression for the entry on the tape."""
-        ids = "".join(f", {v}.id" for v in self.values)
-        if not self.lists:
-            pack = self.name(struct.Struct(f"{1 + len(self.values)}i").pack, "pack")
-            return f"{pack}({kind.index}{ids})"
-        count = f"len({self.lists[0][0]})"
-        items = ", ".join(f"*{column}" for column in self.ids)
-        return f"words_of({-kind.index - 1}, {count}, 1, 1, {items}, {count}{ids})"
-
-    def record(self, kind: Kind) -> None:
-        """Put the entry on the tape, and give the handles."""
-        if not self.lists:
-            self.line(f"graph = {self.values[0]}.graph")
-        same = "".join(f" and {v}.graph is graph" for v in self.values[1:])
-        self.test(f"graph.thread == get_ident(){same}")
-        self.line("vid = graph.values")
-        self.line(f"graph.values = vid + {len(kind.rows)}")
-        self.line("tape = graph.tape")
-        self.line(f"tape += {self.entry(kind)}")
-        made = [f"y{k}" for k in range(len(kind.rows))]
-        for k, (y, row) in enumerate(zip(made, kind.rows, strict=True)):
-            self.line(f"{y} = new(Tensor)")
-            self.line(f"{y}.graph = graph; {y}.id = vid + {k}; {y}.type = {self.name(row, 'row')}")
-        if kind.result is tuple:
-            self.line(f"return ({', '.join(made)},)")
-        elif kind.result is first:
-            self.line(f"return {made[0]}")
+            self.line(f"made = node.record({signature}, {', '.join(self.values)})")
+        self.test("made is not None")
+        single = len(kind.rows) == 1
+        if kind.result is first or (kind.result is tuple and not single):
+            self.line("return made")
+        elif kind.result is tuple:
+            self.line("return (made,)")
         else:
-            self.line(f"return {self.name(kind.result, 'result')}([{', '.join(made)}])")
+            every = "[made]" if single else "list(made)"
+            self.line(f"return {self.name(kind.result, 'result')}({every})")
+        return True
+
+
+def _width(form: AnyLength) -> int | None:
+    """How many values the items of a list are tuples of; 0 for values, None for anything else."""
+    item = form.item
+    if isinstance(item, RowType):
+        return 0
+    plain = type(item) is tuple and item and all(isinstance(part, RowType) for part in item)
+    return len(item) if plain else None
 
 
 def write(kinds: list[Kind]) -> Callable:
     """The function that records calls of these kinds, and gives None for all others."""
     longest = max((len(kind.form) for kind in kinds), default=0)
     namespace: dict[str, Any] = {
-        "Tensor": Tensor, "get_ident": get_ident, "new": object.__new__, "MISSING": _MISSING,
-        "words_of": words_of,
-    }  # fmt: skip
+        "Tensor": Tensor,
+        "MISSING": _MISSING,
+        "node": node,
+        "of_items": of_items,
+    }
     names = [f"a{k}" for k in range(longest)]
     lines = [f"def record({''.join(f'{name}=MISSING, ' for name in names)}*others):"]
     lines.append("    if others: return None")  # more arguments than any kind has
@@ -189,10 +153,8 @@ def write(kinds: list[Kind]) -> Callable:
         writer = _Writer(number, namespace)
         form = kind.form + (_MISSING,) * (longest - len(kind.form))
         matched = [writer.match(*pair) for pair in zip(form, names, strict=True)]
-        if all(matched) and writer.lists:
-            matched.append(writer.match_lists())
-        if all(matched) and (writer.values or writer.lists) and writer.depth < _DEEPEST:
-            writer.record(kind)
+        some = writer.values or writer.lists
+        if all(matched) and some and writer.depth < _DEEPEST and writer.record(kind):
             lines += writer.lines
     lines.append("    return None")
     source = "\n".join(lines) + "\n"

@@ -1,0 +1,185 @@
+"""The short ways of nodes over segments: rows of a Sequence, lists, and cells over lists."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lazynet.kernels.jit import inline
+from lazynet.kernels.memory import load
+from lazynet.kernels.python import (
+    as_integer,
+    drop,
+    list_item,
+    list_size,
+    new_integer,
+    tuple_item,
+    tuple_size,
+    type_of,
+)
+from lazynet.objects import (
+    GRAPH,
+    ID,
+    INDEX,
+    LEAF,
+    LENGTH,
+    LIST,
+    OPERANDS,
+    OUTPUTS,
+    SEQUENCE,
+    STEP,
+    TENSOR,
+    TUPLE,
+    TYPE,
+    new_entry,
+    new_handles,
+    nothing,
+    recorded_here,
+    row_in,
+)
+from lazynet.quick import Short
+
+
+def record_one_segment(me, arguments, count):
+    """A node of a signature over all rows of a Sequence, which gives one row."""
+    signature, x = load(arguments), load(arguments + 8)
+    graph = load(x + GRAPH)
+    if type_of(x) != tuple_item(me, SEQUENCE) or not recorded_here(graph, me):
+        return nothing(me)
+    entry, vid = new_entry(graph, 6, 1)
+    if vid == 0:
+        return vid
+    entry[0], entry[1] = -as_integer(load(signature + INDEX)) - 1, as_integer(load(x + LENGTH))
+    entry[2], entry[3] = 1, 0
+    entry[4], entry[5] = as_integer(load(x + ID)), as_integer(load(x + STEP))
+    return new_handles(me, graph, vid, signature, np.int64(0))
+
+
+def record_list(me, arguments, count):
+    """A node of a signature over a list of Tensors of a type, all in one segment.
+
+    Its arguments are the signature, the type, the list, and None if it gives one row, not a
+    Sequence with a row for each.
+    """
+    signature, row, values = load(arguments), load(arguments + 8), load(arguments + 16)
+    items, graph, one = list_size(values), np.int64(0), count == 4
+    for k in range(items):
+        x = list_item(values, k)
+        if type_of(x) != tuple_item(me, TENSOR) or load(x + TYPE) != row:
+            return nothing(me)
+        if k == 0:
+            graph = load(x + GRAPH)
+        if load(x + GRAPH) != graph:
+            return nothing(me)
+    if graph == 0 or not recorded_here(graph, me):
+        return nothing(me)
+    entry, vid = new_entry(graph, 5 + items, 1 if one else items)
+    if vid == 0:
+        return vid
+    entry[0], entry[1] = -as_integer(load(signature + INDEX)) - 1, items
+    entry[2], entry[3] = 1, 1
+    for k in range(items):
+        entry[4 + k] = as_integer(load(list_item(values, k) + ID))
+    entry[4 + items] = items
+    if one:
+        return new_handles(me, graph, vid, signature, np.int64(0))
+    length = new_integer(items)
+    made = new_handles(me, graph, vid, signature, length)
+    drop(length)
+    return made
+
+
+@inline
+def _part(values, width, j, c):
+    """Of item `j` of a list, value `c`; where the width is 0, the item itself."""
+    item = list_item(values, j)
+    return tuple_item(item, c) if width > 0 else item
+
+
+@inline
+def _has_parts(values, width, items, me):
+    """Whether something is a list of so many items, tuples of `width` unless that is 0."""
+    if type_of(values) != tuple_item(me, LIST) or list_size(values) != items:
+        return False
+    for j in range(items):
+        item = list_item(values, j)
+        if width > 0 and type_of(item) != tuple_item(me, TUPLE):
+            return False
+        if width > 0 and tuple_size(item) != width:
+            return False
+    return True
+
+
+@inline
+def _graph_with(x, row, graph, me):
+    """The graph of a Tensor of a type and of what came before; -1 where it is none, or another's.
+
+    0 as long as all are leaves.
+    """
+    if type_of(x) != tuple_item(me, TENSOR) or load(x + TYPE) != row:
+        return np.int64(-1)
+    home = load(x + GRAPH)
+    if home == graph or type_of(home) == tuple_item(me, LEAF):
+        return graph
+    return home if graph == 0 and recorded_here(home, me) else np.int64(-1)
+
+
+def record_items(me, arguments, count):
+    """A node of a signature over lists of one length, and values beside them.
+
+    Its arguments are the signature, a tuple with the width of each list (how many values an item
+    is a tuple of, 0 for items that are values), the lists and the values.
+    """
+    signature, widths = load(arguments), load(arguments + 8)
+    lists, singles = tuple_size(widths), count - 2 - tuple_size(widths)
+    rows, graph, columns = load(signature + OPERANDS), np.int64(0), 0
+    given, beside = arguments + 16, arguments + 16 + 8 * tuple_size(widths)
+    if type_of(load(given)) != tuple_item(me, LIST):
+        return nothing(me)
+    items = list_size(load(given))
+    for k in range(lists):
+        values, width = load(given + 8 * k), as_integer(tuple_item(widths, k))
+        if not _has_parts(values, width, items, me):
+            return nothing(me)
+        for c in range(max(width, 1)):
+            for j in range(items):
+                x = _part(values, width, j, c)
+                graph = _graph_with(x, tuple_item(rows, columns), graph, me)
+                if graph == -1:
+                    return nothing(me)
+            columns += 1
+    for k in range(singles):
+        graph = _graph_with(load(beside + 8 * k), tuple_item(rows, columns + k), graph, me)
+        if graph == -1:
+            return nothing(me)
+    if graph == 0 or columns + singles != tuple_size(rows):
+        return nothing(me)
+    for k in range(lists):
+        values, width = load(given + 8 * k), as_integer(tuple_item(widths, k))
+        for c in range(max(width, 1)):
+            for j in range(items):
+                if row_in(_part(values, width, j, c), graph, me) == 0:
+                    return nothing(me)
+    for k in range(singles):
+        if row_in(load(beside + 8 * k), graph, me) == 0:
+            return nothing(me)
+    outputs = tuple_size(load(signature + OUTPUTS))
+    entry, vid = new_entry(graph, 5 + items * columns + singles, outputs)
+    if vid == 0:
+        return vid
+    entry[0], entry[1] = -as_integer(load(signature + INDEX)) - 1, items
+    entry[2], entry[3], at = 1, 1, 4
+    for k in range(lists):
+        values, width = load(given + 8 * k), as_integer(tuple_item(widths, k))
+        for c in range(max(width, 1)):
+            for j in range(items):
+                entry[at] = as_integer(row_in(_part(values, width, j, c), graph, me))
+                at += 1
+    entry[at] = items
+    for k in range(singles):
+        entry[at + 1 + k] = as_integer(row_in(load(beside + 8 * k), graph, me))
+    return new_handles(me, graph, vid, signature, np.int64(0))
+
+
+one_segment = Short(record_one_segment, None)
+of_list = Short(record_list, None)
+of_items = Short(record_items, None)
