@@ -169,6 +169,8 @@ class Graph:
             if not isinstance(source, Leaf) or source.copies is None:
                 raise mixed("a value", self.device, source.device)
             source = source.on(self.device)
+        if not count:
+            return 0  # nothing is read there, and a link would take the number of the next row
         if isinstance(source, Leaf):
             addresses = source.address + width * (first + step * np.arange(count))
             needs = source.requires_grad
@@ -177,7 +179,7 @@ class Graph:
                 self.versions.setdefault(source.number, source.version)
         else:
             addresses = source.addresses(first, step, count)
-            needs = count > 0 and source.needs_gradient(first)
+            needs = source.needs_gradient(first)
             self._held += source.memory(addresses)
         vid = self.values
         if isinstance(asked, Leaf) and first == 0 and count == 1:
