@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import lazynet as ln
+from lazynet import executor
 from lazynet.ops import loss, losses, reduce, rows
 from lazynet.ops.elementwise import where
 from lazynet.ops.linear import linear
@@ -288,3 +289,27 @@ def test_an_unknown_dtype_is_refused_where_it_is_asked_for_and_leaves_the_rest_u
         with pytest.raises(TypeError, match=r"float16|complex64"):
             make()
     assert (x + 1.0).tolist() == [2.0, 2.0]
+
+
+def test_ctrl_c_in_compiled_code_is_one_keyboard_interrupt_and_changes_nothing(monkeypatch):
+    """numba notices it while it hands results over, and wraps it in errors about that."""
+    decode = executor.decode
+
+    def interrupted(*arguments):
+        decode(*arguments)
+        error: BaseException = KeyboardInterrupt()
+        for _ in range(2):
+            wrapped = SystemError("returned a result with an exception set")
+            wrapped.__cause__, error = error, wrapped
+        raise error
+
+    w = ln.Parameter(np.ones(3))
+    loss = ln.sum(w * 2.0)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as caught:
+        patch.setattr(executor, "decode", interrupted)
+        loss.backward()
+    assert caught.value.__cause__ is None
+    assert (vector(3) + 1.0).tolist() == [2.0] * 3
+    assert w.grad is None
+    loss.backward()
+    assert w.grad.tolist() == [2.0] * 3
