@@ -101,6 +101,11 @@ MISTAKES = {
     "lookup": (lambda: ln.lookup(TABLE, 5), IndexError, "index 5 is out of range; .* 5 rows"),
     "lookup below": (lambda: ln.lookup(TABLE, [0, -1]), IndexError, "index -1 is out of range"),
     "lookup floats": (lambda: ln.lookup(TABLE, [0.5]), TypeError, "a flat list of integers"),
+    "lookup ragged": (lambda: ln.lookup(TABLE, [[0], [1, 2]]), TypeError, "not ragged lists"),
+    "lookup far beyond": (lambda: ln.lookup(TABLE, [0, 2**70]), IndexError, f"index {2**70} is"),
+    "far below": (lambda: sequence(3)[[-(2**70)]], IndexError, f"index {-(2**70)} is out"),
+    "gather ragged": (lambda: sequence(3)[[[0], [1, 2]]], TypeError, "gather: .* ragged lists"),
+    "index ragged": (lambda: vector(3)[[[0], [1, 2]]], TypeError, "index: .* ragged lists"),
     "pick": (lambda: ln.pick(vector(3), 3), IndexError, "pick: index 3 is out of range"),
     "target": (lambda: loss.cross_entropy(vector(3), 3), IndexError, "index 3 is out of range"),
     "segment": (
@@ -127,6 +132,11 @@ MISTAKES = {
         "only float tensors can require gradients",
     ),
     "complex": (lambda: ln.tensor(np.ones(2, complex)), TypeError, "complex128 is not supported"),
+    "large": (
+        lambda: ln.tensor(np.array([1, 2**63], np.uint64)),
+        TypeError,
+        "9223372036854775808 does not fit into int64",
+    ),
     "text": (lambda: ln.tensor("abc"), TypeError, "not supported"),
     "text dtype": (lambda: ln.tensor([1.0], dtype="float16"), TypeError, "not supported"),
     "condition": (lambda: where(vector(3), 1.0, 2.0), TypeError, "must be bool, not float32"),
