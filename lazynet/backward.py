@@ -20,6 +20,7 @@ from lazynet.batching.reverse import mark, spend, split
 from lazynet.careful import Careful, Kept, hooked, stops_of
 from lazynet.device import running_in
 from lazynet.graph import Graph
+from lazynet.kernels.jit import interruptible
 from lazynet.modes import no_grad
 from lazynet.op import TABLE
 from lazynet.parameter import STATICS, Leaf, leaf_of
@@ -48,6 +49,7 @@ BACKWARD_TWICE = (
 )
 
 
+@interruptible
 def backward(
     value: Value,
     gradient: Any = None,

@@ -60,7 +60,7 @@ from lazynet.batching.reverse import (
 )
 from lazynet.device import CPU, Device
 from lazynet.kernels import blas, cpu, host, threads
-from lazynet.kernels.jit import jit
+from lazynet.kernels.jit import interruptible, jit
 from lazynet.kernels.memory import call, load
 from lazynet.op import TABLE
 from lazynet.parameter import STATICS
@@ -158,6 +158,7 @@ def _frame(signatures, programs, calls: np.ndarray, vectors: np.ndarray) -> np.n
     return frame
 
 
+@interruptible
 def forward(
     tape, base, place, head, needs, marks, arena: Arena, policy: int, device: Device = CPU
 ) -> Run:

@@ -52,6 +52,7 @@ class Graph:
         "_link_rows",
         "_links",
         "_place",
+        "_running",
         "arena",
         "constants",
         "consumed",
@@ -89,6 +90,7 @@ class Graph:
         self.done = 0  # rows computed
         self.owner = get_ident()
         self.open = True
+        self._running = False
         self.thread = self.owner  # what fast recording compares; 0 sends it the long way
         self.arena = Arena(device.pool if device else POOL)
         self.runs: list[executor.Run] = []
@@ -169,6 +171,8 @@ class Graph:
             if not isinstance(source, Leaf) or source.copies is None:
                 raise mixed("a value", self.device, source.device)
             source = source.on(self.device)
+        if not count:
+            return 0  # nothing is read there, and a link would take the number of the next row
         if isinstance(source, Leaf):
             addresses = source.address + width * (first + step * np.arange(count))
             needs = source.requires_grad
@@ -177,16 +181,16 @@ class Graph:
                 self.versions.setdefault(source.number, source.version)
         else:
             addresses = source.addresses(first, step, count)
-            needs = count > 0 and source.needs_gradient(first)
+            needs = source.needs_gradient(first)
             self._held += source.memory(addresses)
-        vid = self.values
-        if isinstance(asked, Leaf) and first == 0 and count == 1:
-            self.linked[asked] = vid
-        self._links[key] = (vid, source, first)
+        # The number comes from the tape: finalizers may have recorded while we looked.
+        vid = self.append(_LINK, words_of(-_LINK.index - 1, count), count)
         self._link_rows.append((vid, addresses))
         self._grow(vid + count)
         self.needs[vid : vid + count] = needs
-        self.append(_LINK, words_of(-_LINK.index - 1, count), count)
+        self._links[key] = (vid, source, first)
+        if isinstance(asked, Leaf) and first == 0 and count == 1:
+            self.linked[asked] = vid
         return vid
 
     def literal(self, value: Any, dtype: str) -> int:
@@ -241,7 +245,10 @@ class Graph:
         return self.done < self.values
 
     def forward(self) -> None:
-        """Compute everything that is pending on this graph."""
+        """Compute everything that is pending on this graph.
+
+        What finalizers and signal handlers record in the meantime stays pending.
+        """
         if not self.pending and not self.tape:
             return
         if self.owner != get_ident():
@@ -251,18 +258,32 @@ class Graph:
             )
         while at_first_forward:
             at_first_forward.pop()()
+        if self._running:
+            executor.host.refuse_inside()
+            raise RuntimeError("a value is asked for while its graph is being computed")
+        self._running = True
+        try:
+            self._compute()
+        finally:
+            self._running = False
+        if not recording_gradients.get() and self.arena.size() > BYTES_WITHOUT_GRADIENTS:
+            self.close()
+
+    def _compute(self) -> None:
         values = self.values
+        tape = bytes(self.tape)  # of just these values: nothing runs between the two lines
         self._grow(values)
         for vid, addresses in self._link_rows:
             self._place[vid : vid + len(addresses)] = addresses
+        place, head, needs = self._place, self.head, self.needs
         try:
             with running_in(self.precision):
                 run = executor.forward(
-                    np.frombuffer(bytes(self.tape), np.int32),
+                    np.frombuffer(tape, np.int32),
                     self.done,
-                    self._place[:values],
-                    self.head[:values],
-                    self.needs[:values],
+                    place[:values],
+                    head[:values],
+                    needs[:values],
                     np.array(self.marks, np.int64),
                     self.arena,
                     NAMES[policy()],
@@ -271,10 +292,14 @@ class Graph:
         except BaseException:
             self._leave()  # what is recorded from here on does not wait for what failed
             raise
-        self._link_rows.clear()
-        self.tape.clear()
+        self._link_rows = [rows for rows in self._link_rows if rows[0] >= values]
+        if self._place is not place:  # it grew in the meantime
+            self._place[:values] = place[:values]
+            self.head[:values], self.needs[:values] = head[:values], needs[:values]
+        del self.tape[: len(tape)]
+        flag = int(self.records_gradients(values))
+        self.marks = [(values, flag), *(mark for mark in self.marks if mark[0] > values)]
         self.done = values
-        self.marks = [(values, self.marks[-1][1])]
         if run.used[:, 1].any():  # else no backward will ever come this way
             self.runs.append(run)
         self._note_versions(run)
@@ -284,8 +309,6 @@ class Graph:
             note_look(run)
         if debugging.get() and (found := first_fault(self, run)):
             raise FloatingPointError(found)
-        if not recording_gradients.get() and self.arena.size() > BYTES_WITHOUT_GRADIENTS:
-            self.close()
 
     def _note_versions(self, run: executor.Run) -> None:
         for index in run.used[:, 0].tolist():

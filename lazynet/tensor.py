@@ -469,6 +469,7 @@ def tensor(
     return Tensor(leaf, 0, leaf.type)
 
 
+_LARGEST = np.iinfo(np.int64).max
 _DTYPES = {"float32", "float64", "int64", "bool"}
 
 
@@ -488,6 +489,8 @@ def _as_array(data) -> np.ndarray:
         if array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
             array = array.astype(np.float32)
     if array.dtype.kind in "iu":
+        if array.dtype == np.uint64 and array.size and array.max() > _LARGEST:
+            raise TypeError(f"tensor: {array.max()} does not fit into int64")
         array = array.astype(np.int64)
     if array.dtype == np.float16:
         array = array.astype(np.float32)

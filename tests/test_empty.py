@@ -41,3 +41,15 @@ def test_chains_of_empty_rows_run_forward_and_back():
     y = ln.where(d < 0.5, d * d * (0.5 / 0.5), d - 0.25)
     ln.sum(y * 3.0).backward()
     assert x.grad.numpy().shape == (0,)
+
+
+def test_rows_of_none_from_an_older_graph_bring_no_gradients_there():
+    w = ln.tensor([1.0, 2.0], requires_grad=True)
+    other = w * 5.0
+    rows = ln.sequence([w * 2.0, w * 3.0])
+    ln.sum(rows).backward()  # what is recorded from here on is another graph's
+    none = ln.tanh(rows[2:])
+    ln.sum(ln.tanh(other)).backward()  # and does not go through `rows` a second time
+    assert none.shape == (0, 2)
+    expected = 5.0 + 5.0 * (1.0 - np.tanh([5.0, 10.0]) ** 2)
+    np.testing.assert_allclose(w.grad.numpy(), expected, rtol=1e-5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lazynet as ln
-from lazynet import nn
+from lazynet import executor, nn
 from lazynet.ops import loss, losses, reduce, rows
 from lazynet.ops.elementwise import where
 from lazynet.ops.linear import linear
@@ -107,6 +107,11 @@ MISTAKES = {
     "lookup": (lambda: ln.lookup(TABLE, 5), IndexError, "index 5 is out of range; .* 5 rows"),
     "lookup below": (lambda: ln.lookup(TABLE, [0, -1]), IndexError, "index -1 is out of range"),
     "lookup floats": (lambda: ln.lookup(TABLE, [0.5]), TypeError, "a flat list of integers"),
+    "lookup ragged": (lambda: ln.lookup(TABLE, [[0], [1, 2]]), TypeError, "not ragged lists"),
+    "lookup far beyond": (lambda: ln.lookup(TABLE, [0, 2**70]), IndexError, f"index {2**70} is"),
+    "far below": (lambda: sequence(3)[[-(2**70)]], IndexError, f"index {-(2**70)} is out"),
+    "gather ragged": (lambda: sequence(3)[[[0], [1, 2]]], TypeError, "gather: .* ragged lists"),
+    "index ragged": (lambda: vector(3)[[[0], [1, 2]]], TypeError, "index: .* ragged lists"),
     "pick": (lambda: ln.pick(vector(3), 3), IndexError, "pick: index 3 is out of range"),
     "target": (lambda: loss.cross_entropy(vector(3), 3), IndexError, "index 3 is out of range"),
     "segment": (
@@ -133,6 +138,11 @@ MISTAKES = {
         "only float tensors can require gradients",
     ),
     "complex": (lambda: ln.tensor(np.ones(2, complex)), TypeError, "complex128 is not supported"),
+    "large": (
+        lambda: ln.tensor(np.array([1, 2**63], np.uint64)),
+        TypeError,
+        "9223372036854775808 does not fit into int64",
+    ),
     "text": (lambda: ln.tensor("abc"), TypeError, "not supported"),
     "text dtype": (lambda: ln.tensor([1.0], dtype="float16"), TypeError, "not supported"),
     "condition": (lambda: where(vector(3), 1.0, 2.0), TypeError, "must be bool, not float32"),
@@ -301,3 +311,27 @@ def test_an_unknown_dtype_is_refused_where_it_is_asked_for_and_leaves_the_rest_u
         with pytest.raises(TypeError, match=r"float16|complex64"):
             make()
     assert (x + 1.0).tolist() == [2.0, 2.0]
+
+
+def test_ctrl_c_in_compiled_code_is_one_keyboard_interrupt_and_changes_nothing(monkeypatch):
+    """numba notices it while it hands results over, and wraps it in errors about that."""
+    decode = executor.decode
+
+    def interrupted(*arguments):
+        decode(*arguments)
+        error: BaseException = KeyboardInterrupt()
+        for _ in range(2):
+            wrapped = SystemError("returned a result with an exception set")
+            wrapped.__cause__, error = error, wrapped
+        raise error
+
+    w = ln.Parameter(np.ones(3))
+    loss = ln.sum(w * 2.0)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as caught:
+        patch.setattr(executor, "decode", interrupted)
+        loss.backward()
+    assert caught.value.__cause__ is None
+    assert (vector(3) + 1.0).tolist() == [2.0] * 3
+    assert w.grad is None
+    loss.backward()
+    assert w.grad.tolist() == [2.0] * 3

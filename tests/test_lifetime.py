@@ -1,4 +1,4 @@
-"""Parameters outlive their modules as long as something needs them, and no longer."""
+"""Parameters outlive their modules as long as something needs them; finalizers may record."""
 
 import gc
 import weakref
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lazynet as ln
-from lazynet import nn
+from lazynet import executor, nn
 
 ROWS = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32)
 MODULES = {
@@ -75,3 +75,49 @@ def test_a_graph_without_pending_nodes_keeps_nothing():
     del module
     gc.collect()
     assert len(earlier.graph._held) == kept
+
+
+class Finalized:
+    """What records when it is collected: in the middle of whatever made the collector run."""
+
+    def __init__(self, value, made):
+        self.value, self.made, self.me = value, made, self
+
+    def __del__(self):
+        self.made.append(self.value + 1.0)
+
+
+def test_finalizers_may_record_at_any_time():
+    made: list = []
+    x = ln.tanh(ln.tensor([0.5, 1.0]))
+    x.numpy()
+    before = gc.get_threshold()
+    gc.set_threshold(5)
+    try:
+        for k in range(300):
+            y, other = x * float(k), x + ln.tensor([1.0, 2.0])
+            Finalized(x, made)
+            np.testing.assert_allclose(y.numpy(), x.numpy() * k, rtol=1e-6)
+            np.testing.assert_allclose(other.numpy(), x.numpy() + np.array([1, 2]), rtol=1e-6)
+    finally:
+        gc.set_threshold(*before)
+    assert len(made) > 100
+    for value in made:
+        np.testing.assert_allclose(value.numpy(), x.numpy() + 1.0, rtol=1e-6)
+
+
+def test_what_is_recorded_in_the_middle_of_a_forward_stays_pending(monkeypatch):
+    x = ln.tanh(ln.tensor([0.5, 1.0]))
+    execute, made = executor.execute, []
+
+    def recording(*arguments):
+        made.append(x + ln.tensor([1.0] * 2))
+        made.extend(made[0] * float(k) for k in range(300))  # so many that the columns grow
+        return execute(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(executor, "execute", recording)
+        value = x.numpy()
+    assert made[0].pending and not x.pending
+    np.testing.assert_allclose(made[4].numpy(), 3.0 * (value + 1.0), rtol=1e-6)
+    np.testing.assert_array_equal(x.numpy(), value)

@@ -208,6 +208,26 @@ def _compiled(function, signature):
     return callback
 
 
+def interruptible(function: _Function) -> _Function:
+    """Let what a signal raises in compiled code, as Ctrl-C does, leave `function` as it is.
+
+    numba makes arrays of results by calling Python, which is where a signal is noticed; what is
+    raised there comes out as the cause of a SystemError about that call.
+    """
+
+    @functools.wraps(function)
+    def run(*arguments, **options):
+        try:
+            return function(*arguments, **options)
+        except SystemError as error:
+            raised: BaseException = error
+            while isinstance(raised, SystemError) and raised.__cause__ is not None:
+                raised = raised.__cause__
+            raise raised from None
+
+    return run  # type: ignore[return-value]
+
+
 def callback_address(function, signature) -> int:
     """The machine address of a function for C to call, compiled now unless it already is.
 

@@ -12,7 +12,7 @@ from lazynet.batching import layout as words
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops import reduce
 from lazynet.ops.told import told
-from lazynet.ops.views import as_stored, cat_features, index_axes, indices, part
+from lazynet.ops.views import as_stored, cat_features, index_array, index_axes, indices, part
 from lazynet.program import Ref, call, elementwise, lowered, operand_refs, output_refs
 from lazynet.record import ShapeError, as_value, record_segments
 from lazynet.tensor import Sequence, Tensor, Value, tensor
@@ -101,7 +101,7 @@ def gather(x: Sequence, index):
     x = as_value(x, "gather")
     if not isinstance(x, Sequence):
         raise ShapeError("gather: expected a Sequence of rows; of a Tensor, take x[index]")
-    numbers = np.asarray(index)
+    numbers = index_array(index, "gather")
     if numbers.dtype == bool:
         if len(numbers) != x.length:
             raise IndexError(f"gather: a mask of {len(numbers)} for a Sequence of {x.length} rows")

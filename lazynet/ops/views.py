@@ -311,22 +311,36 @@ def _note_pick(row: RowType) -> None:
     row.views["pick"] = signature, np.dtype(row.dtype).itemsize
 
 
+def index_array(index, name: str) -> np.ndarray:
+    """An index as an array.
+
+    Raises:
+        TypeError: if it is made of lists that are not of one length.
+    """
+    try:
+        return np.asarray(index)
+    except ValueError:
+        raise TypeError(f"{name}: expected a flat list of integers, not ragged lists") from None
+
+
 def indices(index, limit: int, name: str) -> np.ndarray:
     """Indices as an array, checked against the size of what they index.
 
     Raises:
         IndexError: if one is out of range. TypeError: if they are no integers.
     """
-    if index.__class__ is list and index:
-        numbers = np.array(index)
-        flat = numbers.dtype == np.int64 and numbers.ndim == 1
-        if flat and min(index) >= 0 and max(index) < limit:
-            return numbers
-    elif isinstance(index, Value):
+    if isinstance(index, Value):
         index = index.numpy()  # type: ignore[attr-defined]
-    numbers = np.asarray(index)
+    numbers = index_array(index, name)
+    flat = numbers.dtype == np.int64 and numbers.ndim == 1 and numbers.size > 0
+    if index.__class__ is list and flat and min(index) >= 0 and max(index) < limit:
+        return numbers
     if numbers.size == 0:
         return numbers.astype(np.int64).reshape(-1)
+    if numbers.dtype == object and all(isinstance(k, int) for k in numbers.flat):
+        beyond = [k for k in numbers.flat if not 0 <= k < limit]  # of more than 64 bits, say
+        if beyond:
+            raise IndexError(f"{name}: index {beyond[0]} is out of range; there are {limit}")
     if numbers.dtype.kind not in "iu" or numbers.ndim != 1:
         raise TypeError(
             f"{name}: expected a flat list of integers, not {numbers.dtype} {numbers.shape}"
