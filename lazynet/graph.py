@@ -120,6 +120,12 @@ class Graph:
         if device is not None:
             READERS[self.number] = self
 
+    def __reduce__(self):
+        raise TypeError(
+            "a value that was computed belongs to its graph and cannot be pickled; pickle its "
+            "numbers, x.numpy()"
+        )
+
     # -- rows ------------------------------------------------------------------------------------
 
     @property

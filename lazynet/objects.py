@@ -19,6 +19,8 @@ from lazynet.kernels.python import (
     new_integer,
     new_object,
     new_tuple,
+    set_has,
+    set_size,
     set_tuple_item,
     slot_offset,
     take,
@@ -33,16 +35,17 @@ from lazynet.tensor import Parameter, Sequence, Tensor
 
 GRAPH, ID, TYPE = (slot_offset(Tensor, name) for name in ("graph", "id", "type"))
 LENGTH, STEP = (slot_offset(Sequence, name) for name in ("length", "step"))
-THREAD, VALUES, TAPE, NUMBERS, LINKED = (
-    slot_offset(Graph, name) for name in ("thread", "values", "tape", "numbers", "linked")
+THREAD, VALUES, TAPE, NUMBERS, LINKED, CONSTANTS = (
+    slot_offset(Graph, name)
+    for name in ("thread", "values", "tape", "numbers", "linked", "constants")
 )
 INDEX, OUTPUTS, OPERANDS = (
     slot_offset(Signature, name) for name in ("index", "outputs", "operands")
 )
 DTYPE = slot_offset(RowType, "dtype")
-KNOWN = slot_offset(Leaf, "known")
-OFFSETS = [GRAPH, ID, TYPE, LENGTH, STEP, THREAD, VALUES, TAPE, NUMBERS, LINKED, INDEX,
-            OUTPUTS, OPERANDS, DTYPE, KNOWN]  # fmt: skip
+KNOWN, NUMBER = (slot_offset(Leaf, name) for name in ("known", "number"))
+OFFSETS = [GRAPH, ID, TYPE, LENGTH, STEP, THREAD, VALUES, TAPE, NUMBERS, LINKED, CONSTANTS, INDEX,
+            OUTPUTS, OPERANDS, DTYPE, KNOWN, NUMBER]  # fmt: skip
 
 # What every function gets: these, and then its own.
 HOUSE = (None, Tensor, Sequence, Parameter, float, int, list, tuple, Graph, Leaf)
@@ -94,6 +97,19 @@ def row_in(x, graph, me):
     if leaf and as_integer(load(x + ID)) == 0:
         return dictionary_item(load(graph + LINKED), home)
     return np.int64(0)
+
+
+@inline
+def is_constant(values, count, graph, me):
+    """Whether values are all made of parameters alone: what is made of them is recorded once."""
+    constants = load(graph + CONSTANTS)
+    if set_size(constants) == 0:
+        return False
+    for k in range(count):
+        x = load(values + 8 * k)
+        if load(x + GRAPH) != graph or set_has(constants, load(x + ID)) != 1:
+            return False
+    return True
 
 
 @inline

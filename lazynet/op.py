@@ -149,12 +149,13 @@ class Op:
 
     def signature(self, types: tuple, attributes: tuple = ()) -> Signature:
         """The signature for operands of these types; a Parameter stands for itself."""
-        home = self.signatures
+        home, named = self.signatures, types
         for operand in types:
             if operand.__class__ is not RowType:
-                home = operand.signatures  # dies with the parameter
+                home = operand.signatures  # dies with the parameter, and holds none
+                named = tuple(o if o.__class__ is RowType else o.number for o in types)
                 break
-        key = (self, types, attributes)
+        key = (self, named, attributes)
         found = home.get(key)
         return self._enter(home, key, types, attributes) if found is None else found
 

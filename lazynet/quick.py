@@ -43,6 +43,7 @@ from lazynet.objects import (
     KNOWN,
     LENGTH,
     LIST,
+    NUMBER,
     OFFSETS,
     OWN,
     PARAMETER,
@@ -53,6 +54,7 @@ from lazynet.objects import (
     begin_entry,
     common_length,
     graph_of,
+    is_constant,
     is_value,
     new_entry,
     new_handle,
@@ -105,7 +107,7 @@ def record_values(me, arguments, count):
         if known == 0:
             return nothing(me)
     graph = graph_of(me, arguments, values)
-    if graph == 0:
+    if graph == 0 or is_constant(arguments, values, graph, me):
         return nothing(me)
     for k in range(values):
         if row_in(load(arguments + 8 * k), graph, me) == 0:
@@ -124,7 +126,7 @@ def record_values(me, arguments, count):
 def record_layer(me, arguments, count):
     """A row-wise op of a value and parameters, noted down with the first parameter.
 
-    `known[op][type of x][last parameter]`, where parameters stand for themselves by leaf.
+    `known[op][type of x][number of the last parameter]`.
     """
     x = load(arguments)
     if not is_value(x, me):
@@ -133,9 +135,10 @@ def record_layer(me, arguments, count):
         if type_of(load(arguments + 8 * k)) != tuple_item(me, PARAMETER):
             return nothing(me)
     graph = graph_of(me, arguments, 1)
-    if graph == 0:
+    if graph == 0 or is_constant(arguments, 1, graph, me):
         return nothing(me)
     first, last = load(load(arguments + 8) + GRAPH), load(load(arguments + 8 * count - 8) + GRAPH)
+    last = load(last + NUMBER)
     known = dictionary_item(load(first + KNOWN), tuple_item(me, OWN))
     if known != 0:
         known = dictionary_item(known, load(x + TYPE))
@@ -153,7 +156,7 @@ def record_signature(me, arguments, count):
         if not is_value(load(values + 8 * k), me):
             return nothing(me)
     graph = graph_of(me, values, count - 1)
-    if graph == 0:
+    if graph == 0 or is_constant(values, count - 1, graph, me):
         return nothing(me)
     for k in range(count - 1):
         if row_in(load(values + 8 * k), graph, me) == 0:

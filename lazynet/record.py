@@ -104,7 +104,7 @@ def record(op: Op, operands, attributes: tuple = (), payload=None, length: int |
     graph = graph_of(operands)
     if signature.statics and len(STATICS.devices) > 1 and graph.device is not None:
         STATICS.check(op.name, [number for _, number, _ in signature.statics], graph.device)
-    if not op.payload and not graph.constants and dynamic:
+    if not op.payload and dynamic:
         handle = node.record(signature, *dynamic)
         if handle is not None:
             return handle
@@ -311,7 +311,7 @@ def note_layer(op: Op, operands: tuple) -> None:
         return
     leaves = [parameter.graph for parameter in parameters]
     known = leaves[0].known.setdefault(op, {}).setdefault(x.type, {})
-    known[leaves[-1]] = op.signature((x.type, *leaves))
+    known[leaves[-1].number] = op.signature((x.type, *leaves))
 
 
 def as_value(x: Any, name: str) -> Any:

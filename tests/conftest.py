@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from lazynet import graph
+
 # The first call of a kernel compiles it, so no example has a deadline. `explore` looks for new
 # examples: pytest --hypothesis-profile=explore
 settings.register_profile("repeatable", deadline=None, derandomize=True)
@@ -18,6 +20,7 @@ settings.load_profile("repeatable")
 def pytest_runtest_setup() -> None:
     random.seed(0)
     np.random.seed(0)
+    graph._thread.graph = None  # what another test left pending is none of this one's
 
 
 @pytest.fixture(scope="session")

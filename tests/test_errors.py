@@ -1,5 +1,7 @@
 """What users get wrong is told in one sentence, on their own line, and changes nothing."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -255,6 +257,11 @@ def test_a_factor_of_minus_zero_is_not_one_of_zero():
     plus, minus = w * 0.0, w * -0.0
     assert not np.signbit(plus.numpy()).any()
     assert np.signbit(minus.numpy()).all()
+
+
+def test_a_computed_value_cannot_be_pickled():
+    with pytest.raises(TypeError, match="pickle its numbers"):
+        pickle.dumps(ln.ones(2) * 2.0)
 
 
 def test_comparison_with_none_is_plain_false():

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -178,3 +179,32 @@ def test_importing_compiles_nothing(tmp_path):
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert int(done.stdout) > 10 and not (tmp_path / "cache").exists()
+
+
+def test_expressions_of_parameters_are_recorded_once_also_when_their_ops_were_met():
+    weight = ln.Parameter(np.eye(3, dtype="float32"))
+
+    def many():
+        return [ln.tanh(ln.tanh(weight * 2.0) * 3.0) + weight for _ in range(10)]
+
+    for _ in range(3):
+        made = many()
+        assert len({y.id for y in made}) == 1
+        made[0].sum().backward()
+
+
+def test_a_parameter_that_was_used_dies_with_its_last_holder(x):
+    weight = ln.Parameter(np.eye(3, dtype="float32"))
+    gc.collect()
+    gc.disable()
+    try:
+        dead = []
+        for _ in range(4):
+            bias = ln.Parameter(np.ones(3, "float32"))
+            ln.sum(ln.linear(x, weight, bias)).backward()
+            dead.append(weakref.ref(bias.graph))
+            del bias
+        # The first was recorded beside x, whose graph lives; the last may still be in the frame.
+        assert [leaf() for leaf in dead[1:-1]] == [None] * 2
+    finally:
+        gc.enable()

@@ -17,6 +17,8 @@ from lazynet.kernels.memory import load, row_int32
 _WORD, _NAME = types.int64, types.ExternalFunction
 
 dictionary_item = _NAME("PyDict_GetItem", _WORD(_WORD, _WORD))
+set_size = _NAME("PySet_Size", _WORD(_WORD))
+set_has = _NAME("PySet_Contains", types.int32(_WORD, _WORD))
 as_integer = _NAME("PyLong_AsLongLong", _WORD(_WORD))
 new_integer = _NAME("PyLong_FromLongLong", _WORD(_WORD))
 new_object = _NAME("PyType_GenericAlloc", _WORD(_WORD, _WORD))
