@@ -25,8 +25,7 @@ def pytest_runtest_setup() -> None:
     left = graph.pending_graph()
     if left is not None:
         with contextlib.suppress(Exception):
-            left.forward()
-        graph._thread.graph = None
+            left.close()
 
 
 @pytest.fixture(scope="session")
