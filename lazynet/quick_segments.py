@@ -38,6 +38,8 @@ from lazynet.objects import (
 )
 from lazynet.quick import Short
 
+SIZES = 256  # tuples on a path are smaller
+
 
 def record_one_segment(me, arguments, count):
     """A node of a signature over all rows of a Sequence, which gives one row."""
@@ -89,24 +91,18 @@ def record_list(me, arguments, count):
 
 
 @inline
-def _part(values, width, j, c):
-    """Of item `j` of a list, value `c`; where the width is 0, the item itself."""
-    item = list_item(values, j)
-    return tuple_item(item, c) if width > 0 else item
+def _part(values, path, j, me):
+    """What lies at a path in item `j` of a list of nested tuples; 0 where there is none.
 
-
-@inline
-def _has_parts(values, width, items, me):
-    """Whether something is a list of so many items, tuples of `width` unless that is 0."""
-    if type_of(values) != tuple_item(me, LIST) or list_size(values) != items:
-        return False
-    for j in range(items):
-        item = list_item(values, j)
-        if width > 0 and type_of(item) != tuple_item(me, TUPLE):
-            return False
-        if width > 0 and tuple_size(item) != width:
-            return False
-    return True
+    A path is a tuple of `SIZES * size + index`, one for each tuple on the way.
+    """
+    x = list_item(values, j)
+    for k in range(tuple_size(path)):
+        step = as_integer(tuple_item(path, k))
+        if type_of(x) != tuple_item(me, TUPLE) or tuple_size(x) != step // SIZES:
+            return np.int64(0)
+        x = tuple_item(x, step % SIZES)
+    return x
 
 
 @inline
@@ -126,38 +122,37 @@ def _graph_with(x, row, graph, me):
 def record_items(me, arguments, count):
     """A node of a signature over lists of one length, and values beside them.
 
-    Its arguments are the signature, a tuple with the width of each list (how many values an item
-    is a tuple of, 0 for items that are values), the lists and the values.
+    Its arguments are the signature, for each list a tuple of the paths in its items (see `_part`),
+    the lists and the values.
     """
-    signature, widths = load(arguments), load(arguments + 8)
-    lists, singles = tuple_size(widths), count - 2 - tuple_size(widths)
+    signature, paths = load(arguments), load(arguments + 8)
+    lists, singles = tuple_size(paths), count - 2 - tuple_size(paths)
     rows, graph, columns = load(signature + OPERANDS), np.int64(0), 0
-    given, beside = arguments + 16, arguments + 16 + 8 * tuple_size(widths)
-    if type_of(load(given)) != tuple_item(me, LIST):
-        return nothing(me)
-    items = list_size(load(given))
+    given, beside = arguments + 16, arguments + 16 + 8 * tuple_size(paths)
+    items = list_size(load(given)) if type_of(load(given)) == tuple_item(me, LIST) else np.int64(0)
     for k in range(lists):
-        values, width = load(given + 8 * k), as_integer(tuple_item(widths, k))
-        if not _has_parts(values, width, items, me):
+        values, own = load(given + 8 * k), tuple_item(paths, k)
+        if type_of(values) != tuple_item(me, LIST) or list_size(values) != items:
             return nothing(me)
-        for c in range(max(width, 1)):
+        for c in range(tuple_size(own)):
             for j in range(items):
-                x = _part(values, width, j, c)
-                graph = _graph_with(x, tuple_item(rows, columns), graph, me)
-                if graph == -1:
+                x = _part(values, tuple_item(own, c), j, me)
+                if x != 0:
+                    graph = _graph_with(x, tuple_item(rows, columns), graph, me)
+                if x == 0 or graph == -1:
                     return nothing(me)
             columns += 1
     for k in range(singles):
         graph = _graph_with(load(beside + 8 * k), tuple_item(rows, columns + k), graph, me)
         if graph == -1:
             return nothing(me)
-    if graph == 0 or columns + singles != tuple_size(rows):
+    if graph == 0 or items == 0 or columns + singles != tuple_size(rows):
         return nothing(me)
     for k in range(lists):
-        values, width = load(given + 8 * k), as_integer(tuple_item(widths, k))
-        for c in range(max(width, 1)):
+        values, own = load(given + 8 * k), tuple_item(paths, k)
+        for c in range(tuple_size(own)):
             for j in range(items):
-                if row_in(_part(values, width, j, c), graph, me) == 0:
+                if row_in(_part(values, tuple_item(own, c), j, me), graph, me) == 0:
                     return nothing(me)
     for k in range(singles):
         if row_in(load(beside + 8 * k), graph, me) == 0:
@@ -169,10 +164,10 @@ def record_items(me, arguments, count):
     entry[0], entry[1] = -as_integer(load(signature + INDEX)) - 1, items
     entry[2], entry[3], at = 1, 1, 4
     for k in range(lists):
-        values, width = load(given + 8 * k), as_integer(tuple_item(widths, k))
-        for c in range(max(width, 1)):
+        values, own = load(given + 8 * k), tuple_item(paths, k)
+        for c in range(tuple_size(own)):
             for j in range(items):
-                entry[at] = as_integer(row_in(_part(values, width, j, c), graph, me))
+                entry[at] = as_integer(row_in(_part(values, tuple_item(own, c), j, me), graph, me))
                 at += 1
     entry[at] = items
     for k in range(singles):

@@ -14,7 +14,7 @@ from typing import Any
 
 from lazynet.op import TABLE, RowType
 from lazynet.quick import node
-from lazynet.quick_segments import of_items
+from lazynet.quick_segments import SIZES, of_items
 from lazynet.tensor import Tensor
 
 _MISSING = object()
@@ -109,10 +109,10 @@ class _Writer:
         signature = self.name(TABLE.signatures[kind.index], "signature")
         if self.lists:
             names, forms = zip(*self.lists, strict=True)
-            widths = tuple(map(_width, forms))
-            if None in widths:
+            paths = tuple(_paths(form.item) for form in forms)
+            if None in paths:
                 return False
-            given = ", ".join((self.name(widths, "widths"), *names, *self.values))
+            given = ", ".join((self.name(paths, "paths"), *names, *self.values))
             self.line(f"made = of_items.record({signature}, {given})")
         else:
             self.line(f"made = node.record({signature}, {', '.join(self.values)})")
@@ -128,13 +128,16 @@ class _Writer:
         return True
 
 
-def _width(form: AnyLength) -> int | None:
-    """How many values the items of a list are tuples of; 0 for values, None for anything else."""
-    item = form.item
-    if isinstance(item, RowType):
-        return 0
-    plain = type(item) is tuple and item and all(isinstance(part, RowType) for part in item)
-    return len(item) if plain else None
+def _paths(form: Any, before: tuple[int, ...] = ()) -> tuple[tuple[int, ...], ...] | None:
+    """Where in nested tuples of this form its values lie, as `of_items` takes it; None without."""
+    if isinstance(form, RowType):
+        return (before,)
+    if type(form) is not tuple or not 0 < len(form) < SIZES:
+        return None
+    found = [_paths(part, (*before, SIZES * len(form) + k)) for k, part in enumerate(form)]
+    if any(part is None for part in found):
+        return None
+    return tuple(path for part in found if part for path in part)
 
 
 def write(kinds: list[Kind]) -> Callable:

@@ -373,3 +373,28 @@ def test_explain_tells_one_program_for_all_lengths():
     for n in (1, 2, 4):
         cell(ln.zeros(3, dtype="float64"), states[:n])
     assert cell.explain().count("forward\n") == 1
+
+
+def test_items_that_are_nested_tuples_are_recorded_the_short_way(monkeypatch):
+    @ln.cell
+    def join(x, below):
+        return x + ln.sum([(w * h).tanh() + c for w, (h, c) in below])
+
+    values = [ln.tanh(ln.tensor([0.1 * k, 1.0])) for k in range(9)]
+    below = [(values[3 * k], (values[3 * k + 1], values[3 * k + 2])) for k in range(3)]
+    for n in (1, 2, 3):
+        join(values[0], below[:n]).numpy()
+    expected = [
+        values[0].numpy()
+        + sum(np.tanh(w.numpy() * h.numpy()) + c.numpy() for w, (h, c) in below[:n])
+        for n in (1, 2, 3)
+    ]
+
+    def long_way(*_):
+        raise AssertionError("the long way")
+
+    monkeypatch.setattr(type(join), "_record", long_way)
+    for n in (1, 2, 3):
+        np.testing.assert_allclose(join(values[0], below[:n]).numpy(), expected[n - 1], rtol=1e-5)
+    with pytest.raises(AssertionError, match="the long way"):
+        join(values[0], [(values[0], [values[1], values[2]])])
