@@ -1,8 +1,8 @@
 """Writes the short way of recording a cell: one Python function for the kinds of calls it has seen.
 
 Recording is most of a small training step, and most of recording is finding out what one was given.
-For every kind of call the written function tests just that, puts the entry on the tape and fills in
-the handles; for anything else it gives None, and the long way (`cell.py`) is taken.
+For every kind of call the written function tests just that, and lets the compiled ways of recording
+(`quick.py`) do the rest; for anything else it gives None, and the long way (`cell.py`) is taken.
 """
 
 from __future__ import annotations

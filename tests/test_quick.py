@@ -165,7 +165,7 @@ def test_slots_are_found_by_trying():
         python.slot_offset(Thing, "d")
 
 
-def test_without_cpythons_layout_everything_is_recorded_the_long_way(monkeypatch):
+def test_without_cpythons_layout_there_is_no_short_way(monkeypatch):
     monkeypatch.setattr(python, "available", lambda: False)
     short = quick.Short(quick.record_values, {})
     assert short.record(ln.zeros(3)) is None
