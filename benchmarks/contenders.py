@@ -17,12 +17,14 @@ RACES = {
     "characters": (("lazynet", ""), "packed"),
     "tree": (
         ("lazynet, op by op", "op by op"),
+        ("lazynet, found to be a cell", "found"),
         ("lazynet, nn.TreeLSTMCell", "nn.TreeLSTMCell"),
         ("lazynet, nn.TreeLSTM (ln.fold)", "nn.TreeLSTM"),
         "by level",
     ),
     "child_sum": (
         ("lazynet, op by op", "op by op"),
+        ("lazynet, found to be a cell", "found"),
         ("lazynet, nn.ChildSumTreeLSTMCell", "nn.ChildSumTreeLSTMCell"),
         ("lazynet, nn.ChildSumTreeLSTM (ln.fold)", "nn.ChildSumTreeLSTM"),
         "by level",
@@ -32,6 +34,7 @@ RACES = {
     "language": (("lazynet", ""), "packed"),
     "lattice": (
         ("lazynet, op by op", "op by op"),
+        ("lazynet, found to be a cell", "found"),
         ("lazynet, cells", "cells"),
         "by character",
     ),

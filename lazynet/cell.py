@@ -49,14 +49,19 @@ class Cell:
     def __get__(self, instance: Any, owner: Any = None) -> Cell:
         if instance is None:
             return self
+        return self._bound.get(id(instance)) or self._bind(instance)
+
+    def _bind(self, instance: Any) -> Any:
+        """The same as a method of this object, kept as long as the object lives."""
         number = id(instance)
-        found = self._bound.get(number)
-        if found is None:
-            found = self._bound[number] = type(self)(self._function, instance)
-            owner_name, own = type(instance).__name__, self._function.__name__
-            found.__name__ = owner_name if own == "forward" else f"{owner_name}.{own}"
-            weakref.finalize(instance, self._bound.pop, number, None).atexit = False
-        return found
+        made = self._bound[number] = self._of(instance)
+        owner_name, own = type(instance).__name__, self._function.__name__
+        made.__name__ = owner_name if own == "forward" else f"{owner_name}.{own}"
+        weakref.finalize(instance, self._bound.pop, number, None).atexit = False
+        return made
+
+    def _of(self, instance: Any) -> Cell:
+        return type(self)(self._function, instance)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         guard = self._guard
@@ -161,9 +166,11 @@ class Cell:
             self._now.add(key, found, () if named else arguments)
         return found
 
-    def _traced(self, values: list[Any], arguments: Any, named: Any) -> tuple[Trace, Trace]:
+    def _traced(
+        self, values: list[Any], arguments: Any, named: Any, plain: Callable | None = None
+    ) -> tuple[Trace, Trace]:
         """The function traced twice: over a list of any length if it can be, else as it is."""
-        call = self.__name__, self._plain, values, arguments, named
+        call = self.__name__, plain or self._plain, values, arguments, named
         every = (*arguments, *(named[name] for name in sorted(named)))
         for way in [] if self.recompute else listed(every, values):
             for adding in (False, True)[: 1 + (way.length == 1)]:

@@ -8,6 +8,7 @@ variables it closes over, the globals it names, the attributes of the object it 
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -38,10 +39,15 @@ class Guard:
     def __init__(self, function: types.FunctionType, owner: Any = None):
         self._owner = owner
         self._cells: list[types.CellType] = []
-        self._globals: list[tuple[dict, str]] = []
+        self._globals: list[tuple[Mapping[str, Any], str]] = []
         self._constants: list[Any] = []  # defaults of arguments
+        self.codes: set[types.CodeType] = set()  # whose state is watched
+        self.libraries: list[Any] = []  # modules, classes and functions that it names, unwatched
         if owner is not None or not _is_library(function):
-            self._collect(function, set())
+            seen: set[int] = set()
+            self._collect(function, seen)
+            if owner is not None:
+                self._collect_classes(owner(), seen)
         self._watch()
 
     def _collect(self, function: types.FunctionType, seen: set[int]) -> None:
@@ -50,15 +56,42 @@ class Guard:
         seen.add(id(function))
         self._cells += function.__closure__ or ()
         self._constants += [function.__defaults__, function.__kwdefaults__]
-        names = _names(function.__code__)
+        names = _names(function.__code__, self.codes)
         for name in sorted(names & function.__globals__.keys()):
             self._add_global(function.__globals__, name, names, seen)
         for cell in function.__closure__ or ():
             self._follow(_contents(cell), names, seen)
 
-    def _add_global(self, namespace: dict, name: str, names: set[str], seen: set[int]) -> None:
+    def _collect_classes(self, owner: Any, seen: set[int]) -> None:
+        """What the code names of its object's class, and of the classes of modules below that."""
+        modules: Any = getattr(owner, "submodules", tuple)()
+        kinds = {base for x in (owner, *modules) for base in type(x).__mro__}
+        kinds = {kind for kind in kinds if kind is not object and not _is_ours(kind)}
+        known: set[str] = set()
+        names = {"forward"}
+        while known != names:  # following a function adds the names that it uses
+            for kind in kinds:
+                for name in sorted((names - known) & vars(kind).keys()):
+                    self._add_member(vars(kind), name, seen)
+            known = names
+            names = names.union(*(code.co_names for code in self.codes))
+
+    def _add_member(self, namespace: Mapping[str, Any], name: str, seen: set[int]) -> None:
+        value = namespace[name]
+        value = getattr(value, "__wrapped__", value)  # a class method, a static one
+        value = getattr(value, "fget", value)
+        if isinstance(value, types.FunctionType):
+            self._collect(value, seen)
+        elif not hasattr(value, "__get__"):
+            self._globals.append((namespace, name))
+            self._follow(value, set(), seen)
+
+    def _add_global(
+        self, namespace: Mapping[str, Any], name: str, names: set[str], seen: set[int]
+    ) -> None:
         value = namespace[name]
         if _is_library(value):
+            self.libraries.append(value)
             return
         self._globals.append((namespace, name))
         self._follow(value, names, seen)
@@ -89,6 +122,7 @@ class Guard:
             watcher.of(self._owner_now()),
         )  # fmt: skip
         self._mutable = watcher.mutable
+        self.unsure = watcher.mutable or watcher.opaque
         # Nothing to look at but the attributes of modules, which count their changes.
         self.steady = not (self._mutable or self._cells or self._globals)
 
@@ -121,6 +155,7 @@ class _Snapshot:
 
     def __init__(self):
         self.mutable = False
+        self.opaque = False  # whether something was met of which only the identity is known
         self._seen: set[int] = set()
 
     def of(self, value: Any) -> Any:
@@ -161,6 +196,7 @@ class _Snapshot:
             )  # fmt: skip
         attributes = getattr(value, "__dict__", None)
         if attributes is None or isinstance(value, (types.ModuleType, types.MethodType)):
+            self.opaque |= attributes is None
             return id(value)
         self.mutable = True
         return id(value), tuple((name, self.of(member)) for name, member in attributes.items())
@@ -178,13 +214,18 @@ def _contents(cell: types.CellType) -> Any:
         return None
 
 
-def _names(code: types.CodeType) -> set[str]:
-    """The names that a piece of code, or a function inside it, reads."""
+def _names(code: types.CodeType, codes: set[types.CodeType]) -> set[str]:
+    """The names that a piece of code, or one inside it, reads; each piece is added to `codes`."""
+    codes.add(code)
     found = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            found |= _names(constant)
+            found |= _names(constant, codes)
     return found
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.split(".")[0] == "lazynet"
 
 
 def _is_library(value: Any) -> bool:

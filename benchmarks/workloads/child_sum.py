@@ -45,6 +45,8 @@ def read(limit: int) -> Corpus:
 class PlainChildSumCell(nn.Module):
     """`nn.ChildSumTreeLSTMCell` op by op: sums over any number of children are one signature."""
 
+    automatic_cell = False
+
     def __init__(self, dim: int, hidden: int) -> None:
         built_in = nn.ChildSumTreeLSTMCell(dim, hidden)
         self.weight_ih, self.bias_ih = built_in.weight_ih, built_in.bias_ih
@@ -63,6 +65,13 @@ class PlainChildSumCell(nn.Module):
         forget = ln.sigmoid(ln.linear(h, self.weight_hf) + own)
         c = ln.sigmoid(i) * ln.tanh(u) + ln.sum(forget * c, 0)
         return ln.sigmoid(o) * ln.tanh(c), c
+
+
+class FoundChildSumCell(PlainChildSumCell):
+    """The very same, and lazynet may find that it is a cell."""
+
+    automatic_cell = True
+    forward = PlainChildSumCell.forward
 
 
 class ChildSum(nn.Module):
@@ -102,6 +111,7 @@ def _with(cell):
 
 MODELS = {
     "op by op": _with(PlainChildSumCell),
+    "found": _with(FoundChildSumCell),
     "nn.ChildSumTreeLSTMCell": _with(nn.ChildSumTreeLSTMCell),
     "nn.ChildSumTreeLSTM": lambda c, spec: FoldedChildSum(
         **c.sizes, dim=spec.dim, hidden=spec.hidden

@@ -55,6 +55,8 @@ def _paths(text: str, lexicon: dict) -> list[list[tuple[int, int]]]:
 class PlainLatticeCell(nn.Module):
     """One character, with any number of words that end there; every op is a node of its own."""
 
+    automatic_cell = False
+
     def __init__(self, dim: int, hidden: int) -> None:
         self.plain = nn.LSTMCell(dim, hidden)
         self.word_x, self.word_h = nn.Linear(dim, 3 * hidden), nn.Linear(hidden, 3 * hidden, False)
@@ -90,6 +92,13 @@ class LatticeCell(PlainLatticeCell):
     forward = ln.cell(PlainLatticeCell.forward)
 
 
+class FoundLatticeCell(PlainLatticeCell):
+    """The same as written op by op, and lazynet may find that it is a cell."""
+
+    automatic_cell = True
+    forward = PlainLatticeCell.forward
+
+
 class LatticeTagger(nn.Module):
     def __init__(
         self, characters: int, words: int, tags: int, dim: int, hidden: int, cell: nn.Module
@@ -119,4 +128,5 @@ def _with(cell):
     return made
 
 
-MODELS = {"cells": _with(LatticeCell), "op by op": _with(PlainLatticeCell)}
+MODELS = {"cells": _with(LatticeCell), "op by op": _with(PlainLatticeCell),
+          "found": _with(FoundLatticeCell)}  # fmt: skip

@@ -26,6 +26,8 @@ def read(limit: int) -> Corpus:
 class PlainTreeCell(nn.Module):
     """`nn.TreeLSTMCell` as a user would write it: every op is a node of its own."""
 
+    automatic_cell = False
+
     def __init__(self, dim: int, hidden: int) -> None:
         built_in = nn.TreeLSTMCell(dim, hidden, 2)
         self.weight_ih, self.bias_ih = built_in.weight_ih, built_in.bias_ih
@@ -41,6 +43,13 @@ class PlainTreeCell(nn.Module):
         i, o, u, f, g = ln.chunk(joined, 5)
         c = ln.sigmoid(i) * ln.tanh(u) + ln.sigmoid(f) * left_c + ln.sigmoid(g) * right_c
         return ln.sigmoid(o) * ln.tanh(c), c
+
+
+class FoundTreeCell(PlainTreeCell):
+    """The very same, and lazynet may find that it is a cell."""
+
+    automatic_cell = True
+    forward = PlainTreeCell.forward
 
 
 class TreeModel(nn.Module):
@@ -94,6 +103,7 @@ def _with(cell):
 
 MODELS = {
     "op by op": _with(PlainTreeCell),
+    "found": _with(FoundTreeCell),
     "nn.TreeLSTMCell": _with(nn.TreeLSTMCell),
     "nn.TreeLSTM": lambda c, spec: FoldedTreeModel(**c.sizes, dim=spec.dim, hidden=spec.hidden),
 }

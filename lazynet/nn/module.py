@@ -7,10 +7,12 @@ in the order in which they were assigned. Reading one is a plain attribute acces
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from lazynet import automatic
 from lazynet.device import OPENED, Device, device_among, device_of, on_device
 from lazynet.hooks import HookHandle
 from lazynet.nn import hooks
@@ -40,8 +42,13 @@ class Module:
 
     `forward` is plain Python over ONE example. Attributes that are neither parameters nor modules
     are left alone; Tensors given to `register_buffer` are saved with the state.
+
+    A `forward` of Tensors that was called some thousand times, and is proven to be a pure function,
+    becomes a cell (`ln.cell`) by itself: its calls are recorded as one node each, and compiled.
+    `automatic_cell = False` in a class leaves it as it is.
     """
 
+    automatic_cell: bool = True
     training: bool = True
     # Attributes that are computed from parameters when they are asked for: `nn.utils.weight_norm`.
     _computed: Mapping[str, Callable[[Module], Tensor]] = {}
@@ -53,6 +60,13 @@ class Module:
         pass
 
     forward: Callable[..., Any]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        own = vars(cls)
+        wanted = cls.automatic_cell and cls.__module__.split(".")[0] != "lazynet"
+        if wanted and isinstance(own.get("forward"), FunctionType) and "__call__" not in own:
+            automatic.watch(cls, Module.__call__)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if OPENED:
