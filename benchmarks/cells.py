@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -170,8 +171,14 @@ def trees(module: Any, dim: int, hidden: int, examples: int, leaves_only: bool =
 
 
 def _inputs(examples: int, count: int, dim: int) -> list[Any]:
+    """The rows of every example, as handles; the numbers themselves are made once."""
+    return [list(rows) for rows in _sequences(examples, count, dim)]
+
+
+@cache
+def _sequences(examples: int, count: int, dim: int) -> list[Any]:
     values = np.random.default_rng(1).standard_normal((examples, count, dim), np.float32)
-    return [list(ln.sequence(each)) for each in values]
+    return [ln.sequence(each) for each in values]
 
 
 @dataclass

@@ -6,11 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from lazynet import shortcut
+from lazynet.parameter import Leaf
 from lazynet.tensor import Parameter, Sequence, Tensor, Value
 
 
 def is_rows(x: Any) -> bool:
     return x.__class__ is Sequence
+
+
+def is_leaf(x: Any) -> bool:
+    return x.__class__ is Tensor and x.graph.__class__ is Leaf
 
 
 def is_input(x: Any) -> bool:

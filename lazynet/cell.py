@@ -10,11 +10,12 @@ import contextlib
 import functools
 import types
 import weakref
+from _thread import get_ident
 from collections.abc import Callable
 from typing import Any
 
 from lazynet import shortcut
-from lazynet.calls import flatten, is_rows, mapped, structured
+from lazynet.calls import flatten, is_leaf, is_rows, mapped, structured
 from lazynet.debugging import debugging
 from lazynet.graph import words_of
 from lazynet.lists import ItemsDiffer, listed
@@ -71,6 +72,8 @@ class Cell:
             and ((guard.steady and guard.changes == CHANGES[0]) or guard.holds())
         ):
             made = self._now.record(*arguments)
+            if made is None and arguments and is_leaf(arguments[0]):
+                made = self._record_entered(*arguments)
             if made is not None:
                 return made
         key: list[Any] = []
@@ -81,6 +84,13 @@ class Cell:
             key.append(name)
             flatten(named[name], key, values)
         return self._record(tuple(key), values, arguments, named)
+
+    def _record_entered(self, first: Tensor, *others: Any) -> Any:
+        """The short way, which needs a value of the graph to know it, from a leaf in the graph."""
+        graph = graph_of((first,))
+        if graph.thread == get_ident():
+            return self._now.record(Tensor(graph, enter(graph, first)[0], first.type), *others)
+        return None
 
     def _record(self, key: Any, values: list[Any], arguments: Any, named: Any) -> Any:
         """The long way: trace if need be, bring values of other graphs in, record."""

@@ -26,7 +26,7 @@ from lazynet.batching import layout as words
 from lazynet.batching.policies import NAMES
 from lazynet.debugging import call_site, debugging, first_fault, note_look
 from lazynet.device import CPU, Device, default_device, mixed, product_precision, running_in
-from lazynet.op import Op, Signature
+from lazynet.op import Op, RowType, Signature
 from lazynet.parameter import READERS, Leaf
 
 recording_gradients: contextvars.ContextVar[bool] = contextvars.ContextVar(
@@ -40,6 +40,7 @@ _FIRST_ROWS = 256
 # Under `no_grad` recording moves on to a new graph after a forward, once the graph holds that many
 # bytes: memory stays bounded, and programs that look at values seldom pay for links.
 BYTES_WITHOUT_GRADIENTS = 1 << 26
+MOST_LINKED = 1024  # rows of a leaf that is linked as a whole
 _PACKERS = [struct.Struct(f"{count}i").pack for count in range(256)]
 
 
@@ -96,7 +97,8 @@ class Graph:
         self.runs: list[executor.Run] = []
         self.literals: dict[Any, tuple[int, Any]] = {}
         self.numbers: dict[str, dict[float, int]] = {}  # the same, for quick look-up: by dtype
-        self.linked: dict[Leaf, int] = {}  # leaves of one row that are linked, for quick look-up
+        # Leaves that are linked as a whole, for quick look-up: their first row, by type of handle.
+        self.linked: dict[Leaf, dict[RowType, int]] = {}
         self.memo: dict[Any, Any] = {}  # pure expressions of parameters -> row
         self.retained: dict[Any, Any] = {}  # handles of such values
         self.constants: set[int] = set()  # the rows of such expressions
@@ -166,13 +168,25 @@ class Graph:
 
     # -- recording -------------------------------------------------------------------------------
 
-    def link(self, source: Any, first: int, step: int, count: int, width: int) -> int:
-        """Let rows of a leaf or of an older graph be rows of this one; the first row's id."""
+    def link(self, source: Any, first: int, step: int, count: int, row: RowType) -> tuple[int, int]:
+        """Let rows of a leaf or of an older graph be rows of this one; the first's id, the step.
+
+        A leaf of not too many rows is linked as a whole, because others will follow.
+        """
+        width = row.stride
+        if source.__class__ is Leaf and width:
+            every = source.array.nbytes // width
+            if every <= MOST_LINKED:
+                base = self._linked(source, 0, 1, every, width)
+                self.linked.setdefault(source, {})[row] = base
+                return base + first, step
+        return self._linked(source, first, step, count, width), int(count > 1)
+
+    def _linked(self, source: Any, first: int, step: int, count: int, width: int) -> int:
         key = (id(source), first, step, count, width)
         found = self._links.get(key)
         if found is not None:
             return found[0]
-        asked = source
         if source.device is not self.device:
             if not isinstance(source, Leaf) or source.copies is None:
                 raise mixed("a value", self.device, source.device)
@@ -195,8 +209,6 @@ class Graph:
         self._grow(vid + count)
         self.needs[vid : vid + count] = needs
         self._links[key] = (vid, source, first)
-        if isinstance(asked, Leaf) and first == 0 and count == 1:
-            self.linked[asked] = vid
         return vid
 
     def literal(self, value: Any, dtype: str) -> int:
@@ -206,7 +218,7 @@ class Graph:
         if found is None:
             own = self.device.own(np.array(value, dtype))
             leaf = Leaf(own, None, False, self.device)  # type: ignore[arg-type]
-            found = self.literals[key] = (self.link(leaf, 0, 0, 1, 0), leaf)
+            found = self.literals[key] = (self._linked(leaf, 0, 0, 1, 0), leaf)
             if value.__class__ is float and value:
                 self.numbers.setdefault(dtype, {})[value] = found[0]
         return found[0]

@@ -37,7 +37,7 @@ class FunctionGraph(TraceGraph):
         self.held: list[Leaf] = []  # constants, which nothing else may keep alive
         self.names: dict[int, int] = {}  # rows of a Sequence -> the values that they are
 
-    def link(self, source, first, step, count, width) -> int:
+    def link(self, source, first, step, count, row) -> tuple[int, int]:
         """A leaf that the function uses without being given it is a constant of the function."""
         if not isinstance(source, Leaf):
             raise TypeError(
@@ -49,12 +49,12 @@ class FunctionGraph(TraceGraph):
         self.held.append(source)
         vid = self.values
         self.values += count
-        size = width // source.array.itemsize
+        size, width = row.stride // source.array.itemsize, row.stride
         for k in range(count):
             ref = Ref(words.STATIC, source.number, source.type.dtype, size)
             self._enter(vid + k, replace(ref, offset=width * (first + step * k)))
         self.constants.update(range(vid, self.values))
-        return vid
+        return vid, int(count > 1)
 
     def _enter(self, vid: int, ref: Ref) -> None:
         """Note where a value comes from that was not recorded here."""

@@ -89,14 +89,16 @@ def is_value(x, me):
 
 @inline
 def row_in(x, graph, me):
-    """The number (a Python int) of a value's first row in a graph; 0 if it has none there."""
-    home = load(x + GRAPH)
+    """The number of a value's first row in a graph; -1 if it has none there."""
+    home, row = load(x + GRAPH), as_integer(load(x + ID))
     if home == graph:
-        return load(x + ID)
-    leaf = type_of(home) == tuple_item(me, LEAF) and type_of(x) == tuple_item(me, TENSOR)
-    if leaf and as_integer(load(x + ID)) == 0:
-        return dictionary_item(load(graph + LINKED), home)
-    return np.int64(0)
+        return row
+    first = np.int64(0)
+    if type_of(home) == tuple_item(me, LEAF):
+        first = dictionary_item(load(graph + LINKED), home)
+        if first != 0:
+            first = dictionary_item(first, load(x + TYPE))
+    return as_integer(first) + row if first != 0 else np.int64(-1)
 
 
 @inline
@@ -200,7 +202,7 @@ def begin_entry(me, values, count, graph, signature, length, more):
         if vid != 0:
             entry[0] = index
             for k in range(count):
-                entry[1 + k] = as_integer(row_in(load(values + 8 * k), graph, me))
+                entry[1 + k] = row_in(load(values + 8 * k), graph, me)
         return entry, vid, 1 + count
     rows = as_integer(length)
     entry, vid = new_entry(graph, 2 + 2 * count + more, rows * outputs)
@@ -208,7 +210,7 @@ def begin_entry(me, values, count, graph, signature, length, more):
         entry[0], entry[1] = -index - 1, rows
         for k in range(count):
             x = load(values + 8 * k)
-            entry[2 + 2 * k] = as_integer(row_in(x, graph, me))
+            entry[2 + 2 * k] = row_in(x, graph, me)
             steps = type_of(x) == tuple_item(me, SEQUENCE)
             entry[3 + 2 * k] = as_integer(load(x + STEP)) if steps else 0
     return entry, vid, 2 + 2 * count

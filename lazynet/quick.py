@@ -82,7 +82,7 @@ def _with_number(me, x, number, graph, signature):
     entry, vid = new_entry(graph, 6 if rows else 3, as_integer(length) if rows else 1)
     if vid == 0:
         return vid
-    row, at = as_integer(row_in(x, graph, me)), as_integer(number)
+    row, at = row_in(x, graph, me), as_integer(number)
     if rows:
         entry[0], entry[1], entry[2] = -index - 1, as_integer(length), row
         entry[3], entry[4], entry[5] = as_integer(load(x + STEP)), at, 0
@@ -110,7 +110,7 @@ def record_values(me, arguments, count):
     if graph == 0 or is_constant(arguments, values, graph, me):
         return nothing(me)
     for k in range(values):
-        if row_in(load(arguments + 8 * k), graph, me) == 0:
+        if row_in(load(arguments + 8 * k), graph, me) == -1:
             return nothing(me)
     if number:
         x, y = load(arguments), load(arguments + 8)
@@ -159,7 +159,7 @@ def record_signature(me, arguments, count):
     if graph == 0 or is_constant(values, count - 1, graph, me):
         return nothing(me)
     for k in range(count - 1):
-        if row_in(load(values + 8 * k), graph, me) == 0:
+        if row_in(load(values + 8 * k), graph, me) == -1:
             return nothing(me)
     length = common_length(values, count - 1, me)
     return nothing(me) if length == -1 else _put(me, values, count - 1, graph, signature, length)
@@ -223,7 +223,7 @@ def record_pieces(me, arguments, count):
     if graph == 0:
         return nothing(me)
     for k in range(runs):
-        if row_in(load(values + 8 * k), graph, me) == 0:
+        if row_in(load(values + 8 * k), graph, me) == -1:
             return nothing(me)
     length = common_length(values, 1, me)
     items = as_integer(length) if length != 0 else np.int64(1)
@@ -235,7 +235,7 @@ def record_pieces(me, arguments, count):
         x, at = load(values + 8 * k), 2 + 4 * k
         entry[at], entry[at + 1], entry[at + 2], entry[at + 3] = (
             1,
-            as_integer(row_in(x, graph, me)),
+            row_in(x, graph, me),
             0,
             1,
         )

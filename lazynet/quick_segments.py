@@ -152,10 +152,10 @@ def record_items(me, arguments, count):
         values, own = load(given + 8 * k), tuple_item(paths, k)
         for c in range(tuple_size(own)):
             for j in range(items):
-                if row_in(_part(values, tuple_item(own, c), j, me), graph, me) == 0:
+                if row_in(_part(values, tuple_item(own, c), j, me), graph, me) == -1:
                     return nothing(me)
     for k in range(singles):
-        if row_in(load(beside + 8 * k), graph, me) == 0:
+        if row_in(load(beside + 8 * k), graph, me) == -1:
             return nothing(me)
     outputs = tuple_size(load(signature + OUTPUTS))
     entry, vid = new_entry(graph, 5 + items * columns + singles, outputs)
@@ -167,11 +167,11 @@ def record_items(me, arguments, count):
         values, own = load(given + 8 * k), tuple_item(paths, k)
         for c in range(tuple_size(own)):
             for j in range(items):
-                entry[at] = as_integer(row_in(_part(values, tuple_item(own, c), j, me), graph, me))
+                entry[at] = row_in(_part(values, tuple_item(own, c), j, me), graph, me)
                 at += 1
     entry[at] = items
     for k in range(singles):
-        entry[at + 1 + k] = as_integer(row_in(load(beside + 8 * k), graph, me))
+        entry[at + 1 + k] = row_in(load(beside + 8 * k), graph, me)
     return new_handles(me, graph, vid, signature, np.int64(0))
 
 

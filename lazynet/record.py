@@ -67,8 +67,8 @@ def enter(graph: Graph, x: Any) -> tuple[int, int]:
     if x.graph is graph:
         return x.id, step
     if count > 1 and step == 0:
-        return graph.link(x.graph, x.id, 0, 1, x.type.stride), 0
-    return graph.link(x.graph, x.id, step, count, x.type.stride), 1 if count > 1 else step
+        return graph.link(x.graph, x.id, 0, 1, x.type)[0], 0
+    return graph.link(x.graph, x.id, step, count, x.type)
 
 
 def record(op: Op, operands, attributes: tuple = (), payload=None, length: int | None = None):

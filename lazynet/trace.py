@@ -63,7 +63,7 @@ class TraceGraph(Graph):
         self.symbols[vid] = Ref(words.LITERAL, 0, dtype, 1, literal=float(value))
         return vid
 
-    def link(self, source, first, step, count, width) -> int:
+    def link(self, source, first, step, count, row) -> tuple[int, int]:
         raise TypeError("a traced function may use only its arguments, parameters and numbers")
 
     def append(self, signature, entry, rows) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import lazynet as ln
-from lazynet import quick
+from lazynet import nn, quick
 from lazynet.kernels import python
 from lazynet.op import RowType
 from lazynet.tensor import Sequence, Tensor
@@ -190,3 +190,38 @@ def test_expressions_of_parameters_are_recorded_once_also_when_their_ops_were_me
         made = many()
         assert len({y.id for y in made}) == 1
         made[0].sum().backward()
+
+
+@pytest.mark.parametrize("count", [5, 3000])  # linked as a whole, and row by row
+def test_rows_of_a_leaf_in_any_order(count):
+    values = np.random.default_rng(0).normal(size=(count, 3)).astype(np.float32)
+    matrix = ln.tensor(values, requires_grad=True)
+    rows = ln.sequence(matrix)
+    total = ln.sum(rows[3] * rows[0]) + ln.sum(rows[count - 1] * rows[3])
+    total = total + ln.sum(ln.sum(rows[::-2] * 2.0)) + ln.sum(matrix[1] * rows[1:4][0])
+    total = total + ln.sum(rows[3][1:] * rows[0][1:])
+    total.backward()
+    wanted = np.zeros_like(values)
+    wanted[::-2] += 2.0
+    wanted[1] += 2.0 * values[1]
+    wanted[3] += values[0] + values[-1]
+    wanted[0] += values[3]
+    wanted[-1] += values[3]
+    wanted[3][1:] += values[0][1:]
+    wanted[0][1:] += values[3][1:]
+    np.testing.assert_allclose(matrix.grad.numpy(), wanted, rtol=1e-6)
+
+
+def test_rows_of_a_leaf_are_linked_once():
+    rows = ln.sequence(np.ones((40, 3), np.float32))
+    cell = nn.GRUCell(3, 3)
+    state = cell(rows[0], ln.zeros(3))
+    before = state.graph.values
+    for x in rows[1:]:
+        state = cell(x, state)
+    assert state.graph.values == before + 39
+    assert len(state.graph.links()) <= 3
+    again = cell(rows[7], rows[9])  # leaves alone
+    assert again.graph is state.graph
+    assert again.graph.values == before + 40
+    np.testing.assert_allclose(again.numpy(), cell(ln.ones(3), ln.ones(3)).numpy(), rtol=1e-6)
