@@ -30,12 +30,15 @@ from lazynet.kernels.memory import call, load, store
 
 BOARD = 24  # byte offset of the board's address in the context table; 0 there: no workers
 # Byte offsets in a board: the number of workers, whether a plan is running, the context of parts
-# (which has no board, as parts are not split again), what a part of a product calls.
-WORKERS, RUNNING, ALONE, PART32, PART64, SEMAPHORE, FIRST_SLOT = 0, 8, 16, 24, 32, 64, 128
+# (which has no board, as parts are not split again), what a part of a product calls, what lets
+# another thread have the core.
+WORKERS, RUNNING, ALONE, PART32, PART64, YIELD = range(0, 48, 8)
+SEMAPHORE, FIRST_SLOT = 64, 128
 SLOT = 2048  # room for a record with as many operands as a call may have
 STATE, KERNEL, CONTEXT, ROOM = 0, 8, 16, 64  # byte offsets in a slot
 FREE, POSTED, TAKEN, DONE = range(4)
 MOST_WORKERS = 63
+PATIENCE = 64  # looks in vain, after which a waiting thread lets others have its core
 
 _WORD = ir.IntType(64)
 
@@ -94,6 +97,15 @@ def breathe(typing_context):
 
 
 @inline
+def wait_a_little(board, looks):
+    """Wait after that many looks in vain: on a busy machine, others may need the core to go on."""
+    if looks % PATIENCE == 0:
+        call(load(board + YIELD), 0, 0)
+    else:
+        breathe()
+
+
+@inline
 def slot_of(board, k):
     """The address of slot `k`."""
     return board + FIRST_SLOT + SLOT * k
@@ -118,11 +130,13 @@ def take(slot):
 
 
 @inline
-def finish(slot):
-    """Return when what was posted in a slot is done, by whomever."""
+def finish(board, k):
+    """Return when what was posted in slot `k` is done, by whomever."""
+    slot, looks = slot_of(board, k), 0
     take(slot)
     while load_now(slot + STATE) != DONE:
-        breathe()
+        looks += 1
+        wait_a_little(board, looks)
     store_now(slot + STATE, FREE)
 
 
@@ -160,7 +174,7 @@ def split(kernel, record, words, operands, context):
     call(kernel, record, alone)
     store(record, items)
     for k in range(posted):
-        finish(slot_of(board, k))
+        finish(board, k)
 
 
 @jit
@@ -169,11 +183,13 @@ def work_until_told(board, number, wait):
     slot = slot_of(board, number)
     while load_now(board + WORKERS) > number:
         call(wait, board + SEMAPHORE, 0)
+        looks = 0
         while load_now(board + RUNNING) != 0:
             if load_now(slot + STATE) == POSTED:
                 take(slot)
-            else:
-                breathe()
+                looks = 0
+            looks += 1
+            wait_a_little(board, looks)
 
 
 @jit
@@ -253,7 +269,8 @@ class Pool:
             wait = self._address("sem_wait")
             work_until_told(board, 0, wait)  # compiled now: the board says there are no workers
             for offset, word in ((ALONE, self._alone.ctypes.data), (PART32, parts[0]),
-                                 (PART64, parts[1]), (WORKERS, self._wanted - 1)):  # fmt: skip
+                                 (PART64, parts[1]), (YIELD, self._address("sched_yield")),
+                                 (WORKERS, self._wanted - 1)):  # fmt: skip
                 store_words(board + offset, word)
             for number in range(self._wanted - 1):
                 arguments = (board, number, wait)

@@ -103,7 +103,7 @@ def meanings(dtype: str) -> dict:
             lda, b, ldb, c, ldc,
         )  # fmt: skip
         for p in range(posted):
-            threads.finish(threads.slot_of(board, p))
+            threads.finish(board, p)
 
     return {
         **words,
