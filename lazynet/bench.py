@@ -36,6 +36,8 @@ class Result:
     batches: int
     lower_bound: int
     launches: int  # of kernels on GPUs
+    bytes_a_node: float  # of what it is written down in
+    bytes_a_row: float  # of values, and of what is kept for their gradients
     seconds: dict[str, float]  # by phase, and "step" for all of it
     examples_per_second: float
     speedup: float = 1.0  # against the first policy
@@ -121,8 +123,11 @@ def compare(
         rate = len(batches[0]) / medians["step"]
         speedup = rate / found[0].examples_per_second if found else 1.0
         found.append(
-            Result(policy, p.nodes, p.batches, p.lower_bound, p.launches, medians, rate, speedup)
-        )
+            Result(
+                policy, p.nodes, p.batches, p.lower_bound, p.launches, p.bytes_recorded / p.nodes,
+                p.bytes_computed / p.rows, medians, rate, speedup,
+            )
+        )  # fmt: skip
     return found
 
 
@@ -230,8 +235,9 @@ def against_peers(size: Size) -> list[race.Contender]:
 
 def peers_table(found: list[race.Contender], batch: int) -> str:
     """The medians of a race as lines of text."""
-    rows = [["", "ms a step", "examples/s", "lazynet is faster by"]]
+    rows = [["", "ms a step", "examples/s", "lazynet is faster by", "peak memory, MiB"]]
     for c in found:
-        ratio = c.median / found[0].median
-        rows.append([c.name, f"{1e3 * c.median:.2f}", f"{batch / c.median:.0f}", f"{ratio:.2f}x"])
+        ratio, peak = c.median / found[0].median, c.told["memory"]
+        speed = f"{1e3 * c.median:.2f}", f"{batch / c.median:.0f}"
+        rows.append([c.name, *speed, f"{ratio:.2f}x", f"{peak:.1f}"])
     return "\n".join(aligned(rows))

@@ -37,6 +37,7 @@ default_policy = ["auto"]
 _thread = threading.local()
 _numbers = itertools.count()
 _FIRST_ROWS = 256
+BYTES_OF_A_ROW = 15  # in place, head, needs, wanted and consumed
 # Under `no_grad` recording moves on to a new graph after a forward, once the graph holds that many
 # bytes: memory stays bounded, and programs that look at values seldom pay for links.
 BYTES_WITHOUT_GRADIENTS = 1 << 26

@@ -53,6 +53,8 @@ class profile:
 
     Attributes:
         signatures: the `Batches` of each signature, by its number.
+        bytes_recorded: of what nodes are written down in: tape, columns of the plan, addresses.
+        bytes_computed: of the rows that they have, and of what is kept for their gradients.
         seconds: the time spent in each of `PHASES`; a GPU may be at work for longer.
         launches, uploads, downloads: what GPUs were asked to do.
     """
@@ -66,7 +68,8 @@ class profile:
         self.forwards = self.backwards = self.updates = 0
         self.backward_batches = 0
         self.kernel_calls = self.backward_kernel_calls = 0
-        self.bytes_gathered = 0
+        self.bytes_gathered = self.bytes_recorded = self.bytes_computed = 0
+        self._arenas: dict[int, int] = {}  # bytes of each graph's so far
         self.launches = self.uploads = self.downloads = 0  # of devices besides the CPU
         self._thread = 0  # that entered; 0 outside
         self._elapsed = 0.0  # seconds inside, without those that recording took
@@ -117,6 +120,10 @@ class profile:
         self.forwards += 1
         self.kernel_calls += run.calls
         self.bytes_gathered += run.bytes_gathered
+        self.bytes_recorded += run.tape.nbytes + run.columns.nbytes + run.order.nbytes
+        self.bytes_recorded += (graph.done - run.base) * graphs.BYTES_OF_A_ROW
+        self.bytes_computed += graph.arena.size() - self._arenas.get(graph.number, 0)
+        self._arenas[graph.number] = graph.arena.size()
         for phase, seconds in run.seconds.items():
             self.seconds[phase] += seconds
         signature = run.columns[0]
@@ -162,6 +169,11 @@ class profile:
         return sum(entry.nodes for entry in self.signatures.values())
 
     @property
+    def rows(self) -> int:
+        """Rows that they have."""
+        return sum(entry.rows for entry in self.signatures.values())
+
+    @property
     def batches(self) -> int:
         """Batches that they ran in."""
         return sum(entry.batches for entry in self.signatures.values())
@@ -188,6 +200,8 @@ class profile:
             "backward_batches": self.backward_batches,
             "backward_kernel_calls": self.backward_kernel_calls,
             "bytes_gathered": self.bytes_gathered,
+            "bytes_recorded": self.bytes_recorded,
+            "bytes_computed": self.bytes_computed,
             "launches": self.launches,
             "uploads": self.uploads,
             "downloads": self.downloads,
@@ -213,7 +227,9 @@ class profile:
         lines = [
             f"{_count(told['forwards'], 'forward')}: {nodes} in {told['batches']} batches "
             f"(lower bound {told['lower_bound']}), {told['kernel_calls']} kernel calls, "
-            f"{_bytes(told['bytes_gathered'])} gathered",
+            f"{in_units(told['bytes_gathered'])} gathered",
+            f"memory: {in_units(told['bytes_computed'])} for rows, "
+            f"{in_units(told['bytes_recorded'])} for nodes",
             f"{_count(told['backwards'], 'backward')}: {told['backward_batches']} batches, "
             f"{told['backward_kernel_calls']} kernel calls",
             *self._devices(told),
@@ -290,7 +306,8 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def _bytes(number: float) -> str:
+def in_units(number: float) -> str:
+    """A number of bytes as people read it."""
     for unit in ("bytes", "KiB", "MiB"):
         if number < 1024:
             return f"{number:.4g} {unit}"

@@ -138,3 +138,29 @@ def test_an_empty_profile_prints_too():
 def test_examples_must_be_positive():
     with pytest.raises(ValueError, match="at least 1"):
         ln.profile(examples=0)
+
+
+def test_memory_of_nodes_and_rows(weight):
+    def told(chains):
+        with ln.profile() as p:
+            ends = [_chain(ln.tensor([1.0, 2.0, 3.0]), weight, 50) for _ in range(chains)]
+            ends[0].numpy()
+        assert p.rows == p.nodes == chains * 100
+        return p
+
+    few, many = told(2), told(20)
+    assert few.bytes_computed >= 200 * 12  # three floats each
+    assert many.bytes_computed == pytest.approx(10 * few.bytes_computed, rel=0.1)
+    assert 20 < many.bytes_recorded / many.nodes < 200
+    assert "memory: " in str(many)
+    assert many.summary()["bytes_recorded"] == many.bytes_recorded
+
+
+def test_memory_of_a_graph_that_goes_on_is_counted_once(weight):
+    with ln.profile() as p:
+        x = _chain(ln.tensor([1.0, 2.0, 3.0]), weight, 5)
+        for _ in range(3):
+            x.numpy()
+            x = _chain(x, weight, 5)
+    assert p.forwards == 4
+    assert p.bytes_computed == x.graph.arena.size()
