@@ -81,9 +81,11 @@ if hasattr(os, "register_at_fork"):
 class Arena:
     """The rows of one graph: buffers that grow geometrically, filled from the front."""
 
+    buffers: list[Any] = []  # for `__del__`, where Ctrl-C comes before `__init__` has run
+
     def __init__(self, pool: Pool = POOL):
         self.pool = pool
-        self.buffers: list[Any] = []
+        self.buffers = []
         self._used: list[int] = []
 
     def allocate(self, size: int) -> int:

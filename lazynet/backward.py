@@ -123,7 +123,12 @@ def _seed(value: Value, gradient: Any) -> np.ndarray:
                 "Sum or average it first, or give backward a gradient of that shape"
             )
         return np.ones(value.type.shape, value.type.dtype)
-    seed = np.asarray(gradient, value.type.dtype)
+    try:
+        seed = np.asarray(gradient, value.type.dtype)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"backward: expected a gradient of shape {value.shape}, not {type(gradient).__name__}"
+        ) from None
     if seed.shape != tuple(value.shape):
         raise ValueError(f"backward: the gradient has shape {seed.shape}, the value {value.shape}")
     return seed

@@ -99,8 +99,8 @@ def _taken_apart(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
         kind = "list" if isinstance(value, list) else "tuple"
         return {kind: [inner(k, part) for k, part in enumerate(value)]}
     raise TypeError(
-        f"save: {name or 'the state'} is a {type(value).__name__}; only arrays, tensors, numbers, "
-        "strings, None, and dicts, lists and tuples of them can be saved"
+        f"save: {name or 'the state'} is of type {type(value).__name__}; only arrays, tensors, "
+        "numbers, strings, None, and dicts, lists and tuples of them can be saved"
     )
 
 

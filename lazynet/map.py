@@ -79,6 +79,10 @@ def map(program: Callable[[Example], Result], examples: Iterable[Example]) -> li
         the first exception of a program, with a note that tells the example; all others are ended
         (they see `GreenletExit`).
     """
+    if not callable(program):
+        raise TypeError(f"map: expected a function of one example, not {type(program).__name__}")
+    if not isinstance(examples, Iterable):
+        raise TypeError(f"map: expected a list of examples, not {type(examples).__name__}")
     hub = _Hub(getattr(_thread, "hub", None))
     results: list[Any] = []
     coroutines: list[greenlet.greenlet] = []

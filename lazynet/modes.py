@@ -139,7 +139,7 @@ class batching(contextlib.ContextDecorator):
     """
 
     def __init__(self, policy: str):
-        if policy not in NAMES:
+        if not isinstance(policy, str) or policy not in NAMES:
             raise UnknownPolicy(
                 f"unknown batching policy {policy!r}; choose one of {', '.join(map(repr, NAMES))}"
             )

@@ -68,7 +68,7 @@ class RowType:
 
 def row_type(dtype: str, shape: tuple[int, ...] = (), offset: int = 0, stride: int = 0) -> RowType:
     """The one RowType of these; `stride` (bytes) is the stored row's width, by default its own."""
-    if stride == int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize:
+    if stride and stride == int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize:
         stride = 0
     return _interned(dtype, shape, offset, stride)
 

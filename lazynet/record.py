@@ -327,7 +327,13 @@ def as_value(x: Any, name: str) -> Any:
             f"{name}: expected a Tensor or Sequence, not a {type(x).__name__}; "
             "ln.sequence(list) or ln.stack(list) makes one of a list of Tensors"
         )
-    raise TypeError(f"{name}: expected a Tensor or Sequence, not {type(x).__name__}")
+    kind, advice = type(x).__name__, ""
+    if hasattr(x, "__array__") or hasattr(x, "__dlpack__"):  # of another library
+        kind = f"a {type(x).__module__.partition('.')[0]}.{kind}"
+        advice = "; ln.tensor(x) makes a Tensor of it"
+    elif hasattr(x, "__next__"):
+        advice = "; a list would do"
+    raise TypeError(f"{name}: expected a Tensor or Sequence, not {kind}{advice}")
 
 
 __all__ = [

@@ -52,6 +52,7 @@ class Value:
         def __gt__(self, other: Any) -> Any: ...
         def __ge__(self, other: Any) -> Any: ...
         def __neg__(self) -> Any: ...
+        def __pos__(self) -> Any: ...
         def __abs__(self) -> Any: ...
         def __getitem__(self, index: Any) -> Any: ...
         def backward(
@@ -140,6 +141,8 @@ class Value:
             wait_for(self)
 
     def __array__(self, dtype=None, copy=None):
+        if copy is False:
+            raise ValueError("copy=False: the numbers of a value are always copied; leave it out")
         array = self.numpy()
         return array if dtype is None else array.astype(dtype)
 
@@ -197,8 +200,11 @@ class Value:
         shape = tuple(self.shape)
         if self.pending:
             return f"{name}(shape={shape}, dtype={self.dtype}, pending)"
-        with np.printoptions(threshold=50, edgeitems=3):
-            text = np.array2string(self.numpy(), separator=", ", prefix=name + "(")
+        array = self.numpy()
+        with np.printoptions(threshold=_SHOWN, edgeitems=3):
+            text = np.array2string(array, separator=", ", prefix=name + "(")
+        if not 0 < array.size <= _SHOWN:  # the numbers do not tell
+            text += f", shape={shape}"
         return f"{name}({text}, dtype={self.dtype})"
 
     def __deepcopy__(self, memo):
@@ -281,6 +287,10 @@ class Tensor(Value):
     def __int__(self) -> int:
         return int(self.item())
 
+    def __format__(self, spec: str) -> str:
+        """Its number, where a format is given (f"{loss:.3f}"); else `repr`, which runs nothing."""
+        return format(self.item(), spec) if spec else str(self)
+
     def __index__(self) -> int:
         if self.type.dtype != "int64":
             raise TypeError(f"only an int64 tensor can be an index; this is {self.type.dtype}")
@@ -317,6 +327,12 @@ class Sequence(Value):
 
     def __len__(self) -> int:
         return self.length
+
+    def __bool__(self) -> bool:
+        raise ValueError(
+            f"bool: a Sequence of {self.length} rows is not true or false as a whole; ask for "
+            "len(x), or for ln.any(x) or ln.all(x)"
+        )
 
     def __iter__(self):
         for k in range(self.length):
@@ -461,7 +477,7 @@ def tensor(
         TypeError: for a dtype that is not one of these, or a gradient of integers.
     """
     if dtype is not None:
-        _supported(np.dtype(dtype))
+        _supported(_dtype_of(dtype))
     array = _as_array(data) if dtype is None else np.asarray(data, dtype)
     leaf = leaf_of(array, requires_grad, device_of(device))
     if requires_grad and leaf.type.dtype not in FLOATS:
@@ -470,6 +486,7 @@ def tensor(
 
 
 _LARGEST = np.iinfo(np.int64).max
+_SHOWN = 50  # elements that `repr` shows; of more it shows the first and last
 _DTYPES = {"float32", "float64", "int64", "bool"}
 
 
@@ -494,8 +511,20 @@ def _as_array(data) -> np.ndarray:
         array = array.astype(np.int64)
     if array.dtype == np.float16:
         array = array.astype(np.float32)
+    if array.dtype.kind in "USO":
+        kind = "text" if array.dtype.kind != "O" else f"a {type(array.flat[0]).__name__}"
+        raise TypeError(f"tensor: {kind} is not supported; expected numbers, or True and False")
     _supported(array.dtype)
     return array
+
+
+def _dtype_of(name) -> np.dtype:
+    try:
+        return np.dtype(name)
+    except TypeError:
+        raise TypeError(
+            f"tensor: dtype {name!r} is not supported; use float32, float64, int64 or bool"
+        ) from None
 
 
 def _supported(dtype: np.dtype) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+import lazynet
 from lazynet import graph
 
 # The first call of a kernel compiles it, so no example has a deadline. `explore` looks for new
@@ -21,6 +22,7 @@ settings.load_profile("repeatable")
 def pytest_runtest_setup() -> None:
     random.seed(0)
     np.random.seed(0)
+    lazynet.manual_seed(0)
     # What another test left pending is none of this one's.
     left = graph.pending_graph()
     if left is not None:

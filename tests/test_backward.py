@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import lazynet as ln
+from lazynet import nn
 from lazynet.arena import POOL
 from lazynet.ops import reduce, rows
 from lazynet.ops.linear import linear
@@ -482,6 +483,34 @@ def test_chains_of_a_hundred_thousand_steps(policy):
         h = np.tanh(h + a)
         g = (g + 1) * (1 - h * h)
     np.testing.assert_allclose(np.asarray(x.grad), g, rtol=1e-3)
+
+
+@pytest.mark.parametrize("deep", [3000, pytest.param(50_000, marks=pytest.mark.slow)])
+def test_trees_far_deeper_than_the_recursion_limit_train(deep):
+    """Built by a loop, and by a fold over the same tree: one leaf more at each height."""
+    cell = nn.TreeLSTMCell(2, 3).double()
+    leaves = np.random.randn(deep + 1, 2)
+    found = []
+
+    def looped():
+        top, *others = (cell(ln.tensor(x)) for x in leaves)
+        for other in others:
+            top = cell(None, [top, other])
+        return top[0]
+
+    def folded():
+        inner = [(deep + k if k else 0, k + 1) for k in range(deep)]
+        tree = ln.Structure([() for _ in leaves] + inner)
+        return ln.fold(cell, ln.sequence(leaves), tree)[0][-1]
+
+    for build in (looped, folded):
+        for p in cell.parameters():
+            p.zero_grad()
+        build().square().sum().backward()
+        found.append([np.asarray(p.grad) for p in cell.parameters() if p.grad is not None])
+    for a, b in zip(*found, strict=True):
+        assert np.abs(a).max() > 1e-6
+        close(a, b)
 
 
 def test_chains_of_graphs_are_followed_without_recursion():

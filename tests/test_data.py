@@ -175,6 +175,13 @@ def test_a_single_file_is_split_with_every_tenth_example_for_dev(written):
     assert len(train) == 23 and not set(map(tuple, train)) & set(map(tuple, dev))
 
 
+def test_of_a_few_examples_the_last_is_held_out(written):
+    file = written("a\nb\nc\n")
+    assert data.read_split(file, data.read_text) == ([["a"], ["b"]], [["c"]])
+    with pytest.raises(DataError, match=r"text\.txt: expected two examples or more, .* found 1"):
+        data.read_split(written("a\n", "text.txt"), data.read_text)
+
+
 @pytest.mark.parametrize(
     ("names", "train", "dev"),
     [
@@ -195,9 +202,15 @@ def test_a_folder_that_does_not_tell_train_from_dev_is_refused(written, tmp_path
         data.read_split(tmp_path, data.read_text)
 
 
-def test_a_file_without_examples_is_refused_as_training_data(written):
+def test_a_file_without_examples_is_refused(written, tmp_path):
     with pytest.raises(DataError, match="expected at least one example"):
         data.read_split(written("\n\n"), data.read_text)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "train.txt").write_text("a\n")
+    (folder / "dev.txt").write_text("\n")
+    with pytest.raises(DataError, match=r"dev\.txt: expected at least one example"):
+        data.read_split(folder, data.read_text)
 
 
 # Vocabulary
@@ -250,9 +263,10 @@ def test_without_shuffling_the_order_is_that_of_the_examples():
     assert list(Loader("abcde", 2, shuffle=False)) == [["a", "b"], ["c", "d"], ["e"]]
 
 
-def test_a_batch_size_below_one_is_refused():
-    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
-        Loader([], 0)
+@pytest.mark.parametrize("size", [0, 2.5, "two"])
+def test_a_batch_size_below_one_is_refused(size):
+    with pytest.raises(ValueError, match=f"an integer of at least 1, not {size!r}"):
+        Loader([], size)
 
 
 # Corpora from the standard library

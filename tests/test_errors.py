@@ -95,6 +95,34 @@ MISTAKES = {
     # nothing given
     "empty sum": (lambda: reduce.sum([]), ValueError, "an empty list has no shape"),
     "empty mean": (lambda: reduce.mean([]), ValueError, "mean: an empty list has no shape"),
+    "Sequences as rows": (
+        lambda: ln.sequence([sequence(2), sequence(2)]),
+        ln.ShapeError,
+        r"^sequence: a Sequence of 2 rows is no row; ln.cat\(list, 0\) lays Sequences end to end",
+    ),
+    "stacked Sequences": (
+        lambda: ln.stack([sequence(1)]),
+        ln.ShapeError,
+        "^stack: a Sequence of 1",
+    ),
+    "a Tensor laid after rows": (
+        lambda: ln.cat([sequence(2), vector(4)], 0),
+        ln.ShapeError,
+        r"^cat: .* Sequences can be joined to Sequences only; ln.sequence\(\[x\]\) makes one",
+    ),
+    "rows laid after a Tensor": (
+        lambda: ln.cat([vector(4), sequence(2)], 0),
+        ln.ShapeError,
+        "^cat",
+    ),
+    "sum of lists": (
+        lambda: ln.sum([[vector()], [vector()] * 2]),
+        TypeError,
+        "^sum: .* not a list",
+    ),
+    "sum of words": (lambda: ln.sum(["a"]), TypeError, "^sum: expected a Tensor or Sequence"),
+    "sum of what comes": (lambda: ln.sum(x for x in "a"), TypeError, "^sum: .*; a list would do"),
+    "no largest row": (lambda: ln.argmax(sequence(3)[:0], 0), IndexError, "^argmax: no row of"),
     "empty sequence": (lambda: rows.sequence([]), ValueError, "an empty list does not tell"),
     "empty cat": (lambda: rows.cat([]), ValueError, "nothing to join"),
     # indices
@@ -146,6 +174,8 @@ MISTAKES = {
         "9223372036854775808 does not fit into int64",
     ),
     "text": (lambda: ln.tensor("abc"), TypeError, "not supported"),
+    "nothing": (lambda: ln.tensor(None), TypeError, "^tensor: a NoneType is not supported"),
+    "no dtype": (lambda: ln.tensor([1.0], dtype="flaot"), TypeError, "dtype 'flaot' is not"),
     "text dtype": (lambda: ln.tensor([1.0], dtype="float16"), TypeError, "not supported"),
     "condition": (lambda: where(vector(3), 1.0, 2.0), TypeError, "must be bool, not float32"),
     "int parameter": (lambda: ln.Parameter([1, 2]), TypeError, "float32 or float64, not int64"),
@@ -157,7 +187,28 @@ MISTAKES = {
     "sequence of words": (lambda: rows.sequence("abc"), TypeError, "^sequence: .*not supported"),
     "iteration": (lambda: list(ln.tensor(1.0)), TypeError, "a scalar has no rows"),
     "length": (lambda: len(ln.tensor(1.0)), TypeError, "a scalar Tensor has no length"),
-    "embedding": (lambda: nn.Embedding(5, 3)([1, 9]), IndexError, "^Embedding: index 9 is out"),
+    "embedding": (
+        lambda: nn.Embedding(5, 3)([1, 9]),
+        IndexError,
+        "^Embedding: index 9 is out of range; expected 0 to 4",
+    ),
+    "embedding of words": (
+        lambda: nn.Embedding(5, 3)(["a", "b"]),
+        TypeError,
+        "^Embedding: expected a flat list of integers, not text",
+    ),
+    "children without c": (
+        lambda: nn.TreeLSTMCell(3, 3)(None, [vector(), vector()]),
+        TypeError,
+        r"^TreeLSTMCell: expected children \(h, c\), not a Tensor",
+    ),
+    "truth of rows": (
+        lambda: bool(sequence(3) > 0),
+        ValueError,
+        r"^bool: a Sequence of 3 rows is not true or false as a whole; ask for len\(x\)",
+    ),
+    "truth of a vector": (lambda: bool(vector() > 0), ValueError, "only a tensor of one element"),
+    "format of a vector": (lambda: f"{vector():.2f}", ValueError, "only a tensor of one element"),
     "bag": (lambda: nn.EmbeddingBag(5, 3)([9]), IndexError, "^EmbeddingBag: index 9 is out"),
     "no cell's input": (lambda: nn.GRUCell(4, 3)(None), TypeError, "^GRUCell: expected a Tensor"),
     "sort": (lambda: ln.sort(vector(3), 4), ln.ShapeError, "^sort: no axis 4"),
@@ -170,6 +221,23 @@ MISTAKES = {
         "unknown batching policy 'fastest'; choose one of 'none', 'depth'",
     ),
     "global policy": (lambda: ln.set_batching("fastest"), ValueError, "unknown batching policy"),
+    "policies": (
+        lambda: ln.set_batching(["none"]),
+        ValueError,
+        r"unknown batching policy \['none'\]",
+    ),
+    "seed": (
+        lambda: ln.manual_seed("a"),
+        ValueError,
+        "^manual_seed: expected an integer .* not 'a'",
+    ),
+    "program": (lambda: ln.map(None, [1]), TypeError, "^map: expected a function of one example"),
+    "examples": (lambda: ln.map(len, 3), TypeError, "^map: expected a list of examples, not int"),
+    "gradient": (
+        lambda: (WEIGHT * 2.0).backward("a"),
+        TypeError,
+        r"^backward: expected a gradient of shape \(2, 3\), not str",
+    ),
     "reduction": (
         lambda: losses.mse_loss(vector(3), vector(3), "max"),
         ValueError,

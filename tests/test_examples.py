@@ -1,7 +1,10 @@
 """The examples learn what they say, on the built-in data, on small files, and on real data."""
 
 import importlib.util
+import os
 import random
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -95,6 +98,29 @@ def test_policy_none_trains_as_auto_does():
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+TRAINED = """
+import runpy, sys
+main = runpy.run_path(sys.argv[1])["main"]
+print("hex", main("--limit 40 --epochs 1 --hidden 16 --batch 8".split())["loss"].hex())
+"""
+
+
+def test_the_same_seed_gives_the_same_losses_to_the_bit_in_every_process():
+    """Whatever the order of sets, and with random numbers drawn: the model has dropout."""
+    found = []
+    for hashes in ("1", "2"):
+        script = FOLDER / "rnn" / "language_model.py"
+        path = os.pathsep.join(sys.path)
+        environment = {**os.environ, "PYTHONHASHSEED": hashes, "PYTHONPATH": path}
+        done = subprocess.run(
+            [sys.executable, "-c", TRAINED, script],
+            env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found += [line for line in done.stdout.splitlines() if line.startswith("hex ")]
+    assert len(found) == 2 and found[0] == found[1]
+
+
 # -- on files --------------------------------------------------------------------------------------
 
 
@@ -181,6 +207,23 @@ def test_learns_the_rule_behind_a_file(name, tmp_path):
     check(example(path).main(["--data", str(file), *options.split()]), bounds)
 
 
+def test_a_tree_that_is_not_binary_is_refused(tmp_path):
+    file = tmp_path / "trees.txt"
+    for tree, children in (("(1 (0 a))", 1), ("(1 (0 a) (1 b) (0 c))", 3)):
+        file.write_text(f"{tree}\n(1 b)\n")
+        with pytest.raises(ln.ShapeError, match=f"TreeLSTMCell: {children} children; .* joins 2"):
+            example("tree/sentiment").main(["--data", str(file), "--hidden", "4"])
+
+
+def test_a_treebank_that_the_parser_cannot_learn_from_is_refused(tmp_path, capsys):
+    file = tmp_path / "roots.conllu"
+    sentence = "".join(f"{i}\tw\t_\tX\t_\t_\t0\troot\t_\t_\n" for i in (1, 2))  # of two roots
+    file.write_text(f"{sentence}\n" * 3)
+    with pytest.raises(SystemExit):
+        example("rnn/transition_parser").main(["--data", str(file)])
+    assert "no sentence to train on is projective" in capsys.readouterr().err
+
+
 REAL = {
     "tagger": ("rnn/tagger", "wikiner/tagged.txt", "", {"accuracy": 0.88}),
     "tagger, by letters": ("rnn/tagger", "wikiner/tagged.txt", "--chars", {"accuracy": 0.9}),
@@ -201,6 +244,24 @@ def test_takes_real_data(name, data_dir):
     path, files, options, _ = REAL[name]
     options = f"{options} --limit 60 --epochs 1 --hidden 16".split()
     assert example(path).main(["--data", str(data_dir / files), *options])["loss"] > 0
+
+
+# -- what is recorded ------------------------------------------------------------------------------
+
+
+def test_the_tagger_records_as_many_nodes_for_a_sentence_of_any_length():
+    module = example("rnn/tagger")
+    words, tags = data.Vocabulary("abc"), data.Vocabulary("XY", unknown=None)
+    model, seen = module.Tagger(words, tags, 8), []
+    observe = lambda graph, run: seen.append(run.columns.shape[1])  # noqa: E731
+    ln.graph.observers.append(observe)
+    try:
+        for length in (1, 2, 50, 500):
+            loss = ln.cross_entropy(model(["a"] * length), [0] * length)
+            loss.backward()
+    finally:
+        ln.graph.observers.remove(observe)
+    assert seen == [seen[0]] * 4 and seen[0] < 12
 
 
 # -- programs that look at values ------------------------------------------------------------------

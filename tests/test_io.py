@@ -140,7 +140,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
 def test_what_cannot_be_saved_is_named_and_the_old_file_stays(tmp_path):
     path = tmp_path / "state"
     io.save({"a": 1}, path)
-    with pytest.raises(TypeError, match=r"model\.net is a Linear"):
+    with pytest.raises(TypeError, match=r"model\.net is of type Linear"):
         io.save({"model": {"net": nn.Linear(1, 1)}}, path)
     with pytest.raises(TypeError, match="key of the state is a tuple"):
         io.save({(1, 2): 1}, path)

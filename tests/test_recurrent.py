@@ -255,8 +255,17 @@ class TestDropout:
     def test_all_networks_take_it(self, name):
         net = getattr(nn, name)(3, 4, 2, dropout=0.5, locked=True)
         x = ln.sequence(free(5, 3).astype(np.float32))
-        assert (net(x).numpy() != net(x).numpy()).any()
+        assert len({net(x).numpy().tobytes() for _ in range(8)}) > 1
         assert "dropout=0.5" in repr(net) and "locked=True" in repr(net)
+
+
+@pytest.mark.parametrize("state", [3, "h", None, ([1.0], [2.0]), ((1, 2), 3)])
+def test_what_is_no_state_is_told(state):
+    state = (state, state) if state is None else state
+    with pytest.raises(ln.ShapeError, match=r"^LSTM: expected a state of 2 part\(s\), each \(4,\)"):
+        nn.LSTM(3, 4)(ln.rand(3, length=2), state)
+    with pytest.raises(ln.ShapeError, match=r"^GRU: expected a state of 1 part\(s\), each \(4,\)"):
+        nn.GRU(3, 4)(ln.rand(3, length=2), state)
 
 
 @pytest.mark.parametrize(

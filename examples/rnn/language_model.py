@@ -41,6 +41,7 @@ class LanguageModel(nn.Module):
         while len(text) < longest:
             rows, state = self.rnn(self.embed([word]), state, return_state=True)
             scores = self.out(rows[-1]).numpy()
+            scores[words[START]] = -np.inf  # which nothing goes on with
             word = int((scores + rng.gumbel(size=len(scores))).argmax())  # a draw from the softmax
             if word == words[END]:
                 break

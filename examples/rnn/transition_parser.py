@@ -165,6 +165,8 @@ def main(argv=None):
     tags = data.Vocabulary((tag for s in train for tag in s.tags), special=[ROOT, END])
     labels = data.Vocabulary((label for s in train for label in s.labels), unknown=None)
     pairs = [(s, actions) for s in train if (actions := oracle(s, labels))]
+    if not pairs:
+        parser.error("no sentence to train on is projective and has one root")
 
     ln.manual_seed(args.seed)
     model = Parser(words, tags, labels, args.hidden)

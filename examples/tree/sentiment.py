@@ -32,7 +32,8 @@ class TreeClassifier(nn.Module):
             if node.is_leaf:
                 state = self.cell(self.embed(self.words[node.word]))
             else:
-                state = self.cell(None, [stack.pop(-2), stack.pop()])
+                children = [stack.pop() for _ in node.children]
+                state = self.cell(None, children[::-1])
             stack.append(state)
             if node.label is not None:
                 rows.append(state[0])

@@ -21,14 +21,14 @@ class Loader(Generic[Example]):
     [[1, 2], [3, 4], [5]]
 
     Raises:
-        ValueError: for a batch size below 1.
+        ValueError: for a batch size that is no integer of at least 1.
     """
 
     def __init__(
         self, examples: Sequence[Example], batch_size: int, shuffle: bool = True, seed: int = 0
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size must be an integer of at least 1, not {batch_size!r}")
         self.examples = examples
         self.batch_size = batch_size
         self.shuffle = shuffle

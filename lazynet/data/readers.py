@@ -159,14 +159,24 @@ def read_split(
     """(train, dev) from a file or a folder, each file read by `read`.
 
     A folder gives the first two of its files that have ``train``, ``dev`` and ``test`` in their
-    names. Of a single file, every tenth example is held out for dev.
+    names. Of a single file, every tenth example is held out for dev; of less than ten, the last.
+
+    Raises:
+        DataError: where there is nothing to train on, or nothing to hold out.
     """
     files = _split_files(Path(path))
-    examples = read(files[0])
-    if not examples:
-        raise DataError(files[0], None, "expected at least one example, found none")
-    if len(files) == 2:
-        return examples, read(files[1])
+    parts = [read(file) for file in files]
+    for file, examples in zip(files, parts, strict=True):
+        if not examples:
+            raise DataError(file, None, "expected at least one example, found none")
+    if len(parts) == 2:
+        return parts[0], parts[1]
+    (examples,) = parts
+    if len(examples) == 1:
+        problem = "expected two examples or more, one of them to hold out, found 1"
+        raise DataError(files[0], None, problem)
+    if len(examples) < 10:
+        return examples[:-1], examples[-1:]
     return [e for i, e in enumerate(examples) if i % 10 != 9], examples[9::10]
 
 

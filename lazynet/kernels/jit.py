@@ -7,6 +7,7 @@ their text.
 """
 
 import ast
+import contextlib
 import functools
 import hashlib
 import os
@@ -139,8 +140,12 @@ class _Cache(caching.FunctionCache):
     def load_overload(self, signature, target_context):
         try:
             return super().load_overload(signature, target_context)
-        except (OSError, EOFError, ValueError):
-            return None  # an unreadable cache is no cache
+        except OSError:
+            return None
+        except Exception:  # what a broken file makes of unpickling may be any of them
+            with contextlib.suppress(OSError):
+                self.flush()  # so that it is written anew
+            return None
 
     def save_overload(self, signature, data):
         try:

@@ -147,16 +147,10 @@ class _Network(Recurrent):
         count = self.num_layers * (1 + self.bidirectional)
         if state is None:
             return [zero_state(wanted, x.type.dtype, x.device)] * count
-        parts = (state,) if self.states == 1 else tuple(state)
+        parts = state if self.states > 1 and isinstance(state, (tuple, list)) else (state,)
         if len(parts) == self.states:
-            rows = [
-                [p] if count == 1 and p.shape == (size,) else list(p)
-                for p, size in zip(parts, wanted, strict=True)
-            ]
-            if all(
-                len(r) == count and all(s.shape == (size,) for s in r)
-                for r, size in zip(rows, wanted, strict=True)
-            ):
+            rows = [_rows(p, count, size) for p, size in zip(parts, wanted, strict=True)]
+            if all(rows):
                 return list(zip(*rows, strict=True))
         told = [f"({size},)" if count == 1 else f"{count} rows of ({size},)" for size in wanted]
         each = f"each {told[0]}" if len(set(told)) == 1 else " and ".join(told)
@@ -173,6 +167,14 @@ class _Network(Recurrent):
             if getattr(self, name) != default:
                 shown += f", {name}={getattr(self, name)}"
         return shown
+
+
+def _rows(part: Any, count: int, size: int) -> list[Any]:
+    """The `count` states of (size,) that one part of an initial state consists of, or none."""
+    rows = [part] if count == 1 and getattr(part, "shape", None) == (size,) else part
+    if not isinstance(rows, (list, tuple, Sequence)) or len(rows) != count:
+        return []
+    return list(rows) if all(getattr(row, "shape", None) == (size,) for row in rows) else []
 
 
 class RNN(_Network):

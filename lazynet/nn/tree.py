@@ -24,6 +24,10 @@ class _TreeCell(Module):
         children = list(children)
         if x is None and not children:
             raise ShapeError(f"{type(self).__name__}: a node needs an input, children, or both")
+        for child in children:
+            if not isinstance(child, (tuple, list)) or len(child) != 2:
+                kind = type(child).__name__
+                raise TypeError(f"{type(self).__name__}: expected children (h, c), not a {kind}")
         return children
 
 

@@ -282,7 +282,7 @@ for _class in (Tensor, Sequence):
     _class.__mul__ = _class.__rmul__ = multiply
     _class.__truediv__, _class.__rtruediv__ = divide, _reflected(divide)
     _class.__pow__, _class.__rpow__ = _power, _reflected(power)
-    _class.__neg__, _class.__abs__ = negative, absolute
+    _class.__neg__, _class.__abs__, _class.__pos__ = negative, absolute, lambda x: x
     _class.__lt__, _class.__le__ = less, less_equal
     _class.__gt__, _class.__ge__ = greater, greater_equal
     _class.__eq__ = _none_is_different(equal, False)

@@ -63,6 +63,8 @@ def stream() -> Stream:
 
 def manual_seed(seed: int) -> None:
     """Start the random stream, and `numpy_generator`, anew from `seed`."""
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"manual_seed: expected an integer from 0 up, not {seed!r}")
     _shared[0] = Stream(_mix(int(seed), 0))
     _generator[0] = np.random.default_rng(int(seed))
     if current_stream.get(None) is not None:

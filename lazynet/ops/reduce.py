@@ -306,11 +306,13 @@ def argmax(x, axis: int = -1):
     1
 
     Raises:
-        ShapeError: if there is no such axis.
+        ShapeError: if there is no such axis. IndexError: of no rows.
     """
     x = as_value(x, "argmax")
     own = axis_of(x, axis, "argmax")
     if own is None:
+        if not x.length:
+            raise IndexError("argmax: no row of a Sequence of 0 rows is the largest")
         return ROW_REDUCTIONS["argmax"](x)
     return record(ARGMAX, (x,), (("axis", own),))
 

@@ -55,6 +55,11 @@ def sequence(values):
     if all([v.type is row and v.__class__ is Tensor for v in values]):
         return record_segments(GATHER, values)
     for value in values:
+        if isinstance(value, Sequence):
+            raise ShapeError(
+                f"sequence: a Sequence of {value.length} rows is no row; ln.cat(list, 0) lays "
+                "Sequences end to end"
+            )
         if value.type.shape != row.shape or value.type.dtype != row.dtype:
             raise ShapeError(
                 f"sequence: rows of {row} and {value.type.stored} do not make one Sequence"
@@ -115,7 +120,7 @@ def gather(x: Sequence, index):
             return Sequence(x.graph, x.id + x.step * first, x.type, numbers.size, x.step * step)
         low = int(numbers.min())
         if low < -x.length:
-            raise IndexError(f"gather: index {low} is out of range; there are {x.length}")
+            raise IndexError(f"gather: index {low} is out of range; there are {x.length} rows")
         numbers = np.where(numbers < 0, numbers + x.length, numbers)
     numbers = indices(numbers, x.length, "gather")
     if not len(numbers):
@@ -240,8 +245,8 @@ def _sum_list(values):
             return record_segments(ROW_SUM, values)
         if all(v.type.shape == first.shape and v.type.dtype == first.dtype for v in values):
             return record_segments(ROW_SUM, [as_stored(v) for v in values])
-    total = values[0]
-    for value in values[1:]:
+    total, *others = (as_value(v, "sum") for v in values)
+    for value in others:
         total = total + value
     return total
 

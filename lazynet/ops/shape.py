@@ -300,7 +300,13 @@ def cat(values, axis: int = -1):
         ShapeError: if the other axes differ, or there is nothing to join.
     """
     values = list(values)
-    if not values or axis == -1 or (axis == 0 and values[0].__class__ is Sequence):
+    kinds = {isinstance(v, Sequence) for v in values}
+    if axis == 0 and len(kinds) == 2:
+        raise ShapeError(
+            "cat: along axis 0, the rows, Sequences can be joined to Sequences only; "
+            "ln.sequence([x]) makes one of a Tensor"
+        )
+    if not values or axis == -1 or (axis == 0 and True in kinds):
         return cat_rows(values, axis)
     values = [as_value(v, "cat") for v in values]
     at = row_axis(values[0], axis, "cat")

@@ -340,16 +340,22 @@ def indices(index, limit: int, name: str) -> np.ndarray:
     if numbers.dtype == object and all(isinstance(k, int) for k in numbers.flat):
         beyond = [k for k in numbers.flat if not 0 <= k < limit]  # of more than 64 bits, say
         if beyond:
-            raise IndexError(f"{name}: index {beyond[0]} is out of range; there are {limit}")
+            raise IndexError(_out_of_range(name, beyond[0], limit))
     if numbers.dtype.kind not in "iu" or numbers.ndim != 1:
-        raise TypeError(
-            f"{name}: expected a flat list of integers, not {numbers.dtype} {numbers.shape}"
-        )
+        kind = f"shape {numbers.shape} and dtype {numbers.dtype}"
+        if numbers.dtype.kind in "USO":
+            kind = "text" if numbers.dtype.kind != "O" else type(numbers.flat[0]).__name__
+        raise TypeError(f"{name}: expected a flat list of integers, not {kind}")
     low, high = int(numbers.min()), int(numbers.max())
     if low < 0 or high >= limit:
         bad = low if low < 0 else high
-        raise IndexError(f"{name}: index {bad} is out of range; there are {limit}")
+        raise IndexError(_out_of_range(name, bad, limit))
     return numbers
+
+
+def _out_of_range(name: str, index: int, limit: int) -> str:
+    expected = f"expected 0 to {limit - 1}" if limit else "there is nothing to choose from"
+    return f"{name}: index {index} is out of range; {expected}"
 
 
 Tensor.__getitem__ = _index
