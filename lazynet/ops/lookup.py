@@ -126,6 +126,15 @@ def _lookup(table, index):
     return record(LOOKUP, (table,), payload=numbers, length=len(numbers))
 
 
+def padding_row(name: str, index: int | None, count: int) -> int | None:
+    """The number of the row that pads, counted from the first."""
+    if index is None:
+        return None
+    if not -count <= index < count:
+        raise ValueError(f"{name}: no row {index} of {count} to pad with")
+    return index % count
+
+
 @beside_operands
 def without_padding(rows, index, padding: int | None):
     """Rows that were looked up, without a gradient for those of number `padding`."""

@@ -30,6 +30,24 @@ def reduced(name: str, loss, reduction: str):
     return reduce.mean(loss) if reduction == "mean" else reduce.sum(loss)
 
 
+def weights_of(name: str, losses, weight):
+    """Weights of losses, of their shape and dtype."""
+    weight = as_value(weight, name)
+    if tuple(weight.shape) != tuple(losses.shape):
+        raise ShapeError(f"{name}: a weight of {weight.shape} for losses of {losses.shape}")
+    return weight if weight.type.dtype == losses.type.dtype else weight.astype(losses.type.dtype)
+
+
+def weighted(name: str, losses, weight, reduction: str):
+    """`reduced`, with weights: the mean is divided by their sum."""
+    if weight is None:
+        return reduced(name, losses, reduction)
+    weight = weights_of(name, losses, weight)
+    if reduction != "mean":
+        return reduced(name, losses * weight, reduction)
+    return reduce.sum(losses * weight) / reduce.sum(weight)
+
+
 def _checked(name: str, x, target):
     """The scores, and the targets: an integer for a Tensor, a list or an array for a Sequence."""
     x = as_value(x, name)

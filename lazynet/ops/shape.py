@@ -281,7 +281,7 @@ def pad(x, pad, mode: str = "constant", value: float = 0.0):
     if mode != "constant" or value == 0.0:
         return y
     outside = padded(np.zeros(shape, np.int64)) < 0
-    return y + tensor((outside * value).astype(x.type.dtype))
+    return y + tensor(np.where(outside, value, 0).astype(x.type.dtype))
 
 
 # -- joining ---------------------------------------------------------------------------------------
