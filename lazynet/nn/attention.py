@@ -59,6 +59,8 @@ class KeyValueCache:
 class MultiheadAttention(Module):
     """y = W_o [head_1; ...; head_h] + b_o, each head attention of its own part of projected rows.
 
+    Shapes: n rows of (embed,), m rows of (kdim,) and of (vdim,) -> n rows of (embed,).
+
     head_i = softmax(q_i k_i' / sqrt(d)) v_i with q = W_q x_q + b_q etc. (Vaswani et al., 2017).
 
         >>> mha = nn.MultiheadAttention(8, num_heads=2)

@@ -105,6 +105,8 @@ class ModuleList(_Listed):
 class Sequential(_Listed):
     """y = m_k(... m_2(m_1(x))).
 
+    Shapes: those of the modules, one after the other.
+
     >>> model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
     >>> model(ln.zeros(3)).shape, model(ln.zeros(3, length=5)).shape
     ((2,), (5, 2))

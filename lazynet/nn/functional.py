@@ -81,6 +81,8 @@ from lazynet.tensor import Parameter
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """y = W x + b for rows x of (..., in), weight (out, in) and bias (out,).
 
+    Shapes: (..., in) -> (..., out); n rows -> n rows.
+
     >>> nn.functional.linear(ln.tensor([2.0, 3.0]), ln.tensor([[1.0, 1.0]]), ln.ones(1)).tolist()
     [6.0]
 
@@ -93,6 +95,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 @told.told
 def embedding(index: Any, weight: Parameter, padding_idx: int | None = None) -> Any:
     """y = weight[index]: an integer gives a Tensor, a list of integers a Sequence.
+
+    Shapes: an integer -> (dim,); n integers -> n rows of (dim,).
 
     No gradient reaches the row of `padding_idx`.
 

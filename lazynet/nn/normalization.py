@@ -273,6 +273,8 @@ class BatchNorm1d(_BatchNorm):
 class BatchNorm2d(_BatchNorm):
     """(x - mean) / sqrt(variance + eps) weight + bias for each channel of images.
 
+    Shapes: (num_features, height, width) -> the same; n rows -> n rows; a list -> a list.
+
     As `BatchNorm1d`, for rows of (num_features, height, width), of any size.
 
     >>> nn.BatchNorm2d(3)(ln.rand(3, 4, 5, length=2)).shape
@@ -350,6 +352,8 @@ class InstanceNorm1d(_InstanceNorm):
 
 class InstanceNorm2d(_InstanceNorm):
     """(x - mean) / sqrt(variance + eps) weight + bias for each channel of one image by itself.
+
+    Shapes: (num_features, height, width) -> the same; n rows -> n rows; a list -> a list.
 
     As `InstanceNorm1d`, for rows of (num_features, height, width), of any size.
 

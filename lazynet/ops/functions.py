@@ -177,6 +177,8 @@ def _rounded(name: str, ops: tuple[Op, Op]):
     function.__name__ = name
     function.__doc__ = f"""{ops[0].formula}, for each element; integers are left as they are.
 
+    Shapes: any -> the same; n rows -> n rows.
+
     The gradient is 0 or, with `straight_through`, passes as if nothing had been rounded (Bengio et
     al., 2013).
 

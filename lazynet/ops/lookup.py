@@ -80,6 +80,8 @@ TAKE_ROW = Op(
 def lookup(table, index):
     """Rows of a table: y = table[index].
 
+    Shapes: a table (count, ...) and an integer -> (...), n integers -> n rows of (...).
+
     >>> table = ln.tensor([[1.0, 2.0], [3.0, 4.0]])
     >>> ln.lookup(table, 1).tolist(), ln.lookup(table, [1, 0, 1]).shape
     ([3.0, 4.0], (3, 2))

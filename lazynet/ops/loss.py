@@ -75,6 +75,8 @@ def nll_loss(
 ):
     """Negative log-likelihood: -weight[target] x[target] for each row.
 
+    Shapes: (classes,) -> (); n rows -> (), with reduction "none" n rows ().
+
     Args:
         log_probabilities: rows of (classes,).
         target: an integer for a Tensor, a list of integers for a Sequence.
@@ -167,6 +169,8 @@ def cross_entropy(
 ):  # fmt: skip
     """-log softmax(x)[target] for each row; the mean over the rows, as PyTorch's.
 
+    Shapes: (classes,) -> (); n rows -> (), with reduction "none" n rows ().
+
     Args:
         logits: rows of (classes,).
         target: an integer for a Tensor, a list of integers for a Sequence; or a distribution over
@@ -230,6 +234,8 @@ def multi_margin_loss(
     x, target, p: int = 1, margin: float = 1.0, weight=None, reduction: str = "mean"
 ):
     """sum over i != target of weight[target] max(0, margin - x[target] + x[i])^p / classes.
+
+    Shapes: (classes,) -> (); n rows -> (), with reduction "none" n rows ().
 
     Args:
         x: rows of (classes,).

@@ -334,6 +334,8 @@ def soft_margin_loss(x, target, reduction: str = "mean"):
 def multilabel_soft_margin_loss(x, target, weight=None, reduction: str = "mean"):
     """The mean over the classes of -(t log sigmoid(x) + (1 - t) log sigmoid(-x)), for each row.
 
+    Shapes: (classes,) -> (); n rows -> (), with reduction "none" n rows ().
+
     Args:
         x: rows of (classes,).
         target: rows of (classes,), 1 for each class that the row belongs to, else 0.

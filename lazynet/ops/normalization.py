@@ -250,6 +250,8 @@ def batch_norm(
 ):  # fmt: skip
     """(x - mean) / sqrt(variance + eps) weight + bias for each channel (Ioffe and Szegedy, 2015).
 
+    Shapes: any -> the same; n rows -> n rows; a list -> a list.
+
     While training, mean and variance are those of the batch: of all rows given, and of the axes
     after the channels. Else they are `running_mean` and `running_var`. Values are immutable, so
     these are not changed here; `nn.BatchNorm1d` keeps them.
