@@ -55,6 +55,7 @@ from lazynet.ops.decompositions import inverse as inverse
 from lazynet.ops.decompositions import logdet as logdet
 from lazynet.ops.decompositions import slogdet as slogdet
 from lazynet.ops.decompositions import solve as solve
+from lazynet.ops.distances import cosine_similarity as cosine_similarity
 from lazynet.ops.elementwise import abs as abs
 from lazynet.ops.elementwise import absolute as absolute
 from lazynet.ops.elementwise import add as add
@@ -136,7 +137,6 @@ from lazynet.ops.linear import dot as dot
 from lazynet.ops.linear import linear as linear
 from lazynet.ops.lookup import lookup as lookup
 from lazynet.ops.loss import cross_entropy as cross_entropy
-from lazynet.ops.losses import cosine_similarity as cosine_similarity
 from lazynet.ops.pairs import pair_scores as pair_scores
 from lazynet.ops.pairs import pair_softmax as pair_softmax
 from lazynet.ops.pairs import pair_sum as pair_sum

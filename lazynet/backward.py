@@ -8,6 +8,7 @@ memory of the visited rows, and each forward is run in reverse, latest first.
 from __future__ import annotations
 
 import heapq
+import reprlib
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -94,9 +95,7 @@ def backward(
     try:
         plan.mark()
         plan.check()
-        plan.run(value, seed)
-        if not retain_graph:
-            plan.spend()
+        plan.run(value, seed, retain_graph)
     finally:
         plan.unmark()
     graph.close()
@@ -125,10 +124,11 @@ def _seed(value: Value, gradient: Any) -> np.ndarray:
         return np.ones(value.type.shape, value.type.dtype)
     try:
         seed = np.asarray(gradient, value.type.dtype)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError) as error:
         raise TypeError(
-            f"backward: expected a gradient of shape {value.shape}, not {type(gradient).__name__}"
-        ) from None
+            f"backward: gradient must be numbers of shape {tuple(value.shape)}, not "
+            f"{reprlib.repr(gradient)}"
+        ) from error
     if seed.shape != tuple(value.shape):
         raise ValueError(f"backward: the gradient has shape {seed.shape}, the value {value.shape}")
     return seed
@@ -210,7 +210,7 @@ class _Plan:
         for graph in self.graphs:
             check_versions(graph)
 
-    def run(self, value: Value, seed: np.ndarray) -> None:
+    def run(self, value: Value, seed: np.ndarray, retain_graph: bool | None) -> None:
         """Give every graph its gradients' memory, put the seed there, and go through the runs."""
         leaves = [leaf for leaf, _ in self.leaves.values()]
         for graph in self.graphs:
@@ -223,7 +223,7 @@ class _Plan:
                 _prepare(run, parts)
                 if len(parts):
                     leaves += filter(None, map(STATICS.leaf, _statics(run)))
-        with Careful(leaves, self.graphs):
+        with Careful(leaves, self.graphs, _nothing if retain_graph else self.spend):
             chunks = self._allocate()
             trash = self.device.pool.take(self._widest())
             self.mirrors.append((0, 0, trash))
@@ -341,6 +341,10 @@ class _Plan:
             # Users did not ask for expressions of parameters to be shared: others may need them.
             graph.consumed[list(graph.constants)] = 0
         self.first.consumed[self.first.head[self.rows]] = 1
+
+
+def _nothing() -> None:
+    """What is left to do where the graph is kept."""
 
 
 def _statics(run: executor.Run) -> set[int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,20 +81,55 @@ def hooked(leaf: Leaf, gradient: Any) -> np.ndarray:
     return g.numpy()
 
 
+class Held:
+    """Ctrl-C held back, from here to `release`, or inside a `with`; then it does what it would."""
+
+    def __init__(self) -> None:
+        self._handler: Any = None
+        self._pressed = False
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.getsignal(signal.SIGINT)
+            if self._handler is not None:  # else Python could not put it back
+                signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, number: int, frame: Any) -> None:
+        self._pressed = True
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Let it through from here on, and now what came in between."""
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            if self._pressed:
+                signal.raise_signal(signal.SIGINT)
+
+
 class Careful:
     """While backward runs: keep the gradients of hooked leaves apart, and undo all if it fails.
 
-    Copies of gradients are made only where there is code of users that can fail.
+    Copies of gradients are made only where there is code of users that can fail. Where there is
+    none, backward is one step for Ctrl-C, which waits for its end.
+
+    Args:
+        finish: what is done at the end if nothing failed.
     """
 
-    def __init__(self, leaves: list[Leaf], graphs: list[Graph]):
+    def __init__(self, leaves: list[Leaf], graphs: list[Graph], finish: Callable[[], None]):
         self._leaves = list({id(leaf): leaf for leaf in leaves}.values())
         self._hooked = [leaf for leaf in self._leaves if leaf.hooks]
+        self._fresh = [leaf for leaf in self._leaves if leaf.gradient is None]
         self._before: list[tuple[Leaf, Any, Any, Any]] | None = None
-        self._graphs = graphs
+        self._held: Held | None = None
+        self._graphs, self._finish = graphs, finish
 
     def __enter__(self) -> Careful:
         if not (self._hooked or any(graph.hooks or _in_python(graph) for graph in self._graphs)):
+            self._held = Held()
             return self
         self._graphs[0].close()  # what hooks record goes to another graph
         self._before = []
@@ -104,22 +142,32 @@ class Careful:
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if self._before is None:
-            return
-        if error is None:
-            try:
-                self._add_hooked()
-                return
-            except BaseException:
+        try:
+            if error is None:
+                changed = self._called()
+                self._held = self._held or Held()
+                self._add(changed)
+                self._finish()
+            else:
                 self._undo()
-                raise
-        self._undo()
+        except BaseException:
+            self._undo()
+            raise
+        finally:
+            if self._held is not None:
+                self._held.release()
 
-    def _add_hooked(self) -> None:
-        assert self._before is not None
-        changed = {id(leaf): hooked(leaf, leaf.gradient) for leaf in self._hooked
-                   if leaf.gradient is not None}  # fmt: skip
-        for leaf, old, _, _ in self._before:
+    def _called(self) -> dict[int, np.ndarray]:
+        """What the hooks of leaves make of their gradients."""
+        return {
+            id(leaf): hooked(leaf, leaf.gradient)
+            for leaf in self._hooked
+            if leaf.gradient is not None
+        }
+
+    def _add(self, changed: dict[int, np.ndarray]) -> None:
+        """Add what hooks gave to the gradients that were there before."""
+        for leaf, old, _, _ in self._before or ():
             if id(leaf) in changed:
                 new = changed[id(leaf)]
                 leaf.gradient[...] = new if old is None else np.asarray(old) + new
@@ -127,8 +175,10 @@ class Careful:
                 leaf.gradient = old
 
     def _undo(self) -> None:
-        assert self._before is not None
-        for leaf, old, copied, recorded in self._before:
+        """Give leaves back the gradients that they had."""
+        for leaf in self._fresh:
+            leaf.clear_gradient()
+        for leaf, old, copied, recorded in self._before or ():
             if old is not None:
                 old[...] = copied
             leaf.gradient, leaf.recorded = old, recorded

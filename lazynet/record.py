@@ -260,7 +260,7 @@ def unary(op: Op, prepare=None):
 
 
 _SHAPES = "Shapes: any -> the same; n rows -> n rows."
-_BROADCAST = """Operands are Tensors, Sequences, arrays or numbers, which broadcast as in
+_BROADCAST = """Shapes: operands are Tensors, Sequences, arrays or numbers, which broadcast as in
     numpy; a Tensor broadcasts against each row of a Sequence; n rows -> n rows."""
 _RAISES = """
 

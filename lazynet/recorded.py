@@ -8,6 +8,7 @@ import numpy as np
 
 from lazynet.autodiff import behind, gradients
 from lazynet.backward import NO_GRADIENT, RECORDED
+from lazynet.careful import Held
 from lazynet.graph import Graph
 from lazynet.parameter import Leaf
 from lazynet.tape import Node, node_of
@@ -25,20 +26,26 @@ def record_backward(value: Value, gradient: Any) -> None:
         one = length is None
         handles.append(Tensor(graph, row, type_) if one else Sequence(graph, row, type_, length))
     found = gradients(value, handles, gradient)
-    for leaf, g in zip(leaves, found, strict=False):
-        if g is None:
-            continue
-        before = leaf.recorded
-        if before is None and leaf.gradient is not None:
-            before = tensor(np.asarray(leaf.gradient), device=leaf.device)
-        total = g if before is None else before + g
-        numbers = total.numpy()
-        leaf.want_gradient()[...] = numbers
-        leaf.recorded = total
-    for (graph, key, _), g in zip(kept, found[len(leaves) :], strict=True):
-        if g is not None:
-            before = graph.gradients.get(key)
-            graph.gradients[key] = g if before is None else g + before
+    totals = [
+        (leaf, _total(leaf, g)) for leaf, g in zip(leaves, found, strict=False) if g is not None
+    ]
+    numbers = [total.numpy() for _, total in totals]
+    with Held():
+        for (leaf, total), array in zip(totals, numbers, strict=True):
+            leaf.want_gradient()[...] = array
+            leaf.recorded = total
+        for (graph, key, _), g in zip(kept, found[len(leaves) :], strict=True):
+            if g is not None:
+                before = graph.gradients.get(key)
+                graph.gradients[key] = g if before is None else g + before
+
+
+def _total(leaf: Leaf, gradient: Any) -> Any:
+    """A lazy gradient, and what the leaf has of it already."""
+    before = leaf.recorded
+    if before is None and leaf.gradient is not None:
+        before = tensor(np.asarray(leaf.gradient), device=leaf.device)
+    return gradient if before is None else before + gradient
 
 
 def _leaves_behind(value: Value) -> tuple[list[Leaf], list[Graph]]:

@@ -6,6 +6,7 @@ Operators and methods such as `x + y` or `x.sum()` are attached by the ops (`ops
 from __future__ import annotations
 
 import ctypes
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -222,7 +223,9 @@ class Tensor(Value):
 
     __slots__ = ("__weakref__",)
 
-    def __init__(self, graph, id, type):
+    def __init__(self, graph: Any = None, id: Any = None, type: Any = None):
+        if type is None:
+            raise TypeError("Tensor: not made by hand; ln.tensor(data) gives one of data")
         self.graph = graph
         self.id = id
         self.type = type
@@ -306,7 +309,11 @@ class Sequence(Value):
 
     __slots__ = ("__weakref__", "length", "step")
 
-    def __init__(self, graph, id, type, length, step=1):
+    def __init__(
+        self, graph: Any = None, id: Any = None, type: Any = None, length: Any = None, step: int = 1
+    ):
+        if length is None:
+            raise TypeError("Sequence: not made by hand; ln.sequence(rows) gives one of rows")
         self.graph = graph
         self.id = id
         self.type = type
@@ -509,6 +516,8 @@ def _as_array(data) -> np.ndarray:
         if array.dtype == np.uint64 and array.size and array.max() > _LARGEST:
             raise TypeError(f"tensor: {array.max()} does not fit into int64")
         array = array.astype(np.int64)
+    if array.dtype == object and isinstance(data, int):
+        raise TypeError(f"tensor: {reprlib.repr(data)} does not fit into int64")
     if array.dtype == np.float16:
         array = array.astype(np.float32)
     if array.dtype.kind in "USO":

@@ -35,7 +35,7 @@ class Facts(NamedTuple):
 def facts(name):
     """Try everything on one public name."""
     call = call_of(name)
-    takes = _takes(call)
+    takes = takes_of(call)
     lengths = [None] if "Tensor" in takes else []
     lengths += LENGTHS if takes != ("Tensor",) else []
     signatures, apart = _batches(call, lengths)
@@ -70,7 +70,7 @@ def attempt(call, example):
 # -- what it takes ---------------------------------------------------------------------------------
 
 
-def _takes(call):
+def takes_of(call):
     found, example = [], Example(None)
     single = attempt(call, example)
     kinds = {kind for kind, _ in example.drawn}

@@ -249,6 +249,7 @@ FUNCTIONS = {
     "max_pool1d": lambda v: F.max_pool1d(v.x(2, 6), 2),
     "max_pool2d": lambda v: F.max_pool2d(v.x(2, 4, 4), 2),
     "batch_norm": lambda v: F.batch_norm(v.rows(4), training=True),
+    "instance_norm": lambda v: F.instance_norm(v.x(4, 3)),
     "group_norm": lambda v: F.group_norm(v.x(4, 3), 2),
     "layer_norm": lambda v: F.layer_norm(v.x(4), 4, v.weight("w", 4), v.weight("b", 4)),
     "rms_norm": lambda v: F.rms_norm(v.x(4), 4, v.weight("w", 4)),
@@ -273,11 +274,28 @@ MODULES = {
     "ConvTranspose2d": (lambda: nn.ConvTranspose2d(2, 3, 2), lambda m, v: m(v.x(2, 3, 3))),
     "BatchNorm1d": (lambda: nn.BatchNorm1d(4), lambda m, v: m(v.rows(4))),
     "BatchNorm2d": (lambda: nn.BatchNorm2d(4), lambda m, v: m(v.rows(4, 2, 2))),
+    "InstanceNorm1d": (lambda: nn.InstanceNorm1d(4), lambda m, v: m(v.x(4, 3))),
+    "InstanceNorm2d": (lambda: nn.InstanceNorm2d(4), lambda m, v: m(v.x(4, 2, 3))),
     "GroupNorm": (lambda: nn.GroupNorm(2, 4), lambda m, v: m(v.x(4, 3))),
     "LayerNorm": (lambda: nn.LayerNorm(4), None),
     "RMSNorm": (lambda: nn.RMSNorm(4), None),
     "Linear": (lambda: nn.Linear(4, 3), None),
     "Bilinear": (lambda: nn.Bilinear(4, 3, 2), lambda m, v: m(v.x(4), v.x(3))),
+    "CosineSimilarity": (None, lambda m, v: m(v.x(4), v.x(4))),
+    "PairwiseDistance": (None, lambda m, v: m(v.x(4), v.x(4))),
+    **{
+        f"{mode}Pad1d": (lambda mode=mode: getattr(nn, f"{mode}Pad1d")(1),
+                         lambda m, v: m(v.x(2, 4)))
+        for mode in ("Circular", "Reflection", "Replication", "Zero")
+    },
+    **{
+        f"{mode}Pad2d": (lambda mode=mode: getattr(nn, f"{mode}Pad2d")(1),
+                         lambda m, v: m(v.x(2, 3, 4)))
+        for mode in ("Circular", "Reflection", "Replication", "Zero")
+    },
+    "ConstantPad1d": (lambda: nn.ConstantPad1d(1, 2.0), lambda m, v: m(v.x(2, 4))),
+    "ConstantPad2d": (lambda: nn.ConstantPad2d(1, 2.0), lambda m, v: m(v.x(2, 3, 4))),
+    "Unflatten": (lambda: nn.Unflatten(0, (2, 3)), lambda m, v: m(v.x(6))),
     "Flatten": (lambda: nn.Flatten(), lambda m, v: m(v.x(2, 3))),
     "Embedding": (lambda: nn.Embedding(5, 3), lambda m, v: m(v.number(5))),
     "EmbeddingBag": (lambda: nn.EmbeddingBag(5, 3), lambda m, v: m(v.numbers(5))),
@@ -296,6 +314,9 @@ MODULES = {
     "TransformerDecoder": (
         lambda: nn.TransformerDecoder(nn.TransformerDecoderLayer(*LAYER), 2),
         lambda m, v: m(v.rows(8), v.rows(8, n=2)),
+    ),
+    "Transformer": (
+        lambda: nn.Transformer(8, 2, 1, 1, 16, 0.0), lambda m, v: m(v.rows(8), v.rows(8, n=2)),
     ),
     "SinusoidalPositions": (lambda: nn.SinusoidalPositions(4), lambda m, v: m(v.rows(4))),
     "CRF": (lambda: nn.CRF(3), lambda m, v: m(v.rows(3), v.numbers(3))),
@@ -356,7 +377,7 @@ MODULES = {
 
 # Public names that compute nothing of values, or hold modules without calling them.
 NOT_OPS = {"manual_seed", "span_index"}
-NOT_CALLED = {"Module", "ModuleDict", "ModuleList"}
+NOT_CALLED = {"Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList"}
 
 
 def public_functions():

@@ -161,6 +161,18 @@ class TestAlongTheRows:
             (x, w.numpy(), b.numpy()),
         )
 
+    @pytest.mark.parametrize("groups", [2, 4])
+    @pytest.mark.parametrize("length", [0, 1, 2, 7])
+    def test_channels_may_be_cut_into_groups(self, length, groups):
+        x, w, b = free(length, 4), free(8, 4 // groups, 3), free(8)
+        options = {"padding": 1, "dilation": 1, "groups": groups}
+        rows = F.conv1d(ln.sequence(x), ln.tensor(w), ln.tensor(b), **options)
+        assert rows.shape == rows.numpy().shape == (length, 8)
+        if length:
+            whole = F.conv1d(ln.tensor(x.T), ln.tensor(w), ln.tensor(b), **options)
+            np.testing.assert_allclose(rows.numpy(), whole.numpy().T, atol=1e-12)
+            ln.check_grads(lambda x, *w: F.conv1d(ln.sequence(x), *w, **options), (x, w, b))
+
     @pytest.mark.parametrize("length", [0, 1, 2])
     def test_less_than_a_window_gives_no_rows(self, length):
         w = ln.tensor(free(4, 2, 3), requires_grad=True)
@@ -169,9 +181,9 @@ class TestAlongTheRows:
         ln.sum(y).backward()
 
     def test_sentences_of_all_lengths_share_batches(self):
-        layer = nn.Conv1d(4, 3, 3, padding=1).double()
-        x = [free(1 + k % 7, 4) for k in range(50)]
-        batches_over_examples(lambda k: layer(ln.sequence(x[k])))
+        for layer in (nn.Conv1d(4, 3, 3, padding=1), nn.Conv1d(4, 8, 3, padding=1, groups=2)):
+            x = [free(1 + k % 7, 4).astype("f") for k in range(50)]
+            batches_over_examples(lambda k, layer=layer, x=x: layer(ln.sequence(x[k])))
 
 
 def test_fifty_images_run_in_as_many_batches_as_one():
@@ -241,7 +253,7 @@ ROWS = ln.sequence(np.zeros((9, 4), np.float32))
         (lambda: F.conv1d(X, ln.zeros(5, 2, 3), groups=2), ln.ShapeError, "cannot be cut into 2"),
         (lambda: F.conv2d(X, ln.zeros(6, 4, 3, 3)), ln.ShapeError, "conv2d: expected rows of 3"),
         (lambda: F.conv1d(ROWS, ln.zeros(6, 5, 3)), ln.ShapeError, r"conv1d: rows of \(4,\) for"),
-        (lambda: F.conv1d(ROWS, ln.zeros(6, 2, 3), groups=2), ValueError, "there is one group"),
+        (lambda: F.conv1d(ROWS, ln.zeros(6, 2, 3), groups=3), ln.ShapeError, "in 3 groups"),
         (lambda: F.conv_transpose1d(X, W), ln.ShapeError, "conv_transpose1d: rows of 4 channels"),
         (lambda: F.conv_transpose1d(X, ln.zeros(4, 6, 3), output_padding=1), ValueError,
          "output_padding"),

@@ -45,14 +45,26 @@ MODULES = {
     **plain("Dropout RowDropout LockedDropout GaussianNoise", lambda kind: kind(0.5),
             lambda: (Rows(3, 4),)),
     **plain("Flatten", lambda kind: kind(), lambda: (row(2, 3),)),
+    **plain("Unflatten", lambda kind: kind(0, (2, 3)), lambda: (row(6),)),
+    **plain("CosineSimilarity PairwiseDistance", lambda kind: kind(),
+            lambda: (Rows(3, 4), Rows(3, 4))),
+    **signal("CircularPad1d ReflectionPad1d ReplicationPad1d ZeroPad1d", 2),
+    **image("CircularPad2d ReflectionPad2d ReplicationPad2d ZeroPad2d", 2),
+    **signal("ConstantPad1d", 2, 0.5),
+    **image("ConstantPad2d", 2, 0.5),
     **plain("GLU", lambda kind: kind(), lambda: (Rows(3, 4),)),
     **plain("Threshold", lambda kind: kind(0.1, 0.5), lambda: (Rows(3, 4),)),
     **plain("BatchNorm1d", lambda kind: kind(4), lambda: (Rows(5, 4),)),
     **plain("BatchNorm2d", lambda kind: kind(2), lambda: (Rows(3, 2, 4, 4),)),
+    **plain("InstanceNorm1d", lambda kind: kind(4), lambda: (Rows(5, 4),)),
+    **plain("InstanceNorm2d", lambda kind: kind(2), lambda: (Rows(3, 2, 4, 4),)),
     **plain("Linear", lambda kind: kind(4, 3), lambda: (Rows(3, 4),)),
     **plain("Bilinear", lambda kind: kind(4, 3, 2), lambda: (Rows(3, 4), Rows(3, 3))),
     **plain("Embedding", lambda kind: kind(5, 3), lambda: ([1, 4, 1],)),
     **plain("EmbeddingBag", lambda kind: kind(5, 3), lambda: ([[1, 4], [], [2]],)),
+    "EmbeddingBag padded": (
+        lambda: nn.EmbeddingBag(5, 3, padding_idx=1), lambda: ([[1, 4], [1], [2]],)
+    ),
     "EmbeddingBag max": (lambda: nn.EmbeddingBag(5, 3, mode="max"), lambda: ([[1, 4], [], [2]],)),
     "EmbeddingBag mean": (lambda: nn.EmbeddingBag(5, 3, mode="mean"), lambda: ([[1, 4], [2]],)),
     **plain("LayerNorm RMSNorm", lambda kind: kind(4), lambda: (Rows(3, 4),)),
@@ -89,6 +101,7 @@ MODULES = {
         lambda: nn.TransformerDecoder(nn.TransformerDecoderLayer(4, 2, 6), 2),
         lambda: (Rows(3, 4), Rows(2, 4)),
     ),
+    **plain("Transformer", lambda kind: kind(4, 2, 1, 1, 6), lambda: (Rows(3, 4), Rows(2, 4))),
     **plain("CRF", lambda kind: kind(3), lambda: (Rows(4, 3), [0, 2, 1, 1])),
     **plain("CrossEntropyLoss NLLLoss MultiMarginLoss", lambda kind: kind(),
             lambda: (Rows(3, 4), [1, 0, 3])),
@@ -122,7 +135,10 @@ MODULES = {
     "Sequential": (lambda: nn.Sequential(nn.Linear(4, 3), nn.Tanh()), lambda: (Rows(3, 4),)),
 }  # fmt: skip
 # Modules that compute nothing by themselves.
-CONTAINERS = {"Module", "ModuleDict", "ModuleList", "KeyValueCache", "Parameter"}
+CONTAINERS = {
+    "Module", "ModuleDict", "ModuleList", "KeyValueCache", "Parameter", "ParameterDict",
+    "ParameterList",
+}  # fmt: skip
 
 
 def test_every_module_is_in_the_table():

@@ -59,3 +59,9 @@ def test_the_example_of_every_public_function_is_run():
 def test_every_public_function_and_module_has_an_example():
     names = {**public_functions(), **public_modules()}
     assert not [name for name, value in names.items() if ">>>" not in (value.__doc__ or "")]
+
+
+def test_every_public_function_and_module_tells_what_it_computes_and_of_what_shapes():
+    names = {**public_functions(), **public_modules()}
+    assert not [name for name, value in names.items() if "Shapes" not in (value.__doc__ or "")]
+    assert not [name for name, value in names.items() if not value.__doc__.split("\n")[0].strip()]

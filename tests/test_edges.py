@@ -143,6 +143,15 @@ def test_integers_stay_integers(name):
     assert named(name)(least, ln.tensor([-1, 0])).numpy()[1] == 0  # of 0, as numpy; it never traps
 
 
+def test_integers_within_integer_bounds_stay_integers():
+    x = np.arange(-3, 4)
+    for bounds in ((-1, 2), (None, 1), (0, None)):
+        have = ln.clamp(ln.tensor(x), *bounds)
+        want = torch.clamp(torch.tensor(x), *bounds)
+        assert have.dtype == "int64" and have.tolist() == want.tolist()
+    assert ln.clamp(ln.tensor(x), 0.5).dtype == "float32"
+
+
 AS_C = "powers are C's: PyTorch takes the root of -0 and -inf, which is -0 and NaN"
 
 

@@ -1,5 +1,6 @@
 """Losses: the values of numpy and PyTorch, derivatives, all options, edges, rows and batches."""
 
+import inspect
 import math
 
 import naive_losses as naive
@@ -189,6 +190,25 @@ def test_values_stay_float32(case):
     name, options, *_ = case
     arrays = [a.astype(np.float32) for a in drawn(case, 5)]
     assert getattr(F, name)(*map(ln.tensor, arrays), **options).dtype == np.float32
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "huber_loss"])
+def test_each_element_may_have_a_weight(torch, name, reduction, many):
+    theirs = getattr(torch.nn.functional, name)
+    if "weight" not in inspect.signature(theirs).parameters:
+        pytest.skip("this PyTorch has no weights here")
+    arrays = free(3, 4), free(3, 4), share(3, 4)
+    agrees_with_torch(
+        torch, lambda x, t, w: getattr(F, name)(x, t, reduction=reduction, weight=w),
+        lambda x, t, w: theirs(x, t, reduction=reduction, weight=w), arrays, many,
+    )  # fmt: skip
+    order = 2 if name == "mse_loss" else 1
+    ln.check_grads(
+        lambda x, w: getattr(F, name)(x, ln.tensor(arrays[1]), reduction=reduction, weight=w),
+        [arrays[0], arrays[2]], order,
+    )  # fmt: skip
 
 
 class TestPairs:
@@ -482,6 +502,7 @@ ROW, ROWS = ln.zeros(3), ln.sequence(np.zeros((2, 3), np.float32))
         (lambda: F.mse_loss(ROW, ln.zeros(4)), ln.ShapeError, r"mse_loss: values of \(3,\)"),
         (lambda: F.mse_loss(ROWS, ROWS[:1]), ln.ShapeError, r"mse_loss: values of \(2, 3\)"),
         (lambda: F.mse_loss(ROW, ROW, "max"), ValueError, "mse_loss: expected a reduction 'mean'"),
+        (lambda: F.l1_loss(ROW, ROW, weight=ln.ones(2)), ln.ShapeError, r"l1_loss: a weight of"),
         (lambda: F.l1_loss(ln.tensor([1]), ln.tensor([1])), TypeError, "l1_loss: expected float"),
         (lambda: F.huber_loss(ROW, ROW, delta=0.0), ValueError, "huber_loss: delta must be posi"),
         (lambda: F.smooth_l1_loss(ROW, ROW, beta=-1.0), ValueError, "smooth_l1_loss: beta must"),

@@ -142,11 +142,11 @@ def test_activations_know_their_options():
         nn.LeakyReLU(slope=0.1)
     with pytest.raises(TypeError, match="ReLU takes no arguments"):
         nn.ReLU(1.0)
-    with pytest.raises(ValueError, match="gelu: approximate"):
+    with pytest.raises(ValueError, match="GELU: approximate"):
         nn.GELU("fast")(ln.zeros(2))
-    with pytest.raises(ln.ShapeError, match=r"glu: rows of \(3,\) have no two halves"):
+    with pytest.raises(ln.ShapeError, match=r"GLU: rows of \(3,\) have no two halves"):
         nn.GLU()(ln.zeros(3))
-    with pytest.raises(ValueError, match="softshrink: lambd must not be negative"):
+    with pytest.raises(ValueError, match="Softshrink: lambd must not be negative"):
         nn.Softshrink(-1.0)(ln.zeros(3))
 
 
@@ -177,7 +177,7 @@ class TestBilinear:
 
     def test_mistakes_are_told(self):
         m = nn.Bilinear(3, 4, 2)
-        with pytest.raises(ln.ShapeError, match="bilinear"):
+        with pytest.raises(ln.ShapeError, match="Bilinear: x has rows"):
             m(ln.zeros(4), ln.zeros(4))
         with pytest.raises(ValueError, match="in2_features must be a positive integer"):
             nn.Bilinear(3, 0, 2)
@@ -215,5 +215,59 @@ def test_padding_begins_at_0_and_gets_no_gradient(padding, index):
 def test_padding_needs_a_row():
     with pytest.raises(ValueError, match="no row 3 of 3 to pad with"):
         nn.Embedding(3, 4, padding_idx=3)
-    with pytest.raises(TypeError, match="EmbeddingBag: it has no padding_idx"):
-        nn.EmbeddingBag.from_pretrained(np.ones((3, 4)), padding_idx=1)
+    with pytest.raises(ValueError, match="embedding: no row 3 of 3 to pad with"):
+        nn.functional.embedding([1], ln.Parameter(np.ones((3, 4))), padding_idx=3)
+    bag = nn.EmbeddingBag.from_pretrained(np.ones((3, 4)), padding_idx=1, mode="sum")
+    assert bag([0, 1, 2]).tolist() == [2.0] * 4
+
+
+def test_rows_to_pad_with_may_be_counted_from_the_last():
+    table = ln.Parameter(np.ones((3, 4)))
+    nn.functional.embedding([0, 2], table, padding_idx=-1).sum().backward()
+    assert table.grad.sum(1).tolist() == [4.0, 0.0, 0.0]
+
+
+MODES = ("Circular", "Reflection", "Replication", "Zero", "Constant")
+PADS = [f"{mode}Pad{axes}d" for mode in MODES for axes in (1, 2)]
+
+
+@pytest.mark.parametrize("name", PADS)
+def test_padding_is_pytorchs(torch, name):
+    axes = int(name[-2])
+    value = [(0.5,), (float("-inf"),)] if name.startswith("Constant") else [()]
+    for width in (0, 2, (1, 2) if axes == 1 else (2, 0, 1, 2)):
+        for more in value:
+            ours, theirs = getattr(nn, name)(width, *more), getattr(torch.nn, name)(width, *more)
+            agrees_with_torch(torch, ours, theirs, [free(4, 3, *(5, 4)[:axes])], many=True)
+    ln.check_grads(getattr(nn, name)(1, *value[0]), [free(2, *(5, 4)[:axes])], 2)
+    batches_over_examples(lambda k: ours(ln.tensor(free(2, *(5, 4)[:axes]))))
+
+
+def test_padding_takes_as_many_widths_as_there_are_ends():
+    with pytest.raises(ValueError, match="ZeroPad2d: padding must be an integer or 4 of them, not"):
+        nn.ZeroPad2d((1, 2))
+    with pytest.raises(ln.ShapeError, match=r"ZeroPad1d: rows of \(2, 3, 4\); expected 1 axes"):
+        nn.ZeroPad1d(1)(ln.ones(2, 3, 4))
+    with pytest.raises(ln.ShapeError, match=r"^ReflectionPad1d: "):
+        nn.ReflectionPad1d(1)(ln.tensor(1.0))
+
+
+def test_distances_and_angles_are_pytorchs(torch):
+    x, y = free(5, 4), free(5, 4)
+    for options in ({}, {"p": 1.0, "eps": 0.1}, {"keepdim": True}):
+        ours, theirs = nn.PairwiseDistance(**options), torch.nn.PairwiseDistance(**options)
+        agrees_with_torch(torch, ours, theirs, [x, y], many=True)
+    agrees_with_torch(torch, nn.CosineSimilarity(), torch.nn.CosineSimilarity(), [x, y], many=True)
+    ours, theirs = nn.CosineSimilarity(0, 1e-3), torch.nn.CosineSimilarity(0, 1e-3)
+    agrees_with_torch(torch, ours, theirs, [x, y])
+
+
+def test_an_axis_is_cut_as_pytorch_cuts_it(torch):
+    x = free(4, 6, 2)
+    for dim, made in ((1, (2, 3)), (0, (-1, 2)), (-1, (1, 2))):
+        ours, theirs = nn.Unflatten(dim, made), torch.nn.Unflatten(dim, made)
+        agrees_with_torch(torch, ours, theirs, [x])
+    assert nn.Unflatten(0, (3, 2))(ln.ones(6, 2, length=4)).shape == (4, 3, 2, 2)
+    for dim, made in ((0, (4, 2)), (3, (1, 1)), (0, (-1, -1)), (0, (-1, 4))):
+        with pytest.raises(ln.ShapeError, match=r"^Unflatten: "):
+            nn.Unflatten(dim, made)(ln.ones(6, 2))

@@ -194,6 +194,47 @@ class TestEmbeddingBag:
             ln.sum(got * ln.sequence(w)).backward()
             np.testing.assert_allclose(ours.weight.grad.numpy(), theirs.weight.grad, atol=1e-12)
 
+    @pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+    @pytest.mark.parametrize("padding", [1, -1])
+    def test_what_pads_a_bag_does_not_count(self, torch, mode, padding):
+        theirs = torch.nn.EmbeddingBag(5, 3, mode=mode, padding_idx=padding).double()
+        ours = nn.EmbeddingBag(5, 3, mode=mode, padding_idx=padding).double()
+        assert not ours.weight.numpy()[padding].any()
+        with torch.no_grad():
+            theirs.weight.normal_()
+        ours.load_state_dict(theirs.state_dict())
+        bags = [[1, 2, 1, 4], [4, 1], [], [0, 3], [1], [4]]
+        flat, offsets = [i for bag in bags for i in bag], [0, 4, 6, 6, 8, 9]
+        want = theirs(torch.tensor(flat), torch.tensor(offsets))
+        w = rows(6, 3)
+        (want * torch.tensor(w)).sum().backward()
+        for got in (ours(bags), ours(flat, offsets), ln.sequence([ours(bag) for bag in bags])):
+            np.testing.assert_allclose(got.numpy(), want.detach(), atol=1e-12)
+            ours.zero_grad()
+            ln.sum(got * ln.sequence(w)).backward()
+            np.testing.assert_allclose(ours.weight.grad.numpy(), theirs.weight.grad, atol=1e-12)
+            assert not ours.weight.grad.numpy()[padding].any()
+
+    def test_weights_of_what_pads_are_left_out_too(self, torch):
+        theirs = torch.nn.EmbeddingBag(5, 3, mode="sum", padding_idx=1).double()
+        ours = nn.EmbeddingBag(5, 3, mode="sum", padding_idx=1).double()
+        ours.load_state_dict(theirs.state_dict())
+        a = rows(4)
+        want = theirs(torch.tensor([1, 2, 1, 4]), torch.tensor([0, 3]), torch.tensor(a))
+        got = ours([1, 2, 1, 4], [0, 3], a)
+        np.testing.assert_allclose(got.numpy(), want.detach(), atol=1e-12)
+
+    def test_offsets_may_end_with_the_number_of_indices(self, torch):
+        theirs = torch.nn.EmbeddingBag(5, 3, include_last_offset=True)
+        ours = nn.EmbeddingBag(5, 3, include_last_offset=True)
+        ours.load_state_dict(theirs.state_dict())
+        want = theirs(torch.tensor([1, 2, 4]), torch.tensor([0, 2, 3]))
+        np.testing.assert_allclose(
+            ours([1, 2, 4], [0, 2, 3]).numpy(), want.detach(), rtol=1e-6, atol=1e-7
+        )
+        with pytest.raises(ln.ShapeError, match="EmbeddingBag: offsets end with 2 and not with"):
+            ours([1, 2, 4], [0, 2])
+
     def test_weighted_sums_have_gradients_for_the_weights(self, torch):
         theirs = torch.nn.EmbeddingBag(5, 3, mode="sum").double()
         ours = nn.EmbeddingBag(5, 3, mode="sum").double()
@@ -231,6 +272,10 @@ class TestEmbeddingBag:
         bag = nn.EmbeddingBag(5, 3)
         with pytest.raises(IndexError, match="index 5 is out of range"):
             bag([1, 5])
+        with pytest.raises(IndexError, match="EmbeddingBag: index 5 is out of range"):
+            nn.EmbeddingBag(5, 3, padding_idx=0)([1, 5])
+        with pytest.raises(ValueError, match="EmbeddingBag: no row 5 of 5 to pad with"):
+            nn.EmbeddingBag(5, 3, padding_idx=5)
         with pytest.raises(ValueError, match="mode"):
             nn.EmbeddingBag(5, 3, mode="median")
         with pytest.raises(ValueError, match="offsets"):

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -85,6 +86,47 @@ def test_a_decoder_is_that_of_pytorch(torch, name):
     caches, projected = ours.caches(), ours.project(ln.sequence(memory))
     steps = [ours(row, projected, caches=caches).numpy() for row in ln.sequence(x)]
     np.testing.assert_allclose(steps, want.detach(), atol=1e-10)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_whole_is_that_of_pytorch(torch, name):
+    options = dict(LAYERS[name])
+    theirs = {**options, "batch_first": True}
+    if "activation" in options and options["activation"] == "tanh":
+        theirs["activation"], options["activation"] = torch.tanh, ln.tanh
+    sizes = (8, 2, 2, 1, 16, 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about its nested tensors
+        theirs = torch.nn.Transformer(*sizes, **theirs).double()
+    ours = nn.Transformer(*sizes, **options)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    for key, value in theirs.state_dict().items():
+        mine = ours.state_dict()[key]
+        assert mine.shape == tuple(value.shape)
+        if value.ndim > 1:  # drawn alike
+            assert np.abs(mine).max() <= np.sqrt(6 / sum(value.shape)) + 1e-6
+            assert np.std(mine) == pytest.approx(float(value.std()), rel=0.3)
+    for p in theirs.parameters():
+        torch.nn.init.normal_(p, std=0.5)
+    ours = ours.double()
+    ours.load_state_dict(theirs.state_dict())
+    x, y = rows(5, 8), rows(3, 8)
+    mask = nn.Transformer.generate_square_subsequent_mask(3).astype(float)
+    want = theirs(torch.tensor(x)[None], torch.tensor(y)[None], tgt_mask=torch.tensor(mask))[0]
+    got = ours(ln.sequence(x), ln.sequence(y), tgt_is_causal=True)
+    np.testing.assert_allclose(got.numpy(), want.detach(), atol=1e-10)
+    want.square().sum().backward()
+    got.square().sum().backward()
+    compare_gradients(theirs, ours)
+    masked = ours(ln.sequence(x), ln.sequence(y), tgt_mask=mask)
+    np.testing.assert_allclose(masked.numpy(), want.detach(), atol=1e-10)
+
+
+def test_another_encoder_may_be_given():
+    model = nn.Transformer(8, 2, 1, 1, 16, custom_encoder=nn.Linear(8, 8))
+    assert isinstance(model.encoder, nn.Linear)
+    with pytest.raises(ValueError, match="Transformer: nhead must be a positive integer"):
+        nn.Transformer(8, 0)
 
 
 @pytest.mark.parametrize("policy", NAMES)

@@ -59,6 +59,8 @@ class KeyValueCache:
 class MultiheadAttention(Module):
     """y = W_o [head_1; ...; head_h] + b_o, each head attention of its own part of projected rows.
 
+    Shapes: n rows of (embed,), m rows of (kdim,) and of (vdim,) -> n rows of (embed,).
+
     head_i = softmax(q_i k_i' / sqrt(d)) v_i with q = W_q x_q + b_q etc. (Vaswani et al., 2017).
 
         >>> mha = nn.MultiheadAttention(8, num_heads=2)
@@ -94,6 +96,7 @@ class MultiheadAttention(Module):
         if not 0.0 <= dropout <= 1.0:
             raise ValueError(f"MultiheadAttention: dropout must be in [0, 1], not {dropout}")
         self.embed_dim, self.num_heads, self.dropout = embed_dim, num_heads, dropout
+        self._key_sizes = kdim, vdim
         self.together = kdim == vdim == embed_dim
         if self.together:
             self.in_proj_weight = _xavier(3 * embed_dim, embed_dim)
@@ -105,6 +108,10 @@ class MultiheadAttention(Module):
         self.out_proj = Linear(embed_dim, embed_dim, bias)
         if self.out_proj.bias is not None:
             init.zeros_(self.out_proj.bias)
+
+    def _takes(self) -> dict[str, tuple[Any, ...]]:
+        keys, values = self._key_sizes
+        return {"query": (self.embed_dim,), "key": (keys,), "value": (values,)}
 
     def forward(
         self,

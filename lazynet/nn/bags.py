@@ -10,7 +10,7 @@ from lazynet.nn.linear import Embedding
 from lazynet.ops.fill import zeros
 from lazynet.ops.lookup import lookup
 from lazynet.ops.rows import ROW_MAX, ROW_SUM, sequence
-from lazynet.ops.told import under
+from lazynet.ops.views import indices
 from lazynet.record import ShapeError, as_value, record_segments
 from lazynet.tensor import Sequence, tensor
 
@@ -28,17 +28,27 @@ class EmbeddingBag(Embedding):
 
     Shapes: integers -> (embedding_dim,); n lists of integers -> n rows of (embedding_dim,).
 
+    Args:
+        padding_idx: an index that counts as if it were not in the bag; its row begins at 0 and gets
+            no gradient.
+        include_last_offset: whether offsets end with the number of all indices.
+
     Raises:
         ValueError: for another mode. IndexError: when called, if an index is out of range.
     """
 
-    pads = False
-
-    def __init__(self, num_embeddings: int, embedding_dim: int, mode: str = "mean") -> None:
-        super().__init__(num_embeddings, embedding_dim)
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        mode: str = "mean",
+        padding_idx: int | None = None,
+        include_last_offset: bool = False,
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, padding_idx)
         if mode not in MODES:
             raise ValueError(f"EmbeddingBag: mode must be one of {MODES}, not {mode!r}")
-        self.mode = mode
+        self.mode, self.include_last_offset = mode, include_last_offset
 
     def forward(self, index: Any, offsets: Any = None, per_sample_weights: Any = None) -> Any:
         """One row a bag.
@@ -56,7 +66,7 @@ class EmbeddingBag(Embedding):
         if isinstance(index, str) or not hasattr(index, "__len__"):
             raise TypeError(f"EmbeddingBag: expected a list of integers, not {index!r}")
         if offsets is not None:
-            counts = _counts(offsets, len(index))
+            counts = _counts(offsets, len(index), self.include_last_offset)
         elif isinstance(index, (list, tuple)) and index and np.ndim(index[0]) == 1:
             counts = [len(bag) for bag in index]
             index = [i for bag in index for i in bag]
@@ -65,13 +75,13 @@ class EmbeddingBag(Embedding):
         return self._reduced(index, counts, per_sample_weights)
 
     def _reduced(self, index: Any, counts: list[int], weights: Any) -> Sequence:
-        try:
-            rows = lookup(self.weight, list(index))
-        except (TypeError, IndexError) as error:
-            under("EmbeddingBag", error)
-            raise
         if weights is not None:
-            rows = rows * self._weights(weights, len(rows))
+            weights = self._weights(weights, len(index))
+        if self.padding_idx is not None:
+            index, counts, weights = self._unpadded(index, counts, weights)
+        rows = lookup(self.weight, list(index))
+        if weights is not None:
+            rows = rows * weights
         if self.mode == "max":
             return self._largest(rows, counts)
         total = record_segments(ROW_SUM, rows, counts=counts)
@@ -79,6 +89,16 @@ class EmbeddingBag(Embedding):
             return total
         shares = 1.0 / np.maximum(counts, 1)
         return total * sequence(tensor(shares[:, None], self.weight.dtype))
+
+    def _unpadded(self, index: Any, counts: list[int], weights: Any) -> tuple[Any, list[int], Any]:
+        """Bags without what pads them."""
+        numbers = indices(index, self.num_embeddings, "EmbeddingBag")
+        kept = numbers != self.padding_idx
+        if weights is not None:
+            weights = weights[kept]
+        ends = np.cumsum(counts)
+        running = np.concatenate([[0], np.cumsum(kept)])
+        return numbers[kept], (running[ends] - running[ends - counts]).tolist(), weights
 
     def _weights(self, weights: Any, count: int) -> Any:
         if self.mode != "sum":
@@ -103,9 +123,15 @@ class EmbeddingBag(Embedding):
         return f"{super().extra_repr()}, mode={self.mode!r}"
 
 
-def _counts(offsets: Any, length: int) -> list[int]:
+def _counts(offsets: Any, length: int, with_last: bool) -> list[int]:
     """How many indices each bag has."""
     starts = np.asarray(offsets)
+    if with_last and starts.ndim == 1 and len(starts):
+        if starts[-1] != length:
+            raise ShapeError(
+                f"EmbeddingBag: offsets end with {starts[-1]} and not with the {length} indices"
+            )
+        starts = starts[:-1]
     edges = np.append(starts, length)
     if starts.ndim != 1 or len(starts) == 0 or starts[0] != 0 or (np.diff(edges) < 0).any():
         raise ShapeError(

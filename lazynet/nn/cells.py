@@ -123,6 +123,9 @@ class _Cell(Recurrent):
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         self._make_weights(input_size)
 
+    def _takes(self) -> dict[str, tuple[Any, ...]]:
+        return {"x": (self.input_size,), "h": (self.hidden_size,)}
+
     @cell
     def forward(self, x: Any, h: Any = None) -> Any:
         if h is None:
@@ -185,6 +188,9 @@ class GRUCell(_Cell):
 
 class CellOfTwo(_Cell):
     """A step of a state (h, c)."""
+
+    def _takes(self) -> dict[str, tuple[Any, ...]]:
+        return {"x": (self.input_size,), "state": (self.hidden_size,)}
 
     @cell
     def forward(self, x: Any, state: State | None = None) -> tuple[Any, Any]:

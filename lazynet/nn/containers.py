@@ -1,4 +1,4 @@
-"""Modules that hold modules: in a row, in a list, by name."""
+"""Modules that hold modules: in a row, in a list, by name; for parameters see `parameters.py`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ class _Container(Module):
     `_held` is assigned and never changed in place: assignments are what functions that were traced
     look at (`purity.py`).
     """
+
+    _tells = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,6 +105,8 @@ class ModuleList(_Listed):
 class Sequential(_Listed):
     """y = m_k(... m_2(m_1(x))).
 
+    Shapes: those of the modules, one after the other.
+
     >>> model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
     >>> model(ln.zeros(3)).shape, model(ln.zeros(3, length=5)).shape
     ((2,), (5, 2))
@@ -146,7 +150,9 @@ class ModuleDict(_Container):
         """Add these modules, or put them in the place of others."""
         for name in modules:
             if not isinstance(name, str) or not name or "." in name:
-                raise KeyError(f"ModuleDict: a name is a string without dots, not {name!r}")
+                raise KeyError(
+                    f"{type(self).__name__}: a name is a string without dots, not {name!r}"
+                )
         self._held = {**self._held, **{name: self._check(m) for name, m in modules.items()}}
 
     def __getitem__(self, name: str) -> Module:

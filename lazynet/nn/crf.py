@@ -23,6 +23,8 @@ from lazynet.tensor import Parameter, Sequence
 class CRF(Module):
     """p(y | x) = exp(score(x, y)) / Z with scores of tags and of transitions between them.
 
+    Shapes: n rows of (num_tags,) and n tags -> ().
+
     score(x, y) = start[y_0] + sum_t x_t[y_t] + sum_t transitions[y_{t-1}, y_t] + end[y_{n-1}]
     (Lafferty, McCallum and Pereira, 2001). x are emissions, n rows of (num_tags,), of any n; the
     empty sentence has one tagging, of probability 1.

@@ -32,6 +32,10 @@ from lazynet.ops.convolution import conv1d as conv1d
 from lazynet.ops.convolution import conv2d as conv2d
 from lazynet.ops.convolution import conv_transpose1d as conv_transpose1d
 from lazynet.ops.convolution import conv_transpose2d as conv_transpose2d
+from lazynet.ops.distances import cosine_embedding_loss as cosine_embedding_loss
+from lazynet.ops.distances import cosine_similarity as cosine_similarity
+from lazynet.ops.distances import pairwise_distance as pairwise_distance
+from lazynet.ops.distances import triplet_margin_loss as triplet_margin_loss
 from lazynet.ops.elementwise import relu as relu
 from lazynet.ops.elementwise import sigmoid as sigmoid
 from lazynet.ops.elementwise import tanh as tanh
@@ -41,8 +45,6 @@ from lazynet.ops.loss import multi_margin_loss as multi_margin_loss
 from lazynet.ops.loss import nll_loss as nll_loss
 from lazynet.ops.losses import binary_cross_entropy as binary_cross_entropy
 from lazynet.ops.losses import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
-from lazynet.ops.losses import cosine_embedding_loss as cosine_embedding_loss
-from lazynet.ops.losses import cosine_similarity as cosine_similarity
 from lazynet.ops.losses import gaussian_nll_loss as gaussian_nll_loss
 from lazynet.ops.losses import hinge_embedding_loss as hinge_embedding_loss
 from lazynet.ops.losses import huber_loss as huber_loss
@@ -51,13 +53,12 @@ from lazynet.ops.losses import l1_loss as l1_loss
 from lazynet.ops.losses import margin_ranking_loss as margin_ranking_loss
 from lazynet.ops.losses import mse_loss as mse_loss
 from lazynet.ops.losses import multilabel_soft_margin_loss as multilabel_soft_margin_loss
-from lazynet.ops.losses import pairwise_distance as pairwise_distance
 from lazynet.ops.losses import poisson_nll_loss as poisson_nll_loss
 from lazynet.ops.losses import smooth_l1_loss as smooth_l1_loss
 from lazynet.ops.losses import soft_margin_loss as soft_margin_loss
-from lazynet.ops.losses import triplet_margin_loss as triplet_margin_loss
 from lazynet.ops.normalization import batch_norm as batch_norm
 from lazynet.ops.normalization import group_norm as group_norm
+from lazynet.ops.normalization import instance_norm as instance_norm
 from lazynet.ops.normalization import layer_norm as layer_norm
 from lazynet.ops.normalization import normalize as normalize
 from lazynet.ops.normalization import rms_norm as rms_norm
@@ -80,6 +81,8 @@ from lazynet.tensor import Parameter
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """y = W x + b for rows x of (..., in), weight (out, in) and bias (out,).
 
+    Shapes: (..., in) -> (..., out); n rows -> n rows.
+
     >>> nn.functional.linear(ln.tensor([2.0, 3.0]), ln.tensor([[1.0, 1.0]]), ln.ones(1)).tolist()
     [6.0]
 
@@ -93,6 +96,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 def embedding(index: Any, weight: Parameter, padding_idx: int | None = None) -> Any:
     """y = weight[index]: an integer gives a Tensor, a list of integers a Sequence.
 
+    Shapes: an integer -> (dim,); n integers -> n rows of (dim,).
+
     No gradient reaches the row of `padding_idx`.
 
     >>> table = ln.Parameter([[1.0, 2.0], [3.0, 4.0]])
@@ -102,6 +107,8 @@ def embedding(index: Any, weight: Parameter, padding_idx: int | None = None) -> 
     Raises:
         IndexError: on this line, if an index is out of range.
     """
+    if padding_idx is not None:
+        padding_idx = lookup.padding_row("embedding", padding_idx, weight.shape[0])
     return lookup.without_padding(lookup.lookup(weight, index), index, padding_idx)
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from lazynet.nn.module import Module
 from lazynet.ops import linear as products
-from lazynet.ops.lookup import lookup, without_padding
+from lazynet.ops.lookup import lookup, padding_row, without_padding
 from lazynet.ops.products import bilinear
 from lazynet.ops.random import dropout, numpy_generator
+from lazynet.ops.reduce import reshape
 from lazynet.ops.shape import flatten
-from lazynet.ops.told import under
+from lazynet.record import ShapeError, as_value
 from lazynet.tensor import Parameter
 
 
@@ -56,21 +57,15 @@ class Linear(Module):
         self.weight = drawn(bound, out_features, in_features)
         self.bias = drawn(bound, out_features) if bias else None
 
+    def _takes(self) -> dict[str, tuple[Any, ...]]:
+        return {"x": (..., self.in_features)}
+
     def forward(self, x: Any) -> Any:
         return products.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         bias = self.bias is not None
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}"
-
-
-def _padding(index: int | None, count: int) -> int | None:
-    """The number of the row that pads, counted from the first."""
-    if index is None:
-        return None
-    if not -count <= index < count:
-        raise ValueError(f"Embedding: no row {index} of {count} to pad with")
-    return index % count
 
 
 class Embedding(Module):
@@ -89,41 +84,37 @@ class Embedding(Module):
         ValueError: if there is no row `padding_idx`.
     """
 
-    pads = True
-
     def __init__(
         self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None
     ) -> None:
         super().__init__()
-        sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        sizes(type(self).__name__, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         values = numpy_generator().normal(size=(num_embeddings, embedding_dim))
-        self.padding_idx = _padding(padding_idx, num_embeddings)
+        self.padding_idx = padding_row(type(self).__name__, padding_idx, num_embeddings)
         if self.padding_idx is not None:
             values[self.padding_idx] = 0.0
         self.weight = Parameter(values.astype(np.float32))
 
     @classmethod
     def from_pretrained(
-        cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None
-    ) -> Embedding:
-        """An Embedding of the rows of a matrix; with `freeze`, they are not trained."""
+        cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None, **options: Any
+    ) -> Self:
+        """One of the rows of a matrix; with `freeze`, they are not trained.
+
+        Args:
+            options: other arguments of the class, such as the mode of an EmbeddingBag.
+        """
         values = np.asarray(embeddings)
         if values.ndim != 2:
             raise ValueError(f"from_pretrained: expected a matrix, not {values.shape}")
-        if padding_idx is not None and not cls.pads:
-            raise TypeError(f"{cls.__name__}: it has no padding_idx")
-        made = cls(*values.shape)
-        made.padding_idx = _padding(padding_idx, len(values))
+        made = cls(*values.shape, **options)
+        made.padding_idx = padding_row(cls.__name__, padding_idx, len(values))
         made.weight = Parameter(values, requires_grad=not freeze)
         return made
 
     def forward(self, index: Any) -> Any:
-        try:
-            rows = lookup(self.weight, index)
-        except (TypeError, IndexError) as error:
-            under("Embedding", error)
-            raise
+        rows = lookup(self.weight, index)
         return rows if self.padding_idx is None else without_padding(rows, index, self.padding_idx)
 
     def extra_repr(self) -> str:
@@ -180,6 +171,9 @@ class Bilinear(Module):
         self.weight = drawn(bound, out_features, in1_features, in2_features)
         self.bias = drawn(bound, out_features) if bias else None
 
+    def _takes(self) -> dict[str, tuple[Any, ...]]:
+        return {"x": (self.in1_features,), "y": (self.in2_features,)}
+
     def forward(self, x: Any, y: Any) -> Any:
         return bilinear(x, y, self.weight, self.bias)
 
@@ -212,3 +206,39 @@ class Flatten(Module):
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Unflatten(Module):
+    """One axis of each row cut into several; a view.
+
+    `dim` counts the axes of a row, as in `Flatten`.
+
+        >>> nn.Unflatten(0, (2, 3))(ln.ones(6)).shape
+        (2, 3)
+
+    Shapes: (6,) -> (2, 3); n rows -> n rows.
+
+    Args:
+        unflattened_size: the sizes that take the place of the axis; one of them may be -1.
+
+    Raises:
+        ShapeError: when called, if there is no such axis, or the sizes do not multiply to its own.
+    """
+
+    def __init__(self, dim: int, unflattened_size: Any) -> None:
+        super().__init__()
+        self.dim, self.unflattened_size = dim, tuple(unflattened_size)
+
+    def forward(self, x: Any) -> Any:
+        shape, dim, made = as_value(x, "Unflatten").type.shape, self.dim, self.unflattened_size
+        if not -len(shape) <= dim < len(shape):
+            raise ShapeError(f"Unflatten: no axis {dim} in rows of {shape}")
+        size, known = shape[dim], math.prod(n for n in made if n != -1)
+        if made.count(-1) > 1 or (size != known if -1 not in made else not known or size % known):
+            raise ShapeError(f"Unflatten: axis {dim} of rows of {shape} cannot become {made}")
+        made = tuple(size // known if n == -1 else n for n in made)
+        at = dim % len(shape)
+        return reshape(x, (*shape[:at], *made, *shape[at + 1 :]))
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"

@@ -16,6 +16,7 @@ from lazynet import automatic
 from lazynet.device import OPENED, Device, device_among, device_of, on_device
 from lazynet.hooks import HookHandle
 from lazynet.nn import hooks
+from lazynet.nn.told import RAISED, explained
 from lazynet.purity import CHANGES
 from lazynet.tensor import Parameter, Tensor, Value, tensor
 
@@ -54,6 +55,7 @@ class Module:
     _computed: Mapping[str, Callable[[Module], Tensor]] = {}
     _buffers: Mapping[str, bool] = {}  # by name, whether it is part of the state
     _hooks: tuple[hooks.ModuleHook, ...] = ()
+    _tells = True  # whether errors of a call are told under this name, not under those of its parts
 
     def __init__(self) -> None:
         # Nothing to set up; here so that `super().__init__()` may be written, as in PyTorch.
@@ -69,10 +71,20 @@ class Module:
             automatic.watch(cls, Module.__call__)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if OPENED:
-            with on_device(self._device() or device_among(args)):
-                return self._called(args, kwargs)
-        return self._called(args, kwargs) if self._hooks else self.forward(*args, **kwargs)
+        try:
+            if OPENED:
+                with on_device(self._device() or device_among(args)):
+                    return self._called(args, kwargs)
+            return self._called(args, kwargs) if self._hooks else self.forward(*args, **kwargs)
+        except RAISED as error:
+            problem = explained(self, error, args, kwargs)
+            if problem is error:
+                raise
+        raise problem
+
+    def _takes(self) -> dict[str, tuple[Any, ...]]:
+        """What rows arguments of `forward` must have, by name: for errors; `...` is any axes."""
+        return {}
 
     def _called(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         return hooks.call(self, args, kwargs) if self._hooks else self.forward(*args, **kwargs)

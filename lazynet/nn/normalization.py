@@ -10,7 +10,13 @@ from lazynet.cell import cell
 from lazynet.nn import functional as F
 from lazynet.nn.linear import sizes
 from lazynet.nn.module import Module
-from lazynet.ops.normalization import batch_statistics, channels_of, scaled_by
+from lazynet.ops.normalization import (
+    batch_statistics,
+    channels_of,
+    instance_statistics,
+    scaled_by,
+)
+from lazynet.ops.reduce import sum as sum_of
 from lazynet.record import ShapeError
 from lazynet.tensor import Parameter, Tensor, Value, tensor
 from lazynet.trace import TraceGraph
@@ -50,6 +56,9 @@ class LayerNorm(Module):
         self.weight = _ones(*shape) if elementwise_affine else None
         self.bias = _zeros(*shape) if elementwise_affine and bias else None
 
+    def _takes(self) -> dict[str, tuple[Any, ...]]:
+        return {"x": (..., *self.normalized_shape)}
+
     @cell
     def forward(self, x: Any) -> Any:
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -86,6 +95,9 @@ class RMSNorm(Module):
         self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
         self.weight = _ones(*shape) if elementwise_affine else None
 
+    def _takes(self) -> dict[str, tuple[Any, ...]]:
+        return {"x": (..., *self.normalized_shape)}
+
     @cell
     def forward(self, x: Any) -> Any:
         return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
@@ -120,6 +132,9 @@ class GroupNorm(Module):
         )  # fmt: skip
         self.weight = _ones(num_channels) if affine else None
         self.bias = _zeros(num_channels) if affine else None
+
+    def _takes(self) -> dict[str, tuple[Any, ...]]:
+        return {"x": (self.num_channels, ...)}
 
     @cell
     def forward(self, x: Any) -> Any:
@@ -258,12 +273,92 @@ class BatchNorm1d(_BatchNorm):
 class BatchNorm2d(_BatchNorm):
     """(x - mean) / sqrt(variance + eps) weight + bias for each channel of images.
 
+    Shapes: (num_features, height, width) -> the same; n rows -> n rows; a list -> a list.
+
     As `BatchNorm1d`, for rows of (num_features, height, width), of any size.
 
     >>> nn.BatchNorm2d(3)(ln.rand(3, 4, 5, length=2)).shape
     (2, 3, 4, 5)
 
     Batches: all but the running mean and variance, which move once a call, each from the last.
+    """
+
+    axes = (3,)
+    expected = "(channels, height, width)"
+
+
+class _InstanceNorm(_BatchNorm):
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
+        affine: bool = False, track_running_stats: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(num_features, eps, momentum, affine, track_running_stats)
+
+    def forward(self, x: Any) -> Any:
+        """Examples normalised, each by itself: one of them, or each of a list."""
+        values = list(x) if isinstance(x, (list, tuple)) else [x]
+        self._check(values)
+        mean, var = self.running_mean, self.running_var
+        if self.training and mean is not None:
+            self._track_examples(values)
+        own = self.training or mean is None
+        made = [F.instance_norm(v, mean, var, self.weight, self.bias, own, self.eps)
+                for v in values]  # fmt: skip
+        return made if isinstance(x, (list, tuple)) else made[0]
+
+    def _track_examples(self, values: list[Any]) -> None:
+        """Move the running statistics towards the average of those of all examples."""
+        means, variances = [], []
+        for v in values:
+            if len(v.type.shape) == 1 and not len(v):
+                continue
+            mean, var, count = instance_statistics(v)
+            means += [mean] if isinstance(mean, Tensor) else list(mean)
+            var = var * (count / max(count - 1.0, 1.0))
+            variances += [var] if isinstance(var, Tensor) else list(var)
+        if means:
+            share = 1.0 / len(means)
+            self._track(sum_of(means) * share, sum_of(variances) * share)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """(x - mean) / sqrt(variance + eps) weight + bias for each channel of one example by itself.
+
+    An example is a row (num_features, length) or, where rows are vectors (num_features,), a whole
+    Sequence of any number of rows (Ulyanov, Vedaldi and Lempitsky, 2016).
+
+    Shapes: any -> the same; n rows -> n rows; a list of examples -> a list.
+
+        >>> norm = nn.InstanceNorm1d(2)
+        >>> [round(v, 2) for v in norm(ln.tensor([[1.0, 3.0], [5.0, 9.0]]))[1].tolist()]
+        [-1.0, 1.0]
+        >>> norm(ln.rand(2, length=7)).shape
+        (7, 2)
+
+    Parameters, with `affine`: weight and bias of (num_features,), ones and zeros at first. Buffers,
+    with `track_running_stats`: running_mean, running_var and num_batches_tracked; while training
+    they move towards the average over the examples of a call, in eval mode they take the place of
+    an example's own. Where a channel has one value, that becomes the bias.
+
+    Batches: all but the running mean and variance, which move once a call, each from the last.
+
+    Raises:
+        ShapeError: when called, for other channels.
+    """
+
+    axes = (1, 2)
+    expected = "(channels, length), or a Sequence of rows of (channels,)"
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """(x - mean) / sqrt(variance + eps) weight + bias for each channel of one image by itself.
+
+    Shapes: (num_features, height, width) -> the same; n rows -> n rows; a list -> a list.
+
+    As `InstanceNorm1d`, for rows of (num_features, height, width), of any size.
+
+    >>> nn.InstanceNorm2d(3)(ln.rand(3, 4, 5)).shape
+    (3, 4, 5)
     """
 
     axes = (3,)

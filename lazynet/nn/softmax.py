@@ -80,6 +80,8 @@ class ASMoutput(NamedTuple):
 class AdaptiveLogSoftmaxWithLoss(_Output):
     """log p(y | x) with frequent words in the head and rare ones in smaller and smaller tails.
 
+    Shapes: (in,) and a class -> (output (), loss ()); n rows and n classes -> (n rows (), ()).
+
     p(y | x) = p_head(y | x) for y < cutoffs[0], else p_head(cluster | x) p_cluster(y | x)
     (Grave et al., "Efficient softmax approximation for GPUs", 2017). Words are numbered from the
     most frequent on.

@@ -1,14 +1,14 @@
-"""Transformers: PyTorch's layers, written over one example; positions are the user's."""
+"""Transformers: PyTorch's layers, written over one example; for positions see `positions.py`."""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from lazynet.nn import init
 from lazynet.nn.attention import KeyValueCache, MultiheadAttention
 from lazynet.nn.containers import ModuleList
 from lazynet.nn.linear import Linear, sizes
@@ -17,9 +17,8 @@ from lazynet.ops.activations import gelu
 from lazynet.ops.elementwise import relu
 from lazynet.ops.random import dropout
 from lazynet.ops.reduce import mean
-from lazynet.ops.rows import sequence
-from lazynet.record import ShapeError, as_value
-from lazynet.tensor import Parameter, Tensor
+from lazynet.record import ShapeError
+from lazynet.tensor import Parameter
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": relu, "gelu": gelu}
 
@@ -57,6 +56,10 @@ class _Layer(Module):
             known = ", ".join(map(repr, ACTIVATIONS))
             raise ValueError(f"{name}: activation {activation!r}; use {known} or a function")
         self.dropout, self.norm_first, self.activation = dropout, norm_first, activation
+
+    def _takes(self) -> dict[str, tuple[Any, ...]]:
+        rows = (self.linear1.in_features,)
+        return {"tgt": rows, "memory": rows} if hasattr(self, "norm3") else {"src": rows}
 
     def _drop(self, x: Any) -> Any:
         return dropout(x, self.dropout, self.training)
@@ -191,6 +194,8 @@ class TransformerDecoderLayer(_Layer):
 class _Stack(Module):
     """Copies of a layer, one after the other, and a norm after the last."""
 
+    _tells = False
+
     def __init__(self, layer: Module, num_layers: int, norm: Module | None = None) -> None:
         super().__init__()
         sizes(type(self).__name__, num_layers=num_layers)
@@ -285,51 +290,86 @@ class TransformerDecoder(_Stack):
         return [layer.multihead_attn.project(memory) for layer in layers]
 
 
-def sinusoidal_positions(length: int, dim: int) -> np.ndarray:
-    """Encodings of the positions 0, 1, ...: sin and cos of position / 10000^(2 k / dim).
+class Transformer(Module):
+    """A decoder over the rows that an encoder makes of a source (Vaswani et al., 2017).
 
-    Vaswani et al., 2017, section 3.5: column 2 k is the sine, column 2 k + 1 the cosine.
+    Both end in a layer norm. Positions are no part of it; see `SinusoidalPositions`.
 
-        >>> nn.sinusoidal_positions(2, 4)[0].tolist()
-        [0.0, 1.0, 0.0, 1.0]
-    """
-    angles = np.arange(length)[:, None] * np.exp(np.arange(0, dim, 2) * (-math.log(10000.0) / dim))
-    table = np.empty((length, dim), np.float32)
-    table[:, 0::2] = np.sin(angles)
-    table[:, 1::2] = np.cos(angles[:, : dim // 2])
-    return table
+    Shapes: n rows and m rows of (d_model,) -> m rows of (d_model,).
 
+        >>> model = nn.Transformer(8, nhead=2, num_encoder_layers=1, num_decoder_layers=1)
+        >>> source, target = ln.ones(8, length=5), ln.ones(8, length=3)
+        >>> model(source, target, tgt_is_causal=True).shape
+        (3, 8)
 
-_TABLES: dict[tuple[int, str], Any] = {}  # by size and dtype; examples take a part of them
+    Parameters, as PyTorch's: encoder.layers.*, encoder.norm.*, decoder.layers.*, decoder.norm.*;
+    matrices as `init.xavier_uniform_` draws them.
 
-
-class SinusoidalPositions(Module):
-    """y_t = x_t + sinusoidal_positions[start + t].
-
-    Shapes: n rows of (dim,) -> n rows of (dim,) (Vaswani et al., 2017).
-
-        >>> nn.SinusoidalPositions(4)(ln.sequence(np.zeros((2, 4), np.float32)))[0].tolist()
-        [0.0, 1.0, 0.0, 1.0]
-
-    The encodings are no parameters. Tables of them grow as longer examples come.
+    Args:
+        custom_encoder, custom_decoder: modules that take the place of the two.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(
+        self,
+        d_model: int = 512,
+        nhead: int = 8,
+        num_encoder_layers: int = 6,
+        num_decoder_layers: int = 6,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Any = "relu",
+        custom_encoder: Module | None = None,
+        custom_decoder: Module | None = None,
+        layer_norm_eps: float = 1e-5,
+        norm_first: bool = False,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
-        sizes("SinusoidalPositions", dim=dim)
-        self.dim = dim
+        sizes("Transformer", d_model=d_model, nhead=nhead)
+        self.d_model, self.nhead = d_model, nhead
+        options = (dim_feedforward, dropout, activation, layer_norm_eps, norm_first, bias)
+        self.encoder = custom_encoder or TransformerEncoder(
+            TransformerEncoderLayer(d_model, nhead, *options),
+            num_encoder_layers,
+            _LayerNorm(d_model, layer_norm_eps, bias),
+        )
+        self.decoder = custom_decoder or TransformerDecoder(
+            TransformerDecoderLayer(d_model, nhead, *options),
+            num_decoder_layers,
+            _LayerNorm(d_model, layer_norm_eps, bias),
+        )
+        for parameter in self.parameters():
+            if parameter.ndim > 1:
+                init.xavier_uniform_(parameter)
 
-    def forward(self, x: Any, start: int = 0) -> Any:
-        """The rows of x, the first of them at position `start`; a Tensor is one row."""
-        if x.type.shape != (self.dim,):
-            raise ShapeError(
-                f"SinusoidalPositions: rows of {x.type.shape}; expected rows of ({self.dim},)"
-            )
-        count = 1 if isinstance(x, Tensor) else len(x)
-        key = (self.dim, x.type.dtype)
-        table = _TABLES.get(key)
-        if table is None or len(table) < start + count:
-            rows = sinusoidal_positions(max(64, 2 * (start + count)), self.dim)
-            rows = as_value(rows.astype(x.type.dtype), "SinusoidalPositions")  # on any device
-            table = _TABLES[key] = sequence(rows)
-        return x + (table[start] if isinstance(x, Tensor) else table[start : start + count])
+    def _takes(self) -> dict[str, tuple[Any, ...]]:
+        return {"src": (self.d_model,), "tgt": (self.d_model,)}
+
+    def forward(
+        self,
+        src: Any,
+        tgt: Any,
+        src_mask: Any = None,
+        tgt_mask: Any = None,
+        memory_mask: Any = None,
+        src_is_causal: bool = False,
+        tgt_is_causal: bool = False,
+    ) -> Any:
+        """m rows of (d_model,) from a source of n rows and a target of m rows.
+
+        Args:
+            src_mask, src_is_causal: of the source's rows among themselves.
+            tgt_mask, tgt_is_causal: of the target's.
+            memory_mask: of the target's rows and the source's.
+        """
+        memory = self.encoder(src, src_mask, src_is_causal)
+        return self.decoder(tgt, memory, tgt_mask, memory_mask, tgt_is_causal)
+
+    @staticmethod
+    def generate_square_subsequent_mask(size: int) -> np.ndarray:
+        """What is added to scores so that a row sees no later one: 0, and -inf above the diagonal.
+
+        >>> nn.Transformer.generate_square_subsequent_mask(2).tolist()
+        [[0.0, -inf], [0.0, 0.0]]
+        """
+        return np.triu(np.full((size, size), -np.inf, np.float32), 1)

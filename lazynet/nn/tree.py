@@ -20,6 +20,12 @@ State = tuple[Any, Any]
 
 
 class _TreeCell(Module):
+    dim: int
+    hidden: int
+
+    def _takes(self) -> dict[str, tuple[Any, ...]]:
+        return {"x": (self.dim,), "children": (self.hidden,)}
+
     def _check(self, x: Any, children: Any) -> list[State]:
         children = list(children)
         if x is None and not children:
@@ -172,6 +178,9 @@ class TreeLSTM(Module):
         super().__init__()
         self.cell = TreeLSTMCell(dim, hidden, arity)
 
+    def _takes(self) -> dict[str, tuple[Any, ...]]:
+        return {"x": (self.cell.dim,)}
+
     def forward(self, x: Any, children: Any) -> Any:
         return fold(self.cell, x, children)[0]
 
@@ -189,6 +198,9 @@ class ChildSumTreeLSTM(Module):
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
         self.cell = ChildSumTreeLSTMCell(dim, hidden)
+
+    def _takes(self) -> dict[str, tuple[Any, ...]]:
+        return {"x": (self.cell.dim,)}
 
     def forward(self, x: Any, children: Any) -> Any:
         return fold(self.cell, x, children)[0]

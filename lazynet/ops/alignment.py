@@ -125,6 +125,8 @@ def ctc_loss(
 ):  # fmt: skip
     """-log p(targets | x): the sum over all alignments of the targets with the rows of x.
 
+    Shapes: n rows of (classes,) -> ().
+
     An alignment gives each row a label or the blank; leaving out repetitions and then blanks gives
     the targets (Graves, Fernández, Gomez and Schmidhuber, "Connectionist temporal classification",
     2006). The gradient is the expected count of each class in each row. One node an example;

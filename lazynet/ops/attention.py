@@ -89,6 +89,8 @@ def scaled_dot_product_attention(
 ):  # fmt: skip
     """y_i = sum_j softmax_j(scale q_i . k_j) v_j (Vaswani et al., 2017).
 
+    Shapes: n rows of (d,), m rows of (d,) and of (v,) -> n rows of (v,).
+
     Queries, keys and values are those of ONE example, of any number: there is no padding, and a
     batch of examples is one call. Without a mask the weights are never stored.
 

@@ -155,9 +155,7 @@ def conv1d(x, weight, bias=None, stride: Any = 1, padding: Any = 0, dilation: An
         ShapeError: if channels do not match, or the window does not fit.
     """
     if isinstance(x, Sequence) and len(x.type.shape) == 1:
-        if groups != 1:
-            raise ValueError("conv1d: along the rows of a Sequence there is one group")
-        return conv1d_rows(x, weight, bias, stride, padding, dilation)
+        return conv1d_rows(x, weight, bias, stride, padding, dilation, groups)
     return _convolved("conv1d", x, weight, bias, 1, stride, padding, dilation, groups)
 
 
@@ -179,7 +177,9 @@ def conv2d(x, weight, bias=None, stride: Any = 1, padding: Any = 0, dilation: An
 
 
 @beside_operands
-def conv1d_rows(x, weight, bias=None, stride: int = 1, padding: Any = 0, dilation: int = 1):
+def conv1d_rows(
+    x, weight, bias=None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+):
     """conv1d along the rows of a Sequence of vectors: n rows in, about n / stride rows out.
 
     A Sequence that is shorter than the window, with its padding, gives no rows.
@@ -188,21 +188,30 @@ def conv1d_rows(x, weight, bias=None, stride: int = 1, padding: Any = 0, dilatio
     (3, 3)
     """
     weight = as_value(weight, "conv1d")
-    if len(weight.type.shape) != 3 or x.type.shape != weight.type.shape[1:2]:
-        raise ShapeError(f"conv1d: rows of {x.type.shape} for a weight of {weight.shape}")
-    out, inner, window = weight.type.shape
+    out, inner, window = weight.type.shape if len(weight.type.shape) == 3 else (0, 0, 0)
+    if not window or x.type.shape != (inner * groups,):
+        many = f" in {groups} groups" if groups != 1 else ""
+        raise ShapeError(f"conv1d: rows of {x.type.shape} for a weight of {weight.shape}{many}")
+    if groups < 1 or out % groups:
+        raise ShapeError(f"conv1d: {out} output channels cannot be cut into {groups} groups")
     (stride,), (dilation,) = (
         several(stride, 1, "conv1d", "stride"), several(dilation, 1, "conv1d", "dilation"),
     )  # fmt: skip
     ((before, after),) = pairs_of(padding, "conv1d", (window,), (stride,), (dilation,))
-    edges = [zeros(inner, dtype=x.type.dtype, length=p) for p in (before, after)]
+    edges = [zeros(inner * groups, dtype=x.type.dtype, length=p) for p in (before, after)]
     if before or after:
         x = cat_rows([edges[0], x, edges[1]], 0)
     count = max((len(x) - dilation * (window - 1) - 1) // stride + 1, 0)
     shifted = [x[j * dilation :][: (count - 1) * stride + 1 : stride] if count else x[:0]
                for j in range(window)]  # fmt: skip
-    flat = reshape(permute(weight, 0, 2, 1), (out, window * inner))
-    return linear(cat_rows(shifted, -1), flat, bias)
+    rows, flat = cat_rows(shifted, -1), permute(weight, 0, 2, 1)
+    if groups == 1:
+        return linear(rows, reshape(flat, (out, window * inner)), bias)
+    parts = permute(reshape(rows, (window, groups, inner)), 0, 2, 1, 3)  # axis 0 is the rows
+    columns = reshape(parts, (groups, window * inner, 1))
+    flat = reshape(flat, (groups, out // groups, window * inner))
+    y = reshape(bmm(flat, columns), (out,))
+    return y if bias is None else y + bias
 
 
 def _transposed(

@@ -7,6 +7,7 @@ broadcast as in numpy within a row; a Tensor broadcasts against each row of a Se
 from __future__ import annotations
 
 import functools
+import reprlib
 
 import numpy as np
 
@@ -80,10 +81,23 @@ def prepare(op: Op, *operands):
         dtype = "int64"
     if dtype in ("int64", "bool") and (op is DIVIDE or any(isinstance(x, float) for x in operands)):
         dtype = "float32"
-    made = [x if isinstance(x, Value) else Literal(getattr(x, "value", x), dtype) for x in operands]
+    made = [x if isinstance(x, Value) else _literal(op, x, dtype) for x in operands]
     made = [x if x.type.dtype == dtype else cast(x, dtype) for x in made]
     target = _broadcast(op.name, *(x.type for x in made))
     return [x if x.type.shape == target or x.type.size == 1 else expand(x, target) for x in made]
+
+
+def _literal(op: Op, x, dtype: str) -> Literal:
+    """A number as an operand of this dtype."""
+    value = getattr(x, "value", x)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63 and not _holds(value, dtype):
+        raise TypeError(f"{op.name}: {reprlib.repr(value)} does not fit into {dtype}")
+    return Literal(value, dtype)
+
+
+def _holds(value: int, dtype: str) -> bool:
+    """Whether an integer beyond int64 can be a number of this dtype."""
+    return dtype.startswith("float") and value**2 <= int(np.finfo(dtype).max) ** 2
 
 
 def _floating(x):

@@ -24,6 +24,8 @@ ZEROS = Op(
 def zeros(*shape, dtype: str = "float32", length: int | None = None):
     """Zeros: a Tensor of this shape, or a Sequence of `length` such rows.
 
+    Shapes: (*shape,), or `length` rows of it.
+
     >>> ln.zeros(2).tolist(), ln.zeros(2, length=3).shape
     ([0.0, 0.0], (3, 2))
     """
@@ -34,6 +36,8 @@ def zeros(*shape, dtype: str = "float32", length: int | None = None):
 @told
 def full(shape, value, dtype: str = "float32", length: int | None = None):
     """One number everywhere: a Tensor of this shape, or a Sequence of `length` such rows.
+
+    Shapes: (*shape,), or `length` rows of it.
 
     >>> ln.full((2,), 7.0).numpy().tolist()
     [7.0, 7.0]
@@ -46,6 +50,8 @@ def full(shape, value, dtype: str = "float32", length: int | None = None):
 def ones(*shape, dtype: str = "float32", length: int | None = None):
     """Ones: a Tensor of this shape, or a Sequence of `length` such rows.
 
+    Shapes: (*shape,), or `length` rows of it.
+
     >>> ln.ones(2, 3).shape
     (2, 3)
     """
@@ -57,6 +63,8 @@ def ones(*shape, dtype: str = "float32", length: int | None = None):
 @beside_operands
 def full_like(x, value, dtype: str | None = None):
     """One number everywhere, in the shape of x and, by default, in its dtype.
+
+    Shapes: any -> the same; n rows -> n rows.
 
     >>> ln.full_like(ln.tensor([1.0, 2.0]), 7.0).tolist()
     [7.0, 7.0]
@@ -71,6 +79,8 @@ def full_like(x, value, dtype: str | None = None):
 def zeros_like(x, dtype: str | None = None):
     """Zeros in the shape of x and, by default, in its dtype.
 
+    Shapes: any -> the same; n rows -> n rows.
+
     >>> ln.zeros_like(ln.tensor([1.0, 2.0])).tolist()
     [0.0, 0.0]
     """
@@ -80,6 +90,8 @@ def zeros_like(x, dtype: str | None = None):
 @told
 def ones_like(x, dtype: str | None = None):
     """Ones in the shape of x and, by default, in its dtype.
+
+    Shapes: any -> the same; n rows -> n rows.
 
     >>> ln.ones_like(ln.sequence([1.0, 2.0])).tolist()
     [1.0, 1.0]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import math
 
+import numpy as np
+
 from lazynet.op import Op, Sample
 from lazynet.ops.elementwise import (
     PAIRS,
@@ -175,6 +177,8 @@ def _rounded(name: str, ops: tuple[Op, Op]):
     function.__name__ = name
     function.__doc__ = f"""{ops[0].formula}, for each element; integers are left as they are.
 
+    Shapes: any -> the same; n rows -> n rows.
+
     The gradient is 0 or, with `straight_through`, passes as if nothing had been rounded (Bengio et
     al., 2013).
 
@@ -253,6 +257,9 @@ logical_not = unary(NOT, lambda x: x if x.type.dtype == "bool" else cast(x, "boo
 remainder, floor_divide = binary(REMAINDER, prepare), binary(FLOOR_DIVIDE, prepare)
 
 
+_INT64 = np.iinfo(np.int64)
+
+
 @told
 def clamp(x, min=None, max=None):
     """min(max(x, low), high); either bound may be a number, a value, or missing.
@@ -269,9 +276,11 @@ def clamp(x, min=None, max=None):
     """
     if min is None and max is None:
         raise ValueError("clamp: give a lower bound, an upper bound, or both")
-    low = -math.inf if min is None else min
-    high = math.inf if max is None else max
-    return record(CLAMP, tuple(prepare(CLAMP, as_value(x, "clamp"), low, high)))
+    x = as_value(x, "clamp")
+    ends = (-math.inf, math.inf) if x.type.is_float else (_INT64.min, _INT64.max)
+    low = ends[0] if min is None else min
+    high = ends[1] if max is None else max
+    return record(CLAMP, tuple(prepare(CLAMP, x, low, high)))
 
 
 _METHODS = (

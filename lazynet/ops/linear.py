@@ -180,6 +180,8 @@ _short = Short(record_layer, LINEAR)
 def linear(x, weight, bias=None):
     """y = W x + b for each row.
 
+    Shapes: (in,), weight (out, in), bias (out,) -> (out,); n rows -> n rows.
+
     >>> weight = ln.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     >>> ln.linear(ln.tensor([2.0, 3.0]), weight).tolist()
     [2.0, 3.0, 5.0]

@@ -80,6 +80,8 @@ TAKE_ROW = Op(
 def lookup(table, index):
     """Rows of a table: y = table[index].
 
+    Shapes: a table (count, ...) and an integer -> (...), n integers -> n rows of (...).
+
     >>> table = ln.tensor([[1.0, 2.0], [3.0, 4.0]])
     >>> ln.lookup(table, 1).tolist(), ln.lookup(table, [1, 0, 1]).shape
     ([3.0, 4.0], (3, 2))
@@ -124,6 +126,15 @@ def _lookup(table, index):
         shape = table.type.shape[1:]
         return part(repeated, shape, numbers * math.prod(shape))
     return record(LOOKUP, (table,), payload=numbers, length=len(numbers))
+
+
+def padding_row(name: str, index: int | None, count: int) -> int | None:
+    """The number of the row that pads, counted from the first."""
+    if index is None:
+        return None
+    if not -count <= index < count:
+        raise ValueError(f"{name}: no row {index} of {count} to pad with")
+    return index % count
 
 
 @beside_operands

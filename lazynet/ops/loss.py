@@ -30,6 +30,24 @@ def reduced(name: str, loss, reduction: str):
     return reduce.mean(loss) if reduction == "mean" else reduce.sum(loss)
 
 
+def weights_of(name: str, losses, weight):
+    """Weights of losses, of their shape and dtype."""
+    weight = as_value(weight, name)
+    if tuple(weight.shape) != tuple(losses.shape):
+        raise ShapeError(f"{name}: a weight of {weight.shape} for losses of {losses.shape}")
+    return weight if weight.type.dtype == losses.type.dtype else weight.astype(losses.type.dtype)
+
+
+def weighted(name: str, losses, weight, reduction: str):
+    """`reduced`, with weights: the mean is divided by their sum."""
+    if weight is None:
+        return reduced(name, losses, reduction)
+    weight = weights_of(name, losses, weight)
+    if reduction != "mean":
+        return reduced(name, losses * weight, reduction)
+    return reduce.sum(losses * weight) / reduce.sum(weight)
+
+
 def _checked(name: str, x, target):
     """The scores, and the targets: an integer for a Tensor, a list or an array for a Sequence."""
     x = as_value(x, name)
@@ -56,6 +74,8 @@ def nll_loss(
     log_probabilities, target, reduction: str = "mean", weight=None, ignore_index: int = -100
 ):
     """Negative log-likelihood: -weight[target] x[target] for each row.
+
+    Shapes: (classes,) -> (); n rows -> (), with reduction "none" n rows ().
 
     Args:
         log_probabilities: rows of (classes,).
@@ -149,6 +169,8 @@ def cross_entropy(
 ):  # fmt: skip
     """-log softmax(x)[target] for each row; the mean over the rows, as PyTorch's.
 
+    Shapes: (classes,) -> (); n rows -> (), with reduction "none" n rows ().
+
     Args:
         logits: rows of (classes,).
         target: an integer for a Tensor, a list of integers for a Sequence; or a distribution over
@@ -212,6 +234,8 @@ def multi_margin_loss(
     x, target, p: int = 1, margin: float = 1.0, weight=None, reduction: str = "mean"
 ):
     """sum over i != target of weight[target] max(0, margin - x[target] + x[i])^p / classes.
+
+    Shapes: (classes,) -> (); n rows -> (), with reduction "none" n rows ().
 
     Args:
         x: rows of (classes,).

@@ -1,4 +1,4 @@
-"""Losses of regression, of pairs and of distributions: compositions of ops, PyTorch's names.
+"""Losses of regression and of distributions: compositions of ops, PyTorch's names.
 
 `reduction` goes over the elements that one example has; see `loss.py`.
 """
@@ -23,12 +23,10 @@ from lazynet.ops.elementwise import (
     minimum,
     prepare,
     relu,
-    sqrt,
     where,
 )
 from lazynet.ops.functions import clamp, log1p
-from lazynet.ops.loss import reduced
-from lazynet.ops.statistics import norm
+from lazynet.ops.loss import reduced, weighted, weights_of
 from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence, tensor
@@ -46,7 +44,7 @@ def _pair(name: str, x, target):
     return x, target if target.type.is_float else target.astype(x.type.dtype)
 
 
-def _signs(name: str, x, target):
+def signs_of(name: str, x, target):
     """Targets of 1 and -1 in the dtype of x, which they broadcast against."""
     target = as_value(target, name)
     if isinstance(x, Sequence) and isinstance(target, Sequence) and len(x) != len(target):
@@ -54,11 +52,19 @@ def _signs(name: str, x, target):
     return target if target.type.is_float else target.astype(x.type.dtype)
 
 
-@told
-def mse_loss(x, target, reduction: str = "mean"):
-    """(x - target)^2.
+def vectors_of(name: str, x, y):
+    """Two values that have a last axis."""
+    x, y = as_value(x, name), as_value(y, name)
+    if not x.type.shape or not y.type.shape:
+        raise ShapeError(f"{name}: expected vectors, not rows of {x.type.shape} and {y.type.shape}")
+    return x, y
 
-    Shapes: x and target alike -> (), or with reduction "none" that of x.
+
+@told
+def mse_loss(x, target, reduction: str = "mean", weight=None):
+    """weight (x - target)^2; the mean is divided by the sum of the weights, 1 by default.
+
+    Shapes: x, target and weight alike -> (), or with reduction "none" that of x.
 
     >>> float(ln.nn.functional.mse_loss(ln.tensor([1.0, 3.0]), ln.tensor([1.0, 1.0])))
     2.0
@@ -67,14 +73,14 @@ def mse_loss(x, target, reduction: str = "mean"):
         ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     x, target = _pair("mse_loss", x, target)
-    return reduced("mse_loss", (x - target).square(), reduction)
+    return weighted("mse_loss", (x - target).square(), weight, reduction)
 
 
 @told
-def l1_loss(x, target, reduction: str = "mean"):
-    """|x - target|.
+def l1_loss(x, target, reduction: str = "mean", weight=None):
+    """weight |x - target|; the mean is divided by the sum of the weights, 1 by default.
 
-    Shapes: x and target alike -> (), or with reduction "none" that of x.
+    Shapes: x, target and weight alike -> (), or with reduction "none" that of x.
 
     >>> float(ln.nn.functional.l1_loss(ln.tensor([1.0, 3.0]), ln.tensor([1.0, 1.0])))
     1.0
@@ -83,7 +89,7 @@ def l1_loss(x, target, reduction: str = "mean"):
         ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     x, target = _pair("l1_loss", x, target)
-    return reduced("l1_loss", absolute(x - target), reduction)
+    return weighted("l1_loss", absolute(x - target), weight, reduction)
 
 
 @told
@@ -109,10 +115,13 @@ def smooth_l1_loss(x, target, reduction: str = "mean", beta: float = 1.0):
 
 
 @told
-def huber_loss(x, target, reduction: str = "mean", delta: float = 1.0):
+def huber_loss(x, target, reduction: str = "mean", delta: float = 1.0, weight=None):
     """d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2) (Huber, 1964).
 
-    Shapes: x and target alike -> (), or with reduction "none" that of x.
+    Each is multiplied by its weight, if there are any; the mean is over the elements, as in PyTorch
+    and other than that of `mse_loss`.
+
+    Shapes: x, target and weight alike -> (), or with reduction "none" that of x.
 
     >>> float(ln.nn.functional.huber_loss(ln.tensor([3.0]), ln.tensor([1.0])))
     1.5
@@ -125,7 +134,10 @@ def huber_loss(x, target, reduction: str = "mean", delta: float = 1.0):
         raise ValueError(f"huber_loss: delta must be positive, got {delta}")
     d = absolute(x - target)
     near = minimum(d, delta)
-    return reduced("huber_loss", near * near * 0.5 + (d - near) * delta, reduction)
+    losses = near * near * 0.5 + (d - near) * delta
+    if weight is not None:
+        losses = losses * weights_of("huber_loss", losses, weight)
+    return reduced("huber_loss", losses, reduction)
 
 
 def _logarithm_gap(x):
@@ -217,97 +229,8 @@ def margin_ranking_loss(x, y, target, margin: float = 0.0, reduction: str = "mea
         ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     x, y = _pair("margin_ranking_loss", x, y)
-    target = _signs("margin_ranking_loss", x, target)
+    target = signs_of("margin_ranking_loss", x, target)
     return reduced("margin_ranking_loss", clamp(margin - (x - y) * target, 0.0), reduction)
-
-
-def _vectors(name: str, x, y):
-    x, y = as_value(x, name), as_value(y, name)
-    if not x.type.shape or not y.type.shape:
-        raise ShapeError(f"{name}: expected vectors, not rows of {x.type.shape} and {y.type.shape}")
-    return x, y
-
-
-@told
-def pairwise_distance(x, y, p: float = 2.0, eps: float = 1e-6):
-    """The p-norm of x - y + eps, over the last axis of each row.
-
-    Shapes: (..., k) (..., k) -> (...); n rows -> n rows.
-
-    >>> round(float(ln.nn.functional.pairwise_distance(ln.tensor([3.0]), ln.tensor([1.0]))), 3)
-    2.0
-
-    Raises:
-        ShapeError: if the sizes differ.
-    """
-    x, y = _vectors("pairwise_distance", x, y)
-    return norm(x - y + eps, p, -1)
-
-
-@told
-def triplet_margin_loss(
-    anchor, positive, negative, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6,
-    reduction: str = "mean", swap: bool = False,
-):  # fmt: skip
-    """max(0, d(anchor, positive) - d(anchor, negative) + margin), d = `pairwise_distance`.
-
-    With `swap`, the nearer of d(anchor, negative) and d(positive, negative) counts (Balntas et al.,
-    2016).
-
-    Shapes: three of (..., k) -> (), or with reduction "none" (...).
-
-    >>> F, x = ln.nn.functional, ln.tensor([1.0])
-    >>> float(F.triplet_margin_loss(x, x, x))
-    1.0
-
-    Raises:
-        ShapeError: if the shapes differ. ValueError: for another reduction.
-    """
-    near = pairwise_distance(anchor, positive, p, eps)
-    far = pairwise_distance(anchor, negative, p, eps)
-    if swap:
-        far = minimum(far, pairwise_distance(positive, negative, p, eps))
-    return reduced("triplet_margin_loss", clamp(near - far + margin, 0.0), reduction)
-
-
-@told
-def cosine_similarity(x, y, dim: int = -1, eps: float = 1e-8):
-    """x . y / (|x| |y|), norms at least eps.
-
-    Shapes: (..., k) (..., k) -> (...); n rows -> n rows.
-
-    >>> round(float(ln.nn.functional.cosine_similarity(ln.tensor([2.0]), ln.tensor([3.0]))), 4)
-    1.0
-
-    Raises:
-        ShapeError: if the sizes differ.
-    """
-    x, y = _vectors("cosine_similarity", x, y)
-    size = maximum(norm(x, 2, dim), eps) * maximum(norm(y, 2, dim), eps)
-    return reduce.sum(x * y, dim) / size
-
-
-@told
-def cosine_embedding_loss(x, y, target, margin: float = 0.0, reduction: str = "mean"):
-    """1 - cos(x, y) where the target is 1, max(0, cos(x, y) - margin) where it is -1.
-
-    Squares of norms are made larger by 1e-12, so that the loss is smooth at 0, as in PyTorch.
-
-    Shapes: x and y (k,), a target for each row -> (), or with reduction "none" n rows -> n rows.
-
-    >>> F, x = ln.nn.functional, ln.tensor([1.0, 0.0])
-    >>> round(float(F.cosine_embedding_loss(x, x, ln.tensor(-1.0))), 4)
-    1.0
-
-    Raises:
-        ShapeError: if the shapes differ. ValueError: for another reduction.
-    """
-    x, y = _vectors("cosine_embedding_loss", x, y)
-    squares = [reduce.sum(v * v, -1) + 1e-12 for v in (x, y)]
-    cosine = reduce.sum(x * y, -1) / sqrt(squares[0] * squares[1])
-    target = _signs("cosine_embedding_loss", cosine, target)
-    away = clamp(cosine - margin, 0.0)
-    return reduced("cosine_embedding_loss", where(target == 1.0, 1.0 - cosine, away), reduction)
 
 
 @told
@@ -411,6 +334,8 @@ def soft_margin_loss(x, target, reduction: str = "mean"):
 def multilabel_soft_margin_loss(x, target, weight=None, reduction: str = "mean"):
     """The mean over the classes of -(t log sigmoid(x) + (1 - t) log sigmoid(-x)), for each row.
 
+    Shapes: (classes,) -> (); n rows -> (), with reduction "none" n rows ().
+
     Args:
         x: rows of (classes,).
         target: rows of (classes,), 1 for each class that the row belongs to, else 0.
@@ -427,7 +352,7 @@ def multilabel_soft_margin_loss(x, target, weight=None, reduction: str = "mean")
         ShapeError: if the shapes differ. ValueError: for another reduction.
     """
     name = "multilabel_soft_margin_loss"
-    x, target = _vectors(name, *_pair(name, x, target))
+    x, target = vectors_of(name, *_pair(name, x, target))
     losses = -(target * logsigmoid(x) + (1.0 - target) * logsigmoid(-x))
     losses = losses if weight is None else losses * weight
     return reduced(name, reduce.mean(losses, -1), reduction)

@@ -112,6 +112,67 @@ def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5):
 
 
 @told
+def instance_norm(
+    x, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats: bool = True,
+    eps: float = 1e-5,
+):  # fmt: skip
+    """(x - mean) / sqrt(variance + eps) weight + bias for each channel of one example by itself.
+
+    Mean and variance are those of the axes after the channels (Ulyanov, Vedaldi and Lempitsky,
+    2016), or of the rows, where these are vectors (channels,): a Sequence is one example then.
+    Without `use_input_stats` they are `running_mean` and `running_var`, as `nn.InstanceNorm1d`
+    keeps them.
+
+    Shapes: any -> the same; n rows -> n rows.
+
+    >>> ln.nn.functional.instance_norm(ln.tensor([[1.0, 3.0], [5.0, 5.0]]), eps=0.0)[0].tolist()
+    [-1.0, 1.0]
+
+    Args:
+        x: rows of (channels, ...), or a Sequence of rows of (channels,).
+        running_mean, running_var, weight, bias: (channels,).
+
+    Raises:
+        ShapeError: if these have another shape.
+    """
+    x = _floats("instance_norm", x)
+    shape = (channels_of("instance_norm", [x]),)
+    _check_affine("instance_norm", shape, running_mean=running_mean, running_var=running_var,
+                  weight=weight, bias=bias)  # fmt: skip
+    if len(x.type.shape) == 1 and not isinstance(x, Sequence):
+        raise ShapeError(
+            f"instance_norm: a Tensor of {x.type.shape} has nothing to normalise over; expected "
+            "(channels, ...), or a Sequence of rows of (channels,)"
+        )
+    if use_input_stats:
+        running_mean, running_var, _ = instance_statistics(x)
+    if running_mean is None or running_var is None:
+        raise ValueError(
+            "instance_norm: without use_input_stats, running_mean and running_var are needed"
+        )
+    running_mean = as_value(running_mean, "instance_norm")
+    running_var = as_value(running_var, "instance_norm")
+    y = (x - _per_channel(running_mean, x)) * _per_channel(rsqrt(running_var + eps), x)
+    y = y if weight is None else y * _per_channel(weight, x)
+    return y if bias is None else y + _per_channel(bias, x)
+
+
+def instance_statistics(x):
+    """(mean, variance, n) of each channel of each example of `instance_norm`.
+
+    n is the number of elements of a channel, which is in the denominator of the variance.
+    """
+    shape = x.type.shape
+    if len(shape) == 1:
+        mean = reduce.mean(x, 0)
+        return mean, reduce.mean(square(x - mean), 0), len(x)
+    x = reshape(x, (shape[0], x.type.size // shape[0]))
+    mean = reduce.mean(x, -1)
+    away = square(x - reshape(mean, (*mean.type.shape, 1)))
+    return mean, reduce.mean(away, -1), x.type.shape[1]
+
+
+@told
 def normalize(x, p: float = 2.0, dim: int = -1, eps: float = 1e-12):
     """x / max(|x|_p, eps) along an axis.
 
@@ -188,6 +249,8 @@ def batch_norm(
     eps: float = 1e-5,
 ):  # fmt: skip
     """(x - mean) / sqrt(variance + eps) weight + bias for each channel (Ioffe and Szegedy, 2015).
+
+    Shapes: any -> the same; n rows -> n rows; a list -> a list.
 
     While training, mean and variance are those of the batch: of all rows given, and of the axes
     after the channels. Else they are `running_mean` and `running_var`. Values are immutable, so

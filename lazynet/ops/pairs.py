@@ -71,6 +71,8 @@ PAIR_SCORES = Op(
 def pair_scores(q, k):
     """p_ij = q_i . k_j for all pairs, head by head: n rows and m rows of (heads, d) give n m rows.
 
+    Shapes: n rows and m rows of (heads, d) -> n m rows of (heads,).
+
     The result has rows of (heads,); row i m + j is the pair of query i and key j.
 
         >>> q, k = ln.sequence(np.ones((2, 1, 3))), ln.sequence(np.ones((4, 1, 3)))
@@ -116,6 +118,8 @@ PAIR_SUM = Op(
 @told
 def pair_sum(p, v, queries: int):
     """y_i = sum_j p_ij v_j: n m rows of (heads,) and m rows of (heads, d) give n rows.
+
+    Shapes: n m rows of (heads,) and m rows of (heads, d) -> n rows of (heads, d).
 
     >>> p, v = ln.sequence(np.ones((8, 1))), ln.sequence(np.ones((4, 1, 3)))
     >>> ln.pair_sum(p, v, queries=2).shape
@@ -204,6 +208,8 @@ PAIR_SOFTMAX = Op(
 @told
 def pair_softmax(x, keys: int, reach: int | None = None):
     """y_ij = exp(x_ij) / sum_j exp(x_ij), over the keys of each query; 0 where j > i + reach.
+
+    Shapes: n m rows of (heads,) -> the same.
 
         >>> ln.pair_softmax(ln.sequence(np.zeros((4, 1))), keys=2, reach=0).numpy()[:, 0].tolist()
         [1.0, 0.0, 0.5, 0.5]

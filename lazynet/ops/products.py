@@ -133,6 +133,8 @@ def matmul(a, b):
 def einsum(equation: str, *operands):
     """Sums of products by index letters, as numpy.einsum, for the axes of each row.
 
+    Shapes: as the letters say; n rows -> n rows.
+
     Operands are joined from left to right, each join one product of matrices with a batch axis. A
     letter twice in one operand takes its diagonal; without `->`, the letters that appear once are
     kept in alphabetical order.

@@ -142,6 +142,8 @@ def _like(op: Op, x):
 def rand(*shape: int, length: int | None = None, dtype: str = "float32"):
     """Uniform numbers in [0, 1): a Tensor of this shape, or a Sequence of `length` such rows.
 
+    Shapes: (*shape,), or `length` rows of it.
+
     >>> ln.rand(2, length=3).shape
     (3, 2)
     """
@@ -152,6 +154,8 @@ def rand(*shape: int, length: int | None = None, dtype: str = "float32"):
 def randn(*shape: int, length: int | None = None, dtype: str = "float32"):
     """Normal numbers of mean 0 and deviation 1: a Tensor, or a Sequence of `length` such rows.
 
+    Shapes: (*shape,), or `length` rows of it.
+
     >>> ln.randn(2, length=3).shape
     (3, 2)
     """
@@ -161,6 +165,8 @@ def randn(*shape: int, length: int | None = None, dtype: str = "float32"):
 @told
 def randint(low: int, high: int, *shape: int, length: int | None = None):
     """Integers from low to high - 1: a Tensor of this shape, or a Sequence of such rows.
+
+    Shapes: (*shape,), or `length` rows of it.
 
     >>> 0 <= ln.randint(0, 6).item() < 6
     True

@@ -145,6 +145,9 @@ def retyped(x, row):
 def reshape(x, *shape):
     """The same elements in another shape; for a Sequence the shape of each row. A view, no node.
 
+    Shapes: any -> as many elements in the shape given, one size of which may be -1; n rows -> n
+    rows.
+
     >>> ln.reshape(ln.tensor([1.0, 2.0, 3.0, 4.0]), 2, -1).tolist()
     [[1.0, 2.0], [3.0, 4.0]]
 

@@ -86,6 +86,8 @@ def _rows_of(matrix):
 def stack(values):
     """The same as `sequence`: PyTorch's name for a new leading axis.
 
+    Shapes: n Tensors -> n rows.
+
     >>> ln.stack([ln.tensor([1.0, 2.0]), ln.tensor([3.0, 4.0])]).tolist()
     [[1.0, 2.0], [3.0, 4.0]]
     """
@@ -95,6 +97,8 @@ def stack(values):
 @told
 def gather(x: Sequence, index):
     """Rows of a Sequence by number: y[j] = x[index[j]]; a boolean mask chooses rows.
+
+    Shapes: n rows and m numbers -> m rows.
 
     >>> x = ln.sequence([1.0, 2.0, 3.0])
     >>> ln.gather(x, [2, 0, 2]).tolist(), ln.gather(x, [True, False, True]).tolist()

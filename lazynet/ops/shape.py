@@ -27,6 +27,8 @@ from lazynet.tensor import Sequence, Tensor, tensor
 def permute(x, *dims: int):
     """The axes of each row in another order, as torch.permute; for a Sequence, 0 comes first.
 
+    Shapes: the sizes in the order of the axes; n rows -> n rows.
+
     >>> ln.permute(ln.zeros(2, 3, 4), 2, 0, 1).shape
     (4, 2, 3)
 
@@ -225,6 +227,8 @@ def tile(x, *repeats: Any):
 def repeat_interleave(x, repeats, dim: int = -1):
     """Elements repeated along an axis; rows of a Sequence with `dim=0`, each so often as told.
 
+    Shapes: an axis of n elements -> as many as the repeats add up to.
+
     Args:
         repeats: a number, or one for each element of the axis.
 
@@ -249,6 +253,8 @@ def repeat_interleave(x, repeats, dim: int = -1):
 @beside_operands
 def pad(x, pad, mode: str = "constant", value: float = 0.0):
     """Each row made larger, as torch.nn.functional.pad: (before, after) of the last axis first.
+
+    Shapes: an axis of n elements -> before + n + after; n rows -> n rows.
 
     Args:
         pad: numbers of elements, two for each axis, of the last axis first.
@@ -281,7 +287,7 @@ def pad(x, pad, mode: str = "constant", value: float = 0.0):
     if mode != "constant" or value == 0.0:
         return y
     outside = padded(np.zeros(shape, np.int64)) < 0
-    return y + tensor((outside * value).astype(x.type.dtype))
+    return y + tensor(np.where(outside, value, 0).astype(x.type.dtype))
 
 
 # -- joining ---------------------------------------------------------------------------------------
@@ -341,6 +347,8 @@ class Packed(NamedTuple):
 def pack(values) -> Packed:
     """The rows of several Sequences, one after the other, and their numbers.
 
+    Shapes: Sequences of n, m, ... rows -> n + m + ... rows.
+
     Nothing has to be packed to run together. It is for what treats rows of all examples alike, as
     statistics over a minibatch do; `unpack` goes back.
 
@@ -360,6 +368,8 @@ def pack(values) -> Packed:
 @told
 def unpack(rows, lengths) -> list:
     """The Sequences that were packed: parts of `rows` of these lengths; views.
+
+    Shapes: n + m + ... rows -> Sequences of n, m, ... rows.
 
     >>> [part.tolist() for part in ln.unpack(ln.sequence([1.0, 2.0, 3.0]), [2, 1])]
     [[1.0, 2.0], [3.0]]

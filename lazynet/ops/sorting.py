@@ -172,6 +172,8 @@ PUT_EACH = Op(
 def argsort(x, dim: int = -1, descending: bool = False):
     """The order of the elements along an axis: y[k] is where the k-th of them is.
 
+    Shapes: any -> the same, of integers; n rows -> n rows.
+
     Along axis 0 of a Sequence its rows are sorted, for each element of a row by itself; examples of
     all lengths batch. Of equal elements the earlier comes first; NaN is the greatest.
 

@@ -90,6 +90,8 @@ LOG_SCAN = Op(
 def log_scan(x, transitions, initial):
     """y_0 = x_0 + initial, y_t[j] = x_t[j] + log sum_i exp(y_{t-1}[i] + transitions[i, j]).
 
+    Shapes: n rows of (states,), transitions (states, states) -> n rows of (states,).
+
     The forward algorithm (Rabiner, 1989) in log space: log sums over all paths that end in j. Its
     derivatives are expected counts. One node an example; examples of all lengths batch.
 
@@ -151,6 +153,8 @@ LINEAR_SCAN = Op(
 def linear_scan(x, matrices):
     """y_0 = x_0, y_t[j] = x_t[j] + sum_i y_{t-1}[i] w_t[i, j]: a recurrence that is linear.
 
+    Shapes: n rows of (width,), n - 1 rows of (width, width) -> n rows of (width,).
+
         >>> x, w = ln.sequence(np.ones((3, 1))), ln.sequence(np.full((2, 1, 1), 2.0))
         >>> ln.linear_scan(x, w).numpy()[:, 0].tolist()
         [1.0, 3.0, 7.0]
@@ -198,6 +202,8 @@ VITERBI = Op(
 @told
 def viterbi(x, transitions, initial, final):
     """The path y with the largest sum of x_t[y_t], transitions[y_{t-1}, y_t], and at the ends.
+
+    Shapes: n rows of (states,), transitions (states, states) -> n rows (), of integers.
 
     argmax over y of initial[y_0] + sum_t (x_t[y_t] + transitions[y_{t-1}, y_t]) + final[y_{n-1}].
     The Viterbi algorithm (1967); of equally good predecessors the first is taken.

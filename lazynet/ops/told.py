@@ -62,10 +62,16 @@ def under(name: str, error: Exception, given: tuple = ()) -> Exception:
     message = str(error)
     for value in leaves_of(given):
         if isinstance(value, (Value, np.ndarray)) and "\n" in repr(value):
-            message = message.replace(repr(value), _told_of(value))
+            message = message.replace(repr(value), told_of(value))
     line = message.partition(": ")[2] if _NAMED.match(message) else message
     error.args = (f"{name}: {line.partition(chr(10))[0]}",)
     return error
+
+
+def stated_here(error: Exception) -> bool:
+    """Whether an error was raised by a statement in this package, so that its sentence is ours."""
+    home, stated = _origin(error)
+    return stated and home == "lazynet"
 
 
 def _origin(error: Exception) -> tuple[str, bool]:
@@ -94,11 +100,11 @@ def _explained(function, error: Exception, args: tuple, kwargs: dict) -> Excepti
     for label, value in given.items():
         wrong = _wrong(parameters[label], value, stated)
         if wrong is not None:
-            return TypeError(f"{name}: expected {wrong} for {label}, not {_told_of(value)}")
+            return TypeError(f"{name}: expected {wrong} for {label}, not {told_of(value)}")
     if stated:
         return under(name, error, (args, kwargs))
     kind = TypeError if isinstance(error, (TypeError, AttributeError)) else ShapeError
-    listed = ", ".join(f"{label} = {_told_of(value)}" for label, value in given.items())
+    listed = ", ".join(f"{label} = {told_of(value)}" for label, value in given.items())
     problem = kind(f"{name}: these do not go together: {listed}")
     problem.__cause__ = error
     return problem
@@ -126,7 +132,8 @@ def _wrong(parameter: inspect.Parameter, value: Any, stated: bool) -> str | None
     return " or ".join(_KINDS[name][1] for name in names if name in _KINDS)
 
 
-def _told_of(value: Any) -> str:
+def told_of(value: Any) -> str:
+    """A value as an error shows it: in a word or two."""
     if isinstance(value, (Value, np.ndarray)):
         return f"a {type(value).__name__} of {tuple(value.shape)}"
     if isinstance(value, (str, int, float, type(None))):

@@ -46,6 +46,8 @@ def log_sum_rows(x, counts: list[int]) -> Sequence:
 def inside(spans: Sequence, n: int) -> Tensor:
     """log of the sum over all binary trees over n words of exp(sum of the scores of their spans).
 
+    Shapes: n (n + 1) / 2 rows of one number -> ().
+
     The inside algorithm (Baker, 1979) for span scores: c[i, j] = s[i, j] + log sum over k of
     exp(c[i, k] + c[k, j]), c[i, i + 1] = s[i, i + 1]. The gradient with respect to a span's score
     is the probability that a tree has that span.
@@ -95,6 +97,8 @@ def _log_join(cells) -> Sequence:
 @beside_operands
 def dependency_inside(arcs: Sequence, n: int) -> Tensor:
     """log of the sum over all projective dependency trees of exp(sum of the scores of their arcs).
+
+    Shapes: n n rows of one number -> ().
 
     Eisner's algorithm (1996) over spans whose heads are at their ends: incomplete spans, which an
     arc closes, and complete ones. The gradient with respect to an arc's score is the probability
@@ -174,6 +178,8 @@ def joined_rows(x: Sequence) -> Tensor:
 @beside_operands
 def matrix_tree(arcs: Sequence, n: int) -> Tensor:
     """log of the sum over all dependency trees, crossing or not, of exp(sum of their arcs' scores).
+
+    Shapes: n n rows of one number -> ().
 
     The matrix-tree theorem (Tutte, 1984; Koo, Globerson, Carreras and Collins, 2007): the sum is
     the determinant of L with L[d, d] = sum_h exp(s[h, d]) and L[h, d] = -exp(s[h, d]), without the

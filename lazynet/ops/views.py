@@ -250,21 +250,31 @@ def _index(x, index):
     )
 
 
+def _is_whole(i) -> bool:
+    return isinstance(i, slice) and i == slice(None)
+
+
 def index_axes(x, index: tuple):
-    if Ellipsis in index:
-        at = index.index(Ellipsis)
-        missing = len(x.type.shape) - sum(i is not None for i in index) + 1
-        index = (*index[:at], *(slice(None),) * missing, *index[at + 1 :])
-    if index and index[-1] is None and all(i == slice(None) for i in index[:-1]):
-        return reshape(x, (*x.type.shape, 1))
-    if index and all(i == slice(None) for i in index[:-1]) and len(index) == len(x.type.shape) == 1:
-        return _index(x, index[-1])
-    if index and isinstance(index[0], (int, np.integer)):
-        first = _element(x, int(index[0]))
-        return index_axes(first, index[1:]) if len(index) > 1 else first
-    if not index or all(i == slice(None) for i in index):
-        return x
+    """x[index] for several axes of a row: views where the elements stay together."""
+    shape = x.type.shape
+    dots = [at for at, i in enumerate(index) if i is Ellipsis]
+    if len(dots) == 1 and not any(isinstance(i, (list, np.ndarray)) for i in index):
+        missing = len(shape) - sum(i is not None for i in index) + 1
+        index = (*index[: dots[0]], *(slice(None),) * missing, *index[dots[0] + 1 :])
+    if sum(map(_is_whole, index)) <= len(shape) and all(i is None or _is_whole(i) for i in index):
+        left = iter(shape)
+        return reshape(x, (*(1 if i is None else next(left) for i in index), *left))
+    if len(index) == len(shape) == 1:
+        return _index(x, index[0])
+    first, *rest = index
+    if isinstance(first, (int, np.integer)) and all(_keeps_order(i) for i in rest):
+        return index_axes(_element(x, int(first)), tuple(rest))
     return GENERAL_INDEX[0](x, index)
+
+
+def _keeps_order(i) -> bool:
+    """Whether an axis stays where it is; those of several arrays may come first, as in numpy."""
+    return i is None or isinstance(i, (int, np.integer, slice))
 
 
 def pick(x, index, name: str = "pick"):

@@ -1,0 +1,139 @@
+"""A backward that is interrupted, or fails, leaves every gradient as it was."""
+
+import signal
+
+import numpy as np
+import pytest
+
+import lazynet as ln
+from lazynet import backward, executor
+
+
+class Shaky(ln.Function):
+    """y = x, which may do something on its way back."""
+
+    def __init__(self, act):
+        super().__init__()
+        self.act = act
+
+    def forward(self, x):
+        return x.copy()
+
+    def backward(self, g, y, x):
+        self.act()
+        return (g,)
+
+
+def press():
+    signal.raise_signal(signal.SIGINT)
+
+
+def fail():
+    raise ZeroDivisionError("mine")
+
+
+@pytest.fixture
+def leaves():
+    """One without a gradient, and one that has one."""
+    fresh, old = ln.Parameter(np.ones((2, 3))), ln.tensor(np.ones(3), requires_grad=True)
+    (old * 5.0).sum().backward()
+    return fresh, old
+
+
+def loss_of(leaves, between=lambda h: h):
+    w, x = leaves
+    return ln.linear(between(x * 2.0), w).sum()
+
+
+def unchanged(leaves):
+    fresh, old = leaves
+    return fresh.grad is None and old.grad.tolist() == [5.0] * 3
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_ctrl_c_while_gradients_are_added_waits_for_the_last(leaves, monkeypatch, create_graph):
+    before = signal.getsignal(signal.SIGINT)
+    home, name = (ln.parameter.Leaf, "want_gradient") if create_graph else (executor, "backward")
+    run = getattr(home, name)
+
+    def pressed(*arguments):
+        press()
+        return run(*arguments)
+
+    loss = loss_of(leaves)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(home, name, pressed)
+        loss.backward(create_graph=create_graph)
+    assert signal.getsignal(signal.SIGINT) is before
+    fresh, old = leaves
+    assert fresh.grad.tolist() == [[2.0] * 3] * 2
+    assert old.grad.tolist() == [9.0] * 3
+    if not create_graph:
+        with pytest.raises(RuntimeError, match="a second time"):
+            loss.backward()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_what_fails_before_gradients_are_added_leaves_them(leaves, monkeypatch, error):
+    def broken(*arguments):
+        raise error
+
+    loss = loss_of(leaves)
+    with monkeypatch.context() as patch, pytest.raises(error):
+        patch.setattr(executor, "backward", broken)
+        loss.backward()
+    assert unchanged(leaves)
+    loss.backward()
+    assert leaves[0].grad.tolist() == [[2.0] * 3] * 2
+
+
+@pytest.mark.parametrize(("act", "error"), [(press, KeyboardInterrupt), (fail, ZeroDivisionError)])
+@pytest.mark.parametrize("place", ["value", "leaf", "function"])
+def test_users_code_that_fails_or_is_interrupted_leaves_them(leaves, place, act, error):
+    w, x = leaves
+    calm = []
+
+    def acting(*gradient):
+        if not calm:
+            act()
+
+    def between(h):
+        if place == "function":
+            return Shaky(acting)(h)
+        (h if place == "value" else w).register_hook(acting)
+        return h
+
+    loss = loss_of(leaves, between)
+    with pytest.raises(error):
+        loss.backward()
+    assert unchanged(leaves)
+    calm.append(True)
+    loss.backward()
+    assert (w.grad.tolist(), x.grad.tolist()) == ([[2.0] * 3] * 2, [9.0] * 3)
+
+
+def test_a_hook_that_fails_while_gradients_are_recorded_leaves_them(leaves):
+    w, x = leaves
+    h = x * 2.0
+    h.register_hook(lambda g: fail())
+    with pytest.raises(ZeroDivisionError):
+        ln.linear(h, w).sum().backward(create_graph=True)
+    assert unchanged(leaves)
+
+
+def test_a_later_backward_starts_at_0_after_one_that_failed(monkeypatch):
+    w = ln.Parameter(np.ones(3))
+
+    def half(plan, *arguments):
+        w.graph.gradient[...] = 7.0
+        raise MemoryError
+
+    loss = (w * 2.0).sum()
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(backward._Plan, "_put", half)
+        w.zero_grad()
+        patch.setattr(backward._Plan, "_allocate", lambda plan: w.graph.want_gradient())
+        loss.backward()
+    assert w.grad is None
+    loss.backward()
+    assert w.grad.tolist() == [2.0] * 3

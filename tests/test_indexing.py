@@ -1,0 +1,87 @@
+"""Indexing of values: numpy's meaning, for rows and for the axes of rows."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lazynet as ln
+
+EXAMPLES = settings(max_examples=150, deadline=None, derandomize=True)
+
+
+@st.composite
+def keys(draw, shape):
+    """What an array of this shape may be indexed with."""
+    length, arrays = draw(st.integers(0, 3)), draw(st.sampled_from([0, 0, 1, 2]))
+
+    def part(size):
+        kind = draw(st.sampled_from(["slice", "all", *["int", "array"][: 2 * (size > 0)]]))
+        if kind == "int":
+            return draw(st.integers(-size, size - 1))
+        if kind == "array" and arrays:
+            numbers = st.integers(-size, size - 1)
+            return np.array(draw(st.lists(numbers, min_size=length, max_size=length)), int)
+        if kind == "slice":
+            ends = st.one_of(st.none(), st.integers(-size - 1, size + 1))
+            return slice(draw(ends), draw(ends), draw(st.sampled_from([None, 1, 2, -1, -2])))
+        return slice(None)
+
+    before = draw(st.integers(0, len(shape)))
+    parts = [part(size) for size in shape[:before]]
+    if draw(st.booleans()):
+        after = draw(st.integers(before, len(shape)))
+        parts += [Ellipsis, *(part(size) for size in shape[after:])]
+    for _ in range(draw(st.integers(0, 2))):
+        parts.insert(draw(st.integers(0, len(parts))), None)
+    return parts[0] if len(parts) == 1 and draw(st.booleans()) else tuple(parts)
+
+
+SHAPES = st.lists(st.integers(0, 4), min_size=1, max_size=3).map(tuple)
+
+
+@EXAMPLES
+@given(st.data(), SHAPES)
+def test_a_tensor_is_indexed_as_an_array_is(data, shape):
+    array = np.arange(float(np.prod(shape))).reshape(shape)
+    key = data.draw(keys(shape))
+    x = ln.tensor(array, requires_grad=True)
+    y, want = (x * 2.0)[key], (array * 2.0)[key]
+    assert tuple(y.shape) == want.shape
+    np.testing.assert_array_equal(y.numpy(), want)
+    weights = np.arange(1.0, want.size + 1).reshape(want.shape)
+    ln.sum(y * ln.tensor(weights)).backward()
+    gradient = np.zeros(shape)
+    np.add.at(gradient, key, weights * 2.0)
+    have = np.zeros(shape) if x.grad is None else x.grad.numpy()
+    np.testing.assert_allclose(have, gradient)
+
+
+@EXAMPLES
+@given(st.data(), SHAPES, st.integers(0, 4))
+def test_axes_of_rows_are_indexed_as_those_of_each_row(data, shape, length):
+    array = np.arange(float(length * np.prod(shape))).reshape(length, *shape)
+    key = data.draw(keys(shape))
+    key = key if isinstance(key, tuple) else (key,)
+    y = ln.sequence(array)[(slice(None), *key)]
+    assert len(y) == length
+    for k in range(length):
+        np.testing.assert_array_equal(y[k].numpy(), array[k][key])
+
+
+@pytest.mark.parametrize("key", [None, (None, None), (slice(None), None), (0, None), (None, 0)])
+def test_new_axes_stand_where_they_are_asked_for(key):
+    for shape in ((3,), (2, 3), (2, 3, 4)):
+        array = np.random.rand(*shape)
+        if key == (slice(None), None) or key == (0, None) or array.ndim:
+            np.testing.assert_array_equal(ln.tensor(array)[key].numpy(), array[key])
+    assert ln.tensor(1.0)[None].shape == (1,)
+
+
+def test_new_axes_are_views():
+    x = ln.ones(2, 3) * 2.0
+    with ln.profile() as seen:
+        y = x[None, :, None]
+        ln.forward()
+    assert y.shape == (1, 2, 1, 3)
+    assert "alias" not in {entry.name for entry in seen.signatures.values()}
