@@ -88,6 +88,7 @@ def backward(
     graph.forward()
     if isinstance(value, Sequence) and not value.length:
         return
+    graph.raise_failure(value.id)
     if not graph.needs_gradient(value.id):
         raise RuntimeError(NO_GRADIENT)
     start = time.perf_counter()

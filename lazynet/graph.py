@@ -60,6 +60,7 @@ class Graph:
         "consumed",
         "device",
         "done",
+        "failures",
         "gradients",
         "head",
         "hooks",
@@ -106,6 +107,7 @@ class Graph:
         self.gradients: dict[Any, Any] = {}  # of values whose gradient is retained
         self.hooks: dict[int, list[Any]] = {}  # of gradients, by the first row of a node
         self.sites: dict[int, str] = {}
+        self.failures: dict[int, Exception] = {}  # of rows that could not be computed
         self.versions: dict[int, int] = {}
         self._links: dict[Any, tuple[int, Any, int]] = {}
         self._link_rows: list[tuple[int, np.ndarray]] = []
@@ -150,7 +152,13 @@ class Graph:
         """The addresses of rows, computing them if they are pending."""
         if first >= self.done or first + step * (count - 1) >= self.done:
             self.forward()
+        self.raise_failure(first)
         return self._place[first + step * np.arange(count)]
+
+    def raise_failure(self, row: int) -> None:
+        """Raise the error, if there was one, that kept a row from being computed."""
+        if row in self.failures:
+            raise self.failures[row].with_traceback(None)
 
     def needs_gradient(self, row: int) -> bool:
         """Whether a leaf that wants a gradient lies behind a computed row."""
@@ -211,6 +219,14 @@ class Graph:
         self.needs[vid : vid + count] = needs
         self._links[key] = (vid, source, first)
         return vid
+
+    def link_nothing(self, first: int, count: int, error: Exception) -> None:
+        """Put rows on the tape that could not be computed."""
+        self.tape += words_of(-_LINK.index - 1, count)
+        self._link_rows.append((first, np.zeros(count, np.int64)))
+        self._grow(first + count)
+        self.needs[first : first + count] = 0
+        self.failures.update(dict.fromkeys(range(first, first + count), error))
 
     def literal(self, value: Any, dtype: str) -> int:
         """The id of a row that holds a Python number."""
@@ -282,14 +298,20 @@ class Graph:
             raise RuntimeError("a value is asked for while its graph is being computed")
         self._running = True
         try:
-            self._compute()
+            self.compute()
+        except Exception:
+            from lazynet.apart import set_apart
+
+            set_apart(self)
+            raise
         finally:
             self._running = False
         if not recording_gradients.get() and self.arena.size() > BYTES_WITHOUT_GRADIENTS:
             self.close()
 
-    def _compute(self) -> None:
-        values = self.values
+    def compute(self, stop: int | None = None) -> None:
+        """Compute what the tape holds, which makes rows up to `stop` (by default, all)."""
+        values = self.values if stop is None else stop
         tape = bytes(self.tape)  # of just these values: nothing runs between the two lines
         self._grow(values)
         for vid, addresses in self._link_rows:

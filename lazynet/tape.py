@@ -158,8 +158,13 @@ def node_of(graph: Graph, row: int) -> Node | None:
     return nodes.find(row)
 
 
-def read_tape(tape: list[int], base: int):
+def read_tape(tape: list[int], base: int) -> Iterator[Node]:
     """The nodes of a tape, in the words of `batching/layout.py`."""
+    return (node for node, _, _ in read_entries(tape, base))
+
+
+def read_entries(tape: list[int], base: int) -> Iterator[tuple[Node, int, int]]:
+    """The nodes of a tape, each with its first word and the next one's."""
     p, vid = 0, base
     while p < len(tape):
         code = tape[p]
@@ -169,12 +174,12 @@ def read_tape(tape: list[int], base: int):
             ids = [(i, 0, 1) for i in tape[p + 1 : p + 1 + arity]]
             end = p + 1 + arity + op.payload
             payload = tape[p + 1 + arity : end]
-            yield Node(signature, vid, 1, 1, False, ids, payload)
+            yield Node(signature, vid, 1, 1, False, ids, payload), p, end
             p, vid = end, vid + len(signature.outputs)
             continue
         n = tape[p + 1]
         if op.kind == words.LINK:
-            yield Node(signature, vid, n, n, True, [], None)
+            yield Node(signature, vid, n, n, True, [], None), p, p + 2
             p, vid = p + 2, vid + n
             continue
         if op.kind == words.SEGMENT:
@@ -187,7 +192,7 @@ def read_tape(tape: list[int], base: int):
                 ids = [(tape[p + 4], tape[p + 5], n)]
                 end = p + 6
             rows = n if op.per_item else k
-            yield Node(signature, vid, n, rows, op.per_item or k != 1, ids, None)
+            yield Node(signature, vid, n, rows, op.per_item or k != 1, ids, None), p, end
             p, vid = end, vid + rows * len(signature.outputs)
             continue
         if op.kind == words.RUNS:
@@ -197,14 +202,14 @@ def read_tape(tape: list[int], base: int):
                 runs.append([tuple(tape[k : k + 3]) for k in range(q + 1, stop, 3)])
                 q = stop
             end = q + op.payload
-            yield Node(signature, vid, n, n, True, runs, tape[q:end])
+            yield Node(signature, vid, n, n, True, runs, tape[q:end]), p, end
             p, vid = end, vid + n
             continue
         pairs = tape[p + 2 : p + 2 + 2 * arity]
         end = p + 2 + 2 * arity + n * op.payload
         ids = [(pairs[2 * a], pairs[2 * a + 1], n) for a in range(arity)]
         payload = np.array(tape[p + 2 + 2 * arity : end], np.int32)
-        yield Node(signature, vid, n, n, True, ids, payload)
+        yield Node(signature, vid, n, n, True, ids, payload), p, end
         p, vid = end, vid + n * len(signature.outputs)
 
 

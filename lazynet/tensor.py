@@ -140,6 +140,8 @@ class Value:
     def _wait(self) -> None:
         if self.pending:
             wait_for(self)
+        if self.graph.failures:
+            self.graph.raise_failure(self.id)
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:

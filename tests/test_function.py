@@ -202,7 +202,10 @@ def test_what_forward_raises_is_raised_where_the_value_was_asked_for(threads):
         assert told.value.__notes__ == ["in forward of Fragile, a Function in numpy"]
         np.testing.assert_allclose((x * 3.0).numpy(), 3 * A)  # other graphs go on
         fragile.broken = ""
-        np.testing.assert_allclose(ys[1].numpy(), np.tanh(2 * A + 1))  # and so does this one
+        with pytest.raises(ZeroDivisionError, match="mine"):
+            ys[2].numpy()  # it has failed, and is not tried again
+        again = (fragile(x) + 1.0).tanh()
+        np.testing.assert_allclose(again.numpy(), np.tanh(2 * A + 1))
     finally:
         ln.set_num_threads(before)
 
@@ -287,6 +290,76 @@ def test_a_device_that_is_not_the_cpu_is_refused():
             Product()(x, x)
     finally:
         x.graph.device = cpu
+
+
+# -- what fails is set apart ---------------------------------------------------------------------
+
+
+class Root(ln.Function):
+    """sqrt(x), which refuses what is below 0."""
+
+    def forward(self, x):
+        if (x < 0).any():
+            raise ArithmeticError(f"below 0: {x.min()}")
+        return np.sqrt(x)
+
+    def backward(self, g, y, x):
+        return g / (2 * y)
+
+
+@pytest.mark.parametrize("policy", ["none", "auto"])
+def test_what_fails_keeps_nothing_else_from_being_computed(policy):
+    root, w = Root(), ln.Parameter(np.float32([1.0, 2.0]))
+    with ln.batching(policy):
+        numbers = [4.0, -9.0, 16.0]
+        healthy, failed, other = (ln.sum(ln.tanh(root(w * x) * 2.0)) for x in numbers)
+        beside, both = ln.sum(w * 3.0), failed + 1.0
+        pair = root(root(ln.tensor([1.0, 16.0])))
+        with pytest.raises(ArithmeticError, match="below 0: -18"):
+            healthy.numpy()  # something that was computed with it has failed
+        expected = [np.tanh(2 * np.sqrt(w.numpy() * x)).sum() for x in (4.0, 16.0)]
+        np.testing.assert_allclose([healthy.item(), other.item()], expected, rtol=1e-6)
+        assert beside.item() == 9.0
+        assert pair.tolist() == [1.0, 2.0]
+        for use in (
+            lambda: failed.numpy(), lambda: both.item(), lambda: both.backward(),
+            lambda: failed * 2.0, lambda: ln.tanh(ln.sum([healthy, failed])),
+        ):  # fmt: skip
+            with pytest.raises(ArithmeticError, match="below 0: -18"):
+                use()
+        (healthy + beside * 2.0).backward()
+    h = 2 * np.sqrt(4 * w.numpy())
+    slope = (1 - np.tanh(h) ** 2) * 2.0 * 4.0 / (2 * np.sqrt(4 * w.numpy()))
+    np.testing.assert_allclose(w.grad.numpy(), slope + 6.0, rtol=1e-5)
+
+
+def test_what_fails_among_rows_fails_for_the_sequence_alone():
+    root = Root()
+    good, bad = (root(ln.sequence(np.float32(x))) for x in ([[1.0], [4.0]], [[1.0], [-4.0]]))
+    sums = [ln.sum(rows) for rows in (good, bad)]
+    with pytest.raises(ArithmeticError):
+        sums[0].numpy()
+    assert sums[0].item() == 3.0
+    with pytest.raises(ArithmeticError):
+        sums[1].numpy()
+    with pytest.raises(ArithmeticError):
+        bad[0].numpy()
+
+
+def test_a_function_that_fails_once_has_not_failed():
+    class Once(ln.Function):
+        calls = 0
+
+        def forward(self, x):
+            Once.calls += 1
+            if Once.calls == 1:
+                raise OSError("busy")
+            return x * 2.0
+
+    y = Once()(ln.tensor([1.0]))
+    with pytest.raises(OSError, match="busy"):
+        y.numpy()
+    assert y.tolist() == [2.0]
 
 
 # -- beside everything else ------------------------------------------------------------------------

@@ -1,0 +1,54 @@
+"""What fails in a forward is set apart, with all that depends on it; the rest is computed.
+
+Only users' own code fails while a plan runs (`function.py`), and it fails for a whole batch. So the
+tape is run once more, in pieces, with each such node alone. A node that fails again, or reads what
+has failed, becomes a link to nothing, and its rows raise the same error whenever they are wanted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lazynet.batching import layout as words
+from lazynet.tape import Node, read_entries
+
+
+def set_apart(graph: Any) -> None:
+    """Compute what can be computed of what is pending, after an error."""
+    tape, values = np.frombuffer(bytes(graph.tape), np.int32), graph.values
+    entries = list(read_entries(tape.tolist(), graph.done))
+    if not any(node.signature.op.host for node, _, _ in entries):
+        return  # it was no user's code: nothing is known to be at fault
+    graph.tape.clear()
+    for node, start, end in entries:
+        alone = node.signature.op.host
+        if alone:
+            graph.compute(node.first)
+        error = _behind(graph, node)
+        if error is None:
+            graph.tape += tape[start:end].tobytes()
+            if alone:
+                error = _failed(graph, node)
+        if error is not None:
+            graph.link_nothing(node.first, node.every_row, error)
+    graph.compute(values)
+
+
+def _failed(graph: Any, node: Node) -> Exception | None:
+    """The error that a node ends in when it runs alone; its entry is gone then."""
+    try:
+        graph.compute(node.first + node.every_row)
+    except Exception as error:
+        graph.tape.clear()
+        return error
+    return None
+
+
+def _behind(graph: Any, node: Node) -> Exception | None:
+    """The error of what a node reads, if any of it has failed."""
+    if node.signature.op.kind == words.LINK:
+        return None
+    found = (graph.failures.get(row) for row in node.sources())
+    return next((error for error in found if error is not None), None)
