@@ -79,6 +79,11 @@ MISTAKES = {
         ValueError,
         "do not make one Sequence",
     ),
+    "rows of rows": (
+        lambda: rows.sequence([sequence(3), sequence(3)]),
+        ln.ShapeError,
+        r"^sequence: a Sequence of 3 rows among the rows; .* ln.cat\(values, 0\)",
+    ),
     "targets": (
         lambda: loss.cross_entropy(sequence(3), [0, 1]),
         ValueError,
