@@ -102,7 +102,19 @@ def test_norms_variance_and_deviation(torch, p, keepdim):
         agrees_with_torch(torch, lambda v, f=mine: f(v, 1), lambda v, f=other: f(v, 1), x)
 
 
-SEVERAL = "sum mean amax amin logsumexp norm var std any all".split()
+@pytest.mark.parametrize("axis", [None, 0, 1, -1])
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+def test_where_the_extremes_are(torch, name, axis):
+    x = draw((3, 4))
+    for keepdim in (False, True) if axis is not None else (False,):
+        have = ours(name)(ln.tensor(x), axis, keepdim)
+        want = theirs(torch, name)(torch.tensor(x), axis, keepdim)
+        np.testing.assert_array_equal(have.numpy(), want.numpy())
+    with pytest.raises(ln.ShapeError, match=f"^{name}: no axis"):
+        ours(name)(ln.ones(2, length=3), 2)
+
+
+SEVERAL = ["sum", "mean", "amax", "amin", "logsumexp", "norm", "var", "std", "any", "all"]
 
 
 @pytest.mark.parametrize("keepdim", [False, True])
@@ -228,6 +240,28 @@ def test_einsum(torch, equation, shapes):
     )
 
 
+def numbers(home, given):
+    """Integers as each library takes them."""
+    return given if home is ln else home.tensor(given)
+
+
+def ordered(home, dim, index):
+    """The arguments of take_along_dim, in the order of each library."""
+    return (dim, index) if home is ln else (index, dim)
+
+
+def eye(home, size):
+    return home.tensor(np.eye(size))
+
+
+def lower(home, a):
+    return home.cholesky(a) if home is ln else home.linalg.cholesky(a)
+
+
+def solved(home, a, b):
+    return home.solve(a, b) if home is ln else home.linalg.solve(a, b)
+
+
 SHAPING = {
     "reshape": (lambda h, x: h.reshape(x, (4, 3)), (2, 6)),
     "flatten": (lambda h, x: h.flatten(x, 1, 2), (2, 3, 4)),
@@ -253,6 +287,26 @@ SHAPING = {
     "diagonal": (lambda h, x: h.diagonal(x), (3, 3)),
     "clamp": (lambda h, x: h.clamp(x, -0.5, 1.0), (3, 4)),
     "where": (lambda h, x: h.where(x > 0.0, x, x * 2.0), (3, 4)),
+    "index_select": (lambda h, x: h.index_select(x, 1, numbers(h, [2, 0, 2])), (3, 4)),
+    "along an axis": (
+        lambda h, x: h.take_along_dim(x, *ordered(h, 1, numbers(h, [[0, 3], [2, 2], [1, 0]]))),
+        (3, 4),
+    ),
+    "scatter_add": (
+        lambda h, x: h.scatter_add(x * 2.0, 1, numbers(h, [[0, 3], [2, 2], [1, 0]]), x[:, :2]),
+        (3, 4),
+    ),
+    "repeat_interleave": (
+        lambda h, x: h.repeat_interleave(x, numbers(h, [2, 0, 3]), 0),
+        (3, 4),
+    ),
+    "unbind": (lambda h, x: h.unbind(x, 1)[2] * 2.0, (3, 4)),
+    "sort": (lambda h, x: h.sort(x, 1)[0] * h.sort(x, 1)[0], (3, 4)),
+    "topk": (lambda h, x: h.topk(x, 2, 0)[0] * 3.0, (3, 4)),
+    "cholesky": (lambda h, x: lower(h, x @ x.T + eye(h, 3)), (3, 4)),
+    "solve": (lambda h, x: solved(h, x @ x.T + eye(h, 3), x), (3, 4)),
+    "slogdet": (lambda h, x: h.slogdet(x @ x.T + eye(h, 3))[1], (3, 4)),
+    "einsum of three": (lambda h, x: h.einsum("ij,kj,kl->il", x, x, x), (3, 4)),
     "glu": (lambda h, x: F.glu(x) if h is ln else h.nn.functional.glu(x), (2, 4)),
 }
 

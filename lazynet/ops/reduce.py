@@ -323,10 +323,11 @@ def max(x, axis: int | None = None, keepdim: bool = False):
 
 
 @told
-def argmax(x, axis: int = -1):
+def argmax(x, axis: int | None = -1, keepdim: bool = False):
     """The first index of the largest element along an axis of each row, or along the rows.
 
-    Shapes: (..., k) -> (...), int64; n rows -> n rows, or with axis 0 one row.
+    Shapes: (..., k) -> (...), int64, with `keepdim` (..., 1); n rows -> n rows, or with axis 0 one
+    row. With the axis None, of a Tensor, it is the number of the element among all: any -> ().
 
     >>> ln.argmax(ln.tensor([1.0, 3.0, 2.0])).item()
     1
@@ -335,10 +336,13 @@ def argmax(x, axis: int = -1):
         ShapeError: if there is no such axis.
     """
     x = as_value(x, "argmax")
+    if axis is None and not isinstance(x, Sequence):
+        x, axis = reshape(x, (x.type.size,)), 0
     own = axis_of(x, axis, "argmax")
     if own is None:
         return ROW_REDUCTIONS["argmax"](x)
-    return record(ARGMAX, (x,), (("axis", own),))
+    y, shape = record(ARGMAX, (x,), (("axis", own),)), x.type.shape
+    return reshape(y, (*shape[:own], 1, *shape[own + 1 :])) if keepdim else y
 
 
 _known: dict = {}  # signatures of `log_softmax` over the last axis

@@ -101,7 +101,7 @@ def min(x, axis: int | None = None, keepdim: bool = False):
 
 
 @told
-def argmin(x, axis: int = -1):
+def argmin(x, axis: int | None = -1, keepdim: bool = False):
     """The first index of the smallest element along an axis of each row.
 
     Shapes: as `argmax`.
@@ -113,8 +113,9 @@ def argmin(x, axis: int = -1):
         ShapeError: if there is no such axis.
     """
     x = as_value(x, "argmin")
-    axis_of(x, axis, "argmin")
-    return reduce.argmax(-x, axis)
+    if axis is not None:
+        axis_of(x, axis, "argmin")
+    return reduce.argmax(-x, axis, keepdim)
 
 
 @told
