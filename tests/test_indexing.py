@@ -78,6 +78,28 @@ def test_new_axes_stand_where_they_are_asked_for(key):
     assert ln.tensor(1.0)[None].shape == (1,)
 
 
+def test_rows_and_elements_chosen_together():
+    array = np.arange(12.0).reshape(3, 4)
+    x = ln.sequence(array)
+    np.testing.assert_array_equal(x[[0, 2, 2], [1, 3, 0]].numpy(), array[[0, 2, 2], [1, 3, 0]])
+    np.testing.assert_array_equal(x[[0, 2], 1].numpy(), array[[0, 2], 1])
+    np.testing.assert_array_equal(x[:, [1, 3]].numpy(), array[:, [1, 3]])
+    with pytest.raises(IndexError, match=r"choose rows first: x\[rows\]\[:, columns\]"):
+        ln.ones(2, 3, length=4)[[0, 1], [1, 0]]
+
+
+def test_rows_are_joined_with_rows():
+    x, row = ln.sequence(np.arange(6.0).reshape(3, 2)), ln.tensor([7.0, 8.0], dtype="float64")
+    for axis in (0, -2):
+        joined = ln.cat([row, x[:2], row], axis)
+        assert joined.tolist() == [[7, 8], [0, 1], [2, 3], [7, 8]]
+    assert ln.cat([x[:0], row], 0).tolist() == [[7, 8]]
+    assert ln.cat([x[:0], x[:0]], 0).shape == (0, 2)
+    assert ln.cat([x, row], 1).shape == (3, 4)
+    with pytest.raises(ln.ShapeError, match=r"^cat: rows of .* do not make one Sequence"):
+        ln.cat([x, ln.ones(3)], 0)
+
+
 def test_new_axes_are_views():
     x = ln.ones(2, 3) * 2.0
     with ln.profile() as seen:

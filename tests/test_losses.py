@@ -488,7 +488,36 @@ def test_modules_give_what_pytorch_s_give(torch, name):
             assert f"{option}={value!r}" in repr(ours)
 
 
+CLASS_WEIGHTS = np.array([0.5, 1.0, 2.0, 1.0])
+POSITIONAL = {
+    "CrossEntropyLoss": [CLASS_WEIGHTS], "NLLLoss": [CLASS_WEIGHTS], "BCELoss": [CLASS_WEIGHTS],
+    "BCEWithLogitsLoss": [CLASS_WEIGHTS], "MultiLabelSoftMarginLoss": [CLASS_WEIGHTS],
+    "MultiMarginLoss": [2, 0.5], "TripletMarginLoss": [0.5, 1.0], "MarginRankingLoss": [0.5],
+    "CosineEmbeddingLoss": [0.2], "HingeEmbeddingLoss": [0.2], "PoissonNLLLoss": [False, True],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", POSITIONAL)
+def test_options_by_position_are_pytorch_s(torch, name):
+    given, arrays = POSITIONAL[name], MODULES[name][1]
+    ours = getattr(nn, name)(*given)
+    theirs = getattr(torch.nn, name)(
+        *(torch.tensor(g) if isinstance(g, np.ndarray) else g for g in given)
+    )
+    mine, other = [*map(ln.sequence, arrays)], [*map(torch.tensor, arrays)]
+    if len(arrays) == 1:
+        mine.append([3, 1, 0, 1, 2])
+        other.append(torch.tensor(mine[-1]))
+    np.testing.assert_allclose(ours(*mine).numpy(), theirs(*other).numpy(), rtol=1e-9)
+
+
 def test_losses_are_modules_with_known_options():
+    with pytest.raises(TypeError, match="CrossEntropyLoss takes weight by position, and"):
+        nn.CrossEntropyLoss(None, None)
+    with pytest.raises(TypeError, match="MSELoss takes nothing by position"):
+        nn.MSELoss("sum")
+    with pytest.raises(TypeError, match="MarginRankingLoss: margin is given twice"):
+        nn.MarginRankingLoss(1.0, margin=2.0)
     with pytest.raises(TypeError, match="MSELoss takes reduction, not beta"):
         nn.MSELoss(beta=1.0)
 

@@ -102,6 +102,95 @@ def test_norms_variance_and_deviation(torch, p, keepdim):
         agrees_with_torch(torch, lambda v, f=mine: f(v, 1), lambda v, f=other: f(v, 1), x)
 
 
+@pytest.mark.parametrize("axis", [None, 0, 1, -1])
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+def test_where_the_extremes_are(torch, name, axis):
+    x = draw((3, 4))
+    for keepdim in (False, True) if axis is not None else (False,):
+        have = ours(name)(ln.tensor(x), axis, keepdim)
+        want = theirs(torch, name)(torch.tensor(x), axis, keepdim)
+        np.testing.assert_array_equal(have.numpy(), want.numpy())
+    with pytest.raises(ln.ShapeError, match=f"^{name}: no axis"):
+        ours(name)(ln.ones(2, length=3), 2)
+
+
+SEVERAL = ["sum", "mean", "amax", "amin", "logsumexp", "norm", "var", "std", "any", "all"]
+
+
+@pytest.mark.parametrize("keepdim", [False, True])
+@pytest.mark.parametrize("axes", [(0, 1), (-1, 0), (2,), (1, 2, 0)], ids=str)
+@pytest.mark.parametrize("name", SEVERAL)
+def test_over_several_axes(torch, name, axes, keepdim):
+    arrays = [draw((2, 3, 4))]
+    if name in ("any", "all"):
+        arrays = [arrays[0] > 0.5]
+    other = torch.linalg.vector_norm if name == "norm" else theirs(torch, name)
+    agrees_with_torch(
+        torch, lambda x: ours(name)(x, dim=axes, keepdim=keepdim),
+        lambda x: other(x, dim=axes, keepdim=keepdim), arrays,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (0, 2), (2, 1), (0, 1, 2)], ids=str)
+@pytest.mark.parametrize("name", [*SEVERAL[:-2]])
+def test_over_rows_and_axes_of_rows_together(torch, name, axes):
+    other = torch.linalg.vector_norm if name == "norm" else theirs(torch, name)
+    agrees_with_torch(
+        torch, lambda x: ours(name)(x, axis=axes), lambda x: other(x, dim=axes), [draw((5, 3, 4))],
+        many=True,
+    )  # fmt: skip
+    with pytest.raises(ln.ShapeError, match=f"^{name}: an axis appears twice"):
+        ours(name)(ln.ones(2, 3), axis=(0, -2))
+
+
+def test_an_integer_has_no_negative_integer_power():
+    for call in (lambda x: x**-1, lambda x: ln.pow(x, -2), lambda x: x.pow(-1)):
+        with pytest.raises(ValueError, match=r"^pow: an integer to the power -\d is none"):
+            call(ln.tensor([2, 4]))
+    assert (ln.tensor([2, 4]).float() ** -1).tolist() == [0.5, 0.25]
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("dim", [0, 1, 2, -1, -2, -3])
+def test_stacking_along_any_axis(torch, dim, many):
+    if many and dim in (0, -3):
+        with pytest.raises(ln.ShapeError, match="^stack: no place" if dim else "^stack: "):
+            ln.stack([ln.ones(3, length=2)] * 2, dim)
+        return
+    arrays = [draw((2, 3)) for _ in range(3)]
+    agrees_with_torch(
+        torch, lambda *x: ln.stack(list(x), dim), lambda *x: torch.stack(x, dim), arrays, many
+    )
+
+
+METHODS = {
+    "neg": (), "add": (2.0,), "sub": (2.0,), "mul": (2.0,), "div": (2.0,), "pow": (3,),
+    "pow of two": (2,), "expand": (4, -1, 3), "view": (3, 2), "float": (), "double": (),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_are_pytorchs(torch, name):
+    method, given = name.split()[0], METHODS[name]
+    x = draw((2, 3))
+    agrees_with_torch(
+        torch, lambda v: getattr(v, method)(*given), lambda v: getattr(v, method)(*given), [x],
+        tolerance=1e-6 if name == "float" else 1e-9,
+    )  # fmt: skip
+
+
+def test_methods_of_two_values_are_pytorchs(torch):
+    x, y = np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, 1.0])
+    for name in ("maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge"):
+        mine = getattr(ln.tensor(x), name)(ln.tensor(y))
+        np.testing.assert_array_equal(
+            mine.numpy(), getattr(torch.tensor(x), name)(torch.tensor(y)).numpy()
+        )
+    want = torch.tensor(x).where(torch.tensor(x > 2), torch.tensor(y)).numpy()
+    np.testing.assert_array_equal(ln.tensor(x).where(ln.tensor(x > 2), ln.tensor(y)).numpy(), want)
+    assert ln.tensor(x + 0.5).long().tolist() == [1, 2, 3]
+
+
 PRODUCTS = {
     "matmul": [((3, 4), (4, 2)), ((3, 4), (4,)), ((2, 3, 4), (4, 2)), ((2, 3, 4), (2, 4, 5))],
     "bmm": [((2, 3, 4), (2, 4, 5))],
@@ -151,6 +240,28 @@ def test_einsum(torch, equation, shapes):
     )
 
 
+def numbers(home, given):
+    """Integers as each library takes them."""
+    return given if home is ln else home.tensor(given)
+
+
+def ordered(home, dim, index):
+    """The arguments of take_along_dim, in the order of each library."""
+    return (dim, index) if home is ln else (index, dim)
+
+
+def eye(home, size):
+    return home.tensor(np.eye(size))
+
+
+def lower(home, a):
+    return home.cholesky(a) if home is ln else home.linalg.cholesky(a)
+
+
+def solved(home, a, b):
+    return home.solve(a, b) if home is ln else home.linalg.solve(a, b)
+
+
 SHAPING = {
     "reshape": (lambda h, x: h.reshape(x, (4, 3)), (2, 6)),
     "flatten": (lambda h, x: h.flatten(x, 1, 2), (2, 3, 4)),
@@ -176,6 +287,26 @@ SHAPING = {
     "diagonal": (lambda h, x: h.diagonal(x), (3, 3)),
     "clamp": (lambda h, x: h.clamp(x, -0.5, 1.0), (3, 4)),
     "where": (lambda h, x: h.where(x > 0.0, x, x * 2.0), (3, 4)),
+    "index_select": (lambda h, x: h.index_select(x, 1, numbers(h, [2, 0, 2])), (3, 4)),
+    "along an axis": (
+        lambda h, x: h.take_along_dim(x, *ordered(h, 1, numbers(h, [[0, 3], [2, 2], [1, 0]]))),
+        (3, 4),
+    ),
+    "scatter_add": (
+        lambda h, x: h.scatter_add(x * 2.0, 1, numbers(h, [[0, 3], [2, 2], [1, 0]]), x[:, :2]),
+        (3, 4),
+    ),
+    "repeat_interleave": (
+        lambda h, x: h.repeat_interleave(x, numbers(h, [2, 0, 3]), 0),
+        (3, 4),
+    ),
+    "unbind": (lambda h, x: h.unbind(x, 1)[2] * 2.0, (3, 4)),
+    "sort": (lambda h, x: h.sort(x, 1)[0] * h.sort(x, 1)[0], (3, 4)),
+    "topk": (lambda h, x: h.topk(x, 2, 0)[0] * 3.0, (3, 4)),
+    "cholesky": (lambda h, x: lower(h, x @ x.T + eye(h, 3)), (3, 4)),
+    "solve": (lambda h, x: solved(h, x @ x.T + eye(h, 3), x), (3, 4)),
+    "slogdet": (lambda h, x: h.slogdet(x @ x.T + eye(h, 3))[1], (3, 4)),
+    "einsum of three": (lambda h, x: h.einsum("ij,kj,kl->il", x, x, x), (3, 4)),
     "glu": (lambda h, x: F.glu(x) if h is ln else h.nn.functional.glu(x), (2, 4)),
 }
 

@@ -81,6 +81,10 @@ def prepare(op: Op, *operands):
         dtype = "int64"
     if dtype in ("int64", "bool") and (op is DIVIDE or any(isinstance(x, float) for x in operands)):
         dtype = "float32"
+    if op is POWER and dtype == "int64" and isinstance(operands[1], int) and operands[1] < 0:
+        raise ValueError(
+            f"pow: an integer to the power {operands[1]} is none; give floats, x.float() ** -1"
+        )
     made = [x if isinstance(x, Value) else _literal(op, x, dtype) for x in operands]
     made = [x if x.type.dtype == dtype else cast(x, dtype) for x in made]
     target = _broadcast(op.name, *(x.type for x in made))
@@ -305,5 +309,14 @@ for _class in (Tensor, Sequence):
     _class.exp, _class.log, _class.sqrt = exp, log, sqrt
     _class.tanh, _class.sigmoid, _class.relu = tanh, sigmoid, relu
     _class.abs, _class.sign, _class.square = absolute, sign, square
+    _class.add, _class.sub, _class.mul, _class.div = add, subtract, multiply, divide
+    _class.pow, _class.neg = _power, negative
+    _class.maximum, _class.minimum = maximum, minimum
+    _class.lt, _class.le, _class.gt, _class.ge = less, less_equal, greater, greater_equal
+    _class.eq, _class.ne = equal, not_equal
+    _class.where = lambda x, condition, other: where(condition, x, other)
     _class.detach = detach
     _class.astype = lambda x, dtype: cast(x, np.dtype(dtype).name)
+    _class.float = lambda x: cast(x, "float32")
+    _class.double = lambda x: cast(x, "float64")
+    _class.long = lambda x: cast(x, "int64")

@@ -206,6 +206,24 @@ def axis_of(x, axis: int | None, name: str) -> int | None:
     return axis
 
 
+def axes_of(x, axes, name: str) -> list[int]:
+    """Several axes counted from 0, the last first, so that those that remain keep their numbers."""
+    for axis in axes:
+        axis_of(x, axis, name)
+    found = sorted({axis % len(x.shape) for axis in axes}, reverse=True)
+    if len(found) < len(axes):
+        raise ShapeError(f"{name}: an axis appears twice in {tuple(axes)}")
+    return found
+
+
+def _each(function, name: str, x, axes, keepdim: bool):
+    """A reduction over several axes, one after the other; over none it is over everything."""
+    x = as_value(x, name)
+    for axis in axes_of(x, axes, name) or [None]:
+        x = function(x, axis, keepdim)
+    return x
+
+
 # -- functions -------------------------------------------------------------------------------------
 
 
@@ -232,11 +250,12 @@ def _reduce(name: str, op: Op, x, axis, keepdim: bool = False):
 
 
 @told
-def sum(x, axis: int | None = None, keepdim: bool = False):
+def sum(x, axis: int | tuple[int, ...] | None = None, keepdim: bool = False):
     """The sum over an axis, or over everything; axis 0 of a Sequence is its rows.
 
     A list of Tensors is summed element by element. Shapes: without an axis any -> (); else the axis
-    is left out, or of size 1 with `keepdim`; over other axes than the rows, n rows -> n rows.
+    (or several in a tuple) is left out, or of size 1 with `keepdim`; over other axes than the rows,
+    n rows -> n rows.
 
     >>> x = ln.sequence([[1.0, 2.0], [3.0, 4.0]])
     >>> ln.sum(x).item(), ln.sum(x, 0).tolist(), ln.sum(x, 1).tolist()
@@ -247,6 +266,8 @@ def sum(x, axis: int | None = None, keepdim: bool = False):
     """
     if isinstance(x, (list, tuple)):
         return ROW_REDUCTIONS["sum"](x)
+    if isinstance(axis, tuple):
+        return _each(sum, "sum", x, axis, keepdim)
     x = as_value(x, "sum")
     if x.type.dtype == "bool":
         x = x.astype("int64")  # a count
@@ -254,7 +275,7 @@ def sum(x, axis: int | None = None, keepdim: bool = False):
 
 
 @told
-def mean(x, axis: int | None = None, keepdim: bool = False):
+def mean(x, axis: int | tuple[int, ...] | None = None, keepdim: bool = False):
     """The mean over an axis, or over everything; of nothing it is NaN, as in numpy.
 
     A list of Tensors is averaged element by element. Shapes: as `sum`.
@@ -269,6 +290,8 @@ def mean(x, axis: int | None = None, keepdim: bool = False):
         if not x:
             raise ShapeError("mean: an empty list has no shape")
         return _over_rows(ROW_REDUCTIONS["sum"](x), x, 1)
+    if isinstance(axis, tuple):
+        return _each(mean, "mean", x, axis, keepdim)
     total = sum(x, axis, keepdim)
     if isinstance(x, Sequence) and (axis is None or axis_of(x, axis, "mean") is None):
         return _over_rows(total, x, x.type.size if axis is None else 1)
@@ -300,10 +323,11 @@ def max(x, axis: int | None = None, keepdim: bool = False):
 
 
 @told
-def argmax(x, axis: int = -1):
+def argmax(x, axis: int | None = -1, keepdim: bool = False):
     """The first index of the largest element along an axis of each row, or along the rows.
 
-    Shapes: (..., k) -> (...), int64; n rows -> n rows, or with axis 0 one row.
+    Shapes: (..., k) -> (...), int64, with `keepdim` (..., 1); n rows -> n rows, or with axis 0 one
+    row. With the axis None, of a Tensor, it is the number of the element among all: any -> ().
 
     >>> ln.argmax(ln.tensor([1.0, 3.0, 2.0])).item()
     1
@@ -312,12 +336,15 @@ def argmax(x, axis: int = -1):
         ShapeError: if there is no such axis. IndexError: of no rows.
     """
     x = as_value(x, "argmax")
+    if axis is None and not isinstance(x, Sequence):
+        x, axis = reshape(x, (x.type.size,)), 0
     own = axis_of(x, axis, "argmax")
     if own is None:
         if not x.length:
             raise IndexError("argmax: no row of a Sequence of 0 rows is the largest")
         return ROW_REDUCTIONS["argmax"](x)
-    return record(ARGMAX, (x,), (("axis", own),))
+    y, shape = record(ARGMAX, (x,), (("axis", own),)), x.type.shape
+    return reshape(y, (*shape[:own], 1, *shape[own + 1 :])) if keepdim else y
 
 
 _known: dict = {}  # signatures of `log_softmax` over the last axis
@@ -376,5 +403,5 @@ def softmax(x, axis: int = -1):
 for _class in (Tensor, Sequence):
     _class.sum, _class.mean, _class.max, _class.argmax = sum, mean, max, argmax
     _class.softmax, _class.log_softmax = softmax, log_softmax
-    _class.reshape = reshape
+    _class.reshape = _class.view = reshape
 Tensor.T = property(transpose)

@@ -12,7 +12,15 @@ from lazynet.batching import layout as words
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops import reduce
 from lazynet.ops.told import told
-from lazynet.ops.views import as_stored, cat_features, index_array, index_axes, indices, part
+from lazynet.ops.views import (
+    as_stored,
+    cat_features,
+    index_array,
+    index_axes,
+    indices,
+    part,
+    pick,
+)
 from lazynet.program import Ref, call, elementwise, lowered, operand_refs, output_refs
 from lazynet.record import ShapeError, as_value, record_segments
 from lazynet.tensor import Sequence, Tensor, Value, tensor
@@ -69,6 +77,10 @@ def sequence(values):
     return record_segments(GATHER, list(values))
 
 
+# How values are joined along any axis; `ops/shape.py` enters itself here.
+STACKED: list = []
+
+
 def _rows_of(matrix):
     """The rows of a matrix as a Sequence: an alias, or, of a leaf, its own memory."""
     if not matrix.type.shape:
@@ -83,15 +95,33 @@ def _rows_of(matrix):
 
 
 @told
-def stack(values):
-    """The same as `sequence`: PyTorch's name for a new leading axis.
+def stack(values, dim: int = 0):
+    """Values joined along a new axis: a Sequence, as of `sequence`, where that is the first.
 
-    Shapes: n Tensors -> n rows.
+    Shapes: n Tensors -> n rows; along another axis n Tensors of (2, 3) -> (2, n, 3) for dim 1, and
+    n Sequences of rows (3,) -> rows of (n, 3).
 
-    >>> ln.stack([ln.tensor([1.0, 2.0]), ln.tensor([3.0, 4.0])]).tolist()
-    [[1.0, 2.0], [3.0, 4.0]]
+    >>> x, y = ln.tensor([1.0, 2.0]), ln.tensor([3.0, 4.0])
+    >>> ln.stack([x, y]).tolist(), ln.stack([x, y], dim=1).tolist()
+    ([[1.0, 2.0], [3.0, 4.0]], [[1.0, 3.0], [2.0, 4.0]])
+
+    Raises:
+        ShapeError: if shapes differ, or there is no such place for an axis.
     """
-    return sequence(values)
+    if dim == 0:
+        return sequence(values)
+    values = [as_value(v, "stack") for v in values]
+    if not values:
+        raise ShapeError("stack: nothing to join")
+    ragged = isinstance(values[0], Sequence)
+    ndim = len(values[0].type.shape) + ragged + 1
+    if not -ndim <= dim < ndim or (ragged and dim % ndim == 0):
+        raise ShapeError(f"stack: no place {dim} for an axis in values of {values[0].shape}")
+    if dim % ndim == 0:
+        return sequence(values)
+    at = dim % ndim - ragged
+    parts = [reduce.reshape(v, (*v.type.shape[:at], 1, *v.type.shape[at:])) for v in values]
+    return STACKED[0](parts, at + ragged)
 
 
 @told
@@ -136,13 +166,13 @@ def cat(values, axis: int = -1):
     """Rows joined along their last axis: y = [a; b; ...].
 
     Sequences of one length are joined row by row; a Tensor among them is joined to each row. With
-    `axis=0`, Sequences are laid end to end.
+    `axis=0`, Sequences are laid end to end, and a Tensor among them is one row.
 
     Raises:
         ShapeError: if the rows differ in another axis than the last, or there is nothing to join.
     """
-    if axis == 0 and values and all(isinstance(v, Sequence) for v in values):
-        rows = [row for v in values for row in v]
+    if axis == 0 and any(isinstance(v, Sequence) for v in values):
+        rows = [row for v in values for row in (v if isinstance(v, Sequence) else [v])]
         return sequence(rows) if rows else values[0]
     return cat_features(values)
 
@@ -151,6 +181,14 @@ def _index_sequence(x, index):
     if isinstance(index, tuple):
         if index and index[0] == slice(None):
             return index_axes(x, index[1:])
+        arrays = [isinstance(i, (list, np.ndarray)) for i in index]
+        if arrays[0] and any(arrays[1:]):
+            if len(index) != 2 or len(x.type.shape) != 1:
+                raise IndexError(
+                    "rows and axes of rows cannot be indexed by arrays together, but for rows that "
+                    "are vectors; choose rows first: x[rows][:, columns]"
+                )
+            return pick(gather(x, index[0]), index[1], "index")
         return x[index[0]] if len(index) == 1 else index_axes(x[index[0]], index[1:])
     return gather(x, index)
 

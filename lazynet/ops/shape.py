@@ -14,6 +14,7 @@ import numpy as np
 from lazynet.device import beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.reduce import axis_of, reshape
+from lazynet.ops.rows import STACKED
 from lazynet.ops.rows import cat as cat_rows
 from lazynet.ops.take import numbers_key, rearranged, row_axis
 from lazynet.ops.told import told
@@ -138,7 +139,7 @@ def flatten(x, start_dim: int = 0, end_dim: int = -1):
 
 @told
 def broadcast_to(x, *shape: int):
-    """Each row repeated to a shape, as numpy broadcasts.
+    """Each row repeated to a shape, as numpy broadcasts; a size of -1 stays, as in torch's expand.
 
     Shapes: any -> the shape; n rows -> n rows.
 
@@ -150,13 +151,17 @@ def broadcast_to(x, *shape: int):
     """
     x = as_value(x, "broadcast_to")
     wanted = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape
-    try:
-        np.broadcast_shapes(x.type.shape, wanted)
-    except ValueError:
-        raise ShapeError(
-            f"broadcast_to: rows of {x.type.shape} do not broadcast to {wanted}"
-        ) from None
-    return reduce.expand(x, wanted)
+    own = x.type.shape
+    new = len(wanted) - len(own)
+    ends = [(have, want) for have, want in zip(own, wanted[max(new, 0) :], strict=False)]
+    made = (*wanted[: max(new, 0)], *(have if want == -1 else want for have, want in ends))
+    if (
+        new < 0
+        or any(size < 0 for size in made)
+        or any(have != 1 and want not in (have, -1) for have, want in ends)
+    ):
+        raise ShapeError(f"broadcast_to: rows of {own} do not broadcast to {wanted}")
+    return reduce.expand(x, made)
 
 
 # -- order and number ------------------------------------------------------------------------------
@@ -297,7 +302,8 @@ def pad(x, pad, mode: str = "constant", value: float = 0.0):
 def cat(values, axis: int = -1):
     """Rows joined along an axis, the last one by default; see `ops/rows.py` for axis 0.
 
-    Shapes: the axis gets the sum of the sizes; n rows -> n rows.
+    Shapes: the axis gets the sum of the sizes; n rows -> n rows. Along axis 0, Sequences of n and m
+    rows -> n + m rows, and a Tensor among them is one row.
 
     >>> ln.cat([ln.zeros(2, 3), ln.ones(1, 3)], 0).shape
     (3, 3)
@@ -306,13 +312,15 @@ def cat(values, axis: int = -1):
         ShapeError: if the other axes differ, or there is nothing to join.
     """
     values = list(values)
-    kinds = {isinstance(v, Sequence) for v in values}
-    if axis == 0 and len(kinds) == 2:
-        raise ShapeError(
-            "cat: along axis 0, the rows, Sequences can be joined to Sequences only; "
-            "ln.sequence([x]) makes one of a Tensor"
-        )
-    if not values or axis == -1 or (axis == 0 and True in kinds):
+    ragged = next((v for v in values if v.__class__ is Sequence), None)
+    if ragged is not None and axis in (0, -len(ragged.shape)):
+        if any(v.__class__ is not Sequence for v in values):
+            raise ShapeError(
+                "cat: along axis 0, the rows, Sequences can be joined to Sequences only; "
+                "ln.sequence([x]) makes one of a Tensor"
+            )
+        return cat_rows(values, 0)
+    if not values or axis == -1:
         return cat_rows(values, axis)
     values = [as_value(v, "cat") for v in values]
     at = row_axis(values[0], axis, "cat")
@@ -334,6 +342,9 @@ def cat(values, axis: int = -1):
     if at == 0:
         return reshape(joined, (sum(s[0] for s in shapes), *others[0]))
     return rearranged(joined, ("cat", at, tuple(shapes)), laid)
+
+
+STACKED.append(cat)
 
 
 class Packed(NamedTuple):

@@ -15,7 +15,7 @@ from lazynet.device import beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.elementwise import absolute, exp, log, sqrt, where
 from lazynet.ops.functions import isfinite
-from lazynet.ops.reduce import SUM, axis_of, reshape
+from lazynet.ops.reduce import SUM, axes_of, axis_of, reshape
 from lazynet.ops.rows import ROW_MAX, ROW_SUM, over_segments, sequence
 from lazynet.ops.shape import cat as joined
 from lazynet.ops.shape import unsqueeze
@@ -26,16 +26,15 @@ from lazynet.tensor import Sequence, Tensor
 
 def _axes(x, axis: Any) -> list[int | None]:
     """The axes to reduce, the last first, so that those that remain keep their numbers."""
-    for a in axis if isinstance(axis, (tuple, list)) else () if axis is None else (axis,):
-        axis_of(x, a, "reduction")
     if isinstance(axis, (tuple, list)):
-        ndim = len(x.shape)
-        return sorted((a % ndim for a in axis), reverse=True)
+        return [*axes_of(x, axis, "reduction")] or [None]
+    if axis is not None:
+        axis_of(x, axis, "reduction")
     return [axis]
 
 
 def _count(x, axis: Any) -> int:
-    if axis is None:
+    if axis in (None, (), []):
         return math.prod(x.shape)
     return math.prod(x.shape[a] for a in _axes(x, axis))
 
@@ -48,7 +47,7 @@ def _over(function, x, axis: Any, keepdim: bool = False):
 
 def spread_back(y, x, axis: Any):
     """A reduced value as it broadcasts against what it was reduced from."""
-    if axis is None:
+    if axis in (None, (), []):
         return y
     for a in reversed(_axes(x, axis)):
         if axis_of(x, a, "reduction") is not None:
@@ -102,7 +101,7 @@ def min(x, axis: int | None = None, keepdim: bool = False):
 
 
 @told
-def argmin(x, axis: int = -1):
+def argmin(x, axis: int | None = -1, keepdim: bool = False):
     """The first index of the smallest element along an axis of each row.
 
     Shapes: as `argmax`.
@@ -114,8 +113,9 @@ def argmin(x, axis: int = -1):
         ShapeError: if there is no such axis.
     """
     x = as_value(x, "argmin")
-    axis_of(x, axis, "argmin")
-    return reduce.argmax(-x, axis)
+    if axis is not None:
+        axis_of(x, axis, "argmin")
+    return reduce.argmax(-x, axis, keepdim)
 
 
 @told
