@@ -24,7 +24,7 @@ from lazynet.batching.layout import (
 )
 from lazynet.kernels.jit import inline, jit
 
-# Columns of the nodes. A node's words lie side by side (`new_columns`), those read most often first.
+# Columns of the nodes. A node's words lie side by side (`new_columns`), the most read first.
 (POSITION, FIRST, FORM, ITEM_COUNT, SEGMENT_COUNT, ROWS_READ, SIGNATURE, _, NODE_COLUMNS) = range(9)
 # Forms of a tape entry: one row; rows given by (id, step); rows listed one by one; arguments of
 # rows in pieces, each (id, step, count).
@@ -89,7 +89,7 @@ def new_columns(nodes: int) -> np.ndarray:
 
 @jit
 def count(tape, numbers):
-    """How many nodes there are on the tape, links and aliases left out, argument ids, and aliases."""
+    """How many nodes, argument ids and aliases there are on the tape; links are not counted."""
     p = np.int64(0)
     nodes = ids = aliases = 0
     while p < tape.size:

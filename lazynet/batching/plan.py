@@ -263,9 +263,7 @@ def lay_out(nodes, order, signatures, ones, base, scratch, laid, programs, frame
         s, start = laid.batches[b, B_SIGNATURE], laid.batches[b, B_FIRST_NODE]
         items, alone = laid.batches[b, B_ITEMS], laid.batches[b, B_LAST_NODE] - start == 1
         if simple[s] and alone and items == 1:
-            lay_out_row(
-                nodes, order[start], b, signatures, programs, base, scratch, laid, frame
-            )
+            lay_out_row(nodes, order[start], b, signatures, programs, base, scratch, laid, frame)
             continue
         kind, program = signatures[s, KIND], signatures[s, FORWARD]
         if items == 0 and kind != SEGMENT:
@@ -273,9 +271,7 @@ def lay_out(nodes, order, signatures, ones, base, scratch, laid, programs, frame
         planned = laid.batches[b]
         bases = laid.regions[laid.first[s] :]
         enter_batch(frame, program, programs, bases, planned, scratch)
-        arrange_batch(
-            nodes, order, planned, signatures, ones[s], base, laid, programs, frame, work
-        )
+        arrange_batch(nodes, order, planned, signatures, ones[s], base, laid, programs, frame, work)
         emit_program(program, frame, programs, operands, regions, kind == SCAN, False)
     finish_aliases(nodes, base)
 
