@@ -5,6 +5,7 @@ import pytest
 from graphs import Program, programs
 from hypothesis import given, settings
 
+import lazynet as ln
 from lazynet.batching.policies import NAMES
 
 BATCHED = [policy for policy in NAMES if policy != "none"]
