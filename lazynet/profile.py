@@ -18,8 +18,9 @@ from lazynet import backward as backwards
 from lazynet import graph as graphs
 from lazynet import optim
 from lazynet.batching import layout as words
+from lazynet.batching.decode import SIGNATURE
 from lazynet.batching.layout import B_ITEMS, B_SEGMENTS, B_SIGNATURE, B_TIMES
-from lazynet.batching.policies import chains
+from lazynet.batching.policies import longest_chains
 from lazynet.device import OPENED
 from lazynet.executor import Run
 from lazynet.op import TABLE, RowType, Signature
@@ -126,8 +127,8 @@ class profile:
         self._arenas[graph.number] = graph.arena.size()
         for phase, seconds in run.seconds.items():
             self.seconds[phase] += seconds
-        signature = run.columns[0]
-        bounds = chains(signature, *run.dependencies, len(run.used))[1].tolist()
+        signature = np.ascontiguousarray(run.columns[SIGNATURE])
+        bounds = longest_chains(signature, *run.dependencies, len(run.used)).tolist()
         local = []
         for (number, _), bound in zip(run.used.tolist(), bounds, strict=True):
             entry = self.signatures.get(number)

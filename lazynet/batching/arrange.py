@@ -18,8 +18,8 @@ from lazynet.batching.decode import (
     SINGLE,
     source_row,
 )
-from lazynet.batching.emit import FORWARD_REGIONS, FORWARD_WIDTHS, new_vector, slot
-from lazynet.kernels.jit import inline, jit
+from lazynet.batching.emit import FORWARD_REGIONS, FORWARD_WIDTHS, VECTOR_WORDS, new_vector, slot
+from lazynet.kernels.jit import borrowing, inline
 from lazynet.kernels.memory import load, store
 
 
@@ -28,7 +28,7 @@ class Nodes(NamedTuple):
 
     tape: np.ndarray
     columns: np.ndarray
-    root: np.ndarray
+    root: np.ndarray  # with `shift` where a pending row lies; of no size if there are no aliases
     shift: np.ndarray
     place: np.ndarray  # the address of every row of the graph
 
@@ -40,18 +40,19 @@ class Work(NamedTuple):
     permutation: np.ndarray
     inverse: np.ndarray
     sorted_nodes: np.ndarray  # scans: positions in the order of the nodes, longest first
+    lengths: np.ndarray  # scans: three counts for each length of a sequence
 
 
 @inline
 def row_place(nodes, row, base):
     """The address of a row: its root's, shifted."""
     at = row - base
-    if at < 0 or nodes.root[at] == row:
+    if at < 0 or nodes.root.size == 0 or nodes.root[at] == row:
         return nodes.place[row]
     return nodes.place[nodes.root[at]] + nodes.shift[at]
 
 
-@jit
+@borrowing
 def collect_rows(nodes, order, start, stop, arguments, base, rows):
     """The addresses of every argument's rows, node after node."""
     for k in range(arguments):
@@ -70,7 +71,16 @@ def collect_rows(nodes, order, start, stop, arguments, base, rows):
                 m += 1
 
 
-@jit
+@borrowing
+def collect_ones(nodes, order, start, stop, arguments, base, rows):
+    """The same for nodes of one row each."""
+    for k in range(arguments):
+        for x in range(start, stop):
+            row = np.int64(nodes.tape[nodes.columns[POSITION, order[x]] + k])
+            rows[k, x - start] = row_place(nodes, row, base)
+
+
+@borrowing
 def collect_singles(nodes, order, start, stop, along, singles, base, rows):
     """The addresses of the arguments that have a row a segment: those after the first `along`."""
     for z in range(singles):
@@ -85,7 +95,7 @@ def collect_singles(nodes, order, start, stop, along, singles, base, rows):
                 m += 1
 
 
-@jit
+@borrowing
 def collect_runs(nodes, order, start, stop, arguments, words, base, rows, offsets, payload):
     """The rows of a batch of nodes over runs: their addresses, where runs begin, the payload.
 
@@ -115,15 +125,21 @@ def collect_runs(nodes, order, start, stop, arguments, words, base, rows, offset
 
 
 @inline
-def natural(rows, count, width):
-    """Whether rows lie end to end as they come."""
-    for j in range(1, count):
-        if rows[j] - rows[j - 1] != width:
-            return False
-    return True
+def even_stride(rows, count):
+    """The bytes from each row to the next, if that is the same everywhere and not negative; or -1.
+
+    0 where there is but one row.
+    """
+    if count < 2:
+        return np.int64(0)
+    stride = rows[1] - rows[0]
+    for j in range(2, count):
+        if rows[j] - rows[j - 1] != stride:
+            return np.int64(-1)
+    return stride if stride >= 0 else np.int64(-1)
 
 
-@jit
+@borrowing
 def even_order(rows, count, width, permutation):
     """Fill the order in which rows lie end to end; False where they do not."""
     low = high = rows[0]
@@ -141,47 +157,54 @@ def even_order(rows, count, width, permutation):
     return True
 
 
-@jit
+@borrowing
 def take_order(strides, arguments, count, work):
     """Order a row-wise batch as some argument lies; True where that is the natural order."""
     for k in range(arguments):
-        if natural(work.rows[k], count, strides[k]):
+        if even_stride(work.rows[k], count) == strides[k]:
             return True
         if even_order(work.rows[k], count, strides[k], work.permutation):
             return False
     return True
 
 
-@jit
+@borrowing
 def describe_rows(rows, count, natural_order, work, argument, frame):
     """Put an argument's rows down in order: as a view where evenly spaced, else as a vector."""
+    if natural_order:
+        stride = even_stride(rows, count)
+        if stride >= 0:
+            argument[0], argument[1] = rows[0] if count else 0, stride
+            return
     start = new_vector(frame, count)
     if natural_order:
         for q in range(count):
             store(start + 8 * q, rows[q])
+        argument[2] = start
     else:
         for q in range(count):
             store(start + 8 * q, rows[work.permutation[q]])
-    describe(argument, start, count)
+        describe(argument, start, count, frame)
 
 
 @inline
-def describe(argument, start, count):
-    """(base, stride, vector) of `count` rows whose addresses stand from `start` on."""
-    argument[0], argument[1], argument[2] = 0, 0, 0
-    if count == 0:
-        return
+def describe(argument, start, count, frame):
+    """Tell where rows lie whose `count` addresses, the last vector made, stand from `start` on.
+
+    Evenly spaced rows need no vector, and its room is free for the next.
+    """
     stride = load(start + 8) - load(start) if count > 1 else np.int64(0)
     even = stride >= 0
     for j in range(2, count):
         even = even and load(start + 8 * j) - load(start + 8 * (j - 1)) == stride
-    if even:
-        argument[0], argument[1] = load(start), stride
-    else:
+    if not even:
         argument[2] = start
+        return
+    argument[0], argument[1] = load(start) if count else 0, stride
+    frame[VECTOR_WORDS] -= count
 
 
-@jit
+@borrowing
 def describe_states(nodes, order, argument, first_state, states, nodes_in, base, work, frame):
     """The initial states of a scan's sequences, longest sequence first."""
     for k in range(states):
@@ -191,27 +214,29 @@ def describe_states(nodes, order, argument, first_state, states, nodes_in, base,
             first = nodes.columns[POSITION, i]
             row = source_row(nodes.tape, nodes.columns[FORM, i], first, 1, first_state + k, 0)
             store(start + 8 * q, row_place(nodes, row, base))
-        describe(argument[first_state + k], start, nodes_in)
+        describe(argument[first_state + k], start, nodes_in, frame)
 
 
-@jit
+@borrowing
 def place_rows(nodes, order, start, stop, outputs, items, natural_order, frame, work):
     """Write the address of every output row of a batch that gives a row an item."""
-    for q in range(items):
-        work.inverse[q if natural_order else work.permutation[q]] = q
-    m = 0
-    for x in range(start, stop):
-        i = order[x]
-        count, first = nodes.columns[ITEM_COUNT, i], nodes.columns[FIRST, i]
-        for z in range(outputs):
-            base = frame[slot(frame, FORWARD_REGIONS, z)]
-            width = frame[slot(frame, FORWARD_WIDTHS, z)]
+    if not natural_order:
+        for q in range(items):
+            work.inverse[work.permutation[q]] = q
+    for z in range(outputs):
+        base = frame[slot(frame, FORWARD_REGIONS, z)]
+        width = frame[slot(frame, FORWARD_WIDTHS, z)]
+        m = 0
+        for x in range(start, stop):
+            count = np.int64(nodes.columns[ITEM_COUNT, order[x]])
+            first = nodes.columns[FIRST, order[x]] + z * count
             for j in range(count):
-                nodes.place[first + z * count + j] = base + width * work.inverse[m + j]
-        m += count
+                q = m + j if natural_order else np.int64(work.inverse[m + j])
+                nodes.place[first + j] = base + width * q
+            m += count
 
 
-@jit
+@borrowing
 def place_segments(nodes, order, start, stop, outputs, frame):
     """Write the address of every output row of a batch that gives a row a segment."""
     m = 0
@@ -226,7 +251,7 @@ def place_segments(nodes, order, start, stop, outputs, frame):
         m += count
 
 
-@jit
+@borrowing
 def scan_order(nodes, order, start, stop, alive, work):
     """Time-major order of the rows of a batch of sequences, longest sequence first.
 
@@ -234,15 +259,16 @@ def scan_order(nodes, order, start, stop, alive, work):
     nodes by length.
     """
     times = alive.size
-    count = np.zeros(times + 2, np.int64)
+    count, rank, begin = work.lengths[0], work.lengths[1], work.lengths[2]
+    for t in range(times + 2):
+        count[t] = 0
     for x in range(start, stop):
         count[nodes.columns[ITEM_COUNT, order[x]]] += 1
     for t in range(times - 1, -1, -1):
         count[t] += count[t + 1]  # sequences of at least t rows
-    rank = np.zeros(times + 1, np.int64)
     for length in range(times + 1):
         rank[length] = count[length + 1]
-    begin = np.zeros(times + 1, np.int64)
+    begin[0] = 0
     for t in range(times):
         alive[t] = count[t + 1]
         begin[t + 1] = begin[t] + alive[t]
@@ -257,7 +283,7 @@ def scan_order(nodes, order, start, stop, alive, work):
             m += 1
 
 
-@jit
+@borrowing
 def fill_segments(nodes, order, start, stop, arguments, offsets, numbers):
     """Where each segment begins, and the segment of each item."""
     q = segment = 0
@@ -275,7 +301,7 @@ def fill_segments(nodes, order, start, stop, arguments, offsets, numbers):
     offsets[segment] = q
 
 
-@jit
+@borrowing
 def fill_payload(nodes, order, start, stop, arguments, words, natural_order, work, payload):
     """The payload of each item, in the batch's order (`place_rows` has filled the inverse)."""
     m = 0
