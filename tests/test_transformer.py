@@ -122,6 +122,11 @@ def test_the_whole_is_that_of_pytorch(torch, name):
     np.testing.assert_allclose(masked.numpy(), want.detach(), atol=1e-10)
 
 
+def test_a_mask_hides_what_comes_later():
+    mask = nn.Transformer.generate_square_subsequent_mask(2)
+    assert mask.tolist() == [[0.0, -np.inf], [0.0, 0.0]]
+
+
 def test_another_encoder_may_be_given():
     model = nn.Transformer(8, 2, 1, 1, 16, custom_encoder=nn.Linear(8, 8))
     assert isinstance(model.encoder, nn.Linear)

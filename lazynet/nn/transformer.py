@@ -367,9 +367,5 @@ class Transformer(Module):
 
     @staticmethod
     def generate_square_subsequent_mask(size: int) -> np.ndarray:
-        """What is added to scores so that a row sees no later one: 0, and -inf above the diagonal.
-
-        >>> nn.Transformer.generate_square_subsequent_mask(2).tolist()
-        [[0.0, -inf], [0.0, 0.0]]
-        """
+        """What hides later rows when added to scores: 0, and -inf above the diagonal."""
         return np.triu(np.full((size, size), -np.inf, np.float32), 1)
