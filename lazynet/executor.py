@@ -15,7 +15,7 @@ import numpy as np
 from lazynet.arena import Arena
 from lazynet.batching import layout as words
 from lazynet.batching.arrange import Nodes
-from lazynet.batching.decode import count, decode
+from lazynet.batching.decode import count, decode, new_columns
 from lazynet.batching.emit import (
     BYTES_GATHERED,
     CALL_LENGTH,
@@ -70,6 +70,8 @@ from lazynet.program import POOL as PROGRAMS
 SLICE = 4096
 # Words of calls from which on a plan wakes the worker threads: a dozen calls.
 WORTH_WAKING = 200
+# Rows and integers of a plan are numbered in 32 bits, as rows of a graph are.
+MOST_ROWS = 2**31 - 1
 _NO_ADDRESSES = np.zeros(0, np.int64)
 
 
@@ -174,10 +176,12 @@ def forward(
     host.refuse_inside()
     times = [time.perf_counter()]
     pending = len(place) - base
-    nodes, ids = count(tape, TABLE.numbers)
-    root, shift = np.empty(pending, np.int32), np.empty(pending, np.int64)
-    columns, starts, dependencies, used = decode(
-        tape, TABLE.numbers, base, nodes, ids, marks, head, needs, root, shift
+    nodes, ids, aliases = count(tape, TABLE.numbers)
+    apart = pending if aliases else 0  # rows that may lie in others
+    root, shift = np.empty(apart, np.int32), np.empty(apart, np.int64)
+    columns = new_columns(nodes)
+    signature, starts, dependencies, used, ones = decode(
+        tape, TABLE.numbers, base, columns, ids, marks, head, needs, root, shift
     )
     for index in used[:, 0]:
         if TABLE.numbers[index, words.FORWARD] == words.UNPREPARED:
@@ -187,18 +191,21 @@ def forward(
             STATICS.check(signature.op.name, signature.forward.statics, device)
     signatures = TABLE.numbers[used[:, 0]]
     times.append(time.perf_counter())
-    order, batches = schedule(columns[0], starts, dependencies, len(used), policy)
+    order, batches = schedule(signature, starts, dependencies, len(used), policy)
     times.append(time.perf_counter())
     programs = PROGRAMS.words
-    sizes, totals = measure(columns, order, batches, signatures, programs)
+    planned = np.empty((len(batches), BATCH_COLUMNS), np.int32)
+    sizes, totals = measure(columns, order, batches, signatures, ones, programs, planned)
     try:
+        if max(sizes[M_INTEGERS], sizes[M_LONGEST], totals.max(initial=0)) > MOST_ROWS:
+            raise MemoryError
         output = arena.allocate(int(sizes[M_OUTPUT]))
         saved = arena.allocate(int(sizes[M_SAVED])) if sizes[M_SAVED] else 0
         scratch = device.pool.take(int(sizes[M_SCRATCH])) if sizes[M_SCRATCH] else None
     except MemoryError:
         raise MemoryError(_largest(used, totals, sizes)) from None
     laid = Laid(
-        np.zeros((len(batches), BATCH_COLUMNS), np.int64),
+        planned,
         np.zeros((sizes[M_ARGUMENTS], 3), np.int64),
         np.empty(sizes[M_INTEGERS], np.int64),
         np.empty(sizes[M_PAYLOAD], np.int32),
@@ -215,7 +222,7 @@ def forward(
     frame = _frame(signatures, programs, calls, vectors)
     rows = Nodes(tape, columns, root, shift, place)
     lay_out(
-        rows, order, batches, signatures, base, scratch.address if scratch else 0, laid, programs,
+        rows, order, signatures, ones, base, scratch.address if scratch else 0, laid, programs,
         frame, int(sizes[M_LONGEST]),
     )  # fmt: skip
     times.append(time.perf_counter())

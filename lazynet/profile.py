@@ -18,6 +18,7 @@ from lazynet import backward as backwards
 from lazynet import graph as graphs
 from lazynet import optim
 from lazynet.batching import layout as words
+from lazynet.batching.decode import SIGNATURE
 from lazynet.batching.layout import B_ITEMS, B_SEGMENTS, B_SIGNATURE, B_TIMES
 from lazynet.batching.policies import chains
 from lazynet.device import OPENED
@@ -119,7 +120,7 @@ class profile:
         self.bytes_gathered += run.bytes_gathered
         for phase, seconds in run.seconds.items():
             self.seconds[phase] += seconds
-        signature = run.columns[0]
+        signature = np.ascontiguousarray(run.columns[SIGNATURE])
         bounds = chains(signature, *run.dependencies, len(run.used))[1].tolist()
         local = []
         for (number, _), bound in zip(run.used.tolist(), bounds, strict=True):

@@ -18,7 +18,7 @@ from lazynet.batching.decode import (
     SINGLE,
     source_row,
 )
-from lazynet.batching.emit import FORWARD_REGIONS, FORWARD_WIDTHS, new_vector, slot
+from lazynet.batching.emit import FORWARD_REGIONS, FORWARD_WIDTHS, VECTOR_WORDS, new_vector, slot
 from lazynet.kernels.jit import inline, jit
 from lazynet.kernels.memory import load, store
 
@@ -28,7 +28,7 @@ class Nodes(NamedTuple):
 
     tape: np.ndarray
     columns: np.ndarray
-    root: np.ndarray
+    root: np.ndarray  # with `shift` where a pending row lies; of no size if there are no aliases
     shift: np.ndarray
     place: np.ndarray  # the address of every row of the graph
 
@@ -46,7 +46,7 @@ class Work(NamedTuple):
 def row_place(nodes, row, base):
     """The address of a row: its root's, shifted."""
     at = row - base
-    if at < 0 or nodes.root[at] == row:
+    if at < 0 or nodes.root.size == 0 or nodes.root[at] == row:
         return nodes.place[row]
     return nodes.place[nodes.root[at]] + nodes.shift[at]
 
@@ -68,6 +68,15 @@ def collect_rows(nodes, order, start, stop, arguments, base, rows):
                 row = source_row(nodes.tape, form, first, count, k, j)
                 rows[k, m] = row_place(nodes, row, base)
                 m += 1
+
+
+@jit
+def collect_ones(nodes, order, start, stop, arguments, base, rows):
+    """The same for nodes of one row each."""
+    for k in range(arguments):
+        for x in range(start, stop):
+            row = np.int64(nodes.tape[nodes.columns[POSITION, order[x]] + k])
+            rows[k, x - start] = row_place(nodes, row, base)
 
 
 @jit
@@ -115,12 +124,18 @@ def collect_runs(nodes, order, start, stop, arguments, words, base, rows, offset
 
 
 @inline
-def natural(rows, count, width):
-    """Whether rows lie end to end as they come."""
-    for j in range(1, count):
-        if rows[j] - rows[j - 1] != width:
-            return False
-    return True
+def even_stride(rows, count):
+    """The bytes from each row to the next, if that is the same everywhere and not negative; or -1.
+
+    0 where there is but one row.
+    """
+    if count < 2:
+        return np.int64(0)
+    stride = rows[1] - rows[0]
+    for j in range(2, count):
+        if rows[j] - rows[j - 1] != stride:
+            return np.int64(-1)
+    return stride if stride >= 0 else np.int64(-1)
 
 
 @jit
@@ -145,7 +160,7 @@ def even_order(rows, count, width, permutation):
 def take_order(strides, arguments, count, work):
     """Order a row-wise batch as some argument lies; True where that is the natural order."""
     for k in range(arguments):
-        if natural(work.rows[k], count, strides[k]):
+        if even_stride(work.rows[k], count) == strides[k]:
             return True
         if even_order(work.rows[k], count, strides[k], work.permutation):
             return False
@@ -155,30 +170,37 @@ def take_order(strides, arguments, count, work):
 @jit
 def describe_rows(rows, count, natural_order, work, argument, frame):
     """Put an argument's rows down in order: as a view where evenly spaced, else as a vector."""
+    if natural_order:
+        stride = even_stride(rows, count)
+        if stride >= 0:
+            argument[0], argument[1] = rows[0] if count else 0, stride
+            return
     start = new_vector(frame, count)
     if natural_order:
         for q in range(count):
             store(start + 8 * q, rows[q])
+        argument[2] = start
     else:
         for q in range(count):
             store(start + 8 * q, rows[work.permutation[q]])
-    describe(argument, start, count)
+        describe(argument, start, count, frame)
 
 
 @inline
-def describe(argument, start, count):
-    """(base, stride, vector) of `count` rows whose addresses stand from `start` on."""
-    argument[0], argument[1], argument[2] = 0, 0, 0
-    if count == 0:
-        return
+def describe(argument, start, count, frame):
+    """Tell where rows lie whose `count` addresses, the last vector made, stand from `start` on.
+
+    Evenly spaced rows need no vector, and its room is free for the next.
+    """
     stride = load(start + 8) - load(start) if count > 1 else np.int64(0)
     even = stride >= 0
     for j in range(2, count):
         even = even and load(start + 8 * j) - load(start + 8 * (j - 1)) == stride
-    if even:
-        argument[0], argument[1] = load(start), stride
-    else:
+    if not even:
         argument[2] = start
+        return
+    argument[0], argument[1] = load(start) if count else 0, stride
+    frame[VECTOR_WORDS] -= count
 
 
 @jit
@@ -191,24 +213,26 @@ def describe_states(nodes, order, argument, first_state, states, nodes_in, base,
             first = nodes.columns[POSITION, i]
             row = source_row(nodes.tape, nodes.columns[FORM, i], first, 1, first_state + k, 0)
             store(start + 8 * q, row_place(nodes, row, base))
-        describe(argument[first_state + k], start, nodes_in)
+        describe(argument[first_state + k], start, nodes_in, frame)
 
 
 @jit
 def place_rows(nodes, order, start, stop, outputs, items, natural_order, frame, work):
     """Write the address of every output row of a batch that gives a row an item."""
-    for q in range(items):
-        work.inverse[q if natural_order else work.permutation[q]] = q
-    m = 0
-    for x in range(start, stop):
-        i = order[x]
-        count, first = nodes.columns[ITEM_COUNT, i], nodes.columns[FIRST, i]
-        for z in range(outputs):
-            base = frame[slot(frame, FORWARD_REGIONS, z)]
-            width = frame[slot(frame, FORWARD_WIDTHS, z)]
+    if not natural_order:
+        for q in range(items):
+            work.inverse[work.permutation[q]] = q
+    for z in range(outputs):
+        base = frame[slot(frame, FORWARD_REGIONS, z)]
+        width = frame[slot(frame, FORWARD_WIDTHS, z)]
+        m = 0
+        for x in range(start, stop):
+            count = np.int64(nodes.columns[ITEM_COUNT, order[x]])
+            first = nodes.columns[FIRST, order[x]] + z * count
             for j in range(count):
-                nodes.place[first + z * count + j] = base + width * work.inverse[m + j]
-        m += count
+                q = m + j if natural_order else np.int64(work.inverse[m + j])
+                nodes.place[first + j] = base + width * q
+            m += count
 
 
 @jit

@@ -24,8 +24,8 @@ from lazynet.batching.layout import (
 )
 from lazynet.kernels.jit import inline, jit
 
-# Rows of the node columns.
-(SIGNATURE, ITEM_COUNT, SEGMENT_COUNT, ROWS_READ, FORM, POSITION, FIRST, NODE_COLUMNS) = range(8)
+# Columns of the nodes. A node's words lie side by side (`new_columns`), the most read first.
+(POSITION, FIRST, FORM, ITEM_COUNT, SEGMENT_COUNT, ROWS_READ, SIGNATURE, _, NODE_COLUMNS) = range(9)
 # Forms of a tape entry: one row; rows given by (id, step); rows listed one by one; arguments of
 # rows in pieces, each (id, step, count).
 SINGLE, STEPPED, LISTED, PIECES = range(4)
@@ -79,12 +79,19 @@ def listed_word(numbers, s, items, segments, a):
     return a if a < along else a + segments
 
 
+def new_columns(nodes: int) -> np.ndarray:
+    """Room for the columns of so many nodes, indexed by column and node.
+
+    Later stages go through nodes in any order: what they read of one shall be in one cache line.
+    """
+    return np.empty((nodes, NODE_COLUMNS), np.int32).T
+
+
 @jit
 def count(tape, numbers):
-    """The number of nodes, links and aliases left out, and of argument ids on the tape."""
+    """How many nodes, argument ids and aliases there are on the tape; links are not counted."""
     p = np.int64(0)
-    nodes = 0
-    ids = 0
+    nodes = ids = aliases = 0
     while p < tape.size:
         s, _, _, form, first, end = entry_words(tape, p, numbers)
         kind = numbers[s, KIND]
@@ -94,31 +101,37 @@ def count(tape, numbers):
                 ids += end - first  # more than enough
             else:
                 ids += numbers[s, ARGUMENTS]
+        elif kind == ALIAS:
+            aliases += 1
         p = end
-    return nodes, ids
+    return nodes, ids, aliases
 
 
 @jit
-def decode(tape, numbers, base, nodes, ids, marks, head, needs, root, shift):
+def decode(tape, numbers, base, columns, ids, marks, head, needs, root, shift):
     """Columns of the pending nodes, their dependencies, and the signatures they use.
 
     Args:
         base: the first id of the pending rows.
+        columns: filled, see `new_columns`.
         marks: (id, flag) pairs: from that id on, gradients are recorded or not.
         head: for each row of the graph, the first row of its node (written for pending rows).
         needs: for each row, whether a leaf that wants a gradient lies behind it (likewise).
-        root, shift: for each pending row, the row it lies in and how many bytes in.
+        root, shift: for each pending row, the row it lies in and how many bytes in; of no size
+            where there are no aliases, as every row lies in itself then.
 
     Returns:
-        columns, dependency starts, dependencies, and the (signature, needs) pair of each local
-        signature number in the first column.
+        the local signature number of each node, dependency starts, dependencies, and for each
+        local signature number its (signature, needs) pair and whether its nodes have one row each.
     """
-    columns = np.empty((NODE_COLUMNS, nodes), np.int32)
+    nodes, aliases = columns.shape[1], root.size > 0
+    signature = np.empty(nodes, np.int32)
     starts = np.empty(nodes + 1, np.int32)
     dependencies = np.empty(ids, np.int32)
     local = np.full((numbers.shape[0], 2), -1, np.int32)
     used = np.empty((min(nodes, 2 * numbers.shape[0]), 2), np.int32)
-    producer = np.empty(root.size, np.int32)
+    ones = np.ones(used.shape[0], np.uint8)
+    producer = np.empty(head.size - base, np.int32)
     p, v = np.int64(0), np.int64(base)
     i = d = signatures = mark = 0
     recording = True
@@ -132,7 +145,8 @@ def decode(tape, numbers, base, nodes, ids, marks, head, needs, root, shift):
         if kind == LINK:
             for j in range(rows):
                 head[v + j] = v
-                root[v + j - base], shift[v + j - base] = v + j, 0
+                if aliases:
+                    root[v + j - base], shift[v + j - base] = v + j, 0
                 producer[v + j - base] = -1
             v += rows
             p = end
@@ -192,19 +206,22 @@ def decode(tape, numbers, base, nodes, ids, marks, head, needs, root, shift):
             local[s, slot] = signatures
             used[signatures, 0], used[signatures, 1] = s, slot
             signatures += 1
-        columns[SIGNATURE, i] = local[s, slot]
+        signature[i] = columns[SIGNATURE, i] = local[s, slot]
+        if form != SINGLE:
+            ones[local[s, slot]] = 0
         columns[ITEM_COUNT, i], columns[SEGMENT_COUNT, i] = n, k
         columns[FORM, i], columns[POSITION, i], columns[FIRST, i] = form, first, v
         for j in range(rows * numbers[s, OUTPUTS]):
             head[v + j] = v
             needs[v + j] = slot
-            root[v + j - base], shift[v + j - base] = v + j, 0
+            if aliases:
+                root[v + j - base], shift[v + j - base] = v + j, 0
             producer[v + j - base] = i
         v += rows * numbers[s, OUTPUTS]
         i += 1
         p = end
     starts[nodes] = d
-    return columns, starts, dependencies[:d].copy(), used[:signatures].copy()
+    return signature, starts, dependencies[:d].copy(), used[:signatures].copy(), ones[:signatures]
 
 
 @inline
@@ -217,4 +234,4 @@ def source_row(tape, form, first, items, argument, j):
     return np.int64(tape[first + argument * items + j])
 
 
-__all__ = ["ROWS", "count", "decode", "listed_word", "listed_words", "source_row"]
+__all__ = ["ROWS", "count", "decode", "listed_word", "listed_words", "new_columns", "source_row"]

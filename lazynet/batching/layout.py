@@ -29,25 +29,23 @@ ROWS, SEGMENT, SCAN, ALIAS, LINK, RUNS = range(6)
  COLUMNS) = range(11)  # fmt: skip
 UNPREPARED, NO_DERIVATIVE = -1, -2
 
-# Columns of a planned batch: its signature (local), where its items, segments, argument rows, time
-# steps, offsets and payload begin, and how many it has of each.
+# Columns of a planned batch: its signature (local), how many items, segments, rows read and time
+# steps it has, where its items, segments, arguments, integers and payload begin, and its nodes.
 (
     B_SIGNATURE,
     B_ITEMS,
     B_SEGMENTS,
     B_ROWS_READ,
+    B_TIMES,
     B_FIRST_ITEM,
     B_FIRST_SEGMENT,
     B_ARGUMENTS,
-    B_TIMES,
-    B_ALIVE,
-    B_OFFSETS,
-    B_SEGMENT_OF,
+    B_INTEGERS,  # offsets and the segment of each item; of a scan, the rows of each time step
     B_PAYLOAD,
     B_FIRST_NODE,
     B_LAST_NODE,
     BATCH_COLUMNS,
-) = range(15)
+) = range(13)
 
 # Spaces: what an operand of a step refers to.
 (

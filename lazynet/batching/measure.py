@@ -5,6 +5,18 @@ import numpy as np
 from lazynet.batching.decode import ITEM_COUNT, ROWS_READ, SEGMENT_COUNT
 from lazynet.batching.layout import (
     ARGUMENTS,
+    B_ARGUMENTS,
+    B_FIRST_ITEM,
+    B_FIRST_NODE,
+    B_FIRST_SEGMENT,
+    B_INTEGERS,
+    B_ITEMS,
+    B_LAST_NODE,
+    B_PAYLOAD,
+    B_ROWS_READ,
+    B_SEGMENTS,
+    B_SIGNATURE,
+    B_TIMES,
     FORWARD,
     KIND,
     OUTPUT,
@@ -12,8 +24,10 @@ from lazynet.batching.layout import (
     PROGRAM_HEADER,
     REGION_WORDS,
     RUNS,
+    SAVED,
     SCAN,
     SCRATCH,
+    SEGMENT,
     SEGMENTS,
 )
 from lazynet.kernels.jit import inline, jit
@@ -52,49 +66,84 @@ def region_sizes(program, programs, items, segments, lifetime):
     return total
 
 
-@jit
-def measure(columns, order, batches, signatures, programs):
-    """The memory that a schedule takes, in the words named above.
+@inline
+def count_nodes(columns, order, start, stop, scan):
+    """Items, segments, rows read and time steps of a batch of nodes."""
+    items = segments = longest = read = np.int64(0)
+    for x in range(start, stop):
+        i = order[x]
+        items += columns[ITEM_COUNT, i]
+        segments += columns[SEGMENT_COUNT, i]
+        longest = max(longest, np.int64(columns[ITEM_COUNT, i]))
+        read += columns[ROWS_READ, i]
+    if scan:
+        return items, np.int64(stop - start), read, longest
+    return items, segments, read, np.int64(1)
 
-    `signatures` are the rows of the signature table of the local signatures.
+
+@inline
+def integer_words(kind, items, segments, times, arguments):
+    """How many integers the layout puts down for a batch."""
+    if kind == SEGMENT:
+        return segments + 1 + items  # where segments begin, and the segment of each item
+    if kind == RUNS:
+        return (segments + 1) * (arguments + 1)  # where they begin, in the output and arguments
+    return times if kind == SCAN else np.int64(0)
+
+
+@jit
+def measure(columns, order, schedule, signatures, ones, programs, batches):
+    """Fill the table of batches, and tell the memory that a schedule takes.
+
+    Args:
+        signatures: the rows of the signature table of the local signatures.
+        ones: of which of them all nodes have one row: no need to look at those.
+        batches: has a row for each of the schedule, filled with the columns of `layout.py`.
+
+    Returns:
+        the words named above, and how many items and segments each local signature has.
     """
-    sizes = np.zeros(MEASURES, np.int64)
     totals = np.zeros((signatures.shape[0], 2), np.int64)
-    for b in range(batches.shape[0]):
-        s = batches[b, 0]
-        program = signatures[s, FORWARD]
-        items = segments = longest = read = np.int64(0)
-        for x in range(batches[b, 1], batches[b, 2]):
-            i = order[x]
-            items += columns[ITEM_COUNT, i]
-            segments += columns[SEGMENT_COUNT, i]
-            longest = max(longest, np.int64(columns[ITEM_COUNT, i]))
-            read += columns[ROWS_READ, i]
-        nodes = batches[b, 2] - batches[b, 1]
-        if signatures[s, KIND] == SCAN:
-            segments = np.int64(nodes)
+    most = np.zeros(signatures.shape[0], np.int64)  # items of a batch, where nodes have one row
+    scratch = calls = vectors = arguments_used = integers = payload = longest = np.int64(0)
+    for b in range(schedule.shape[0]):
+        s, start, stop = schedule[b, 0], schedule[b, 1], schedule[b, 2]
+        kind, program = signatures[s, KIND], signatures[s, FORWARD]
+        arguments = signatures[s, ARGUMENTS]
+        if ones[s]:
+            items = segments = np.int64(stop - start)
+            read, times = np.int64(0), np.int64(1)
+            most[s] = max(most[s], items)
+        else:
+            items, segments, read, times = count_nodes(columns, order, start, stop, kind == SCAN)
+            size = region_sizes(program, programs, items, segments, SCRATCH)
+            scratch = max(scratch, size)
+        batches[b, B_SIGNATURE], batches[b, B_FIRST_NODE], batches[b, B_LAST_NODE] = s, start, stop
+        batches[b, B_ITEMS], batches[b, B_SEGMENTS] = items, segments
+        batches[b, B_ROWS_READ], batches[b, B_TIMES] = read, times
+        batches[b, B_FIRST_ITEM], batches[b, B_FIRST_SEGMENT] = totals[s, 0], totals[s, 1]
+        batches[b, B_ARGUMENTS], batches[b, B_INTEGERS] = arguments_used, integers
+        batches[b, B_PAYLOAD] = payload
         totals[s, 0] += items
         totals[s, 1] += segments
-        times = longest if signatures[s, KIND] == SCAN else np.int64(1)
-        sizes[M_SCRATCH] = max(
-            sizes[M_SCRATCH], region_sizes(program, programs, items, segments, SCRATCH)
-        )
-        sizes[M_CALLS] += (programs[program + 2] + 16) * max(times, 1)
-        arguments, rows = signatures[s, ARGUMENTS], max(items, segments, read)
-        sizes[M_VECTORS] += rows * (arguments + programs[program + 3])
-        sizes[M_ARGUMENTS] += arguments
-        sizes[M_INTEGERS] += segments + 1 + items + times + 1
-        if signatures[s, KIND] == RUNS:
-            sizes[M_INTEGERS] += (segments + 1) * arguments
-            sizes[M_PAYLOAD] += segments * signatures[s, PAYLOAD]
-        else:
-            sizes[M_PAYLOAD] += items * signatures[s, PAYLOAD]
-        sizes[M_LONGEST] = max(sizes[M_LONGEST], rows)
+        rows = max(items, segments, read)
+        longest = max(longest, rows)
+        calls += (programs[program + 2] + 16) * max(times, 1)
+        vectors += rows * (arguments + programs[program + 3])
+        arguments_used += arguments
+        integers += integer_words(kind, items, segments, times, arguments)
+        payload += (segments if kind == RUNS else items) * signatures[s, PAYLOAD]
+    sizes = np.zeros(MEASURES, np.int64)
+    sizes[M_CALLS], sizes[M_VECTORS], sizes[M_ARGUMENTS] = calls, vectors, arguments_used
+    sizes[M_INTEGERS], sizes[M_PAYLOAD], sizes[M_LONGEST] = integers, payload, longest
     for s in range(signatures.shape[0]):
         program = signatures[s, FORWARD]
+        size = region_sizes(program, programs, most[s], most[s], SCRATCH)
+        scratch = max(scratch, size)
         sizes[M_OUTPUT] += region_sizes(program, programs, totals[s, 0], totals[s, 1], OUTPUT)
-        sizes[M_SAVED] += region_sizes(program, programs, totals[s, 0], totals[s, 1], 1)
+        sizes[M_SAVED] += region_sizes(program, programs, totals[s, 0], totals[s, 1], SAVED)
         sizes[M_REGIONS] += programs[program]
+    sizes[M_SCRATCH] = scratch
     return sizes, totals
 
 

@@ -21,6 +21,8 @@ from lazynet.kernels.jit import inline, jit
 NONE, DEPTH, AGENDA, FRONTIER, AUTO = range(5)
 NAMES = {"none": NONE, "depth": DEPTH, "agenda": AGENDA, "frontier": FRONTIER, "auto": AUTO}
 
+# How `by_agenda` looks at ranks: not at all, at those from the start, at those from both ends.
+PLAIN, AHEAD, BOTH = range(3)
 NOTHING = np.zeros(0, np.int32)
 # How much the share of ready nodes with most of their signature behind them counts beside the
 # longest path behind one. Found by trying on trees of words, lattices and random graphs; any number
@@ -32,24 +34,60 @@ BEHIND = 0.1
 FRONTIER_LIMIT = 4_000_000
 
 
+# Words of a node as the agenda sees it, side by side since nodes are gone through in any order:
+# what it still waits for, its ranks (`chains`, `chains_behind`), and the list of its edges.
+(
+    W_SIGNATURE,
+    W_WAITING,
+    W_DEPTH,
+    W_RANK,
+    W_BEHIND,
+    W_PATH,
+    W_FIRST_EDGE,
+    W_LAST_EDGE,
+    WORDS,
+) = range(9)
+# An edge: the node that depends on this one, and the next edge of the list.
+FOLLOWER, NEXT, EDGE_WORDS = range(3)
+# Words of a signature on the agenda.
+(
+    A_HEAD,  # where its ready nodes begin, among the nodes by signature
+    A_TAIL,  # and where they end
+    A_PENDING,  # nodes that have not run
+    A_DEPTH,  # the depths of these, added up
+    A_PATH,  # the longest path behind a ready node
+    A_RANKS,  # where the counts of its ranks begin
+    A_LEAST,  # the least rank with pending nodes
+    A_LEAST_BEHIND,  # the same for the ranks from the end
+    AGENDA_WORDS,
+) = range(9)
+# What is counted for each rank of a signature: its nodes that have not run, and the ready ones.
+C_PENDING, C_READY, C_PENDING_BEHIND, C_READY_BEHIND, COUNTS = range(5)
+
+
 def schedule(signature, starts, dependencies, signatures, policy):
     """The order and the batches that `policy` (one of the numbers above) gives."""
     nodes = len(signature)
     if policy == NONE:
-        return one_by_one(signature)
+        return one_by_one(signature, np.empty(nodes, np.int32), np.empty((nodes, 3), np.int32))
+    graph = signature, starts, dependencies
     if policy == DEPTH:
-        return by_depth(signature, starts, dependencies, signatures)
+        return by_depth(*graph, signatures)
+    # Large arrays are made here and not in compiled code: numpy asks for large pages of memory.
+    words = np.empty((nodes, WORDS), np.int32)
+    edges = np.empty((len(dependencies), EDGE_WORDS), np.int32)
     if policy == AGENDA or (policy == AUTO and nodes * signatures > FRONTIER_LIMIT):
-        return by_agenda(signature, starts, dependencies, signatures, NOTHING, NOTHING, NOTHING)
-    graph = signature, starts, dependencies, signatures
-    rank, longest = chains(*graph)
-    found = by_agenda(*graph, rank, NOTHING, NOTHING)
+        connect(*graph, NOTHING, words, edges)
+        return by_agenda(words, edges, starts, np.ones(signatures, np.int32), PLAIN)
+    rank, longest = chains(*graph, np.empty((nodes, signatures), np.int32))
+    connect(*graph, rank, words, edges)
+    found = by_agenda(words, edges, starts, longest, AHEAD)
     if len(found[1]) == longest.sum():
         return found  # as few batches as there can be
-    behind, paths = chains_behind(*graph, longest)
-    others = [by_agenda(*graph, rank, behind, paths)]
+    words[:, W_BEHIND], words[:, W_PATH] = chains_behind(*graph, signatures, longest)
+    others = [by_agenda(words, edges, starts, longest, BOTH)]
     if policy == AUTO:
-        others.append(by_agenda(*graph, NOTHING, NOTHING, NOTHING))
+        others.append(by_agenda(words, edges, starts, longest, PLAIN))
     for other in others:
         found = other if len(other[1]) < len(found[1]) else found
     return found
@@ -59,17 +97,17 @@ def lower_bound(signature, starts, dependencies, signatures) -> int:
     """No schedule has fewer batches: the sum over signatures of the longest chain of each."""
     if not len(signature):
         return 0
-    return int(chains(signature, starts, dependencies, signatures)[1].sum())
+    room = np.empty((len(signature), signatures), np.int32)
+    return int(chains(signature, starts, dependencies, room)[1].sum())
 
 
 @jit
-def one_by_one(signature):
+def one_by_one(signature, order, batches):
     """Every node is a batch."""
-    nodes = signature.size
-    batches = np.empty((nodes, 3), np.int32)
-    for i in range(nodes):
+    for i in range(signature.size):
+        order[i] = i
         batches[i, 0], batches[i, 1], batches[i, 2] = signature[i], i, i + 1
-    return np.arange(nodes).astype(np.int32), batches
+    return order, batches
 
 
 @jit
@@ -85,53 +123,73 @@ def depths(starts, dependencies):
 
 @jit
 def by_depth(signature, starts, dependencies, signatures):
-    """One batch for each pair of depth and signature: two stable counting sorts."""
+    """One batch for each pair of depth and signature: a stable counting sort.
+
+    Two where there are many more pairs than nodes: by signature, then by depth.
+    """
     nodes = signature.size
     depth = depths(starts, dependencies)
+    levels = np.int64(1)
+    for i in range(nodes):
+        levels = max(levels, np.int64(depth[i]) + 1)
+    pair = np.empty(nodes, np.int64)
+    for i in range(nodes):
+        pair[i] = np.int64(depth[i]) * signatures + signature[i]
     order = np.arange(nodes).astype(np.int32)
-    for keys, limit in ((signature, signatures), (depth, nodes)):
-        place = np.zeros(limit + 1, np.int32)
-        for i in range(nodes):
-            place[keys[i] + 1] += 1
-        for k in range(limit):
-            place[k + 1] += place[k]
-        target = np.empty(nodes, np.int32)
-        for x in range(nodes):
-            key = keys[order[x]]
-            target[place[key]] = order[x]
-            place[key] += 1
-        order = target
+    if levels * signatures <= 4 * nodes:
+        order = sorted_by(pair, levels * signatures, order)
+    else:
+        order = sorted_by(depth, levels, sorted_by(signature, signatures, order))
     batches = np.empty((nodes, 3), np.int32)
     count = 0
+    before = np.int64(-1)
     for x in range(nodes):
-        i = order[x]
-        if x == 0 or depth[i] != depth[order[x - 1]] or signature[i] != signature[order[x - 1]]:
-            batches[count, 0], batches[count, 1] = signature[i], x
+        here = pair[order[x]]
+        if here != before:
+            batches[count, 0], batches[count, 1] = signature[order[x]], x
+            before = here
             count += 1
         batches[count - 1, 2] = x + 1
     return order, batches[:count].copy()
 
 
+@inline
+def sorted_by(keys, limit, order):
+    """The nodes by their keys, which are below `limit`; where those agree, as in `order`."""
+    place = np.zeros(limit + 1, np.int32)
+    for i in range(keys.size):
+        place[keys[i] + 1] += 1
+    for k in range(limit):
+        place[k + 1] += place[k]
+    found = np.empty_like(order)
+    for x in range(order.size):
+        key = keys[order[x]]
+        found[place[key]] = order[x]
+        place[key] += 1
+    return found
+
+
 @jit
-def chains(signature, starts, dependencies, signatures):
+def chains(signature, starts, dependencies, longest):
     """For each node, how many nodes of its own signature lie on the longest chain before it.
 
-    Also the longest chain of each signature. Costs a word for each node and signature.
+    Also the longest chain of each signature. `longest` is room for a word for each node and
+    signature.
     """
-    nodes = signature.size
-    longest = np.zeros((nodes, signatures), np.int32)
+    nodes, signatures = longest.shape
     rank = np.empty(nodes, np.int32)
     top = np.zeros(signatures, np.int32)
     for i in range(nodes):
-        here = longest[i]
+        for s in range(signatures):
+            longest[i, s] = 0
         for e in range(starts[i], starts[i + 1]):
-            before = longest[dependencies[e]]
+            d = dependencies[e]
             for s in range(signatures):
-                here[s] = max(here[s], before[s])
+                longest[i, s] = max(longest[i, s], longest[d, s])
         s = signature[i]
-        rank[i] = here[s]
-        here[s] += 1
-        top[s] = max(top[s], here[s])
+        rank[i] = longest[i, s]
+        longest[i, s] += 1
+        top[s] = max(top[s], longest[i, s])
     return rank, top
 
 
@@ -159,20 +217,23 @@ def chains_behind(signature, starts, dependencies, signatures, top):
 
 
 @jit
-def followers_of(starts, dependencies):
-    """The nodes that depend on each: node i's from `first[i]` to `first[i + 1]`."""
-    nodes = starts.size - 1
-    first = np.zeros(nodes + 2, np.int32)
-    for e in range(dependencies.size):
-        first[dependencies[e] + 2] += 1
-    for i in range(nodes + 1):
-        first[i + 1] += first[i]
-    followers = np.empty(dependencies.size, np.int32)
-    for i in range(nodes):
+def connect(signature, starts, dependencies, rank, words, edges):
+    """Fill the words of every node, and the list of those that depend on it, as recorded."""
+    for i in range(signature.size):
+        words[i, W_SIGNATURE] = signature[i]
+        words[i, W_FIRST_EDGE] = words[i, W_LAST_EDGE] = -1
+        words[i, W_RANK] = rank[i] if rank.size > 0 else 0
+        depth = np.int32(0)
         for e in range(starts[i], starts[i + 1]):
-            followers[first[dependencies[e] + 1]] = i
-            first[dependencies[e] + 1] += 1
-    return first, followers
+            d = dependencies[e]
+            depth = max(depth, words[d, W_DEPTH] + 1)
+            edges[e, FOLLOWER], edges[e, NEXT] = i, -1
+            if words[d, W_LAST_EDGE] < 0:
+                words[d, W_FIRST_EDGE] = e
+            else:
+                edges[words[d, W_LAST_EDGE], NEXT] = e
+            words[d, W_LAST_EDGE] = e
+        words[i, W_DEPTH] = depth
 
 
 @inline
@@ -192,103 +253,130 @@ def _score(share, behind, path):
     return path + BEHIND * behind
 
 
+@inline
+def new_agenda(words, longest):
+    """An agenda with nothing on it, and room to count; `longest` is how many ranks there are."""
+    agenda = np.zeros((longest.size, AGENDA_WORDS), np.int64)
+    for i in range(words.shape[0]):
+        agenda[words[i, W_SIGNATURE], A_PENDING] += 1
+    nodes = ranks = np.int64(0)
+    for s in range(longest.size):
+        agenda[s, A_HEAD] = agenda[s, A_TAIL] = nodes
+        agenda[s, A_RANKS] = ranks
+        nodes += agenda[s, A_PENDING]
+        ranks += longest[s]
+    return agenda, np.zeros((ranks, COUNTS), np.int32)
+
+
+@inline
+def enter_all(words, starts, way, order, agenda, counts):
+    """Count all nodes, and put those on the agenda that wait for nothing; the longest path."""
+    longest = np.int64(1)
+    for i in range(words.shape[0]):
+        s = words[i, W_SIGNATURE]
+        ready = starts[i] == starts[i + 1]
+        rank, behind = agenda[s, A_RANKS] + words[i, W_RANK], np.int64(0)
+        words[i, W_WAITING] = starts[i + 1] - starts[i]
+        agenda[s, A_DEPTH] += words[i, W_DEPTH]
+        counts[rank, C_PENDING] += 1
+        if way == BOTH:
+            behind = agenda[s, A_RANKS] + words[i, W_BEHIND]
+            counts[behind, C_PENDING_BEHIND] += 1
+            longest = max(longest, np.int64(words[i, W_PATH]))
+        if ready:
+            order[agenda[s, A_TAIL]] = i
+            agenda[s, A_TAIL] += 1
+            counts[rank, C_READY] += 1
+            if way == BOTH:
+                counts[behind, C_READY_BEHIND] += 1
+                agenda[s, A_PATH] = max(agenda[s, A_PATH], np.int64(words[i, W_PATH]))
+    return longest
+
+
+@inline
+def best_signature(way, agenda, counts, longest):
+    """The signature to run next, of those with ready nodes."""
+    best, best_score, best_depth = -1, -1.0, 0.0
+    for s in range(agenda.shape[0]):
+        if agenda[s, A_TAIL] == agenda[s, A_HEAD]:
+            continue
+        score = 1.0
+        if way != PLAIN:
+            while counts[agenda[s, A_RANKS] + agenda[s, A_LEAST], C_PENDING] == 0:
+                agenda[s, A_LEAST] += 1
+            at = agenda[s, A_RANKS] + agenda[s, A_LEAST]
+            score = counts[at, C_READY] / counts[at, C_PENDING]
+        if way == BOTH:
+            while counts[agenda[s, A_RANKS] + agenda[s, A_LEAST_BEHIND], C_PENDING_BEHIND] == 0:
+                agenda[s, A_LEAST_BEHIND] += 1
+            at = agenda[s, A_RANKS] + agenda[s, A_LEAST_BEHIND]
+            behind = counts[at, C_READY_BEHIND] / counts[at, C_PENDING_BEHIND]
+            score = _score(score, behind, agenda[s, A_PATH] / longest)
+        average = 0.0 if way == BOTH else agenda[s, A_DEPTH] / agenda[s, A_PENDING]
+        if score > best_score or (score == best_score and average < best_depth):
+            best, best_score, best_depth = s, score, average
+    return best
+
+
+@inline
+def leave(words, order, start, stop, s, way, agenda, counts):
+    """Take nodes off the agenda, which are all ready ones of their signature."""
+    agenda[s, A_HEAD], agenda[s, A_PATH] = stop, 0
+    agenda[s, A_PENDING] -= stop - start
+    ranks = agenda[s, A_RANKS]
+    for x in range(start, stop):
+        i = order[x]
+        agenda[s, A_DEPTH] -= words[i, W_DEPTH]
+        counts[ranks + words[i, W_RANK], C_PENDING] -= 1
+        counts[ranks + words[i, W_RANK], C_READY] -= 1
+        if way == BOTH:
+            counts[ranks + words[i, W_BEHIND], C_PENDING_BEHIND] -= 1
+            counts[ranks + words[i, W_BEHIND], C_READY_BEHIND] -= 1
+
+
+@inline
+def release(words, edges, order, start, stop, way, agenda, counts):
+    """Put those on the agenda that waited for nothing but these nodes."""
+    for x in range(start, stop):
+        edge = words[order[x], W_FIRST_EDGE]
+        while edge >= 0:
+            i = edges[edge, FOLLOWER]
+            edge = edges[edge, NEXT]
+            words[i, W_WAITING] -= 1
+            if words[i, W_WAITING] == 0:
+                s = words[i, W_SIGNATURE]
+                order[agenda[s, A_TAIL]] = i
+                agenda[s, A_TAIL] += 1
+                counts[agenda[s, A_RANKS] + words[i, W_RANK], C_READY] += 1
+                if way == BOTH:
+                    counts[agenda[s, A_RANKS] + words[i, W_BEHIND], C_READY_BEHIND] += 1
+                    agenda[s, A_PATH] = max(agenda[s, A_PATH], np.int64(words[i, W_PATH]))
+
+
 @jit
-def by_agenda(signature, starts, dependencies, signatures, rank, behind, paths):
+def by_agenda(words, edges, starts, longest, way):
     """Keep the ready nodes by signature; run all of one signature, then see what became ready.
 
-    With `rank`, the signature with the largest share of ready nodes among its nodes of least rank
-    goes first; with `behind` and `paths`, the one with the best `_score`. Without, and among equals
-    of the first, it is the one whose pending nodes have the least average depth. What is not wanted
-    is empty. Nodes become ready in first-in-first-out order, so that neighbours stay neighbours.
+    The signature goes first whose pending nodes have the least average depth; looking AHEAD, the
+    one with the largest share of ready nodes among its nodes of least rank, and that among equals;
+    looking BOTH ways, the one with the best `_score`. Nodes become ready in first-in-first-out
+    order, so that neighbours stay neighbours.
     """
-    nodes, ahead, both = signature.size, rank.size > 0, behind.size > 0
-    depth = depths(starts, dependencies)
-    fan, followers = followers_of(starts, dependencies)
-    first = np.zeros(signatures + 1, np.int64)
-    depth_sum = np.zeros(signatures, np.int64)
-    for i in range(nodes):
-        first[signature[i] + 1] += 1
-        depth_sum[signature[i]] += depth[i]
-    pending = first[1:].copy()
-    for s in range(signatures):
-        first[s + 1] += first[s]
-    # Pending and ready nodes by rank, signature after signature; a signature has at most as many
-    # ranks as nodes, so both fit where its nodes fit.
-    by_rank, ready_by_rank = np.zeros(rank.size, np.int32), np.zeros(rank.size, np.int32)
-    by_behind, ready_behind = np.zeros(behind.size, np.int32), np.zeros(behind.size, np.int32)
-    least, least_behind = np.zeros(signatures, np.int64), np.zeros(signatures, np.int64)
-    longest = 1
-    for i in range(paths.size):
-        longest = max(longest, paths[i])
-    path = np.zeros(signatures, np.int32)  # the longest behind a ready node
-
-    waiting = starts[1:] - starts[:-1]  # dependencies not run yet
-    head, tail = first[:-1].copy(), first[:-1].copy()
-    order = np.empty(nodes, np.int32)
-    for i in range(nodes):
-        s = signature[i]
-        if ahead:
-            by_rank[first[s] + rank[i]] += 1
-        if both:
-            by_behind[first[s] + behind[i]] += 1
-        if waiting[i] == 0:
-            order[tail[s]] = i
-            tail[s] += 1
-            if ahead:
-                ready_by_rank[first[s] + rank[i]] += 1
-            if both:
-                ready_behind[first[s] + behind[i]] += 1
-                path[s] = max(path[s], paths[i])
+    nodes = words.shape[0]
+    agenda, counts = new_agenda(words, longest)
+    order, run = np.empty(nodes, np.int32), np.empty(nodes, np.int32)
+    longest_path = enter_all(words, starts, way, order, agenda, counts)
     batches = np.empty((nodes, 3), np.int32)
-    count, left, done = 0, nodes, 0
-    run = np.empty(nodes, np.int32)
-    while left > 0:
-        best, best_score, best_depth = -1, -1.0, 0.0
-        for s in range(signatures):
-            if tail[s] == head[s]:
-                continue
-            score = 1.0
-            if ahead:
-                while by_rank[first[s] + least[s]] == 0:
-                    least[s] += 1
-                score = ready_by_rank[first[s] + least[s]] / by_rank[first[s] + least[s]]
-            if both:
-                while by_behind[first[s] + least_behind[s]] == 0:
-                    least_behind[s] += 1
-                at = first[s] + least_behind[s]
-                score = _score(score, ready_behind[at] / by_behind[at], path[s] / longest)
-            average = 0.0 if both else depth_sum[s] / pending[s]
-            if score > best_score or (score == best_score and average < best_depth):
-                best, best_score, best_depth = s, score, average
-        s = best
-        start, stop = head[s], tail[s]
+    count = done = 0
+    while done < nodes:
+        s = best_signature(way, agenda, counts, longest_path)
+        start, stop = agenda[s, A_HEAD], agenda[s, A_TAIL]
         batches[count, 0], batches[count, 1] = s, done
-        batches[count, 2] = done + stop - start
-        count += 1
-        head[s], path[s] = stop, 0
-        pending[s] -= stop - start
-        left -= stop - start
         for x in range(start, stop):
-            i = order[x]
-            run[done] = i
+            run[done] = order[x]
             done += 1
-            depth_sum[s] -= depth[i]
-            if ahead:
-                by_rank[first[s] + rank[i]] -= 1
-                ready_by_rank[first[s] + rank[i]] -= 1
-            if both:
-                by_behind[first[s] + behind[i]] -= 1
-                ready_behind[first[s] + behind[i]] -= 1
-            for y in range(fan[i], fan[i + 1]):
-                k = followers[y]
-                waiting[k] -= 1
-                if waiting[k] == 0:
-                    z = signature[k]
-                    order[tail[z]] = k
-                    tail[z] += 1
-                    if ahead:
-                        ready_by_rank[first[z] + rank[k]] += 1
-                    if both:
-                        ready_behind[first[z] + behind[k]] += 1
-                        path[z] = max(path[z], paths[k])
+        batches[count, 2] = done
+        count += 1
+        leave(words, order, start, stop, s, way, agenda, counts)
+        release(words, edges, order, start, stop, way, agenda, counts)
     return run, batches[:count].copy()

@@ -48,17 +48,15 @@ from lazynet.batching.emit import (
 )
 from lazynet.batching.layout import (
     ARGUMENTS,
-    B_ALIVE,
     B_ARGUMENTS,
     B_FIRST_ITEM,
     B_FIRST_NODE,
     B_FIRST_SEGMENT,
+    B_INTEGERS,
     B_ITEMS,
     B_LAST_NODE,
-    B_OFFSETS,
     B_PAYLOAD,
     B_ROWS_READ,
-    B_SEGMENT_OF,
     B_SEGMENTS,
     B_SIGNATURE,
     B_TIMES,
@@ -269,10 +267,10 @@ def enter_part(part, laid, signatures, frame, programs, bases, scratch):
     for k in range(signatures[s, ARGUMENTS]):
         enter_argument(frame, k, laid.arguments[batch[B_ARGUMENTS] + k])
     integers = np.int64(laid.integers.ctypes.data)
-    frame[OFFSETS_AT] = integers + 8 * batch[B_OFFSETS]
-    frame[SEGMENT_OF_AT] = integers + 8 * batch[B_SEGMENT_OF]
+    integers += 8 * np.int64(batch[B_INTEGERS])
+    frame[OFFSETS_AT] = frame[ALIVE_AT] = integers
+    frame[SEGMENT_OF_AT] = integers + 8 * (segments + 1)
     frame[OVER_RUNS] = signatures[s, KIND] == RUNS
-    frame[ALIVE_AT] = integers + 8 * batch[B_ALIVE]
     frame[TIMES] = batch[B_TIMES]
     frame[SEQUENCES] = signatures[s, ARGUMENTS] - programs[forward + 5]
     payload = batch[B_PAYLOAD] + start * signatures[s, PAYLOAD]

@@ -20,19 +20,10 @@ from lazynet.batching.emit import (
 from lazynet.batching.layout import (
     ARGUMENT,
     ARGUMENTS,
-    B_ALIVE,
     B_ARGUMENTS,
     B_FIRST_ITEM,
-    B_FIRST_NODE,
-    B_FIRST_SEGMENT,
-    B_ITEMS,
-    B_LAST_NODE,
-    B_OFFSETS,
     B_PAYLOAD,
-    B_SEGMENT_OF,
-    B_SEGMENTS,
     B_SIGNATURE,
-    B_TIMES,
     BEFORE,
     FORWARD,
     ITEMS,
@@ -138,29 +129,12 @@ def emit_row(program, programs, laid, first_argument, payload_at, frame):
 
 
 @spliced
-def enter_row(laid, b, s, start, done, argument, integers, payload):
-    """Put the batch of one row down in the plan."""
-    batches = laid.batches
-    batches[b, B_SIGNATURE], batches[b, B_ITEMS], batches[b, B_SEGMENTS] = s, 1, 1
-    batches[b, B_FIRST_ITEM] = batches[b, B_FIRST_SEGMENT] = done
-    batches[b, B_ARGUMENTS], batches[b, B_PAYLOAD], batches[b, B_TIMES] = argument, payload, 1
-    batches[b, B_ALIVE] = batches[b, B_OFFSETS] = batches[b, B_SEGMENT_OF] = integers
-    batches[b, B_FIRST_NODE], batches[b, B_LAST_NODE] = start, start + 1
-
-
-@spliced
-def lay_out_row(
-    nodes, i, s, start, signatures, programs, base, scratch, laid, frame,
-    b, done, argument, integers, payload,
-):  # fmt: skip
-    """Lay out batch `b`, of one row, which is node `i`; `start` is where it stands in the order.
-
-    `done` rows of its signature come before it, and so many arguments, integers and words of
-    payload of all batches. Gives how many words of payload it has itself.
-    """
+def lay_out_row(nodes, i, b, signatures, programs, base, scratch, laid, frame):
+    """Lay out batch `b`, of one row, which is node `i`."""
+    s, argument = laid.batches[b, B_SIGNATURE], np.int64(laid.batches[b, B_ARGUMENTS])
+    done, payload = laid.batches[b, B_FIRST_ITEM], np.int64(laid.batches[b, B_PAYLOAD])
     program, words = signatures[s, FORWARD], signatures[s, PAYLOAD]
     arguments, first = signatures[s, ARGUMENTS], np.int64(nodes.columns[POSITION, i])
-    enter_row(laid, b, s, start, done, argument, integers, payload)
     place_row(
         nodes, i, program, programs, laid, laid.first[s], done, signatures[s, OUTPUTS], scratch,
         frame,
@@ -173,4 +147,3 @@ def lay_out_row(
         laid.payload[payload + w] = nodes.tape[first + arguments * each + w]
     payload_at = np.int64(laid.payload.ctypes.data) + 4 * payload
     emit_row(program, programs, laid, argument, payload_at, frame)
-    return words
