@@ -197,7 +197,7 @@ def lay_out_runs(nodes, order, planned, arguments, words, payload, base, laid, w
     frame[OFFSETS_AT] = np.int64(laid.integers.ctypes.data) + 8 * at
 
 
-@jit
+@spliced
 def arrange_batch(
     nodes, order, planned, signatures, one, base, laid, programs, frame, work
 ):  # fmt: skip

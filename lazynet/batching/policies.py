@@ -16,7 +16,7 @@ Arguments come first, one signature a batch, every node once.
 
 import numpy as np
 
-from lazynet.kernels.jit import inline, jit
+from lazynet.kernels.jit import inline, jit, spliced
 
 NONE, DEPTH, AGENDA, FRONTIER, AUTO = range(5)
 NAMES = {"none": NONE, "depth": DEPTH, "agenda": AGENDA, "frontier": FRONTIER, "auto": AUTO}
@@ -253,7 +253,7 @@ def _score(share, behind, path):
     return path + BEHIND * behind
 
 
-@inline
+@spliced
 def new_agenda(words, longest):
     """An agenda with nothing on it, and room to count; `longest` is how many ranks there are."""
     agenda = np.zeros((longest.size, AGENDA_WORDS), np.int64)
@@ -268,7 +268,7 @@ def new_agenda(words, longest):
     return agenda, np.zeros((ranks, COUNTS), np.int32)
 
 
-@inline
+@spliced
 def enter_all(words, starts, way, order, agenda, counts):
     """Count all nodes, and put those on the agenda that wait for nothing; the longest path."""
     longest = np.int64(1)
@@ -293,7 +293,7 @@ def enter_all(words, starts, way, order, agenda, counts):
     return longest
 
 
-@inline
+@spliced
 def best_signature(way, agenda, counts, longest):
     """The signature to run next, of those with ready nodes."""
     best, best_score, best_depth = -1, -1.0, 0.0
@@ -318,7 +318,7 @@ def best_signature(way, agenda, counts, longest):
     return best
 
 
-@inline
+@spliced
 def leave(words, order, start, stop, s, way, agenda, counts):
     """Take nodes off the agenda, which are all ready ones of their signature."""
     agenda[s, A_HEAD], agenda[s, A_PATH] = stop, 0
@@ -334,7 +334,7 @@ def leave(words, order, start, stop, s, way, agenda, counts):
             counts[ranks + words[i, W_BEHIND], C_READY_BEHIND] -= 1
 
 
-@inline
+@spliced
 def release(words, edges, order, start, stop, way, agenda, counts):
     """Put those on the agenda that waited for nothing but these nodes."""
     for x in range(start, stop):
