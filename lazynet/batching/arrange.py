@@ -19,7 +19,7 @@ from lazynet.batching.decode import (
     source_row,
 )
 from lazynet.batching.emit import FORWARD_REGIONS, FORWARD_WIDTHS, VECTOR_WORDS, new_vector, slot
-from lazynet.kernels.jit import inline, jit
+from lazynet.kernels.jit import borrowing, inline
 from lazynet.kernels.memory import load, store
 
 
@@ -40,6 +40,7 @@ class Work(NamedTuple):
     permutation: np.ndarray
     inverse: np.ndarray
     sorted_nodes: np.ndarray  # scans: positions in the order of the nodes, longest first
+    lengths: np.ndarray  # scans: three counts for each length of a sequence
 
 
 @inline
@@ -51,7 +52,7 @@ def row_place(nodes, row, base):
     return nodes.place[nodes.root[at]] + nodes.shift[at]
 
 
-@jit
+@borrowing
 def collect_rows(nodes, order, start, stop, arguments, base, rows):
     """The addresses of every argument's rows, node after node."""
     for k in range(arguments):
@@ -70,7 +71,7 @@ def collect_rows(nodes, order, start, stop, arguments, base, rows):
                 m += 1
 
 
-@jit
+@borrowing
 def collect_ones(nodes, order, start, stop, arguments, base, rows):
     """The same for nodes of one row each."""
     for k in range(arguments):
@@ -79,7 +80,7 @@ def collect_ones(nodes, order, start, stop, arguments, base, rows):
             rows[k, x - start] = row_place(nodes, row, base)
 
 
-@jit
+@borrowing
 def collect_singles(nodes, order, start, stop, along, singles, base, rows):
     """The addresses of the arguments that have a row a segment: those after the first `along`."""
     for z in range(singles):
@@ -94,7 +95,7 @@ def collect_singles(nodes, order, start, stop, along, singles, base, rows):
                 m += 1
 
 
-@jit
+@borrowing
 def collect_runs(nodes, order, start, stop, arguments, words, base, rows, offsets, payload):
     """The rows of a batch of nodes over runs: their addresses, where runs begin, the payload.
 
@@ -138,7 +139,7 @@ def even_stride(rows, count):
     return stride if stride >= 0 else np.int64(-1)
 
 
-@jit
+@borrowing
 def even_order(rows, count, width, permutation):
     """Fill the order in which rows lie end to end; False where they do not."""
     low = high = rows[0]
@@ -156,7 +157,7 @@ def even_order(rows, count, width, permutation):
     return True
 
 
-@jit
+@borrowing
 def take_order(strides, arguments, count, work):
     """Order a row-wise batch as some argument lies; True where that is the natural order."""
     for k in range(arguments):
@@ -167,7 +168,7 @@ def take_order(strides, arguments, count, work):
     return True
 
 
-@jit
+@borrowing
 def describe_rows(rows, count, natural_order, work, argument, frame):
     """Put an argument's rows down in order: as a view where evenly spaced, else as a vector."""
     if natural_order:
@@ -203,7 +204,7 @@ def describe(argument, start, count, frame):
     frame[VECTOR_WORDS] -= count
 
 
-@jit
+@borrowing
 def describe_states(nodes, order, argument, first_state, states, nodes_in, base, work, frame):
     """The initial states of a scan's sequences, longest sequence first."""
     for k in range(states):
@@ -216,7 +217,7 @@ def describe_states(nodes, order, argument, first_state, states, nodes_in, base,
         describe(argument[first_state + k], start, nodes_in, frame)
 
 
-@jit
+@borrowing
 def place_rows(nodes, order, start, stop, outputs, items, natural_order, frame, work):
     """Write the address of every output row of a batch that gives a row an item."""
     if not natural_order:
@@ -235,7 +236,7 @@ def place_rows(nodes, order, start, stop, outputs, items, natural_order, frame, 
             m += count
 
 
-@jit
+@borrowing
 def place_segments(nodes, order, start, stop, outputs, frame):
     """Write the address of every output row of a batch that gives a row a segment."""
     m = 0
@@ -250,7 +251,7 @@ def place_segments(nodes, order, start, stop, outputs, frame):
         m += count
 
 
-@jit
+@borrowing
 def scan_order(nodes, order, start, stop, alive, work):
     """Time-major order of the rows of a batch of sequences, longest sequence first.
 
@@ -258,15 +259,16 @@ def scan_order(nodes, order, start, stop, alive, work):
     nodes by length.
     """
     times = alive.size
-    count = np.zeros(times + 2, np.int64)
+    count, rank, begin = work.lengths[0], work.lengths[1], work.lengths[2]
+    for t in range(times + 2):
+        count[t] = 0
     for x in range(start, stop):
         count[nodes.columns[ITEM_COUNT, order[x]]] += 1
     for t in range(times - 1, -1, -1):
         count[t] += count[t + 1]  # sequences of at least t rows
-    rank = np.zeros(times + 1, np.int64)
     for length in range(times + 1):
         rank[length] = count[length + 1]
-    begin = np.zeros(times + 1, np.int64)
+    begin[0] = 0
     for t in range(times):
         alive[t] = count[t + 1]
         begin[t + 1] = begin[t] + alive[t]
@@ -281,7 +283,7 @@ def scan_order(nodes, order, start, stop, alive, work):
             m += 1
 
 
-@jit
+@borrowing
 def fill_segments(nodes, order, start, stop, arguments, offsets, numbers):
     """Where each segment begins, and the segment of each item."""
     q = segment = 0
@@ -299,7 +301,7 @@ def fill_segments(nodes, order, start, stop, arguments, offsets, numbers):
     offsets[segment] = q
 
 
-@jit
+@borrowing
 def fill_payload(nodes, order, start, stop, arguments, words, natural_order, work, payload):
     """The payload of each item, in the batch's order (`place_rows` has filled the inverse)."""
     m = 0

@@ -43,7 +43,7 @@ from lazynet.batching.layout import (
     WORDS,
     WRITTEN,
 )
-from lazynet.kernels.jit import inline, jit
+from lazynet.kernels.jit import borrowing, inline, jit
 from lazynet.kernels.memory import load, store
 
 MAX_OPERANDS = 64  # of a call that may be done in parts: workers have room for that many
@@ -142,7 +142,7 @@ def row_address(base, stride, vector, r):
     return base + stride * r
 
 
-@jit
+@borrowing
 def gradient_operand(base, stride, vector, count, offset, frame):
     """The operand that receives the gradients of `count` rows."""
     trash, zero = frame[TRASH], np.int64(0)
@@ -182,7 +182,7 @@ def run_offsets(frame, index):
     return frame[OFFSETS_AT] + 8 * index * (frame[SEGMENT_ROWS] + 1)
 
 
-@jit
+@borrowing
 def spread(base, stride, vector, frame):
     """An operand with a row a segment, as seen by the items of the segments."""
     count = frame[ITEM_ROWS]
@@ -199,7 +199,7 @@ def single(program, index, programs):
     return index >= programs[program + 4] - programs[program + 6]
 
 
-@jit
+@borrowing
 def previous_state(index, frame):
     """A scan's previous state: of this time step, or of all rows when no step is being taken."""
     initial = frame[SEQUENCES] + index
@@ -224,7 +224,7 @@ def previous_state(index, frame):
     return np.int64(0), np.int64(0), start
 
 
-@jit
+@borrowing
 def resolve(o, domain, count, program, frame, programs):
     """Where the operand whose words begin at `o` lies for this part of the batch."""
     space, index, offset = programs[o + O_SPACE], programs[o + O_INDEX], programs[o + O_OFFSET]
@@ -290,7 +290,7 @@ def put_operand(q, base, stride, vector):
     store(q + 16, vector)
 
 
-@jit
+@borrowing
 def move_rows(frame, helper, count, size, rows, block, scatter):
     """A call that copies `count` rows of `size` elements to a block, or adds the block to them."""
     split = 0 if scatter or 4 * size * count < WORTH_SPLITTING else 4
@@ -330,7 +330,7 @@ def room_for_operands(signatures, column, programs):
     return np.empty((most, 4), np.int64)
 
 
-@jit
+@borrowing
 def emit_step(step, program, frame, programs, operands):
     """Emit the step whose words begin at `step`. Returns whether anything had to run."""
     kernel, domain = programs[step + 1], programs[step + 2]
@@ -380,7 +380,7 @@ def emit_step(step, program, frame, programs, operands):
     return True
 
 
-@jit
+@borrowing
 def gather_operands(first, arity, count, frame, programs, operands):
     """Gather what a kernel reads and wants evenly spaced; whether a result must be scattered.
 
@@ -409,7 +409,7 @@ def gather_operands(first, arity, count, frame, programs, operands):
     return scatter
 
 
-@jit
+@borrowing
 def emit_phase(phase, program, frame, programs, operands):
     """Emit every step of one phase of a program."""
     step = program + PROGRAM_HEADER + REGION_WORDS * programs[program] + programs[program + 4]
@@ -429,7 +429,7 @@ def take_step(begin, rows, previous, regions, frame, program, programs):
         frame[slot(frame, REGIONS, v)] = regions[v] + shift
 
 
-@jit
+@borrowing
 def emit_program(program, frame, programs, operands, regions, scan, backward):
     """Emit all steps of a program: before the loop, each time step (last first), and after it.
 

@@ -78,7 +78,7 @@ from lazynet.batching.layout import (
 )
 from lazynet.batching.measure import aligned
 from lazynet.batching.single import lay_out_row, row_wise
-from lazynet.kernels.jit import inline, jit, spliced
+from lazynet.kernels.jit import borrowing, inline, jit
 
 
 class Laid(NamedTuple):
@@ -94,7 +94,7 @@ class Laid(NamedTuple):
     reverse_regions: np.ndarray  # likewise for the regions of backward programs
 
 
-@spliced
+@borrowing
 def enter_batch(frame, program, programs, bases, planned, scratch):
     """Point the frame's regions at the rows of one batch; the forward program is this one."""
     items, segments = np.int64(planned[B_ITEMS]), np.int64(planned[B_SEGMENTS])
@@ -122,7 +122,7 @@ def enter_argument(frame, k, argument):
     frame[slot(frame, VECTORS, k)] = argument[2]
 
 
-@jit
+@borrowing
 def lay_out_scan(nodes, order, planned, arguments, states, base, laid, frame, work):
     """Arrange a batch of scans: time-major rows, initial states by length."""
     start, stop, times = planned[B_FIRST_NODE], planned[B_LAST_NODE], planned[B_TIMES]
@@ -140,7 +140,7 @@ def lay_out_scan(nodes, order, planned, arguments, states, base, laid, frame, wo
         describe_states(nodes, order, described, sequences, states, count, base, work, frame)
 
 
-@jit
+@borrowing
 def lay_out_rows(nodes, order, planned, arguments, ordered, one, strides, base, laid, work, frame):
     """Arrange any other batch; gives whether its rows keep their natural order.
 
@@ -160,7 +160,7 @@ def lay_out_rows(nodes, order, planned, arguments, ordered, one, strides, base, 
     return natural_order
 
 
-@jit
+@borrowing
 def lay_out_singles(nodes, order, planned, along, singles, base, laid, work, frame):
     """Arrange the arguments that have a row a segment, which come after the first `along`."""
     start, stop, segments = planned[B_FIRST_NODE], planned[B_LAST_NODE], planned[B_SEGMENTS]
@@ -170,7 +170,7 @@ def lay_out_singles(nodes, order, planned, along, singles, base, laid, work, fra
         describe_rows(work.rows[k], segments, True, work, laid.arguments[first + k], frame)
 
 
-@jit
+@borrowing
 def lay_out_segments(nodes, order, planned, arguments, laid, frame):
     """Put down where a batch's segments begin and which each item belongs to."""
     first = np.int64(planned[B_INTEGERS])
@@ -183,7 +183,7 @@ def lay_out_segments(nodes, order, planned, arguments, laid, frame):
     frame[OFFSETS_AT], frame[SEGMENT_OF_AT] = integers + 8 * first, integers + 8 * behind
 
 
-@jit
+@borrowing
 def lay_out_runs(nodes, order, planned, arguments, words, payload, base, laid, work, frame):
     """Put down the runs of a batch, each argument's on its own."""
     start, stop, segments = planned[B_FIRST_NODE], planned[B_LAST_NODE], planned[B_SEGMENTS]
@@ -197,7 +197,7 @@ def lay_out_runs(nodes, order, planned, arguments, words, payload, base, laid, w
     frame[OFFSETS_AT] = np.int64(laid.integers.ctypes.data) + 8 * at
 
 
-@spliced
+@borrowing
 def arrange_batch(
     nodes, order, planned, signatures, one, base, laid, programs, frame, work
 ):  # fmt: skip
@@ -248,6 +248,7 @@ def new_work(signatures, longest, nodes):
         np.empty(longest, np.int32),
         np.empty(longest, np.int32),
         np.empty(nodes, np.int32),
+        np.empty((3, longest + 2), np.int64),
     )
 
 
@@ -259,6 +260,19 @@ def lay_out(nodes, order, signatures, ones, base, scratch, laid, programs, frame
     regions = np.empty(frame[SPAN], np.int64)
     work = new_work(signatures, longest, order.size)
     simple = row_wise(signatures, programs)
+    lay_out_batches(
+        nodes, order, signatures, ones, simple, base, scratch, laid, programs, frame, operands,
+        regions, work,
+    )  # fmt: skip
+    finish_aliases(nodes, base)
+
+
+@borrowing
+def lay_out_batches(
+    nodes, order, signatures, ones, simple, base, scratch, laid, programs, frame, operands,
+    regions, work,
+):  # fmt: skip
+    """Go through the batches; those of one row, if nothing is special about them, the short way."""
     for b in range(laid.batches.shape[0]):
         s, start = laid.batches[b, B_SIGNATURE], laid.batches[b, B_FIRST_NODE]
         items, alone = laid.batches[b, B_ITEMS], laid.batches[b, B_LAST_NODE] - start == 1
@@ -273,10 +287,9 @@ def lay_out(nodes, order, signatures, ones, base, scratch, laid, programs, frame
         enter_batch(frame, program, programs, bases, planned, scratch)
         arrange_batch(nodes, order, planned, signatures, ones[s], base, laid, programs, frame, work)
         emit_program(program, frame, programs, operands, regions, kind == SCAN, False)
-    finish_aliases(nodes, base)
 
 
-@jit
+@borrowing
 def finish_aliases(nodes, base):
     """Give every alias its address, now that all roots have theirs."""
     for at in range(nodes.root.size):

@@ -16,7 +16,7 @@ Arguments come first, one signature a batch, every node once.
 
 import numpy as np
 
-from lazynet.kernels.jit import inline, jit, spliced
+from lazynet.kernels.jit import borrowing, inline, jit
 
 NONE, DEPTH, AGENDA, FRONTIER, AUTO = range(5)
 NAMES = {"none": NONE, "depth": DEPTH, "agenda": AGENDA, "frontier": FRONTIER, "auto": AUTO}
@@ -77,17 +77,15 @@ def schedule(signature, starts, dependencies, signatures, policy):
     words = np.empty((nodes, WORDS), np.int32)
     edges = np.empty((len(dependencies), EDGE_WORDS), np.int32)
     if policy == AGENDA or (policy == AUTO and nodes * signatures > FRONTIER_LIMIT):
-        connect(*graph, NOTHING, words, edges)
-        return by_agenda(words, edges, starts, np.ones(signatures, np.int32), PLAIN)
+        return by_agenda(*graph, signatures, NOTHING, NOTHING, words, edges, PLAIN)
     rank, longest = chains(*graph, np.empty((nodes, signatures), np.int32))
-    connect(*graph, rank, words, edges)
-    found = by_agenda(words, edges, starts, longest, AHEAD)
+    found = by_agenda(*graph, signatures, rank, longest, words, edges, AHEAD)
     if len(found[1]) == longest.sum():
         return found  # as few batches as there can be
     words[:, W_BEHIND], words[:, W_PATH] = chains_behind(*graph, signatures, longest)
-    others = [by_agenda(words, edges, starts, longest, BOTH)]
+    others = [by_agenda(*graph, signatures, rank, longest, words, edges, BOTH)]
     if policy == AUTO:
-        others.append(by_agenda(words, edges, starts, longest, PLAIN))
+        others.append(by_agenda(*graph, signatures, rank, longest, words, edges, PLAIN))
     for other in others:
         found = other if len(other[1]) < len(found[1]) else found
     return found
@@ -123,31 +121,30 @@ def depths(starts, dependencies):
 
 @jit
 def by_depth(signature, starts, dependencies, signatures):
-    """One batch for each pair of depth and signature: a stable counting sort.
+    """One batch for each pair of depth and signature: a stable counting sort by the pair.
 
-    Two where there are many more pairs than nodes: by signature, then by depth.
+    By signature and then by depth where there are many more pairs than nodes.
     """
     nodes = signature.size
-    depth = depths(starts, dependencies)
-    levels = np.int64(1)
+    key = depths(starts, dependencies)
+    limit = np.int64(1)
     for i in range(nodes):
-        levels = max(levels, np.int64(depth[i]) + 1)
-    pair = np.empty(nodes, np.int64)
-    for i in range(nodes):
-        pair[i] = np.int64(depth[i]) * signatures + signature[i]
+        limit = max(limit, np.int64(key[i]) + 1)
     order = np.arange(nodes).astype(np.int32)
-    if levels * signatures <= 4 * nodes:
-        order = sorted_by(pair, levels * signatures, order)
+    if limit * signatures <= 4 * nodes:
+        limit *= signatures
+        for i in range(nodes):
+            key[i] = key[i] * signatures + signature[i]
     else:
-        order = sorted_by(depth, levels, sorted_by(signature, signatures, order))
+        order = sorted_by(signature, signatures, order)
+    order = sorted_by(key, limit, order)
     batches = np.empty((nodes, 3), np.int32)
-    count = 0
-    before = np.int64(-1)
+    count, before = 0, np.int32(-1)
     for x in range(nodes):
-        here = pair[order[x]]
-        if here != before:
-            batches[count, 0], batches[count, 1] = signature[order[x]], x
-            before = here
+        i = order[x]
+        if key[i] != before or signature[i] != batches[count - 1, 0]:
+            batches[count, 0], batches[count, 1] = signature[i], x
+            before = key[i]
             count += 1
         batches[count - 1, 2] = x + 1
     return order, batches[:count].copy()
@@ -216,11 +213,11 @@ def chains_behind(signature, starts, dependencies, signatures, top):
     return rank, paths
 
 
-@jit
+@borrowing
 def connect(signature, starts, dependencies, rank, words, edges):
     """Fill the words of every node, and the list of those that depend on it, as recorded."""
     for i in range(signature.size):
-        words[i, W_SIGNATURE] = signature[i]
+        words[i, W_SIGNATURE], words[i, W_WAITING] = signature[i], starts[i + 1] - starts[i]
         words[i, W_FIRST_EDGE] = words[i, W_LAST_EDGE] = -1
         words[i, W_RANK] = rank[i] if rank.size > 0 else 0
         depth = np.int32(0)
@@ -253,47 +250,50 @@ def _score(share, behind, path):
     return path + BEHIND * behind
 
 
-@spliced
-def new_agenda(words, longest):
-    """An agenda with nothing on it, and room to count; `longest` is how many ranks there are."""
-    agenda = np.zeros((longest.size, AGENDA_WORDS), np.int64)
+@inline
+def new_agenda(words, signatures, longest):
+    """An agenda with nothing on it, and room to count: a signature has `longest` ranks, or one."""
+    agenda = np.zeros((signatures, AGENDA_WORDS), np.int64)
     for i in range(words.shape[0]):
         agenda[words[i, W_SIGNATURE], A_PENDING] += 1
     nodes = ranks = np.int64(0)
-    for s in range(longest.size):
+    for s in range(signatures):
         agenda[s, A_HEAD] = agenda[s, A_TAIL] = nodes
         agenda[s, A_RANKS] = ranks
         nodes += agenda[s, A_PENDING]
-        ranks += longest[s]
+        ranks += longest[s] if longest.size > 0 else 1
     return agenda, np.zeros((ranks, COUNTS), np.int32)
 
 
-@spliced
-def enter_all(words, starts, way, order, agenda, counts):
+@borrowing
+def enter_ready(words, i, both, order, agenda, counts):
+    """Put a node that waits for nothing on the agenda."""
+    s = words[i, W_SIGNATURE]
+    order[agenda[s, A_TAIL]] = i
+    agenda[s, A_TAIL] += 1
+    counts[agenda[s, A_RANKS] + words[i, W_RANK], C_READY] += 1
+    if both:
+        counts[agenda[s, A_RANKS] + words[i, W_BEHIND], C_READY_BEHIND] += 1
+        agenda[s, A_PATH] = max(agenda[s, A_PATH], np.int64(words[i, W_PATH]))
+
+
+@borrowing
+def enter_all(words, both, order, agenda, counts):
     """Count all nodes, and put those on the agenda that wait for nothing; the longest path."""
     longest = np.int64(1)
     for i in range(words.shape[0]):
         s = words[i, W_SIGNATURE]
-        ready = starts[i] == starts[i + 1]
-        rank, behind = agenda[s, A_RANKS] + words[i, W_RANK], np.int64(0)
-        words[i, W_WAITING] = starts[i + 1] - starts[i]
         agenda[s, A_DEPTH] += words[i, W_DEPTH]
-        counts[rank, C_PENDING] += 1
-        if way == BOTH:
-            behind = agenda[s, A_RANKS] + words[i, W_BEHIND]
-            counts[behind, C_PENDING_BEHIND] += 1
+        counts[agenda[s, A_RANKS] + words[i, W_RANK], C_PENDING] += 1
+        if both:
+            counts[agenda[s, A_RANKS] + words[i, W_BEHIND], C_PENDING_BEHIND] += 1
             longest = max(longest, np.int64(words[i, W_PATH]))
-        if ready:
-            order[agenda[s, A_TAIL]] = i
-            agenda[s, A_TAIL] += 1
-            counts[rank, C_READY] += 1
-            if way == BOTH:
-                counts[behind, C_READY_BEHIND] += 1
-                agenda[s, A_PATH] = max(agenda[s, A_PATH], np.int64(words[i, W_PATH]))
+        if words[i, W_WAITING] == 0:
+            enter_ready(words, i, both, order, agenda, counts)
     return longest
 
 
-@spliced
+@borrowing
 def best_signature(way, agenda, counts, longest):
     """The signature to run next, of those with ready nodes."""
     best, best_score, best_depth = -1, -1.0, 0.0
@@ -318,43 +318,50 @@ def best_signature(way, agenda, counts, longest):
     return best
 
 
-@spliced
-def leave(words, order, start, stop, s, way, agenda, counts):
-    """Take nodes off the agenda, which are all ready ones of their signature."""
-    agenda[s, A_HEAD], agenda[s, A_PATH] = stop, 0
-    agenda[s, A_PENDING] -= stop - start
-    ranks = agenda[s, A_RANKS]
-    for x in range(start, stop):
-        i = order[x]
-        agenda[s, A_DEPTH] -= words[i, W_DEPTH]
-        counts[ranks + words[i, W_RANK], C_PENDING] -= 1
-        counts[ranks + words[i, W_RANK], C_READY] -= 1
-        if way == BOTH:
-            counts[ranks + words[i, W_BEHIND], C_PENDING_BEHIND] -= 1
-            counts[ranks + words[i, W_BEHIND], C_READY_BEHIND] -= 1
+@borrowing
+def leave(words, i, s, both, agenda, counts):
+    """Take a node off the agenda."""
+    agenda[s, A_DEPTH] -= words[i, W_DEPTH]
+    rank = agenda[s, A_RANKS] + words[i, W_RANK]
+    counts[rank, C_PENDING] -= 1
+    counts[rank, C_READY] -= 1
+    if both:
+        behind = agenda[s, A_RANKS] + words[i, W_BEHIND]
+        counts[behind, C_PENDING_BEHIND] -= 1
+        counts[behind, C_READY_BEHIND] -= 1
 
 
-@spliced
-def release(words, edges, order, start, stop, way, agenda, counts):
-    """Put those on the agenda that waited for nothing but these nodes."""
-    for x in range(start, stop):
-        edge = words[order[x], W_FIRST_EDGE]
-        while edge >= 0:
-            i = edges[edge, FOLLOWER]
-            edge = edges[edge, NEXT]
-            words[i, W_WAITING] -= 1
-            if words[i, W_WAITING] == 0:
-                s = words[i, W_SIGNATURE]
-                order[agenda[s, A_TAIL]] = i
-                agenda[s, A_TAIL] += 1
-                counts[agenda[s, A_RANKS] + words[i, W_RANK], C_READY] += 1
-                if way == BOTH:
-                    counts[agenda[s, A_RANKS] + words[i, W_BEHIND], C_READY_BEHIND] += 1
-                    agenda[s, A_PATH] = max(agenda[s, A_PATH], np.int64(words[i, W_PATH]))
+@borrowing
+def run_agenda(words, edges, way, order, agenda, counts, run, batches):
+    """Fill the order and the batches; gives how many batches there are."""
+    both = way == BOTH
+    longest_path = enter_all(words, both, order, agenda, counts)
+    count = done = 0
+    while done < run.size:
+        s = best_signature(way, agenda, counts, longest_path)
+        start, stop = agenda[s, A_HEAD], agenda[s, A_TAIL]
+        batches[count, 0], batches[count, 1] = s, done
+        batches[count, 2] = done + stop - start
+        count += 1
+        agenda[s, A_HEAD], agenda[s, A_PATH] = stop, 0
+        agenda[s, A_PENDING] -= stop - start
+        for x in range(start, stop):
+            i = order[x]
+            run[done] = i
+            done += 1
+            leave(words, i, s, both, agenda, counts)
+            edge = words[i, W_FIRST_EDGE]
+            while edge >= 0:
+                follower = edges[edge, FOLLOWER]
+                edge = edges[edge, NEXT]
+                words[follower, W_WAITING] -= 1
+                if words[follower, W_WAITING] == 0:
+                    enter_ready(words, follower, both, order, agenda, counts)
+    return count
 
 
 @jit
-def by_agenda(words, edges, starts, longest, way):
+def by_agenda(signature, starts, dependencies, signatures, rank, longest, words, edges, way):
     """Keep the ready nodes by signature; run all of one signature, then see what became ready.
 
     The signature goes first whose pending nodes have the least average depth; looking AHEAD, the
@@ -362,21 +369,10 @@ def by_agenda(words, edges, starts, longest, way):
     looking BOTH ways, the one with the best `_score`. Nodes become ready in first-in-first-out
     order, so that neighbours stay neighbours.
     """
-    nodes = words.shape[0]
-    agenda, counts = new_agenda(words, longest)
+    nodes = signature.size
+    connect(signature, starts, dependencies, rank, words, edges)
+    agenda, counts = new_agenda(words, signatures, longest)
     order, run = np.empty(nodes, np.int32), np.empty(nodes, np.int32)
-    longest_path = enter_all(words, starts, way, order, agenda, counts)
     batches = np.empty((nodes, 3), np.int32)
-    count = done = 0
-    while done < nodes:
-        s = best_signature(way, agenda, counts, longest_path)
-        start, stop = agenda[s, A_HEAD], agenda[s, A_TAIL]
-        batches[count, 0], batches[count, 1] = s, done
-        for x in range(start, stop):
-            run[done] = order[x]
-            done += 1
-        batches[count, 2] = done
-        count += 1
-        leave(words, order, start, stop, s, way, agenda, counts)
-        release(words, edges, order, start, stop, way, agenda, counts)
+    count = run_agenda(words, edges, way, order, agenda, counts, run, batches)
     return run, batches[:count].copy()

@@ -178,6 +178,18 @@ def spliced(function):
     return numba.njit(inline="always", **OPTIONS)(function)
 
 
+def borrowing(function):
+    """`jit`, for what is called by compiled code alone and makes no arrays.
+
+    numba counts references to an array wherever it is handed on, which is an atomic addition each
+    time and takes longer than what is done for a small batch. Here it counts none: a caller holds
+    what it hands on.
+    """
+    dispatcher = numba.njit(_nrt=False, **OPTIONS)(function)
+    dispatcher._cache = _DeferredCache(function)
+    return dispatcher
+
+
 def as_written(function):
     """`inline`, without fast math: what it does is not regrouped with what is around it."""
     return numba.njit(**{**OPTIONS, "fastmath": False})(function)
