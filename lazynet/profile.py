@@ -20,7 +20,7 @@ from lazynet import optim
 from lazynet.batching import layout as words
 from lazynet.batching.decode import SIGNATURE
 from lazynet.batching.layout import B_ITEMS, B_SEGMENTS, B_SIGNATURE, B_TIMES
-from lazynet.batching.policies import chains
+from lazynet.batching.policies import longest_chains
 from lazynet.device import OPENED
 from lazynet.executor import Run
 from lazynet.op import TABLE, RowType, Signature
@@ -121,7 +121,7 @@ class profile:
         for phase, seconds in run.seconds.items():
             self.seconds[phase] += seconds
         signature = np.ascontiguousarray(run.columns[SIGNATURE])
-        bounds = chains(signature, *run.dependencies, len(run.used))[1].tolist()
+        bounds = longest_chains(signature, *run.dependencies, len(run.used)).tolist()
         local = []
         for (number, _), bound in zip(run.used.tolist(), bounds, strict=True):
             entry = self.signatures.get(number)

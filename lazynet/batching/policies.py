@@ -91,12 +91,15 @@ def schedule(signature, starts, dependencies, signatures, policy):
     return found
 
 
+def longest_chains(signature, starts, dependencies, signatures) -> np.ndarray:
+    """How many nodes of each signature lie on the longest chain of it; so many batches it needs."""
+    room = np.empty((len(signature), signatures), np.int32)
+    return chains(signature, starts, dependencies, room)[1]
+
+
 def lower_bound(signature, starts, dependencies, signatures) -> int:
     """No schedule has fewer batches: the sum over signatures of the longest chain of each."""
-    if not len(signature):
-        return 0
-    room = np.empty((len(signature), signatures), np.int32)
-    return int(chains(signature, starts, dependencies, room)[1].sum())
+    return int(longest_chains(signature, starts, dependencies, signatures).sum())
 
 
 @jit
