@@ -264,7 +264,8 @@ def _largest(used, totals, sizes) -> str:
         f"{TABLE.signatures[index]!r} x {items} ({size / 2**20:.1f} MiB)"
         for size, items, index in sorted(needed, reverse=True)[:3]
     )
-    total = (sizes[M_OUTPUT] + sizes[M_SAVED] + sizes[M_SCRATCH]) / 2**20
+    words = 8 * (sizes[M_INTEGERS] + sizes[M_VECTORS])
+    total = (sizes[M_OUTPUT] + sizes[M_SAVED] + sizes[M_SCRATCH] + words) / 2**20
     return f"this forward needs {total:.1f} MiB, more than there is; the largest parts are {top}"
 
 

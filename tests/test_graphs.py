@@ -5,6 +5,7 @@ import pytest
 from graphs import Program, programs
 from hypothesis import given, settings
 
+import lazynet as ln
 from lazynet.batching.policies import NAMES
 
 BATCHED = [policy for policy in NAMES if policy != "none"]
@@ -47,3 +48,10 @@ def test_programs_of_thousands_of_nodes_agree(policy, seed):
     compare(values, expected, "value")
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-8, atol=1e-8)
     compare(gradients, program.lazy("none")[2], "gradient")
+
+
+def test_more_rows_in_a_batch_than_32_bits_count_are_refused_before_memory_is_taken():
+    rows = ln.sequence(np.zeros((1 << 20, 1), np.float32))
+    sums = [ln.sum(rows, 0) for _ in range(2049)]
+    with pytest.raises(MemoryError, match=r"needs \d{5}.* MiB, more than there is.*row_sum"):
+        sums[0].numpy()

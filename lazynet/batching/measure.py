@@ -30,7 +30,7 @@ from lazynet.batching.layout import (
     SEGMENT,
     SEGMENTS,
 )
-from lazynet.kernels.jit import inline, jit
+from lazynet.kernels.jit import borrowing, inline, jit
 
 ALIGNMENT = 64
 # What `measure` returns.
@@ -91,6 +91,21 @@ def integer_words(kind, items, segments, times, arguments):
     return times if kind == SCAN else np.int64(0)
 
 
+@borrowing
+def enter_counts(batches, b, items, segments, read, times):
+    """Put down what a batch has."""
+    batches[b, B_ITEMS], batches[b, B_SEGMENTS] = items, segments
+    batches[b, B_ROWS_READ], batches[b, B_TIMES] = read, times
+
+
+@borrowing
+def enter_places(batches, b, items, segments, arguments, integers, payload):
+    """Put down where what a batch has begins."""
+    batches[b, B_FIRST_ITEM], batches[b, B_FIRST_SEGMENT] = items, segments
+    batches[b, B_ARGUMENTS], batches[b, B_INTEGERS] = arguments, integers
+    batches[b, B_PAYLOAD] = payload
+
+
 @jit
 def measure(columns, order, schedule, signatures, ones, programs, batches):
     """Fill the table of batches, and tell the memory that a schedule takes.
@@ -116,14 +131,10 @@ def measure(columns, order, schedule, signatures, ones, programs, batches):
             most[s] = max(most[s], items)
         else:
             items, segments, read, times = count_nodes(columns, order, start, stop, kind == SCAN)
-            size = region_sizes(program, programs, items, segments, SCRATCH)
-            scratch = max(scratch, size)
+            scratch = max(scratch, region_sizes(program, programs, items, segments, SCRATCH))
         batches[b, B_SIGNATURE], batches[b, B_FIRST_NODE], batches[b, B_LAST_NODE] = s, start, stop
-        batches[b, B_ITEMS], batches[b, B_SEGMENTS] = items, segments
-        batches[b, B_ROWS_READ], batches[b, B_TIMES] = read, times
-        batches[b, B_FIRST_ITEM], batches[b, B_FIRST_SEGMENT] = totals[s, 0], totals[s, 1]
-        batches[b, B_ARGUMENTS], batches[b, B_INTEGERS] = arguments_used, integers
-        batches[b, B_PAYLOAD] = payload
+        enter_counts(batches, b, items, segments, read, times)
+        enter_places(batches, b, totals[s, 0], totals[s, 1], arguments_used, integers, payload)
         totals[s, 0] += items
         totals[s, 1] += segments
         rows = max(items, segments, read)
@@ -138,8 +149,7 @@ def measure(columns, order, schedule, signatures, ones, programs, batches):
     sizes[M_INTEGERS], sizes[M_PAYLOAD], sizes[M_LONGEST] = integers, payload, longest
     for s in range(signatures.shape[0]):
         program = signatures[s, FORWARD]
-        size = region_sizes(program, programs, most[s], most[s], SCRATCH)
-        scratch = max(scratch, size)
+        scratch = max(scratch, region_sizes(program, programs, most[s], most[s], SCRATCH))
         sizes[M_OUTPUT] += region_sizes(program, programs, totals[s, 0], totals[s, 1], OUTPUT)
         sizes[M_SAVED] += region_sizes(program, programs, totals[s, 0], totals[s, 1], SAVED)
         sizes[M_REGIONS] += programs[program]
