@@ -207,7 +207,7 @@ class Graph:
             own = self.device.own(np.array(value, dtype))
             leaf = Leaf(own, None, False, self.device)  # type: ignore[arg-type]
             found = self.literals[key] = (self.link(leaf, 0, 0, 1, 0), leaf)
-            if value.__class__ is float and value:
+            if value.__class__ in (float, int) and value:  # 0.0 and -0.0 are equal
                 self.numbers.setdefault(dtype, {})[value] = found[0]
         return found[0]
 

@@ -114,7 +114,7 @@ def is_constant(values, count, graph, me):
 
 @inline
 def row_of_number(graph, x, number):
-    """The row (a Python int) that holds a Python float, of the dtype of `x`; 0 for a new one."""
+    """The row (a Python int) that holds a Python number, of the dtype of `x`; 0 for a new one."""
     rows = dictionary_item(load(graph + NUMBERS), load(load(x + TYPE) + DTYPE))
     return dictionary_item(rows, number) if rows != 0 else np.int64(0)
 

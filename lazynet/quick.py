@@ -74,8 +74,16 @@ def _put(me, values, count, graph, signature, length):
 
 
 @inline
-def _with_number(me, x, number, graph, signature):
-    """Record a row-wise node over a value and the row (a Python int) of a number."""
+def _is_number(x, me):
+    return type_of(x) == tuple_item(me, FLOAT) or type_of(x) == tuple_item(me, INT)
+
+
+@inline
+def _with_number(me, x, number, first, graph, signature):
+    """Record a row-wise node over a value and the row (a Python int) of a number.
+
+    `first` is 1 where the number is the first operand, else 0.
+    """
     rows = type_of(x) == tuple_item(me, SEQUENCE)
     length = load(x + LENGTH) if rows else np.int64(0)
     index = as_integer(load(signature + INDEX))
@@ -84,41 +92,42 @@ def _with_number(me, x, number, graph, signature):
         return vid
     row, at = as_integer(row_in(x, graph, me)), as_integer(number)
     if rows:
-        entry[0], entry[1], entry[2] = -index - 1, as_integer(length), row
-        entry[3], entry[4], entry[5] = as_integer(load(x + STEP)), at, 0
+        entry[0], entry[1] = -index - 1, as_integer(length)
+        entry[2 + 2 * first], entry[3 + 2 * first] = row, as_integer(load(x + STEP))
+        entry[4 - 2 * first], entry[5 - 2 * first] = at, 0
     else:
-        entry[0], entry[1], entry[2] = index, row, at
+        entry[0], entry[1 + first], entry[2 - first] = index, row, at
     return new_handles(me, graph, vid, signature, length)
 
 
 def record_values(me, arguments, count):
-    """A row-wise op of Tensors, Sequences and numbers: `known[type of x][type of y]...`.
+    """A row-wise op of Tensors, Sequences and a number: `known[type of x][type of y]...`.
 
-    A number is known as `float`; it must stand in the graph already, and come second.
+    A number is known as its class. It is one of two operands, and must stand in the graph already.
     """
-    number = type_of(load(arguments + 8 * count - 8)) == tuple_item(me, FLOAT) and count == 2
-    values = count - 1 if number else count
+    first = np.int64(count == 2 and _is_number(load(arguments), me))
+    last = np.int64(count == 2 and _is_number(load(arguments + 8 * count - 8), me))
+    values, many = arguments + 8 * first, count - first - last
     known = tuple_item(me, OWN)
-    for k in range(values):
-        x = load(arguments + 8 * k)
-        if not is_value(x, me):
+    if first == 1:
+        known = dictionary_item(known, type_of(load(arguments)))
+    for k in range(many):
+        x = load(values + 8 * k)
+        if known == 0 or not is_value(x, me):
             return nothing(me)
         known = dictionary_item(known, load(x + TYPE))
-        if known == 0:
-            return nothing(me)
-    graph = graph_of(me, arguments, values)
-    if graph == 0 or is_constant(arguments, values, graph, me):
+    if last == 1 and known != 0:
+        known = dictionary_item(known, type_of(load(arguments + 8)))
+    graph = graph_of(me, values, many) if known != 0 else known
+    if graph == 0 or is_constant(values, many, graph, me):
         return nothing(me)
-    for k in range(values):
-        if row_in(load(arguments + 8 * k), graph, me) == 0:
+    for k in range(many):
+        if row_in(load(values + 8 * k), graph, me) == 0:
             return nothing(me)
-    if number:
-        x, y = load(arguments), load(arguments + 8)
-        known = dictionary_item(known, type_of(y))
-        row = row_of_number(graph, x, y)
-        if known == 0 or row == 0:
-            return nothing(me)
-        return _with_number(me, x, row, graph, known)
+    if many < count:
+        x = load(values)
+        row = row_of_number(graph, x, load(arguments + 8 * last))
+        return _with_number(me, x, row, first, graph, known) if row != 0 else nothing(me)
     length = common_length(arguments, count, me)
     return nothing(me) if length == -1 else _put(me, arguments, count, graph, known, length)
 

@@ -282,9 +282,19 @@ def documented(function, op: Op, arity: int):
     return function
 
 
+def _known_as(given, prepared) -> Any:
+    """How the short way knows an operand: a value by its type, a number by its class.
+
+    None for what it does not know, and where an operand was changed before it was recorded.
+    """
+    if prepared.__class__ is Literal:
+        return given.__class__ if given.__class__ in (float, int) else None
+    return prepared.type if prepared is given and given.__class__ is not Parameter else None
+
+
 def binary(op: Op, prepare):
     """A function that records `op` on two operands; `prepare` makes unlike operands alike."""
-    known: dict[RowType, dict[Any, Signature]] = {}
+    known: dict[Any, dict[Any, Signature]] = {}
     short = Short(record_values, known)
 
     def recorded(x, y):
@@ -293,12 +303,9 @@ def binary(op: Op, prepare):
             return handle
         a, b = prepare(op, x, y)
         z = record(op, (a, b))
-        plain = x.__class__ is not Parameter and y.__class__ is not Parameter
-        number = y.__class__ is float and b.type.dtype == a.type.dtype
-        if plain and a is x and (b is y or number):
-            known.setdefault(a.type, {})[float if number else b.type] = op.signature(
-                (a.type, b.type)
-            )
+        first, second = _known_as(x, a), _known_as(y, b)
+        if first is not None and second is not None and a.type.dtype == b.type.dtype:
+            known.setdefault(first, {})[second] = op.signature((a.type, b.type))
         return z
 
     return documented(recorded, op, 2)
