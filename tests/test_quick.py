@@ -33,6 +33,7 @@ def program(x, weight, bias):
     found = ln.lookup(weight, [2, 0, 1]), ln.lookup(weight, 1), ln.pick(z, [0, 2]), ln.pick(y, 1)
     rest = ln.log_softmax(z), ln.sum(z, 0), ln.sum([x, y]), ln.stack([y, x, y]), ln.sum(z, 1)
     rest += *ln.chunk(y, 3), y[1], y[1:], ln.nn.functional.scaled_dot_product_attention(y, z, z)
+    rest += 1.0 - x, 2 - rows, rows / 3, 3 / x, x * -2, 0.5**rows
     return ln.linear(z + rows, weight), y / (x - 3.0), x + leaf, scanned, *joined, *found, *rest
 
 
@@ -76,9 +77,22 @@ def test_ops_that_were_met_take_the_short_way(x, monkeypatch):
 
     monkeypatch.setattr("lazynet.record.record", refuse)
     assert isinstance(ln.tanh(x), Tensor) and isinstance(x + x, Tensor)
-    assert isinstance(x * 2.0, Tensor)
+    assert isinstance(x * 2.0, Tensor) and isinstance(x * -2, Tensor)
+    assert isinstance(1.0 - x, Tensor) and isinstance(3 / x, Tensor)
     with pytest.raises(AssertionError, match="the long way"):
         ln.cos(x)
+
+
+def test_numbers_that_were_met_keep_their_place_their_sign_and_their_class(x):
+    whole = ln.relu(ln.tensor([1, -2, 3]))
+    for _ in range(3):
+        np.testing.assert_allclose((2 - x).numpy(), 2 - x.numpy(), rtol=1e-6)
+        np.testing.assert_allclose((x - 2).numpy(), x.numpy() - 2, rtol=1e-6)
+        assert (whole * 2).dtype == "int64" and (whole * 2).tolist() == [2, 0, 6]
+        assert (whole * 2.0).dtype == "float32" and (2.5 * whole).tolist() == [2.5, 0.0, 7.5]
+        assert (1 / (x * 0)).tolist() == [np.inf, -np.inf, np.inf]
+        assert (1.0 / ln.abs(x * 0.0)).tolist() == [np.inf] * 3
+        assert (ln.abs(x) * -0.0 == 0).all() and np.signbit((ln.abs(x) * -0.0).numpy()).all()
 
 
 def test_references_are_counted(x):

@@ -16,7 +16,8 @@ from lazynet.kernels.memory import load, row_int32
 
 _WORD, _NAME = types.int64, types.ExternalFunction
 
-dictionary_item = _NAME("PyDict_GetItem", _WORD(_WORD, _WORD))
+# Of keys that can be hashed and compared: unlike `PyDict_GetItem`, it does not look for errors.
+dictionary_item = _NAME("PyDict_GetItemWithError", _WORD(_WORD, _WORD))
 set_size = _NAME("PySet_Size", _WORD(_WORD))
 set_has = _NAME("PySet_Contains", types.int32(_WORD, _WORD))
 as_integer = _NAME("PyLong_AsLongLong", _WORD(_WORD))
