@@ -351,7 +351,7 @@ def _nothing() -> None:
 def _statics(run: executor.Run) -> set[int]:
     return {
         number
-        for index, needs in run.used.tolist()
+        for index, needs, _ in run.used.tolist()
         if needs
         for _, number, _ in TABLE.signatures[index].statics
     }
@@ -361,7 +361,7 @@ def _prepare(run: executor.Run, parts: np.ndarray) -> None:
     """Trace the backward programs that these parts need, unless that was done before."""
     if not len(parts):
         return
-    for index, needs in run.used.tolist():
+    for index, needs, _ in run.used.tolist():
         if needs and TABLE.numbers[index, words.BACKWARD] == words.UNPREPARED:
             TABLE.signatures[index].prepare_backward(backward_program)
 

@@ -36,6 +36,7 @@ from lazynet.batching.layout import BATCH_COLUMNS
 from lazynet.batching.measure import (
     M_ARGUMENTS,
     M_CALLS,
+    M_HIGHEST,
     M_INTEGERS,
     M_LONGEST,
     M_OUTPUT,
@@ -84,7 +85,7 @@ class Run:
     columns: np.ndarray
     order: np.ndarray
     signatures: np.ndarray  # rows of the signature table, one for each local signature
-    used: np.ndarray  # (signature, whether gradients are wanted) of each local signature
+    used: np.ndarray  # what each local signature number stands for, as `decode` gives it
     totals: np.ndarray
     laid: Laid
     outputs: tuple[int, int]  # address and size of the block of output rows
@@ -180,7 +181,7 @@ def forward(
     apart = pending if aliases else 0  # rows that may lie in others
     root, shift = np.empty(apart, np.int32), np.empty(apart, np.int64)
     columns = new_columns(nodes)
-    signature, starts, dependencies, used, ones = decode(
+    signature, starts, dependencies, used = decode(
         tape, TABLE.numbers, base, columns, ids, marks, head, needs, root, shift
     )
     for index in used[:, 0]:
@@ -195,9 +196,9 @@ def forward(
     times.append(time.perf_counter())
     programs = PROGRAMS.words
     planned = np.empty((len(batches), BATCH_COLUMNS), np.int32)
-    sizes, totals = measure(columns, order, batches, signatures, ones, programs, planned)
+    sizes, totals = measure(columns, order, batches, signatures, used, programs, planned)
     try:
-        if max(sizes[M_INTEGERS], sizes[M_LONGEST], totals.max(initial=0)) > MOST_ROWS:
+        if sizes[M_HIGHEST] > MOST_ROWS:
             raise MemoryError
         output = arena.allocate(int(sizes[M_OUTPUT]))
         saved = arena.allocate(int(sizes[M_SAVED])) if sizes[M_SAVED] else 0
@@ -222,7 +223,7 @@ def forward(
     frame = _frame(signatures, programs, calls, vectors)
     rows = Nodes(tape, columns, root, shift, place)
     lay_out(
-        rows, order, signatures, ones, base, scratch.address if scratch else 0, laid, programs,
+        rows, order, signatures, used, base, scratch.address if scratch else 0, laid, programs,
         frame, int(sizes[M_LONGEST]),
     )  # fmt: skip
     times.append(time.perf_counter())
@@ -258,7 +259,7 @@ def _largest(used, totals, sizes) -> str:
     """A sentence about what would have taken the most memory."""
     needed = [
         (sum(row.width for row in TABLE.signatures[index].outputs) * int(items), items, index)
-        for (index, _), (items, _) in zip(used.tolist(), totals.tolist(), strict=True)
+        for index, (items, _) in zip(used[:, 0].tolist(), totals.tolist(), strict=True)
     ]
     top = ", ".join(
         f"{TABLE.signatures[index]!r} x {items} ({size / 2**20:.1f} MiB)"

@@ -130,7 +130,7 @@ class profile:
         signature = np.ascontiguousarray(run.columns[SIGNATURE])
         bounds = longest_chains(signature, *run.dependencies, len(run.used)).tolist()
         local = []
-        for (number, _), bound in zip(run.used.tolist(), bounds, strict=True):
+        for number, bound in zip(run.used[:, 0].tolist(), bounds, strict=True):
             entry = self.signatures.get(number)
             if entry is None:
                 entry = self.signatures[number] = Batches(name_of(TABLE.signatures[number]))

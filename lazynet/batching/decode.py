@@ -26,6 +26,9 @@ from lazynet.kernels.jit import inline, jit
 
 # Columns of the nodes. A node's words lie side by side (`new_columns`), the most read first.
 (POSITION, FIRST, FORM, ITEM_COUNT, SEGMENT_COUNT, ROWS_READ, SIGNATURE, _, NODE_COLUMNS) = range(9)
+# Words of a local signature number: its signature, whether its nodes want gradients, and whether
+# each of them has one row, so that nobody need look at their columns.
+U_SIGNATURE, U_NEEDS, U_ONES, USED_WORDS = range(4)
 # Forms of a tape entry: one row; rows given by (id, step); rows listed one by one; arguments of
 # rows in pieces, each (id, step, count).
 SINGLE, STEPPED, LISTED, PIECES = range(4)
@@ -121,16 +124,15 @@ def decode(tape, numbers, base, columns, ids, marks, head, needs, root, shift):
             where there are no aliases, as every row lies in itself then.
 
     Returns:
-        the local signature number of each node, dependency starts, dependencies, and for each
-        local signature number its (signature, needs) pair and whether its nodes have one row each.
+        the local signature number of each node, dependency starts, dependencies, and what each
+        local signature number stands for (`USED_WORDS`).
     """
     nodes, aliases = columns.shape[1], root.size > 0
     signature = np.empty(nodes, np.int32)
     starts = np.empty(nodes + 1, np.int32)
     dependencies = np.empty(ids, np.int32)
     local = np.full((numbers.shape[0], 2), -1, np.int32)
-    used = np.empty((min(nodes, 2 * numbers.shape[0]), 2), np.int32)
-    ones = np.ones(used.shape[0], np.uint8)
+    used = np.empty((min(nodes, 2 * numbers.shape[0]), USED_WORDS), np.int32)
     producer = np.empty(head.size - base, np.int32)
     p, v = np.int64(0), np.int64(base)
     i = d = signatures = mark = 0
@@ -204,11 +206,12 @@ def decode(tape, numbers, base, columns, ids, marks, head, needs, root, shift):
         slot = 1 if need else 0
         if local[s, slot] < 0:
             local[s, slot] = signatures
-            used[signatures, 0], used[signatures, 1] = s, slot
+            used[signatures, U_SIGNATURE], used[signatures, U_NEEDS] = s, slot
+            used[signatures, U_ONES] = 1
             signatures += 1
         signature[i] = columns[SIGNATURE, i] = local[s, slot]
         if form != SINGLE:
-            ones[local[s, slot]] = 0
+            used[local[s, slot], U_ONES] = 0
         columns[ITEM_COUNT, i], columns[SEGMENT_COUNT, i] = n, k
         columns[FORM, i], columns[POSITION, i], columns[FIRST, i] = form, first, v
         for j in range(rows * numbers[s, OUTPUTS]):
@@ -221,7 +224,7 @@ def decode(tape, numbers, base, columns, ids, marks, head, needs, root, shift):
         i += 1
         p = end
     starts[nodes] = d
-    return signature, starts, dependencies[:d].copy(), used[:signatures].copy(), ones[:signatures]
+    return signature, starts, dependencies[:d].copy(), used[:signatures].copy()
 
 
 @inline

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lazynet.batching.decode import ITEM_COUNT, ROWS_READ, SEGMENT_COUNT
+from lazynet.batching.decode import ITEM_COUNT, ROWS_READ, SEGMENT_COUNT, U_ONES
 from lazynet.batching.layout import (
     ARGUMENTS,
     B_ARGUMENTS,
@@ -45,8 +45,9 @@ ALIGNMENT = 64
     M_PAYLOAD,
     M_LONGEST,
     M_REGIONS,
+    M_HIGHEST,  # the highest number that the table of batches has to hold
     MEASURES,
-) = range(11)
+) = range(12)
 
 
 @inline
@@ -107,12 +108,12 @@ def enter_places(batches, b, items, segments, arguments, integers, payload):
 
 
 @jit
-def measure(columns, order, schedule, signatures, ones, programs, batches):
+def measure(columns, order, schedule, signatures, used, programs, batches):
     """Fill the table of batches, and tell the memory that a schedule takes.
 
     Args:
         signatures: the rows of the signature table of the local signatures.
-        ones: of which of them all nodes have one row: no need to look at those.
+        used: what `decode` found of them.
         batches: has a row for each of the schedule, filled with the columns of `layout.py`.
 
     Returns:
@@ -125,7 +126,7 @@ def measure(columns, order, schedule, signatures, ones, programs, batches):
         s, start, stop = schedule[b, 0], schedule[b, 1], schedule[b, 2]
         kind, program = signatures[s, KIND], signatures[s, FORWARD]
         arguments = signatures[s, ARGUMENTS]
-        if ones[s]:
+        if used[s, U_ONES]:
             items = segments = np.int64(stop - start)
             read, times = np.int64(0), np.int64(1)
             most[s] = max(most[s], items)
@@ -153,6 +154,8 @@ def measure(columns, order, schedule, signatures, ones, programs, batches):
         sizes[M_OUTPUT] += region_sizes(program, programs, totals[s, 0], totals[s, 1], OUTPUT)
         sizes[M_SAVED] += region_sizes(program, programs, totals[s, 0], totals[s, 1], SAVED)
         sizes[M_REGIONS] += programs[program]
+        sizes[M_HIGHEST] = max(sizes[M_HIGHEST], totals[s, 0], totals[s, 1])
+    sizes[M_HIGHEST] = max(sizes[M_HIGHEST], integers, longest)
     sizes[M_SCRATCH] = scratch
     return sizes, totals
 

@@ -24,6 +24,7 @@ from lazynet.batching.arrange import (
     scan_order,
     take_order,
 )
+from lazynet.batching.decode import U_ONES
 from lazynet.batching.emit import (
     ALIVE_AT,
     BASES,
@@ -253,7 +254,7 @@ def new_work(signatures, longest, nodes):
 
 
 @jit
-def lay_out(nodes, order, signatures, ones, base, scratch, laid, programs, frame, longest):
+def lay_out(nodes, order, signatures, used, base, scratch, laid, programs, frame, longest):
     """Fill addresses, arguments and calls for every batch. See the module's first lines."""
     frame[TRASH] = -1
     operands = room_for_operands(signatures, FORWARD, programs)
@@ -261,7 +262,7 @@ def lay_out(nodes, order, signatures, ones, base, scratch, laid, programs, frame
     work = new_work(signatures, longest, order.size)
     simple = row_wise(signatures, programs)
     lay_out_batches(
-        nodes, order, signatures, ones, simple, base, scratch, laid, programs, frame, operands,
+        nodes, order, signatures, used, simple, base, scratch, laid, programs, frame, operands,
         regions, work,
     )  # fmt: skip
     finish_aliases(nodes, base)
@@ -269,7 +270,7 @@ def lay_out(nodes, order, signatures, ones, base, scratch, laid, programs, frame
 
 @borrowing
 def lay_out_batches(
-    nodes, order, signatures, ones, simple, base, scratch, laid, programs, frame, operands,
+    nodes, order, signatures, used, simple, base, scratch, laid, programs, frame, operands,
     regions, work,
 ):  # fmt: skip
     """Go through the batches; those of one row, if nothing is special about them, the short way."""
@@ -285,7 +286,9 @@ def lay_out_batches(
         planned = laid.batches[b]
         bases = laid.regions[laid.first[s] :]
         enter_batch(frame, program, programs, bases, planned, scratch)
-        arrange_batch(nodes, order, planned, signatures, ones[s], base, laid, programs, frame, work)
+        arrange_batch(
+            nodes, order, planned, signatures, used[s, U_ONES], base, laid, programs, frame, work
+        )
         emit_program(program, frame, programs, operands, regions, kind == SCAN, False)
 
 
