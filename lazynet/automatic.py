@@ -10,34 +10,47 @@ from __future__ import annotations
 
 import dis
 import functools
+import gc
+import signal
 import sys
 import sysconfig
+import threading
 import types
 from collections.abc import Callable
 from typing import Any
 
 from lazynet.calls import mapped
 from lazynet.cell import Cell
+from lazynet.debugging import debugging
+from lazynet.device import OPENED
 from lazynet.purity import Guard
+from lazynet.record import graph_of
 from lazynet.tensor import Parameter, Tensor, Value
+from lazynet.trace import TraceGraph
 from lazynet.traces import Trace
 
 CALLS = 2000  # of a class's `forward`, before it is looked at: compiling must be worth it
 MOST_KINDS = 8  # of arguments: each is traced and compiled
+MOST_TRACES = 256  # of the objects of a class: those made anew for each step are not worth it
 FEWEST_NODES, MOST_NODES = 3, 200  # of a trace: little is gained, or too much is compiled
 
 _WRITES = {
     "STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_SUBSCR", "DELETE_SUBSCR",
     "STORE_SLICE", "IMPORT_NAME", "IMPORT_STAR", "GET_AWAITABLE", "SETUP_ANNOTATIONS",
     "LOAD_BUILD_CLASS",
+    "PUSH_EXC_INFO",  # try and with: what is refused, or fails in a trace alone, would be caught
+    "BUILD_SET", "SET_ADD", "SET_UPDATE",  # in a trace, one Tensor given twice is two
 }  # fmt: skip
+# Names of attributes that lead to what is not watched, or ask which of two Tensors one is.
+_HIDDEN = {"attrgetter", "methodcaller", "is_", "is_not", "format", "format_map", "mro"}
+_SHOWN = {"__call__", "__class__", "__getitem__", "__len__", "__name__"}
 _BUILTINS = {
     abs, all, any, callable, chr, divmod, isinstance, issubclass, iter, len, max, min, next, ord,
     pow, round, sorted, sum,
 }  # fmt: skip
 _TYPES = {
     bool, bytes, dict, enumerate, filter, float, frozenset, int, list, map, object, property, range,
-    reversed, set, slice, str, super, tuple, type, zip,
+    reversed, slice, str, super, tuple, type, zip,
 }  # fmt: skip
 _PURE_C = {"math", "_operator", "_functools"}
 _MODULES = {"lazynet", "math", "operator", "functools"}
@@ -46,8 +59,8 @@ _CONTAINERS = (list, tuple, dict, set, frozenset, str, bytes, int, float, range,
 _OPS = ("lazynet.ops.", "lazynet.record", "lazynet.nn.functional")
 _OF_TENSORS = {"shape", "ndim", "size", "dtype", "__len__", "__iter__"}
 _OF_MODULES = {
-    "__call__", "__getattr__", "__getitem__", "__iter__", "__len__", "forward", "items", "keys",
-    "values",
+    "__call__", "__get__", "__getattr__", "__getitem__", "__iter__", "__len__", "counted",
+    "forward", "items", "keys", "values",
 }  # fmt: skip
 _TRUSTED = {"lazynet", "numpy", "numba", "llvmlite"}
 _STANDARD = sysconfig.get_paths()["stdlib"]
@@ -58,38 +71,52 @@ class Unproven(BaseException):
 
 
 class AutomaticCell(Cell):
-    """The `forward` of a class, recorded as one node while nothing speaks against it."""
+    """The `forward` of a class, whose calls are recorded as one node while nothing speaks against.
 
-    def __init__(self, function: Callable, home: _Home, owner: Any = None):
-        super().__init__(function, owner)
+    What it is of an object is a method like any other: it holds the object, and can be pickled.
+    """
+
+    def __init__(self, function: Callable, home: _Home):
+        super().__init__(function)
         self._home = home
 
-    def _bind(self, instance: Any) -> Any:
-        if not instance.automatic_cell:
-            return types.MethodType(self._function, instance)
-        return super()._bind(instance)
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
 
-    def _of(self, instance: Any) -> AutomaticCell:
-        return AutomaticCell(self._function, self._home, instance)
+    def _of(self, instance: Any) -> Cell:
+        return _OfModule(self._function, self._home, instance)
 
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        if self._owner is None:  # Class.forward(module, x)
-            return self.__get__(arguments[0])(*arguments[1:], **named)
-        return super().__call__(*arguments, **named)
+    def __call__(self, owner: Any = None, /, *arguments: Any, **named: Any) -> Any:
+        bound = self._bound.get(id(owner))
+        if bound is None:
+            if not getattr(owner, "automatic_cell", False):
+                given = () if owner is None else (owner,)
+                return self._function(*given, *arguments, **named)
+            bound = self._bind(owner)
+        return bound(*arguments, **named)
+
+
+class _OfModule(Cell):
+    """The cell of one object, recorded while its class's `forward` is not refused."""
+
+    def __init__(self, function: Callable, home: _Home, owner: Any):
+        super().__init__(function, owner)
+        self._home = home
 
     def _record(self, key: Any, values: list[Any], arguments: Any, named: Any) -> Any:
         home = self._home
         if home.refused is None and (named or not values or not _eligible(arguments)):
             home.refuse("its arguments are not Tensors, alone or in tuples and lists")
-        if home.refused is None:
-            try:
-                return super()._record(key, values, arguments, named)
-            except Unproven as reason:
-                home.refuse(str(reason))
-            except Exception as error:
-                made = self._plain(*arguments, **named)  # a mistake of the user's shows here
-                home.refuse(f"{type(error).__name__}: {error}")
-                return made
+        if home.refused or debugging.get() or isinstance(graph_of(values), TraceGraph):
+            return self._plain(*arguments, **named)
+        try:
+            return super()._record(key, values, arguments, named)
+        except Unproven as reason:
+            home.refuse(str(reason))
+        except Exception as error:
+            made = self._plain(*arguments, **named)  # a mistake of the user's shows here
+            home.refuse(f"{type(error).__name__}: {error}")
+            return made
         return self._plain(*arguments, **named)
 
     def _traced(
@@ -101,6 +128,9 @@ class AutomaticCell(Cell):
         known = (trace for traces in self._states.values() for trace in traces.known.values())
         if len({trace.index for trace in known}) >= MOST_KINDS:
             raise Unproven(f"it is called with more than {MOST_KINDS} kinds of arguments")
+        self._home.traces += 1
+        if self._home.traces > MOST_TRACES:
+            raise Unproven(f"its class has more than {MOST_TRACES} kinds of calls")
         watcher = Watcher(self._guard)
         found, again = super()._traced(values, arguments, named, watcher.watched(self._plain))
         if watcher.refused:
@@ -117,34 +147,68 @@ class _Home:
 
     def __init__(self, kind: Any, forward: Callable):
         self.refused: str | None = None  # why it is no cell any more
+        self.traces = 0
         self._kind, self._forward = kind, forward
-        self._cell = kind.forward = AutomaticCell(forward, self)
+        self._cell = AutomaticCell(forward, self)
+        type.__setattr__(kind, "forward", self._cell)
 
     def refuse(self, reason: str) -> None:
         self.refused = reason
         if vars(self._kind).get("forward") is self._cell:
-            self._kind.forward = self._forward
+            type.__setattr__(self._kind, "forward", self._forward)
 
 
 def watch(kind: Any, call: Callable) -> None:
     """Make the `forward` that a class defines a cell once it was called often.
 
-    Until then calls of its objects are counted; `call` is how objects of its base are called.
+    Until then calls of its objects are counted; `call` is how objects of its base are called. It is
+    not called but done here where that comes to `forward`: recursion goes as deep as without us.
     """
     forward = vars(kind)["forward"]
     calls = 0
 
-    @functools.wraps(call)
     def counted(self: Any, *arguments: Any, **named: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls >= CALLS and self.automatic_cell and vars(kind).get("__call__") is counted:
-            del kind.__call__
-            if vars(kind).get("forward") is forward:
-                _Home(kind, forward)
-        return call(self, *arguments, **named)
+        if calls >= CALLS and self.automatic_cell:
+            _settle(kind, forward, counted)
+        following = _following(type(self), kind, counted)
+        if following is call and not OPENED and not self._hooks:
+            return self.forward(*arguments, **named)
+        return (following or call)(self, *arguments, **named)
 
-    kind.__call__ = counted
+    _COUNTING.add(counted.__code__)
+    functools.update_wrapper(counted, call)
+    type.__setattr__(kind, "__call__", counted)
+
+
+_COUNTING: set[types.CodeType] = set()  # what counts calls
+_SETTLING = threading.Lock()
+
+
+def _settle(kind: Any, forward: Callable, counted: Callable) -> None:
+    """End the counting for a class, and make its `forward` a cell if it is still the same."""
+    with _SETTLING:
+        if vars(kind).get("__call__") is not counted:
+            return  # a thread was here before, or somebody has put another in its place
+        type.__delattr__(kind, "__call__")
+        if vars(kind).get("forward") is forward:
+            _Home(kind, forward)
+
+
+def _following(own: type, kind: type, counted: Callable) -> Any:
+    """What `__call__` of a class's objects would be, from `counted` on, if nothing was counted.
+
+    Other bases may have one of their own. `counted` was made for `kind`, but the class may be a
+    copy of that (a dataclass with slots), or have something in its place that calls it.
+    """
+    mro = own.__mro__
+    for last in (base for base in mro if vars(base).get("__call__") is counted or base is kind):
+        for base in mro[mro.index(last) + 1 :]:
+            found = vars(base).get("__call__")
+            if found is not None and getattr(found, "__code__", None) not in _COUNTING:
+                return found
+    return None
 
 
 def _eligible(x: Any) -> bool:
@@ -169,28 +233,46 @@ class Watcher:
             before = _identities((arguments, named))
             if sys.getprofile() is not None:
                 self._refuse("another profiler is running")
+            collecting = gc.isenabled()
+            gc.disable()  # what dies is not ours to look at
             sys.setprofile(self._event)
             try:
                 made = plain(*arguments, **named)
             finally:
                 sys.setprofile(None)
+                if collecting:
+                    gc.enable()
             if _identities((arguments, named)) != before:
                 self._refuse("it changes a list that it is given")
             if not _plain_result(made):
                 self._refuse("it gives something else than Tensors")
+            if _parts(made) & _parts((arguments, tuple(named.values()))):
+                self._refuse("it gives what it is given")
             return made
 
+        self._run = run.__code__
         return run
 
-    def _refuse(self, reason: str) -> None:
-        self.refused = self.refused or reason
-        raise Unproven(reason)
+    def _refuse(self, reason: str, frame: types.FrameType | None = None) -> None:
+        if not self._comes_from_outside(frame):
+            self.refused = self.refused or reason
+            raise Unproven(reason)
+
+    def _comes_from_outside(self, frame: types.FrameType | None) -> bool:
+        """Whether a frame belongs to a finalizer or a signal handler, which is no call of ours."""
+        handlers = map(signal.getsignal, signal.valid_signals())
+        codes = {getattr(handler, "__code__", None) for handler in handlers} - {None}
+        while frame is not None and frame.f_code is not self._run:
+            if frame.f_code.co_name == "__del__" or frame.f_code in codes:
+                return True
+            frame = frame.f_back
+        return False
 
     def _event(self, frame: types.FrameType, event: str, called: Any) -> None:
         if event == "call":
             self._call(frame)
         elif event == "c_call" and not _ours_runs(frame) and not _pure_builtin(called):
-            self._refuse(f"it calls {called.__qualname__}")
+            self._refuse(f"it calls {called.__qualname__}", frame)
 
     def _call(self, frame: types.FrameType) -> None:
         code = frame.f_code
@@ -199,23 +281,43 @@ class Watcher:
                 return
         elif _package(frame) == "lazynet":
             if not _may_call(frame.f_globals["__name__"], code.co_name):
-                self._refuse(f"it calls {code.co_qualname}")
+                self._refuse(f"it calls {code.co_qualname}", frame)
             return
         if code not in self._checked:
-            self._check(code)
+            self._check(code, frame)
             self._checked.add(code)
 
-    def _check(self, code: types.CodeType) -> None:
+    def _check(self, code: types.CodeType, frame: types.FrameType) -> None:
         """What users' code itself may do: no writing, and nothing that the guard has not seen."""
         if code not in self._guard.codes:
-            self._refuse(f"it calls {code.co_qualname}, whose state is not watched")
+            self._refuse(f"it calls {code.co_qualname}, whose state is not watched", frame)
+            return
+        before = None
         for instruction in dis.get_instructions(code):
-            outside = instruction.opname == "STORE_DEREF" and instruction.argval in code.co_freevars
-            if instruction.opname in _WRITES or outside:
-                self._refuse(f"{code.co_qualname} writes: {instruction.opname}")
-        for value in self._guard.libraries:
-            if not _harmless(value):
-                self._refuse(f"it names {value.__name__}")
+            name, what = instruction.opname, instruction.argval
+            outside = name == "STORE_DEREF" and what in code.co_freevars
+            # Which of two Tensors one is differs in a trace, but what is compared to None may be.
+            same = name == "IS_OP" and (
+                before is None or not before.opname.startswith("LOAD_CONST")
+            )
+            if name in _WRITES or outside or same:
+                self._refuse(f"{code.co_qualname} has {name}")
+            if name in ("LOAD_GLOBAL", "LOAD_NAME") and what not in frame.f_globals:
+                self._check_named(frame.f_builtins.get(what))
+            before = instruction
+        hidden = [name for name in code.co_names if name in _HIDDEN or _is_hidden(name)]
+        if hidden:
+            self._refuse(f"{code.co_qualname} names {hidden[0]}")
+        for value in (*self._guard.libraries, *self._guard.built_in):
+            self._check_named(value)
+
+    def _check_named(self, value: Any) -> None:
+        if not _harmless(value):
+            self._refuse(f"it names {getattr(value, '__name__', value)}")
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__") and name not in _SHOWN
 
 
 def _ours_runs(frame: types.FrameType | None) -> bool:
@@ -246,11 +348,14 @@ def _may_call(module: str, name: str) -> bool:
         return name in _OF_TENSORS
     if module.startswith(_OPS):
         return "seed" not in name
-    return module.startswith(("lazynet.nn.", "lazynet.cell")) and name in _OF_MODULES
+    ours = ("lazynet.nn.", "lazynet.cell", "lazynet.automatic")
+    return module.startswith(ours) and name in _OF_MODULES
 
 
 def _harmless(value: Any) -> bool:
-    """Whether a class or a module may be named: not all that they call is seen by a profiler."""
+    """Whether something may be named: not all that is called is seen by a profiler."""
+    if isinstance(value, types.BuiltinFunctionType):
+        return value in _BUILTINS or value.__module__ in _PURE_C
     if isinstance(value, types.ModuleType):
         return value.__name__.split(".")[0] in _MODULES
     if isinstance(value, type):
@@ -273,7 +378,16 @@ def _identities(x: Any) -> Any:
     return id(x)
 
 
+def _parts(x: Any) -> set[int]:
+    """Which Tensors and lists something consists of."""
+    inside = x.values() if isinstance(x, dict) else x if isinstance(x, (tuple, list)) else ()
+    found = set().union(*map(_parts, inside))
+    return found | {id(x)} if isinstance(x, (list, Value)) else found
+
+
 def _plain_result(made: Any) -> bool:
+    if isinstance(made, (tuple, list, dict)) and type(made) not in (tuple, list, dict):
+        return hasattr(made, "_fields") and all(map(_plain_result, made))
     leaves: list[Any] = []
     mapped(made, leaves.append)
     return all(

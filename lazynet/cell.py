@@ -274,9 +274,18 @@ def cell(function: Callable) -> Any:
     return cell_of(Cell, function, "cell")
 
 
+def without_cell(function: Any) -> Any:
+    """A method that became a cell by itself as the method that it was."""
+    own = getattr(function, "__func__", None)
+    return (
+        types.MethodType(own.plain()[0], function.__self__) if isinstance(own, Cell) else function
+    )
+
+
 def cell_of(kind: type[Cell], function: Any, name: str) -> Cell:
     """A cell of a function, a method, or of what another cell was made of."""
     owner = None
+    function = without_cell(function)
     if isinstance(function, Cell):
         function, owner = function.plain()
     if not isinstance(function, (types.FunctionType, types.MethodType)):

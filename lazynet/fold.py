@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lazynet.calls import flatten, structured
-from lazynet.cell import Cell
+from lazynet.cell import Cell, without_cell
 from lazynet.debugging import debugging
 from lazynet.graph import Graph
 from lazynet.ops.fill import zeros
@@ -273,6 +273,7 @@ def _cell_of(function: Callable) -> Cell:
         function = getattr(function, "forward", type(function).__call__.__get__(function))
         if isinstance(function, Cell):
             return function
+    function = without_cell(function)
     owner = getattr(function, "__self__", None)
     plain = getattr(function, "__func__", function)
     known = _known.setdefault(plain if owner is None else owner, {})

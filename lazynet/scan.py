@@ -15,7 +15,7 @@ from typing import Any
 
 from lazynet import passes
 from lazynet.batching import layout as words
-from lazynet.cell import Cell
+from lazynet.cell import Cell, without_cell
 from lazynet.graph import words_of
 from lazynet.op import RowType
 from lazynet.ops.views import as_stored
@@ -120,6 +120,7 @@ class _Traces:
 
 def _traces_of(step: Callable) -> _Traces:
     """The traces of a user's step; those of a method are kept with its object."""
+    step = without_cell(step)
     if isinstance(step, Cell):
         function, owner = step.plain()
     elif isinstance(step, types.MethodType):

@@ -144,6 +144,7 @@ def write(kinds: list[Kind]) -> Callable:
     """The function that records calls of these kinds, and gives None for all others."""
     longest = max((len(kind.form) for kind in kinds), default=0)
     namespace: dict[str, Any] = {
+        "__name__": __name__,
         "Tensor": Tensor,
         "MISSING": _MISSING,
         "node": node,

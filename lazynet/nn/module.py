@@ -46,7 +46,8 @@ class Module:
 
     A `forward` of Tensors that was called some thousand times, and is proven to be a pure function,
     becomes a cell (`ln.cell`) by itself: its calls are recorded as one node each, and compiled.
-    `automatic_cell = False` in a class leaves it as it is.
+    Attributes may change as they like, by assignment: what is written into a `__dict__` goes
+    unseen. `automatic_cell = False` in a class leaves it as it is.
     """
 
     automatic_cell: bool = True
