@@ -188,8 +188,8 @@ def forward(
         if TABLE.numbers[index, words.FORWARD] == words.UNPREPARED:
             TABLE.signatures[index].prepare_forward()
         if STATICS.devices != {device}:
-            signature = TABLE.signatures[index]
-            STATICS.check(signature.op.name, signature.forward.statics, device)
+            found = TABLE.signatures[index]
+            STATICS.check(found.op.name, found.forward.statics, device)
     signatures = TABLE.numbers[used[:, 0]]
     times.append(time.perf_counter())
     order, batches = schedule(signature, starts, dependencies, len(used), policy)

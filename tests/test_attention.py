@@ -6,6 +6,7 @@ from test_ops import observed
 
 import lazynet as ln
 from lazynet import check_grads, nn
+from lazynet.batching.decode import ITEM_COUNT
 from lazynet.ops.attention import pair_weights
 from lazynet.ops.pairs import pair_scores, pair_sum
 
@@ -260,7 +261,7 @@ class TestMultiheadAttention:
                 y, _ = mha(row, cache=cache)
                 with observed() as runs:
                     ln.forward(y)
-                recorded.append(runs[0].columns[1].tolist())
+                recorded.append(runs[0].columns[ITEM_COUNT].tolist())
         assert recorded == [[1, 1, 1]] * 9
 
     def test_a_cache_lives_on_when_values_are_looked_at(self):

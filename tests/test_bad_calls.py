@@ -114,7 +114,7 @@ MISTAKES = {
     "a loss": (
         lambda: nn.CrossEntropyLoss()(ln.ones(3), 3),
         IndexError,
-        "CrossEntropyLoss: index 3 is out of range; there are 3",
+        "CrossEntropyLoss: index 3 is out of range; expected 0 to 2",
     ),
     "an argument too few": (lambda: nn.Linear(3, 2)(), TypeError, r"Linear.*missing 1 .*'x'"),
 }

@@ -91,13 +91,15 @@ def test_rows_and_elements_chosen_together():
 def test_rows_are_joined_with_rows():
     x, row = ln.sequence(np.arange(6.0).reshape(3, 2)), ln.tensor([7.0, 8.0], dtype="float64")
     for axis in (0, -2):
-        joined = ln.cat([row, x[:2], row], axis)
+        joined = ln.cat([ln.sequence([row]), x[:2], x[:0], ln.sequence([row])], axis)
         assert joined.tolist() == [[7, 8], [0, 1], [2, 3], [7, 8]]
-    assert ln.cat([x[:0], row], 0).tolist() == [[7, 8]]
     assert ln.cat([x[:0], x[:0]], 0).shape == (0, 2)
     assert ln.cat([x, row], 1).shape == (3, 4)
     with pytest.raises(ln.ShapeError, match=r"^cat: rows of .* do not make one Sequence"):
-        ln.cat([x, ln.ones(3)], 0)
+        ln.cat([x, ln.ones(3, length=1)], 0)
+    for axis in (0, -2):
+        with pytest.raises(ln.ShapeError, match=r"^cat: along axis 0, the rows, Sequences can be"):
+            ln.cat([row, x], axis)
 
 
 def test_new_axes_are_views():

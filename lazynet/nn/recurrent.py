@@ -172,7 +172,9 @@ class _Network(Recurrent):
 def _rows(part: Any, count: int, size: int) -> list[Any]:
     """The `count` states of (size,) that one part of an initial state consists of, or none."""
     rows = [part] if count == 1 and getattr(part, "shape", None) == (size,) else part
-    if not isinstance(rows, (list, tuple, Sequence)) or len(rows) != count:
+    if not isinstance(rows, (list, tuple)) and getattr(rows, "shape", None) != (count, size):
+        return []
+    if len(rows) != count:
         return []
     return list(rows) if all(getattr(row, "shape", None) == (size,) for row in rows) else []
 
