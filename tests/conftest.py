@@ -37,3 +37,9 @@ def data_dir() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("LAZYNET_DATA names no folder")
     return Path(folder)
+
+
+@pytest.fixture
+def torch():
+    """PyTorch, for those who compare with it; skips where it is not installed."""
+    return pytest.importorskip("torch")

@@ -21,11 +21,6 @@ def filled(shape, k):
     return np.sin(np.arange(np.prod(shape)) * 0.7 + k).reshape(shape)
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 def theirs(torch, q, k, v, heads, **options):
     """PyTorch's attention on one example, heads cut from the rows."""
     split = [x.reshape(len(x), heads, -1).transpose(0, 1) for x in (q, k, v)]

@@ -16,11 +16,6 @@ from lazynet import nn
 F = nn.functional
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 def free(*shape):
     return np.random.standard_normal(shape)
 

@@ -12,11 +12,6 @@ F = nn.functional
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 def free(*shape):
     return np.random.standard_normal(shape)
 

@@ -16,11 +16,6 @@ F = nn.functional
 TARGETS = [[], [1], [2], [1, 2], [1, 1], [2, 1, 1], [1, 2, 1]]
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 def scores(rows, classes=3):
     x = np.random.standard_normal((rows, classes))
     return x - np.log(np.exp(x).sum(1, keepdims=True))

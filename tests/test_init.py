@@ -1,5 +1,7 @@
 """Initial values: moments, bounds and patterns; each draw follows `ln.manual_seed`."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -114,3 +116,76 @@ def test_what_cannot_be_filled_is_refused():
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"\w"):
             wrong()
+
+
+def within(p, bound):
+    """Uniform in (-bound, bound), as far as one draw can tell."""
+    x = p.numpy()
+    assert np.abs(x).max() <= bound
+    assert x.std() == pytest.approx(bound / math.sqrt(3), rel=0.2)
+    assert x.dtype == np.float32
+
+
+class TestInitialValues:
+    def test_defaults_have_the_spread_of_pytorch(self):
+        ln.manual_seed(0)
+        linear = nn.Linear(100, 60)
+        within(linear.weight, 0.1)
+        within(linear.bias, 0.1)
+        for module in (nn.LSTM(20, 25), nn.GRUCell(20, 25), nn.TreeLSTMCell(20, 25)):
+            for p in module.parameters():
+                within(p, 0.2)
+        table = nn.Embedding(100, 50).weight.numpy()
+        assert table.std() == pytest.approx(1.0, rel=0.1) and abs(table.mean()) < 0.1
+
+    def test_the_seed_decides_all_of_it(self):
+        def draw(seed):
+            ln.manual_seed(seed)
+            return nn.Sequential(nn.Linear(3, 4), nn.LSTM(4, 2)).state_dict()
+
+        one, same, other = draw(1), draw(1), draw(2)
+        for name, value in one.items():
+            np.testing.assert_array_equal(value, same[name])
+        assert (one["0.weight"] != other["0.weight"]).any()
+
+    @pytest.mark.parametrize(
+        "name, options, spread",
+        [
+            ("uniform_", {"a": -2.0, "b": 2.0}, 2 / math.sqrt(3)),
+            ("normal_", {"std": 3.0}, 3.0),
+            ("xavier_uniform_", {"gain": 2.0}, 2 * math.sqrt(2 / 300)),
+            ("xavier_normal_", {}, math.sqrt(2 / 300)),
+            ("kaiming_uniform_", {"a": math.sqrt(5)}, math.sqrt(1 / 3 / 200)),
+            ("kaiming_uniform_", {"nonlinearity": "relu", "mode": "fan_out"}, math.sqrt(2 / 100)),
+            ("kaiming_normal_", {"nonlinearity": "tanh"}, 5 / 3 / math.sqrt(200)),
+        ],
+    )
+    def test_random_values_have_the_spread_they_promise(self, name, options, spread):
+        ln.manual_seed(0)
+        p = parameter(100, 200)
+        assert getattr(nn.init, name)(p, **options) is p
+        assert p.numpy().std() == pytest.approx(spread, rel=0.03)
+        assert abs(p.numpy().mean()) < 0.05 * spread
+
+    def test_fixed_values(self):
+        p = parameter(2, 3)
+        np.testing.assert_array_equal(nn.init.ones_(p).numpy(), 1.0)
+        np.testing.assert_array_equal(nn.init.zeros_(p).numpy(), 0.0)
+        np.testing.assert_array_equal(nn.init.constant_(p, 0.5).numpy(), 0.5)
+        np.testing.assert_array_equal(nn.init.eye_(p).numpy(), np.eye(2, 3))
+
+    @pytest.mark.parametrize("shape", [(4, 4), (3, 5), (5, 3), (4, 2, 3)])
+    def test_orthogonal_matrices_are_orthogonal(self, shape):
+        p = nn.Parameter(np.zeros(shape))
+        m = nn.init.orthogonal_(p, gain=2.0).numpy().reshape(shape[0], -1) / 2
+        product = m @ m.T if m.shape[0] <= m.shape[1] else m.T @ m
+        np.testing.assert_allclose(product, np.eye(len(product)), atol=1e-12)
+
+    def test_what_cannot_be_drawn_is_refused(self):
+        for function in (nn.init.xavier_uniform_, nn.init.eye_, nn.init.orthogonal_):
+            with pytest.raises(ValueError, match=r"\(3,\)"):
+                function(parameter(3))
+        with pytest.raises(ValueError, match="sine"):
+            nn.init.calculate_gain("sine")
+        with pytest.raises(ValueError, match="mode"):
+            nn.init.kaiming_uniform_(parameter(2, 2), mode="fan")

@@ -17,11 +17,6 @@ OPTIONS = [
 ]
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 def free(*shape):
     return np.random.standard_normal(shape)
 

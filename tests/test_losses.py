@@ -16,11 +16,6 @@ REDUCTIONS = ("mean", "sum", "none")
 pytestmark = pytest.mark.filterwarnings("ignore:reduction. 'mean' divides")
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 def free(*shape):
     return np.random.standard_normal(shape)
 

@@ -14,11 +14,6 @@ from lazynet import nn
 EDGES = np.array([-80.0, -6.0, -3.0, -1.0, -0.5, -1e-9, 1e-9, 0.5, 1.0, 2.9, 6.5, 80.0])
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 def free(*shape):
     return np.random.standard_normal(shape)
 

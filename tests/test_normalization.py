@@ -13,11 +13,6 @@ SHAPES = [(6,), (4, 3), (3, 2, 4)]
 ENDS = [(shape, shape[-k:]) for shape in SHAPES for k in range(1, len(shape) + 1)]
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 def free(*shape):
     return np.random.standard_normal(shape)
 

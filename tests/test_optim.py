@@ -42,11 +42,6 @@ def walk(optimizer, parameters, steps):
         optimizer.step()
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 2e-5), ("float64", 1e-12)])
 @each
 def test_the_trajectory_is_that_of_pytorch(torch, name, options, dtype, tolerance):

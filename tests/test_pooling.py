@@ -12,11 +12,6 @@ F = nn.functional
 SEEDS = range(20)
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 def free(*shape):
     return np.random.standard_normal(shape)
 

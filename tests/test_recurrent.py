@@ -11,11 +11,6 @@ import lazynet as ln
 from lazynet import nn
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 def free(*shape):
     return np.random.standard_normal(shape)
 

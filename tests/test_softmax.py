@@ -34,11 +34,6 @@ def loss_of(layer, x, target):
     return y if isinstance(y, ln.Tensor) else y.loss
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 class TestAll:
     @over_all
     def test_the_probabilities_of_all_words_add_up_to_one(self, name):

@@ -19,11 +19,6 @@ over_axes = pytest.mark.parametrize(("shape", "axis"), AXES)
 both_ways = pytest.mark.parametrize("descending", [False, True])
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 def order(x, axis, descending):
     """numpy's stable order; the greatest first where it descends, and NaN is the greatest."""
     key = np.where(np.isnan(x), np.inf, x)

@@ -33,11 +33,6 @@ ALONG = "sum mean prod amax amin logsumexp cumsum cumprod softmax log_softmax"
 REDUCTIONS = ALONG.split()
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 def draw(shape, low=-2.0, high=2.0):
     return np.random.uniform(low, high, shape)
 

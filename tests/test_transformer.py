@@ -17,11 +17,6 @@ def rows(*shape):
     return np.random.standard_normal(shape)
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 LAYERS = {
     "relu, norm last": {},
     "norm first": {"norm_first": True},
