@@ -68,7 +68,7 @@ C_PENDING, C_READY, C_PENDING_BEHIND, C_READY_BEHIND, COUNTS = range(5)
 def schedule(signature, starts, dependencies, signatures, policy):
     """The order and the batches that `policy` (one of the numbers above) gives."""
     nodes = len(signature)
-    if policy == NONE:
+    if policy == NONE or signatures == nodes:  # each of its own: nothing runs together
         return one_by_one(signature, np.empty(nodes, np.int32), np.empty((nodes, 3), np.int32))
     graph = signature, starts, dependencies
     if policy == DEPTH:

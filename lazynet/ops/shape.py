@@ -18,6 +18,7 @@ from lazynet.ops.rows import STACKED
 from lazynet.ops.rows import cat as cat_rows
 from lazynet.ops.take import numbers_key, rearranged, row_axis
 from lazynet.ops.told import told
+from lazynet.ops.views import joined_before
 from lazynet.record import ShapeError, as_value
 from lazynet.tensor import Sequence, Tensor, tensor
 
@@ -303,7 +304,7 @@ def cat(values, axis: int = -1):
     """Rows joined along an axis, the last one by default; see `ops/rows.py` for axis 0.
 
     Shapes: the axis gets the sum of the sizes; n rows -> n rows. Along axis 0, Sequences of n and m
-    rows -> n + m rows, and a Tensor among them is one row.
+    rows -> n + m rows.
 
     >>> ln.cat([ln.zeros(2, 3), ln.ones(1, 3)], 0).shape
     (3, 3)
@@ -312,6 +313,8 @@ def cat(values, axis: int = -1):
         ShapeError: if the other axes differ, or there is nothing to join.
     """
     values = list(values)
+    if axis == -1 and (joined := joined_before(values)) is not None:
+        return joined
     ragged = next((v for v in values if v.__class__ is Sequence), None)
     if ragged is not None and axis in (0, -len(ragged.shape)):
         if any(v.__class__ is not Sequence for v in values):

@@ -108,11 +108,10 @@ def _cut(x, sizes, dim: int, name: str):
 
 def cat_features(values):
     """Rows joined along their last axis: y = [a; b; ...]."""
+    handle = joined_before(values)
+    if handle is not None:
+        return handle
     count = len(values)
-    if count in _joined:
-        handle = _joined[count][0].record(*values)
-        if handle is not None:
-            return handle
     values = [as_value(v, "cat") for v in values]
     if not values:
         raise ShapeError("cat: nothing to join")
@@ -126,6 +125,12 @@ def cat_features(values):
             known = known.setdefault(v.type, {})
         known[values[-1].type] = CAT.signature(tuple(v.type for v in values))
     return handle
+
+
+def joined_before(values):
+    """The same for rows of types that were joined before, the short way; None for others."""
+    known = _joined.get(len(values))
+    return None if known is None else known[0].record(*values)
 
 
 def as_stored(value):
