@@ -49,7 +49,7 @@ def recorded() -> Iterator[list[Product]]:
         at = 0
         while at < stop:
             if int(calls[at]) in kernels:
-                found.extend(_products(calls[at + 2 :].tolist()[: _ATTRIBUTES + 9]))
+                found.extend(_products(calls[at + 2 : at + 2 + _ATTRIBUTES + 9].tolist()))
             at += int(calls[at + 1] & CALL_LENGTH)
         execute(calls, stop)
 
