@@ -26,10 +26,10 @@ def differentiated(values, leaves):
     return found + [None if x.grad is None else x.grad.numpy() for x in leaves]
 
 
-def agree(program):
-    """`program()` gives (values, leaves); all policies give the same."""
+def agree(program, policies=tuple(NAMES)):
+    """`program()` gives (values, leaves); the policies give the same."""
     results = {}
-    for policy in NAMES:
+    for policy in policies:
         ln.forward()
         with ln.batching(policy):
             results[policy] = differentiated(*program())
@@ -67,8 +67,8 @@ def test_ops_of_the_registry(op, sample):
     agree(program)
 
 
-@pytest.mark.parametrize("name", SURFACE)
-def test_public_functions_and_modules(name):
+def public_program(name):
+    """Calls of a public function or module with examples of all lengths."""
     call = call_of(name)
     takes = takes_of(call)
     lengths = [None] * ("Tensor" in takes) + list(LENGTHS) * (takes != ("Tensor",))
@@ -82,4 +82,17 @@ def test_public_functions_and_modules(name):
             leaves += example.leaves
         return values, leaves + Example(shared=shared).parameters()
 
-    agree(program)
+    return program
+
+
+@pytest.mark.parametrize("name", SURFACE)
+def test_public_functions_and_modules(name):
+    """The default policy, and one of the others in turn."""
+    others = [policy for policy in NAMES if policy not in ("none", "auto")]
+    agree(public_program(name), ("none", "auto", others[SURFACE.index(name) % len(others)]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SURFACE)
+def test_public_functions_and_modules_under_every_policy(name):
+    agree(public_program(name))
