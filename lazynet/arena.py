@@ -19,18 +19,18 @@ SMALLEST = 1 << 12
 class Buffer:
     """Bytes at a fixed, aligned address."""
 
-    __slots__ = ("_array", "address", "size")
+    __slots__ = ("_array", "_first", "address", "size")
 
     def __init__(self, size: int):
         self._array = np.empty(size + ALIGNMENT, np.uint8)
         start = self._array.ctypes.data
         self.address = (start + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+        self._first = self.address - start
         self.size = size
 
     def clear(self, size: int) -> None:
         """Set the first `size` bytes to 0."""
-        first = self.address - self._array.ctypes.data
-        self._array[first : first + size] = 0
+        self._array[self._first : self._first + size] = 0
 
 
 class Pool:

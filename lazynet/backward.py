@@ -17,6 +17,7 @@ import numpy as np
 
 from lazynet import executor
 from lazynet.batching import layout as words
+from lazynet.batching.decode import U_NEEDS
 from lazynet.batching.reverse import mark, spend, split
 from lazynet.careful import Careful, Kept, hooked, stops_of
 from lazynet.device import running_in
@@ -140,7 +141,7 @@ def _add_to_leaf(value: Value, seed: np.ndarray) -> None:
     leaf, row = value.graph, value.type
     if leaf.hooks and row is leaf.type:
         seed = hooked(leaf, seed)
-    start = leaf.want_gradient().ctypes.data
+    start = leaf.gradient_address()
     for k, part in zip(rows_of(value), seed.reshape(-1, row.size), strict=True):
         leaf.device.add(start + k * row.stride + row.offset, part)
 
@@ -223,10 +224,11 @@ class _Plan:
                 self._parts[id(run)] = parts
                 _prepare(run, parts)
                 if len(parts):
-                    leaves += filter(None, map(STATICS.leaf, _statics(run)))
+                    leaves += filter(None, map(STATICS.leaf, run.statics))
         with Careful(leaves, self.graphs, _nothing if retain_graph else self.spend):
             chunks = self._allocate()
-            trash = self.device.pool.take(self._widest())
+            widest = max((run.widest for graph in self.graphs for run in graph.runs), default=0)
+            trash = self.device.pool.take(widest)
             self.mirrors.append((0, 0, trash))
             self._put(chunks, value, seed)
             for graph in self.graphs:
@@ -238,7 +240,7 @@ class _Plan:
         parts = self._parts[id(run)]
         if not len(parts):
             return
-        gradients = STATICS.gradients(_statics(run))
+        gradients = STATICS.gradients(run.statics)
         stops = stops_of(graph, run) if graph.hooks or graph.retained else {}
         end = len(parts)
         for batch in (*sorted(stops, reverse=True), -1):
@@ -291,15 +293,6 @@ class _Plan:
         for address, row in zip(addresses, new.numpy().reshape(len(addresses), -1), strict=True):
             self.device.write(address, row)
 
-    def _widest(self) -> int:
-        runs = [run for graph in self.graphs for run in graph.runs]
-        widest = max([64, *(int(run.laid.widths.max(initial=0)) for run in runs)])
-        # Kernels over runs write the gradients of all their operands, wanted or not.
-        for run in runs:
-            for index in run.used[run.signatures[:, words.KIND] == words.RUNS, 0].tolist():
-                widest = max(widest, *(row.width for row in TABLE.signatures[index].operands))
-        return widest
-
     def _allocate(self) -> np.ndarray:
         """Zeroed gradients for all rows of the visited graphs and leaves; the table of chunks."""
         table = []
@@ -313,9 +306,8 @@ class _Plan:
                 self.mirrors.append((start, size, mirror))
                 table.append((start, start + size, mirror.address - start))
         for leaf, _ in self.leaves.values():
-            gradient = leaf.want_gradient()
-            start = leaf.address
-            table.append((start, start + leaf.array.nbytes, gradient.ctypes.data - start))
+            start, gradient = leaf.address, leaf.gradient_address()
+            table.append((start, start + leaf.array.nbytes, gradient - start))
         return np.array(sorted(table), np.int64).reshape(-1, 3)
 
     def _put(self, chunks: np.ndarray, value: Value, seed: np.ndarray) -> None:
@@ -348,22 +340,13 @@ def _nothing() -> None:
     """What is left to do where the graph is kept."""
 
 
-def _statics(run: executor.Run) -> set[int]:
-    return {
-        number
-        for index, needs, _ in run.used.tolist()
-        if needs
-        for _, number, _ in TABLE.signatures[index].statics
-    }
-
-
 def _prepare(run: executor.Run, parts: np.ndarray) -> None:
     """Trace the backward programs that these parts need, unless that was done before."""
     if not len(parts):
         return
-    for index, needs, _ in run.used.tolist():
-        if needs and TABLE.numbers[index, words.BACKWARD] == words.UNPREPARED:
-            TABLE.signatures[index].prepare_backward(backward_program)
+    for kind, needs in zip(run.kinds(), run.used[:, U_NEEDS].tolist(), strict=True):
+        if needs and TABLE.numbers[kind.index, words.BACKWARD] == words.UNPREPARED:
+            kind.prepare_backward(backward_program)
 
 
 def _is_wanted(graph: Graph, row: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` without enums, its slow part
 import signal
 import threading
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from lazynet.modes import no_grad
 from lazynet.op import TABLE, RowType
 from lazynet.parameter import Leaf
 from lazynet.tensor import Sequence, Tensor, Value, tensor
+
+_SIGINT = int(signal.SIGINT)
 
 
 class Kept(NamedTuple):
@@ -88,9 +91,9 @@ class Held:
         self._handler: Any = None
         self._pressed = False
         if threading.current_thread() is threading.main_thread():
-            self._handler = signal.getsignal(signal.SIGINT)
+            self._handler = _signal.getsignal(_SIGINT)
             if self._handler is not None:  # else Python could not put it back
-                signal.signal(signal.SIGINT, self._note)
+                _signal.signal(_SIGINT, self._note)
 
     def _note(self, number: int, frame: Any) -> None:
         self._pressed = True
@@ -104,7 +107,7 @@ class Held:
     def release(self) -> None:
         """Let it through from here on, and now what came in between."""
         if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
+            _signal.signal(_SIGINT, self._handler)
             if self._pressed:
                 signal.raise_signal(signal.SIGINT)
 

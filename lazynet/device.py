@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lazynet.arena import POOL, Pool
-from lazynet.kernels import updates
+from lazynet.kernels import access, updates
 
 
 class DeviceError(RuntimeError):
@@ -47,9 +47,8 @@ class Device:
 
     def add(self, address: int, values: np.ndarray) -> None:
         """Add values to the row at an address."""
-        kind = np.ctypeslib.as_ctypes_type(values.dtype)
-        row = np.ctypeslib.as_array((kind * values.size).from_address(address))
-        row += values.reshape(-1)
+        add = access.add32 if values.dtype == np.float32 else access.add64
+        add(address, np.ascontiguousarray(values).reshape(-1))
 
     def write(self, address: int, values: np.ndarray) -> None:
         """Put values into the row at an address."""
@@ -74,9 +73,8 @@ class Device:
 
     def gather(self, out: np.ndarray, addresses: np.ndarray, width: int) -> None:
         """Copy the rows of `width` bytes at these addresses, one after the other, to `out`."""
-        target = out.ctypes.data
-        for k, address in enumerate(addresses.tolist()):
-            ctypes.memmove(target + k * width, address, width)
+        if width:
+            access.gather(out.reshape(-1).view(np.uint8).reshape(-1, width), addresses)
 
 
 CPU = Device()
@@ -104,14 +102,19 @@ def on_device(device: Device | None):
         _default.reset(token)
 
 
-@contextlib.contextmanager
-def running_in(precision: str):
+class running_in:
     """Let plans that run meanwhile compute products in a precision."""
-    token = _running.set(precision)
-    try:
-        yield
-    finally:
-        _running.reset(token)
+
+    __slots__ = ("_precision", "_token")
+
+    def __init__(self, precision: str):
+        self._precision = precision
+
+    def __enter__(self) -> None:
+        self._token = _running.set(self._precision)
+
+    def __exit__(self, *error: object) -> None:
+        _running.reset(self._token)
 
 
 def precision_of_products() -> str:

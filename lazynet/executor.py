@@ -6,6 +6,7 @@ compiled interpreter: a few nanoseconds a call beside the kernels themselves.
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,21 +16,13 @@ import numpy as np
 from lazynet.arena import Arena
 from lazynet.batching import layout as words
 from lazynet.batching.arrange import Nodes
-from lazynet.batching.decode import count, decode, new_columns
+from lazynet.batching.decode import U_NEEDS, U_SIGNATURE, count, decode, new_columns
 from lazynet.batching.emit import (
     BYTES_GATHERED,
     CALL_LENGTH,
     CALL_WORDS,
     CALLS,
-    CALLS_AT,
-    CHUNK_COUNT,
-    CHUNKS_AT,
-    DELTA,
-    STATIC_GRADIENTS_AT,
-    STATICS_AT,
-    TRASH,
     VECTOR_WORDS,
-    VECTORS_AT,
     new_frame,
 )
 from lazynet.batching.layout import BATCH_COLUMNS
@@ -45,6 +38,7 @@ from lazynet.batching.measure import (
     M_SAVED,
     M_SCRATCH,
     M_VECTORS,
+    M_WIDEST,
     measure,
     place_regions,
 )
@@ -56,6 +50,7 @@ from lazynet.batching.reverse import (
     R_SAVED,
     R_SCRATCH,
     R_VECTORS,
+    begin_reverse,
     lay_out_reverse,
     measure_reverse,
 )
@@ -63,7 +58,7 @@ from lazynet.device import CPU, Device
 from lazynet.kernels import blas, cpu, host, threads
 from lazynet.kernels.jit import interruptible, jit
 from lazynet.kernels.memory import call, load
-from lazynet.op import TABLE
+from lazynet.op import TABLE, Signature
 from lazynet.parameter import STATICS
 from lazynet.program import POOL as PROGRAMS
 
@@ -94,26 +89,43 @@ class Run:
     batches: int
     calls: int
     bytes_gathered: int
+    widest: int  # bytes of the widest row of its programs
     seconds: dict[str, float]
     resident: Any = None  # what is on the device that ran it; None on the CPU
     leaves: list[Any] = field(default_factory=list)  # the parameters that it read
+
+    def kinds(self) -> list[Signature]:
+        """The signatures of its nodes, by local number."""
+        return [TABLE.signatures[index] for index in self.used[:, U_SIGNATURE].tolist()]
+
+    @functools.cached_property
+    def statics(self) -> set[int]:
+        """The numbers of the parameters whose gradients backward through it may write."""
+        needs = self.used[:, U_NEEDS].tolist()
+        kinds = zip(self.kinds(), needs, strict=True)
+        return {n for kind, wanted in kinds if wanted for _, n, _ in kind.statics}
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether any of its nodes wants gradients."""
+        return 1 in self.used[:, U_NEEDS].tolist()
 
 
 @jit
 def run_calls(calls, start, stop, limit, context):
     """Run the calls from word `start` on, at most `limit` of them; gives the next word."""
-    first = calls.ctypes.data
+    first, table = calls.ctypes.data, np.int64(context.ctypes.data)
     at = start
     done = 0
-    together = load(context + threads.BOARD) != 0
+    together = load(table + threads.BOARD) != 0
     while at < stop and done < limit:
         words = calls[at + 1] & CALL_LENGTH
         operands = calls[at + 1] >> 32
         record = np.int64(first + 8 * (at + 2))
         if operands != 0 and together:
-            threads.split(calls[at], record, words - 2, operands - 2, context)
+            threads.split(calls[at], record, words - 2, operands - 2, table)
         else:
-            call(calls[at], record, context)
+            call(calls[at], record, table)
         at += words
         done += 1
     return at
@@ -146,19 +158,23 @@ def _start(pool: threads.Pool) -> np.ndarray:
 def _execute(calls: np.ndarray, stop: int, context: np.ndarray) -> None:
     at = 0
     while at < stop:
-        at = run_calls(calls, at, stop, SLICE, context.ctypes.data)
+        at = run_calls(calls, at, stop, SLICE, context)
 
 
-def _frame(signatures, programs, calls: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """A frame for these signatures that writes to `calls` and `vectors`."""
-    span = int(signatures[:, words.ARGUMENTS].max(initial=1))
-    for column in (words.FORWARD, words.BACKWARD):
-        offsets = signatures[:, column]
-        span = max(span, int(programs[offsets[offsets >= 0]].max(initial=1)))
-    frame = new_frame(span)
-    frame[STATICS_AT] = STATICS.addresses.ctypes.data
-    frame[CALLS_AT], frame[VECTORS_AT] = calls.ctypes.data, vectors.ctypes.data
-    return frame
+def _prepared(used: np.ndarray, device: Device) -> np.ndarray:
+    """The columns of signatures whose nodes are going to run on a device."""
+    columns = TABLE.numbers.take(used, 0)
+    indices, mixed = used.tolist(), STATICS.devices != {device}
+    unprepared = words.UNPREPARED in columns[:, words.FORWARD].tolist()
+    if not (unprepared or mixed):
+        return columns
+    for signature in map(TABLE.signatures.__getitem__, indices):
+        signature.prepare_forward()
+        if mixed:
+            program = signature.forward
+            assert program is not None
+            STATICS.check(signature.op.name, program.statics, device)
+    return TABLE.numbers.take(used, 0)
 
 
 @interruptible
@@ -184,25 +200,20 @@ def forward(
     signature, starts, dependencies, used = decode(
         tape, TABLE.numbers, base, columns, ids, marks, head, needs, root, shift
     )
-    for index in used[:, 0]:
-        if TABLE.numbers[index, words.FORWARD] == words.UNPREPARED:
-            TABLE.signatures[index].prepare_forward()
-        if STATICS.devices != {device}:
-            found = TABLE.signatures[index]
-            STATICS.check(found.op.name, found.forward.statics, device)
-    signatures = TABLE.numbers[used[:, 0]]
+    signatures = _prepared(used[:, 0], device)
     times.append(time.perf_counter())
     order, batches = schedule(signature, starts, dependencies, len(used), policy)
     times.append(time.perf_counter())
     programs = PROGRAMS.words
     planned = np.empty((len(batches), BATCH_COLUMNS), np.int32)
-    sizes, totals = measure(columns, order, batches, signatures, used, programs, planned)
+    measured, totals = measure(columns, order, batches, signatures, used, programs, planned)
+    sizes = measured.tolist()
     try:
         if sizes[M_HIGHEST] > MOST_ROWS:
             raise MemoryError
-        output = arena.allocate(int(sizes[M_OUTPUT]))
-        saved = arena.allocate(int(sizes[M_SAVED])) if sizes[M_SAVED] else 0
-        scratch = device.pool.take(int(sizes[M_SCRATCH])) if sizes[M_SCRATCH] else None
+        output = arena.allocate(sizes[M_OUTPUT])
+        saved = arena.allocate(sizes[M_SAVED]) if sizes[M_SAVED] else 0
+        scratch = device.pool.take(sizes[M_SCRATCH]) if sizes[M_SCRATCH] else None
     except MemoryError:
         raise MemoryError(_largest(used, totals, sizes)) from None
     laid = Laid(
@@ -220,11 +231,11 @@ def forward(
         laid.widths,
     )  # fmt: skip
     calls, vectors = np.empty(sizes[M_CALLS], np.int64), np.empty(sizes[M_VECTORS], np.int64)
-    frame = _frame(signatures, programs, calls, vectors)
+    frame = new_frame(signatures, programs, STATICS.addresses, calls, vectors)
     rows = Nodes(tape, columns, root, shift, place)
     lay_out(
         rows, order, signatures, used, base, scratch.address if scratch else 0, laid, programs,
-        frame, int(sizes[M_LONGEST]),
+        frame, sizes[M_LONGEST],
     )  # fmt: skip
     times.append(time.perf_counter())
     try:
@@ -233,12 +244,15 @@ def forward(
         if scratch:
             device.pool.give(scratch)
     times.append(time.perf_counter())
-    phases = ("decode", "schedule", "lay out", "forward")
-    seconds = {name: b - a for name, a, b in zip(phases, times, times[1:], strict=False)}
+    start, decoded, scheduled, laid_out, done = times
+    seconds = {
+        "decode": decoded - start, "schedule": scheduled - decoded,
+        "lay out": laid_out - scheduled, "forward": done - laid_out,
+    }  # fmt: skip
     return Run(
-        base, tape, columns, order, signatures, used, totals, laid, (output, int(sizes[M_OUTPUT])),
+        base, tape, columns, order, signatures, used, totals, laid, (output, sizes[M_OUTPUT]),
         vectors, (starts, dependencies), len(batches), int(frame[CALLS]),
-        int(frame[BYTES_GATHERED]), seconds, resident,
+        int(frame[BYTES_GATHERED]), sizes[M_WIDEST], seconds, resident,
     )  # fmt: skip
 
 
@@ -287,16 +301,16 @@ def backward(
         the number of kernel calls.
     """
     host.refuse_inside()
-    signatures = TABLE.numbers[run.used[:, 0]]
+    signatures = TABLE.numbers.take(run.used[:, U_SIGNATURE], 0)
     programs = PROGRAMS.words
     if STATICS.devices != {device}:
-        for signature in map(TABLE.signatures.__getitem__, run.used[:, 0].tolist()):
+        for signature in run.kinds():
             if signature.backward is not None:
                 STATICS.check(signature.op.name, signature.backward.statics, device)
-    sizes = measure_reverse(parts, run.laid, signatures, run.totals, programs)
-    saved = device.pool.take(int(sizes[R_SAVED])) if sizes[R_SAVED] else None
+    sizes = measure_reverse(parts, run.laid.batches, signatures, run.totals, programs).tolist()
+    saved = device.pool.take(sizes[R_SAVED]) if sizes[R_SAVED] else None
     try:
-        scratch = device.pool.take(int(sizes[R_SCRATCH])) if sizes[R_SCRATCH] else None
+        scratch = device.pool.take(sizes[R_SCRATCH]) if sizes[R_SCRATCH] else None
     except MemoryError:
         if saved:
             device.pool.give(saved)
@@ -309,13 +323,8 @@ def backward(
     )  # fmt: skip
     laid = run.laid._replace(reverse_regions=regions)
     calls, vectors = np.empty(sizes[R_CALLS], np.int64), np.empty(sizes[R_VECTORS], np.int64)
-    frame = _frame(signatures, programs, calls, vectors)
-    start = run.outputs[0]
-    k = int(np.searchsorted(chunks[:, 0], start, side="right")) - 1
-    frame[DELTA] = chunks[k, 2] if k >= 0 and start < chunks[k, 1] else 0
-    frame[TRASH] = trash
-    frame[STATIC_GRADIENTS_AT] = gradients.ctypes.data
-    frame[CHUNKS_AT], frame[CHUNK_COUNT] = chunks.ctypes.data, len(chunks)
+    frame = new_frame(signatures, programs, STATICS.addresses, calls, vectors)
+    begin_reverse(frame, run.outputs[0], gradients, chunks, trash)
     at = scratch.address if scratch else 0
     lay_out_reverse(parts, laid, signatures, bases, at, programs, frame)
     try:

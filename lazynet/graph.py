@@ -271,6 +271,8 @@ class Graph:
 
     def records_gradients(self, row: int) -> bool:
         """Whether gradients were being recorded when a pending row was."""
+        if len(self.marks) == 1:
+            return bool(self.marks[0][1])
         return bool(self.marks[bisect.bisect_right(self.marks, row, key=lambda m: m[0]) - 1][1])
 
     # -- running ---------------------------------------------------------------------------------
@@ -341,7 +343,7 @@ class Graph:
         flag = int(self.records_gradients(values))
         self.marks = [(values, flag), *(mark for mark in self.marks if mark[0] > values)]
         self.done = values
-        if run.used[:, 1].any():  # else no backward will ever come this way
+        if run.differentiable:  # else no backward will ever come this way
             self.runs.append(run)
         self._note_versions(run)
         for observer in observers:
@@ -352,13 +354,12 @@ class Graph:
             raise FloatingPointError(found)
 
     def _note_versions(self, run: executor.Run) -> None:
-        for index in run.used[:, 0].tolist():
-            if executor.TABLE.numbers[index, words.STATICS]:
-                for _, number, _ in executor.TABLE.signatures[index].statics:
-                    leaf = executor.STATICS.leaf(number)
-                    if leaf is not None:
-                        self.versions.setdefault(number, leaf.version)
-                        run.leaves.append(leaf)  # backward reads it, too
+        for signature in run.kinds():
+            for _, number, _ in signature.statics:
+                leaf = executor.STATICS.leaf(number)
+                if leaf is not None:
+                    self.versions.setdefault(number, leaf.version)
+                    run.leaves.append(leaf)  # backward reads it, too
 
     def close(self) -> None:
         """End recording here: later nodes go to a new graph, which links to this one."""

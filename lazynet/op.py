@@ -74,6 +74,7 @@ def row_type(dtype: str, shape: tuple[int, ...] = (), offset: int = 0, stride: i
 
 
 DTYPES = ("float32", "float64", "int64", "bool")
+DTYPE_NAMES = {np.dtype(name): name for name in DTYPES}  # `dtype.name` is put together anew
 
 
 @functools.cache

@@ -17,7 +17,7 @@ import numpy as np
 from lazynet.batching import layout as words
 from lazynet.device import CPU, Device, default_device, mixed
 from lazynet.kernels.jit import MAKING
-from lazynet.op import TABLE, RowType, row_type
+from lazynet.op import DTYPE_NAMES, TABLE, RowType, row_type
 
 
 class Leaf:
@@ -25,6 +25,8 @@ class Leaf:
 
     __slots__ = (
         "__weakref__",
+        "_located",
+        "_location",
         "_spare",
         "array",
         "copies",
@@ -52,6 +54,8 @@ class Leaf:
         self.recorded: Any = None  # the gradient as a lazy value, where it was recorded
         self.hooks: list[Any] = []  # of the gradient
         self._spare: Any = None  # the gradient's storage between two uses
+        self._located: Any = None  # a gradient whose address was asked for, and that address
+        self._location = 0
         self.number = -1
         self.signatures: dict[Any, Any] = {}
         self.known: dict[Any, Any] = {}  # what `quick.py` looks up
@@ -97,6 +101,13 @@ class Leaf:
             self.gradient, self._spare = self._spare, None
         return self.gradient
 
+    def gradient_address(self) -> int:
+        """Where the gradient lies, zeros if there is none yet."""
+        found = self.want_gradient()
+        if self._located is not found:
+            self._located, self._location = found, found.ctypes.data
+        return self._location
+
     def move(self, device: Device) -> None:
         """Keep value and gradient on another device from here on; plans find the new address."""
         if device is self.device:
@@ -104,7 +115,7 @@ class Leaf:
         self.array = device.own(np.asarray(self.array))
         if self.gradient is not None:
             self.gradient = device.own(np.asarray(self.gradient))
-        self.device, self._spare = device, None
+        self.device, self._spare, self._located = device, None, None
         self.version += 1
         STATICS.moved(self)
 
@@ -201,7 +212,7 @@ class StaticTable:
         for number in numbers:
             leaf = self.leaf(number)
             if leaf is not None and leaf.requires_grad:
-                addresses[number] = leaf.want_gradient().ctypes.data
+                addresses[number] = leaf.gradient_address()
         return addresses
 
 
@@ -220,5 +231,11 @@ def update_needs(leaf: Leaf) -> None:
 def leaf_of(array: np.ndarray, requires_grad: bool = False, device: Device | None = None) -> Leaf:
     """A leaf whose one row is `array`, copied to a device, by default the default one."""
     device = device or default_device()
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     own = device.own(array)
-    return Leaf(own, row_type(own.dtype.name, own.shape), requires_grad, device)
+    return Leaf(own, row_type(_name_of(own.dtype), own.shape), requires_grad, device)
+
+
+def _name_of(dtype: np.dtype) -> str:
+    return DTYPE_NAMES.get(dtype) or dtype.name

@@ -13,7 +13,7 @@ import numpy as np
 
 from lazynet import graph as graphs
 from lazynet.device import CPU, Device, DeviceError, device_of
-from lazynet.op import RowType
+from lazynet.op import DTYPE_NAMES, RowType
 from lazynet.parameter import STATICS, Leaf, leaf_of, update_needs
 
 FLOATS = ("float32", "float64")
@@ -496,7 +496,6 @@ def tensor(
 
 _LARGEST = np.iinfo(np.int64).max
 _SHOWN = 50  # elements that `repr` shows; of more it shows the first and last
-_DTYPES = {"float32", "float64", "int64", "bool"}
 
 
 def _as_array(data) -> np.ndarray:
@@ -539,7 +538,7 @@ def _dtype_of(name) -> np.dtype:
 
 
 def _supported(dtype: np.dtype) -> None:
-    if dtype.name not in _DTYPES:
+    if dtype not in DTYPE_NAMES and dtype.newbyteorder("=") not in DTYPE_NAMES:
         raise TypeError(
             f"tensor: dtype {dtype} is not supported; use float32, float64, int64 or bool"
         )

@@ -14,11 +14,14 @@ from lazynet.batching.layout import (
     ACCUMULATED,
     AFTER,
     ARGUMENT,
+    ARGUMENTS,
+    BACKWARD,
     BEFORE,
     D_ARGUMENT,
     D_FORWARD,
     D_STATE,
     D_STATIC,
+    FORWARD,
     FORWARD_REGION,
     ITEMS,
     LOOP,
@@ -87,14 +90,26 @@ WORTH_SPLITTING = 1 << 16  # bytes that a call must touch at least to be split
 FIRST_STEP, ALL_STEPS = -1, -2
 
 
-def new_frame(span: int) -> np.ndarray:
-    """A frame for programs with up to `span` regions and nodes with up to `span` arguments.
+@jit
+def new_frame(signatures, programs, statics, calls, vectors):
+    """A frame for programs of these signatures, which are told where parameters lie (`statics`).
 
     One array of words, not a structure of arrays: it is handed from function to function for every
     operand of every call, and a structure would be copied each time.
+
+    Args:
+        calls, vectors: what is written to.
     """
+    span = np.int64(1)  # the most regions of a program, or arguments of a node
+    for s in range(signatures.shape[0]):
+        span = max(span, signatures[s, ARGUMENTS])
+        for column in (FORWARD, BACKWARD):
+            if signatures[s, column] >= 0:
+                span = max(span, programs[signatures[s, column]])
     frame = np.zeros(FRAME_WORDS + SECTIONS * span, np.int64)
     frame[SPAN] = span
+    frame[STATICS_AT] = statics.ctypes.data
+    frame[CALLS_AT], frame[VECTORS_AT] = calls.ctypes.data, vectors.ctypes.data
     return frame
 
 

@@ -46,8 +46,9 @@ ALIGNMENT = 64
     M_LONGEST,
     M_REGIONS,
     M_HIGHEST,  # the highest number that the table of batches has to hold
+    M_WIDEST,  # bytes of the widest row that backward may have to write where nobody reads
     MEASURES,
-) = range(12)
+) = range(13)
 
 
 @inline
@@ -65,6 +66,23 @@ def region_sizes(program, programs, items, segments, lifetime):
             rows = segments if programs[region + 1] == SEGMENTS else items
             total += aligned(programs[region] * rows)
     return total
+
+
+@inline
+def widest_row(program, programs, kind):
+    """Bytes of the widest value of a program; of nodes over runs, of their arguments as well.
+
+    Their backward kernels write the gradients of all arguments, wanted or not.
+    """
+    widest = np.int64(0)
+    regions = programs[program]
+    for v in range(regions):
+        widest = max(widest, programs[program + PROGRAM_HEADER + REGION_WORDS * v])
+    if kind == RUNS:
+        strides = program + PROGRAM_HEADER + REGION_WORDS * regions
+        for k in range(programs[program + 4]):
+            widest = max(widest, programs[strides + k])
+    return widest
 
 
 @inline
@@ -154,6 +172,7 @@ def measure(columns, order, schedule, signatures, used, programs, batches):
         sizes[M_OUTPUT] += region_sizes(program, programs, totals[s, 0], totals[s, 1], OUTPUT)
         sizes[M_SAVED] += region_sizes(program, programs, totals[s, 0], totals[s, 1], SAVED)
         sizes[M_REGIONS] += programs[program]
+        sizes[M_WIDEST] = max(sizes[M_WIDEST], widest_row(program, programs, signatures[s, KIND]))
         sizes[M_HIGHEST] = max(sizes[M_HIGHEST], totals[s, 0], totals[s, 1])
     sizes[M_HIGHEST] = max(sizes[M_HIGHEST], integers, longest)
     sizes[M_SCRATCH] = scratch

@@ -26,6 +26,9 @@ from lazynet.batching.emit import (
     ALL_STEPS,
     CALL_WORDS,
     CALLS_AT,
+    CHUNK_COUNT,
+    CHUNKS_AT,
+    DELTA,
     FORWARD_DOMAINS,
     FORWARD_REGIONS,
     FORWARD_WIDTHS,
@@ -40,7 +43,9 @@ from lazynet.batching.emit import (
     SEQUENCES,
     SKIPPED,
     SPAN,
+    STATIC_GRADIENTS_AT,
     TIMES,
+    TRASH,
     emit_program,
     emit_step,
     room_for_operands,
@@ -218,11 +223,11 @@ def split(columns, order, signatures, laid, place, needs, wanted):
 
 
 @jit
-def measure_reverse(parts, laid, signatures, totals, programs):
+def measure_reverse(parts, batches, signatures, totals, programs):
     """The memory that backward through these parts takes."""
     sizes = np.zeros(R_MEASURES, np.int64)
     for p in range(parts.shape[0]):
-        batch = laid.batches[parts[p, P_BATCH]]
+        batch = batches[parts[p, P_BATCH]]
         program = signatures[batch[B_SIGNATURE], BACKWARD]
         items, segments = parts[p, P_STOP] - parts[p, P_START], batch[B_SEGMENTS]
         scratch = region_sizes(program, programs, items, segments, SCRATCH)
@@ -236,6 +241,23 @@ def measure_reverse(parts, laid, signatures, totals, programs):
             sizes[R_SAVED] += region_sizes(program, programs, totals[s, 0], totals[s, 1], SAVED)
             sizes[R_REGIONS] += programs[program]
     return sizes
+
+
+@jit
+def begin_reverse(frame, outputs, gradients, chunks, trash):
+    """Tell a frame where gradients go.
+
+    Args:
+        outputs: the address of the forward's block of output rows.
+        gradients: addresses of the parameters' gradients.
+        chunks: (start, stop, distance to its gradients) of memory, sorted.
+        trash: where what nobody reads is written.
+    """
+    frame[TRASH], frame[STATIC_GRADIENTS_AT] = trash, gradients.ctypes.data
+    frame[CHUNKS_AT], frame[CHUNK_COUNT] = chunks.ctypes.data, chunks.shape[0]
+    for k in range(chunks.shape[0]):
+        if chunks[k, 0] <= outputs < chunks[k, 1]:
+            frame[DELTA] = chunks[k, 2]
 
 
 @jit

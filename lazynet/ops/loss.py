@@ -113,6 +113,8 @@ def _picked(name: str, x, target, reduction: str, weight, ignore_index: int):
 
 
 def _has(target, ignored: int) -> bool:
+    if isinstance(target, int):
+        return target == ignored
     if isinstance(target, (list, tuple)):
         return ignored in target
     return bool(np.any(np.asarray(target) == ignored))
