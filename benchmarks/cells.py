@@ -156,6 +156,24 @@ def chains(module: Any, dim: int, hidden: int, examples: int, pair: bool) -> Any
     return ln.sum(ln.sum(ends))
 
 
+def layers(module: Any, dim: int, hidden: int, examples: int, pair: bool) -> Any:
+    """The same by `ln.scan`: a node for a sequence, as in `nn.GRU` and `nn.LSTM`."""
+    zero, step = ln.tensor(np.zeros(hidden, np.float32)), _step(module, pair)
+    states = (zero, zero) if pair else (zero,)
+    return ln.sum(ln.sum([ln.scan(step, states, rows)[0][-1]
+                          for rows in _sequences(examples, 20, dim)]))  # fmt: skip
+
+
+@cache
+def _step(module: Any, pair: bool) -> Callable[..., Any]:
+    """A cell as the step of a scan, made once."""
+
+    def step(x, states):
+        return module(x, states) if pair else (module(x, states[0]),)
+
+    return step
+
+
 def trees(module: Any, dim: int, hidden: int, examples: int, leaves_only: bool = False) -> Any:
     """The sum of the states at the roots of balanced trees of 16 leaves."""
     ends = []
@@ -168,6 +186,29 @@ def trees(module: Any, dim: int, hidden: int, examples: int, leaves_only: bool =
         root = level[0]
         ends.append(root[0] if isinstance(root, tuple) else root)
     return ln.sum(ln.sum(ends))
+
+
+def folds(module: Any, dim: int, hidden: int, examples: int, leaves_only: bool = False) -> Any:
+    """The same by `ln.fold`: a tree is recorded in one piece, as in `nn.TreeLSTM`."""
+    ends = []
+    for rows in _sequences(examples, 31, dim):
+        made = ln.fold(module, rows[:16] if leaves_only else rows, BALANCED)
+        ends.append((made[0] if isinstance(made, tuple) else made)[-1])
+    return ln.sum(ln.sum(ends))
+
+
+def _balanced(leaves: int) -> ln.Structure:
+    """A tree of so many leaves in which all are equally deep."""
+    children: list[tuple[int, ...]] = [()] * leaves
+    level = list(range(leaves))
+    while len(level) > 1:
+        above = range(len(children), len(children) + len(level) // 2)
+        children += zip(level[::2], level[1::2], strict=True)
+        level = list(above)
+    return ln.Structure(children)
+
+
+BALANCED = _balanced(16)
 
 
 def _inputs(examples: int, count: int, dim: int) -> list[Any]:
@@ -188,8 +229,8 @@ class Pair:
     name: str
     built_in: Callable[[int, int], Any]
     other: Callable[[int, int], Any]
-    program: Callable[..., Any]
-    options: tuple[bool, bool]  # of the program, for the built-in cell and for the other one
+    programs: tuple[Callable[..., Any], ...]  # that run a cell: by calls in a loop, as a whole
+    options: tuple[bool, bool]  # of a program, for the built-in cell and for the other one
     copy: bool = True
 
 
@@ -204,29 +245,30 @@ def _child_sum(dim: int, hidden: int) -> dict[str, tuple[int, ...]]:
     }  # fmt: skip
 
 
+IN_A_ROW, ON_TREES = (chains, layers), (trees, folds)
 PAIRS = [
-    Pair("RNN, own copy", nn.RNNCell, _made(OwnRNN, recurrent(1)), chains, (False, False)),
-    Pair("GRU, own copy", nn.GRUCell, _made(OwnGRU, recurrent(3)), chains, (False, False)),
-    Pair("LSTM, own copy", nn.LSTMCell, _made(OwnLSTM, recurrent(4)), chains, (True, True)),
+    Pair("RNN, own copy", nn.RNNCell, _made(OwnRNN, recurrent(1)), IN_A_ROW, (False, False)),
+    Pair("GRU, own copy", nn.GRUCell, _made(OwnGRU, recurrent(3)), IN_A_ROW, (False, False)),
+    Pair("LSTM, own copy", nn.LSTMCell, _made(OwnLSTM, recurrent(4)), IN_A_ROW, (True, True)),
     Pair("Tree-LSTM, own copy", nn.TreeLSTMCell, _made(OwnTreeLSTM, lambda dim, hidden: {
         "weight_ih": (3 * hidden, dim), "weight_if": (hidden, dim), "bias_ih": (3 * hidden,),
         "weight_hh": (5 * hidden, 2 * hidden), "bias_hh": (5 * hidden,),
-    }), trees, (True, True)),
+    }), ON_TREES, (True, True)),
     Pair("child-sum Tree-LSTM, own copy", nn.ChildSumTreeLSTMCell, _made(OwnChildSum, _child_sum),
-         trees, (False, False)),
+         ON_TREES, (False, False)),
     Pair("minimal gated unit, beside GRU", nn.GRUCell, _made(MinimalGated, lambda dim, hidden: {
         "weight_ih": (2 * hidden, dim), "bias_ih": (2 * hidden,), "weight_hf": (hidden, hidden),
         "weight_hn": (hidden, hidden),
-    }), chains, (False, False), copy=False),
+    }), IN_A_ROW, (False, False), copy=False),
     Pair("highway of two layers, beside LSTM", nn.LSTMCell, _made(Highway, lambda dim, hidden: {
         "weight_ih": (2 * hidden, dim), "bias_ih": (2 * hidden,),
         "weight_1": (2 * hidden, hidden), "weight_2": (2 * hidden, hidden),
-    }), chains, (True, False), copy=False),
+    }), IN_A_ROW, (True, False), copy=False),
     Pair("attention over children, beside child-sum", nn.ChildSumTreeLSTMCell,
          _made(Attentive, lambda dim, hidden: {
              "weight_ih": (hidden, dim), "bias_ih": (hidden,), "weight_iq": (hidden, dim),
              "weight_hk": (hidden, hidden), "weight_hh": (hidden, hidden),
-         }), trees, (False, False), copy=False),
+         }), ON_TREES, (False, False), copy=False),
 ]  # fmt: skip
 
 
@@ -236,7 +278,8 @@ def figures(scale: float) -> Iterator[Row]:
     rounds = max(2, int(ROUNDS * scale))
     for dim, hidden in sizes:
         for pair in PAIRS:
-            yield from compare(pair, dim, hidden, examples, rounds)
+            for program in pair.programs:
+                yield from compare(pair, program, dim, hidden, examples, rounds)
 
 
 def modules(pair: Pair, dim: int, hidden: int) -> list[Any]:
@@ -248,7 +291,9 @@ def modules(pair: Pair, dim: int, hidden: int) -> list[Any]:
     return [built_in, other]
 
 
-def compare(pair: Pair, dim: int, hidden: int, examples: int, rounds: int) -> list[Row]:
+def compare(
+    pair: Pair, program: Callable[..., Any], dim: int, hidden: int, examples: int, rounds: int
+) -> list[Row]:
     """Forward and backward of both in turn."""
     both = modules(pair, dim, hidden)
     seconds: list[list[float]] = [[], []]
@@ -259,14 +304,14 @@ def compare(pair: Pair, dim: int, hidden: int, examples: int, rounds: int) -> li
             start = time.perf_counter()
             if number == -2:
                 with bound.recorded() as products:
-                    pair.program(module, dim, hidden, examples, pair.options[k]).backward()
+                    program(module, dim, hidden, examples, pair.options[k]).backward()
                 operations[k] = bound.flops(products)
             else:
-                pair.program(module, dim, hidden, examples, pair.options[k]).backward()
+                program(module, dim, hidden, examples, pair.options[k]).backward()
             if number >= 0:
                 seconds[k].append(time.perf_counter() - start)
     built_in, other = (operations[k] / statistics.median(seconds[k]) for k in range(2))
-    what = f"{pair.name}, {dim}/{hidden}"
+    what = f"{pair.name}, {program.__name__} {dim}/{hidden}"
     return [
         (what, 1e-9 * other, "GFLOP/s"),
         (f"{what}: the built-in", 1e-9 * built_in, "GFLOP/s"),
