@@ -299,9 +299,11 @@ class CudaDevice(Device):
         self._kernels.add(values.dtype.name, values.size, memory.address)
 
     def write(self, address: int, values: np.ndarray) -> None:
+        self.send_inputs()
         self.driver.upload(address, np.ascontiguousarray(values))
 
     def copy(self, target: int, source: int, size: int) -> None:
+        self.send_inputs()
         self.driver.copy(target, source, size)
 
     def gather(self, out: np.ndarray, addresses: np.ndarray, width: int) -> None:

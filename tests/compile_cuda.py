@@ -1,7 +1,8 @@
 """Compiles kernels to PTX for one architecture, without a GPU: `python compile_cuda.py 80`.
 
-Elementwise kernels come from the samples of all ops and from cells and scans, forward and backward;
-shared ones from their families; updates from the optimizers. Prints how many were compiled.
+Elementwise kernels come from the samples of all ops, from all modules and from cells, scans and
+derivatives as users write them, forward and backward; shared ones from their families; updates from
+the optimizers. Prints how many were compiled.
 """
 
 import inspect
@@ -22,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 os.chdir(Path(__file__).parent)
 
 import numpy as np  # noqa: E402
+from test_cuda_modules import MODULES, placed, values_in  # noqa: E402
 from test_ops import CASES, draw, lazy, run  # noqa: E402
 from test_runs import CASES as RUNS  # noqa: E402
 from test_runs import draw as draw_runs  # noqa: E402
@@ -60,18 +62,37 @@ def run_every_op_over_runs():
                 sum_of(y).backward()
 
 
-def run_cells_and_scans():
-    """Likewise: their kernels are generated from what was traced."""
-    nn = ln.nn
-    for kind in (nn.RNN, nn.GRU, nn.LSTM):
-        layer = kind(3, 4, bidirectional=True)
-        sum_of(layer(ln.sequence(np.ones((2, 3), np.float32)))).backward()
-    for cell in (nn.RNNCell(3, 4), nn.GRUCell(3, 4), nn.LSTMCell(3, 4)):
-        y = cell(ln.ones(3))
-        sum_of(y[0] if isinstance(y, tuple) else y).backward()
-    for cell in (nn.TreeLSTMCell(3, 4, 2), nn.ChildSumTreeLSTMCell(3, 4)):
-        leaf = cell(ln.ones(3))
-        sum_of(cell(ln.ones(3), [leaf, leaf])[0]).backward()
+def run_every_module():
+    """Likewise: the kernels of cells, scans and folds are generated from what was traced."""
+    for name, (make, inputs) in MODULES.items():
+        module = make()
+        outputs = values_in(module(*[placed(x, "cpu") for x in inputs()]))
+        found = [y for y in outputs if y.dtype.kind == "f"]
+        assert found, name
+        sum_of([sum_of(y * y) for y in found]).backward()
+
+
+def run_lists_and_steps_of_users():
+    """Likewise: cells over lists of any length, checkpoints, derivatives of derivatives."""
+
+    @ln.cell
+    def join(x, below):
+        rows = ln.sequence([h for h, _ in below])
+        scores = ln.softmax(ln.dot(rows, x), 0)
+        return ln.tanh(ln.sum(scores * rows, 0) + x), ln.max(rows, 0) - ln.mean(below[0][1]) * x
+
+    x = ln.tensor(np.ones(3, np.float32), requires_grad=True)
+    states = [(x * 1.0, x * 0.5)]
+    for count in (1, 2, 3):
+        states.append(join(x, states[:count]))
+    sum_of([sum_of(h + c) for h, c in states]).backward()
+    for made in (ln.cell, ln.checkpoint):
+        sum_of(made(lambda v: (v.tanh() * v).exp())(x)).backward()
+    ln.hessian(lambda v: (v.tanh() * v).sum())(x).numpy()
+    ln.jvp(lambda v: v.exp() * v, (x.detach(),), (x.detach(),))[1].numpy()
+    rows = ln.sequence(ln.tensor(np.ones((4, 3), np.float32), requires_grad=True))
+    (states,) = ln.scan(lambda row, state: (ln.tanh(row * state[0] + state[0]),), (x,), rows)
+    sum_of(states).backward()
 
 
 def compiled(function, arguments) -> bool:
@@ -82,7 +103,8 @@ def compiled(function, arguments) -> bool:
 np.random.seed(0)
 run_every_op()
 run_every_op_over_runs()
-run_cells_and_scans()
+run_every_module()
+run_lists_and_steps_of_users()
 count = 0
 for source in set(jit.all_made_from()):
     if isinstance(source, Elementwise):

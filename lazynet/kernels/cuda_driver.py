@@ -116,7 +116,9 @@ PRECISIONS = {"float16": (74, (7, 0)), "bfloat16": (75, (8, 0))}
 class Hardware:
     """A GPU: memory and BLAS by CuPy, kernels by numba, all in the order of one stream.
 
-    Nothing here waits for the device but `download`, whose bytes the host is about to read.
+    Nothing here waits for the device but `download`, whose bytes the host is about to read. CuPy
+    gives products, and memory that it takes back, to the stream that is current in the thread; so
+    ours is made current, and a user's own work with CuPy is not mixed with it.
     """
 
     def __init__(self, index: int):
@@ -128,6 +130,13 @@ class Hardware:
         cuda_config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
         self._cupy = cupy
         self._runtime = cupy.cuda.runtime
+        try:
+            self._cublas = cupy.cuda.cublas
+        except ImportError as error:
+            raise CudaMissing(
+                f"CuPy does not find cuBLAS ({str(error).strip().splitlines()[0]}); "
+                "pip install 'lazynet[cuda]' brings it"
+            ) from None
         self._device = cupy.cuda.Device(index)
         self._lock = threading.Lock()
         self.index = index
@@ -154,7 +163,7 @@ class Hardware:
     def allocate(self, size: int):
         """(what owns them, address) of `size` bytes, with any content."""
         cupy = self._cupy
-        with self._device:
+        with self._device, self._stream:
             try:
                 memory = cupy.cuda.alloc(size)
             except cupy.cuda.memory.OutOfMemoryError:
@@ -237,15 +246,15 @@ class Hardware:
         With a `precision`, factors of float32 are rounded to it, and sums stay float32.
         """
         self.counts.launches += 1
-        cublas = self._cupy.cuda.cublas
+        cublas = self._cublas
         numbers = np.array([1, accumulate], dtype)
         one, beta = numbers.ctypes.data, numbers.ctypes.data + numbers.itemsize
         # cuBLAS thinks in columns: what it computes is the transposed product.
         sizes = (int(tb), int(ta), n, m, k, one)
         items, step_a, step_b, step_c = batch or (1, 0, 0, 0)
-        with self._device:
+        lda, ldb, ldc = max(lda, 1), max(ldb, 1), max(ldc, 1)  # also where there is nothing
+        with self._device, self._stream:
             handle = self._device.cublas_handle
-            cublas.setStream(handle, self._stream.ptr)
             if precision and dtype == "float32":
                 compute = PRECISIONS[precision][0]
                 cublas.gemmStridedBatchedEx(
