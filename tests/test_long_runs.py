@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from checks import close, leaf, parameter
 
 import lazynet as ln
 from lazynet import nn
@@ -13,19 +14,6 @@ from lazynet.arena import POOL
 from lazynet.ops import reduce
 from lazynet.ops.linear import linear
 from lazynet.ops.random import dropout, manual_seed
-
-
-def leaf(*shape, requires_grad=True):
-    return ln.tensor(np.random.randn(*shape), requires_grad=requires_grad)
-
-
-def parameter(*shape):
-    return ln.Parameter(np.random.randn(*shape))
-
-
-def close(found, wanted):
-    np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-10, atol=1e-12)
-
 
 # -- depth, memory and repetition ------------------------------------------------------------------
 
