@@ -17,6 +17,8 @@ import numpy as np
 
 import lazynet as ln
 from benchmarks import bound
+from benchmarks.workloads.child_sum import PlainChildSumCell
+from benchmarks.workloads.tree import PlainTreeCell
 from lazynet import nn
 
 Row = tuple[str, float, str]
@@ -72,33 +74,11 @@ class OwnLSTM(OwnCell):
 
 
 class OwnTreeLSTM(OwnCell):
-    @ln.cell
-    def forward(self, x, children):
-        if not children:
-            i, o, u = ln.chunk(ln.linear(x, self.weight_ih, self.bias_ih), 3)
-            c = ln.sigmoid(i) * ln.tanh(u)
-            return ln.sigmoid(o) * ln.tanh(c), c
-        (left, left_c), (right, right_c) = children
-        joined = ln.linear(ln.cat([left, right]), self.weight_hh, self.bias_hh)
-        i, o, u, f, g = ln.chunk(joined, 5)
-        c = ln.sigmoid(i) * ln.tanh(u) + ln.sigmoid(f) * left_c + ln.sigmoid(g) * right_c
-        return ln.sigmoid(o) * ln.tanh(c), c
+    forward = ln.cell(PlainTreeCell.forward)
 
 
 class OwnChildSum(OwnCell):
-    @ln.cell
-    def forward(self, x, children):
-        gates = ln.linear(x, self.weight_ih, self.bias_ih)
-        if not children:
-            i, o, u = ln.chunk(gates, 3)
-            c = ln.sigmoid(i) * ln.tanh(u)
-            return ln.sigmoid(o) * ln.tanh(c), c
-        h, c = ln.stack([h for h, _ in children]), ln.stack([c for _, c in children])
-        i, o, u = ln.chunk(gates + ln.linear(ln.sum(h, 0), self.weight_hh), 3)
-        own = ln.linear(x, self.weight_if, self.bias_f)
-        forget = ln.sigmoid(ln.linear(h, self.weight_hf) + own)
-        c = ln.sigmoid(i) * ln.tanh(u) + ln.sum(forget * c, 0)
-        return ln.sigmoid(o) * ln.tanh(c), c
+    forward = ln.cell(PlainChildSumCell.forward)
 
 
 # -- cells that the library does not have ----------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lazynet import shortcut
+from lazynet.nested import mapped
 from lazynet.parameter import Leaf
 from lazynet.tensor import Parameter, Sequence, Tensor, Value
 
@@ -47,17 +48,6 @@ def flatten(x: Any, key: list[Any], values: list[Any]) -> None:
             flatten(y, key, values)
     else:
         key.append((kind, repr(x)) if kind is float and not x else (kind, x))  # 0.0 is not -0.0
-
-
-def mapped(x: Any, change: Callable) -> Any:
-    """A structure with every value in it changed."""
-    if isinstance(x, tuple) and hasattr(x, "_fields"):
-        return type(x)(*(mapped(y, change) for y in x))
-    if isinstance(x, (tuple, list)):
-        return type(x)(mapped(y, change) for y in x)
-    if isinstance(x, dict):
-        return {name: mapped(y, change) for name, y in x.items()}
-    return change(x)
 
 
 def structured(results: Any, found: list[Any]) -> Callable[[list[Any]], Any]:

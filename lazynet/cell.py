@@ -15,10 +15,11 @@ from collections.abc import Callable
 from typing import Any
 
 from lazynet import shortcut
-from lazynet.calls import flatten, is_leaf, is_rows, mapped, structured
+from lazynet.calls import flatten, is_leaf, is_rows, structured
 from lazynet.debugging import debugging
 from lazynet.graph import words_of
 from lazynet.lists import ItemsDiffer, listed
+from lazynet.nested import mapped
 from lazynet.ops.rows import sequence
 from lazynet.purity import CHANGES, Guard, ImpureFunction
 from lazynet.record import ShapeError, enter, graph_of, handles

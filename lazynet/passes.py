@@ -193,13 +193,18 @@ def save_for(program: Program, backward: Program) -> Program:
         for ref in step.inputs
         if ref.space == words.FORWARD_REGION
     }
-    regions = [
+    return _saved(program, read)
+
+
+def _saved(program: Program, regions: set[int]) -> Program:
+    """The program with these regions kept for longer than a batch."""
+    lasting = [
         replace(region, lifetime=words.SAVED)
-        if k in read and region.lifetime == words.SCRATCH
+        if k in regions and region.lifetime == words.SCRATCH
         else region
         for k, region in enumerate(program.regions)
     ]
-    return replace(program, regions=regions)
+    return replace(program, regions=lasting)
 
 
 def drop_unused(program: Program) -> Program:
@@ -247,13 +252,7 @@ def keep_for_deferred(program: Program) -> Program:
         for ref in step.inputs
         if ref.space == words.REGION
     }
-    regions = [
-        replace(region, lifetime=words.SAVED)
-        if k in late and region.lifetime == words.SCRATCH
-        else region
-        for k, region in enumerate(program.regions)
-    ]
-    return replace(program, regions=regions)
+    return _saved(program, late)
 
 
 # -- fusing ----------------------------------------------------------------------------------------

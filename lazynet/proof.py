@@ -16,7 +16,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from lazynet.calls import mapped
+from lazynet.nested import mapped
 from lazynet.purity import Guard
 from lazynet.tensor import Parameter, Value
 

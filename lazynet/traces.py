@@ -8,10 +8,11 @@ from typing import Any
 
 from lazynet import shortcut
 from lazynet.batching import layout as words
-from lazynet.calls import is_input, mapped, structured
+from lazynet.calls import is_input, structured
 from lazynet.device import on_device
 from lazynet.graph import recording_gradients, words_of
 from lazynet.lists import ItemsDiffer, Listed, ListGraph
+from lazynet.nested import mapped
 from lazynet.op import RowType
 from lazynet.ops.random import draw
 from lazynet.parameter import STATICS

@@ -1,4 +1,4 @@
-"""What is checked of every function of the catalogue: values, derivatives, rows, batches."""
+"""Values to test with, and what is checked of functions: values, derivatives, rows, batches."""
 
 import numpy as np
 from test_ops import observed
@@ -6,6 +6,23 @@ from test_ops import observed
 import lazynet as ln
 
 LENGTHS = (0, 1, 4)
+
+
+def normal(*shape):
+    """Normal numbers, from the generator that is seeded before each test."""
+    return np.random.standard_normal(shape)
+
+
+def leaf(*shape, requires_grad=True):
+    return ln.tensor(normal(*shape), requires_grad=requires_grad)
+
+
+def parameter(*shape):
+    return ln.Parameter(normal(*shape))
+
+
+def close(found, wanted):
+    np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-10, atol=1e-12)
 
 
 def leaves(arrays, many):

@@ -127,6 +127,26 @@ SEQUENCES = {
         lambda p, x: x.max(0) if len(x) else p["table"][1],
     ),
 }
+TOGETHER = {
+    "sum": (lambda p, *x: ln.tanh(reduce.sum(list(x))), lambda p, *x: np.tanh(np.sum(x, 0))),
+    "mean": (lambda p, *x: reduce.mean(list(x)), lambda p, *x: np.mean(x, 0)),
+    "stack": (lambda p, *x: rows.sequence(list(x)), lambda p, *x: np.stack(x)),
+}
+JOIN = (
+    lambda p, *x: rows.cat(list(x), 0) if any(map(len, x)) else x[0],
+    lambda p, *x: np.concatenate(x),
+)
+BY_INDEX = {
+    "gather": (lambda p, x, i: x[i], lambda p, x, i: x[np.array(i, np.int64)]),
+    "segments": (
+        lambda p, x, i, k: lazy_segments(x, i, k), lambda p, x, i, k: naive_segments(x, i, k),
+    ),
+}  # fmt: skip
+LOOKUP = lambda p, i: ln.lookup(p["table"], i), lambda p, i: p["table"][np.array(i, np.int64)]
+ENTROPY = (
+    lambda p, x, t: x * 0.5 + losses.nll_loss(x.log_softmax(), t, "none") * -0.05,
+    lambda p, x, t: x * 0.5 + naive_cross_entropy(x, t)[..., None] * 0.05,
+)
 
 
 class Program:
@@ -163,87 +183,75 @@ class Program:
         return next(k for k, n in enumerate(self.lengths) if wanted(n))
 
     def _step(self, random):
-        """(lazy, naive, operands, further arguments); notes the length of the result."""
+        """(name, lazy, naive, operands, further arguments); notes the length of the result."""
         kind = random.choice(
             ["elementwise", "pair", "tensor", "sequence", "gather", "segments", "lookup", "tokens",
              "sum", "mean", "stack", "join", "entropy"]
         )  # fmt: skip
-
-        def is_row(n):
-            return n is None
-
-        def is_sequence(n):
-            return n is not None
-
-        more, table, name = (), {}, None
-        if kind == "elementwise":
-            a = self._operand(random)
-            operands, table, length = [a], ELEMENTWISE, self.lengths[a]
-        elif kind == "pair":
-            a = self._operand(random)
-            n = self.lengths[a]
-            b = self._operand(random, lambda m: n is None or m is None or m == n)
-            operands, table = [a, b], PAIRS
-            length = n if n is not None else self.lengths[b]
-        elif kind == "tensor":
-            operands, table, length = [self._operand(random, is_row)], TENSORS, None
-        elif kind == "sequence":
-            operands, table = [self._operand(random, is_sequence)], SEQUENCES
-            length = self.lengths[operands[0]]
-        if table:
-            name = random.choice(list(table))
-            lazy, naive = table[name]
-            n = self.lengths[operands[0]]
-            length = {
-                "rows": 2, "row_sum": None, "ends": None, "max": None,
-                "slice": max((n or 0) - 1, 0), "strided": ((n or 0) + 1) // 2,
-            }.get(name, length)  # fmt: skip
-        elif kind in ("gather", "segments"):
-            a = self._operand(random, lambda n: bool(n))
-            n = self.lengths[a]
-            operands, length = [a], int(random.integers(0, 6))
-            if kind == "gather":
-                more = (random.integers(0, n, length).tolist(),)
-                lazy, naive = lambda p, x, i: x[i], lambda p, x, i: x[np.array(i, np.int64)]
-            else:
-                length += 1
-                more = (random.integers(0, length, n).tolist(), length)
-                lazy = lambda p, x, i, k: lazy_segments(x, i, k)  # noqa: E731
-                naive = lambda p, x, i, k: naive_segments(x, i, k)  # noqa: E731
-        elif kind == "lookup":
-            operands, length, more = [], None, (int(random.integers(CLASSES)),)
-            lazy, naive = lambda p, i: ln.lookup(p["table"], i), lambda p, i: p["table"][i]
-        elif kind == "tokens":
-            length = int(random.choice([0, 1, 4]))
-            operands, more = [], (random.integers(0, CLASSES, length).tolist(),)
-            lazy = lambda p, i: ln.lookup(p["table"], i)  # noqa: E731
-            naive = lambda p, i: p["table"][np.array(i, np.int64)]  # noqa: E731
-        elif kind == "entropy":
-            operands = [self._operand(random)]
-            length = self.lengths[operands[0]]
-            more = (random.integers(0, WIDTH, length).tolist() if length is not None else 2,)
-            lazy = lambda p, x, t: (  # noqa: E731
-                x * 0.5 + losses.nll_loss(x.log_softmax(), t, "none") * -0.05
-            )
-            naive = lambda p, x, t: x * 0.5 + naive_cross_entropy(x, t)[..., None] * 0.05  # noqa: E731
-        elif kind == "join":
-            operands = [self._operand(random, lambda n: n is not None and n < 8) for _ in range(2)]
-            length = sum(self.lengths[k] for k in operands)
-            lazy = lambda p, *x: rows.cat(list(x), 0) if length else x[0]  # noqa: E731
-            naive = lambda p, *x: np.concatenate(x)  # noqa: E731
-        else:
-            operands = [self._operand(random, is_row) for _ in range(int(random.integers(1, 6)))]
-            length = len(operands) if kind == "stack" else None
-            lazy, naive = {
-                "sum": (
-                    lambda p, *x: ln.tanh(reduce.sum(list(x))),
-                    lambda p, *x: np.tanh(np.sum(x, 0)),
-                ),
-                "mean": (lambda p, *x: reduce.mean(list(x)), lambda p, *x: np.mean(x, 0)),
-                "stack": (lambda p, *x: rows.sequence(list(x)), lambda p, *x: np.stack(x)),
-            }[kind]
+        make = {
+            **dict.fromkeys(["elementwise", "pair", "tensor", "sequence"], self._of_table),
+            **dict.fromkeys(["gather", "segments"], self._by_index),
+            **dict.fromkeys(["lookup", "tokens"], self._of_parameter),
+            "join": self._join, "entropy": self._entropy,
+        }.get(kind, self._of_rows)  # fmt: skip
+        name, length, *step = make(kind, random)
         self.lengths.append(length)
-        return name or kind, lazy, naive, operands, more
+        return name, *step
+
+    def _of_table(self, kind, random):
+        """One of the functions above, of one value or of two."""
+        wanted = {"tensor": lambda n: n is None, "sequence": lambda n: n is not None}
+        a = self._operand(random, wanted.get(kind, lambda n: True))
+        operands, n = [a], self.lengths[a]
+        length = n
+        if kind == "pair":
+            b = self._operand(random, lambda m: n is None or m is None or m == n)
+            operands.append(b)
+            length = n if n is not None else self.lengths[b]
+        tables = {"elementwise": ELEMENTWISE, "pair": PAIRS, "tensor": TENSORS}
+        table = tables.get(kind, SEQUENCES)
+        name = random.choice(list(table))
+        length = {
+            "rows": 2, "row_sum": None, "ends": None, "max": None,
+            "slice": max((n or 0) - 1, 0), "strided": ((n or 0) + 1) // 2,
+        }.get(name, length)  # fmt: skip
+        return name, length, *table[name], operands, ()
+
+    def _by_index(self, kind, random):
+        """Rows taken by index, or added up by index."""
+        a = self._operand(random, lambda n: bool(n))
+        n, length = self.lengths[a], int(random.integers(0, 6))
+        if kind == "gather":
+            more = (random.integers(0, n, length).tolist(),)
+        else:
+            length += 1
+            more = (random.integers(0, length, n).tolist(), length)
+        return kind, length, *BY_INDEX[kind], [a], more
+
+    def _of_parameter(self, kind, random):
+        """A row of the table, or several."""
+        if kind == "lookup":
+            return kind, None, *LOOKUP, [], (int(random.integers(CLASSES)),)
+        length = int(random.choice([0, 1, 4]))
+        return kind, length, *LOOKUP, [], (random.integers(0, CLASSES, length).tolist(),)
+
+    def _entropy(self, kind, random):
+        """A loss of each row, added to it."""
+        a = self._operand(random)
+        length = self.lengths[a]
+        targets = random.integers(0, WIDTH, length).tolist() if length is not None else 2
+        return kind, length, *ENTROPY, [a], (targets,)
+
+    def _join(self, kind, random):
+        """Two Sequences, one after the other."""
+        operands = [self._operand(random, lambda n: n is not None and n < 8) for _ in range(2)]
+        return kind, sum(self.lengths[k] for k in operands), *JOIN, operands, ()
+
+    def _of_rows(self, kind, random):
+        """One to five Tensors together."""
+        count = int(random.integers(1, 6))
+        operands = [self._operand(random, lambda n: n is None) for _ in range(count)]
+        return kind, len(operands) if kind == "stack" else None, *TOGETHER[kind], operands, ()
 
     def naive(self, leaves=None, parameters=None):
         """All values, and the loss, by numpy."""

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 
 
-def softmax(x):
-    e = np.exp(x - x.max())
-    return e / e.sum()
+def softmax(x, axis=-1):
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
 
 
 def squares(stream, number):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from checks import normal
 from test_ops import observed
 
 import lazynet as ln
@@ -11,10 +12,6 @@ from lazynet.ops.attention import pair_weights
 from lazynet.ops.pairs import pair_scores, pair_sum
 
 attend = nn.functional.scaled_dot_product_attention
-
-
-def rows(*shape):
-    return np.random.standard_normal(shape)
 
 
 def filled(shape, k):
@@ -36,15 +33,15 @@ class TestAttention:
             "plain": {},
             "causal": {"is_causal": True},
             "mask": {"attn_mask": np.random.rand(5, 5) < 0.5},
-            "bias": {"attn_mask": rows(5, 5)},
+            "bias": {"attn_mask": normal(5, 5)},
             "scale": {"scale": -0.3},
         }[form]
         if form == "mask":
             options["attn_mask"][:, 2] = True  # every query sees one key at least
-        arrays = rows(5, 4), rows(5, 4), rows(5, 6)
+        arrays = normal(5, 4), normal(5, 4), normal(5, 6)
         ours = [ln.tensor(a, requires_grad=True) for a in arrays]
         y = attend(*map(ln.sequence, ours), heads=heads, **options)
-        w = rows(5, 6)
+        w = normal(5, 6)
         ln.sum(y * ln.sequence(w)).backward()
         given = {k: torch.tensor(v) if k == "attn_mask" else v for k, v in options.items()}
         leaves = [torch.tensor(a, requires_grad=True) for a in arrays]
@@ -55,7 +52,7 @@ class TestAttention:
             np.testing.assert_allclose(a.grad.numpy(), b.grad, rtol=1e-11, atol=1e-13)
 
     def test_a_mask_that_lets_all_pass_changes_nothing(self):
-        q, k, v = ln.sequence(rows(3, 4)), ln.sequence(rows(5, 4)), ln.sequence(rows(5, 2))
+        q, k, v = ln.sequence(normal(3, 4)), ln.sequence(normal(5, 4)), ln.sequence(normal(5, 2))
         plain = attend(q, k, v, heads=2).numpy()
         for mask in (np.ones((3, 5), bool), np.zeros((3, 5)), ln.tensor(np.zeros((3, 5)))):
             np.testing.assert_allclose(attend(q, k, v, mask, heads=2).numpy(), plain, rtol=1e-13)
@@ -63,27 +60,27 @@ class TestAttention:
         np.testing.assert_allclose(attend(q, k, v, own, heads=2).numpy(), plain, rtol=1e-13)
 
     def test_a_mask_has_gradients(self):
-        arrays = rows(3, 4), rows(2, 4), rows(3, 2)
+        arrays = normal(3, 4), normal(2, 4), normal(3, 2)
         check_grads(
             lambda q, k, bias: attend(ln.sequence(q), ln.sequence(k), ln.sequence(k), bias), arrays
         )
 
     def test_heads_may_be_an_axis_of_the_rows(self):
-        q, k, v = rows(3, 2, 4), rows(5, 2, 4), rows(5, 2, 3)
+        q, k, v = normal(3, 2, 4), normal(5, 2, 4), normal(5, 2, 3)
         y = attend(ln.sequence(q), ln.sequence(k), ln.sequence(v))
         assert y.shape == (3, 2, 3)
         flat = [ln.sequence(a.reshape(len(a), -1)) for a in (q, k, v)]
         np.testing.assert_array_equal(y.numpy().reshape(3, 6), attend(*flat, heads=2).numpy())
 
     def test_causal_attention_with_an_offset_goes_on_after_earlier_keys(self):
-        q, k, v = rows(6, 4), rows(6, 4), rows(6, 2)
+        q, k, v = normal(6, 4), normal(6, 4), normal(6, 2)
         whole = attend(*map(ln.sequence, (q, k, v)), is_causal=True).numpy()
         late = attend(ln.sequence(q[4:]), ln.sequence(k), ln.sequence(v), is_causal=True, offset=4)
         np.testing.assert_allclose(late.numpy(), whole[4:], rtol=1e-12)
 
     def test_no_queries_give_no_rows(self):
-        none = ln.sequence(rows(0, 4))
-        for keys in (none, ln.sequence(rows(3, 4))):
+        none = ln.sequence(normal(0, 4))
+        for keys in (none, ln.sequence(normal(3, 4))):
             assert attend(none, keys, keys).numpy().shape == (0, 4)
             assert attend(none, keys, keys, np.ones((0, len(keys)), bool)).numpy().shape == (0, 4)
 
@@ -93,12 +90,12 @@ class TestAttention:
         np.testing.assert_allclose(attend(q, q, v).numpy(), 0.5)
 
     def test_a_nan_among_the_values_comes_out(self):
-        q, v = ln.sequence(rows(2, 3)), rows(2, 3)
+        q, v = ln.sequence(normal(2, 3)), normal(2, 3)
         v[1, 1] = np.nan
         assert np.isnan(attend(q, q, ln.sequence(v)).numpy()[:, 1]).all()
 
     def test_weights_are_those_with_which_values_are_summed(self):
-        q, k, v = ln.sequence(rows(3, 4)), ln.sequence(rows(5, 4)), ln.sequence(rows(5, 2, 3))
+        q, k, v = ln.sequence(normal(3, 4)), ln.sequence(normal(5, 4)), ln.sequence(normal(5, 2, 3))
         p = pair_weights(q, k, is_causal=True, heads=2)
         grid = p.numpy().reshape(3, 5, 2)
         np.testing.assert_allclose(grid.sum(1), 1)
@@ -108,7 +105,7 @@ class TestAttention:
 
     def test_dropout_of_weights_keeps_their_mean(self):
         ln.manual_seed(0)
-        q, k, v = (ln.sequence(rows(n, 2)) for n in (1, 6, 6))
+        q, k, v = (ln.sequence(normal(n, 2)) for n in (1, 6, 6))
         plain = attend(q, k, v).numpy()
         drawn = np.mean([attend(q, k, v, dropout_p=0.3).numpy() for _ in range(3000)], 0)
         assert not np.allclose(attend(q, k, v, dropout_p=0.3).numpy(), plain)
@@ -116,7 +113,7 @@ class TestAttention:
 
     def test_a_sentence_costs_as_many_nodes_as_any_other(self):
         def nodes(n):
-            x = ln.sequence(rows(n, 4))
+            x = ln.sequence(normal(n, 4))
             y = attend(x, x, x)
             with observed() as runs:
                 ln.forward(y)
@@ -137,23 +134,23 @@ class TestAttention:
     )
     def test_mistakes_are_told_on_the_users_line(self, q, k, v, options, words):
         with pytest.raises(ValueError, match=words):
-            attend(*(ln.sequence(rows(*shape)) for shape in (q, k, v)), **options)
+            attend(*(ln.sequence(normal(*shape)) for shape in (q, k, v)), **options)
 
     def test_dtypes_must_agree(self):
-        q, k = ln.sequence(rows(2, 4)), ln.sequence(rows(2, 4).astype(np.float32))
+        q, k = ln.sequence(normal(2, 4)), ln.sequence(normal(2, 4).astype(np.float32))
         with pytest.raises(ln.DtypeError, match="float64 and float32"):
             attend(q, k, k)
 
     def test_scores_of_unlike_rows_are_refused(self):
         with pytest.raises(ValueError, match="pair_scores"):
-            pair_scores(ln.sequence(rows(2, 1, 4)), ln.sequence(rows(2, 1, 3)))
+            pair_scores(ln.sequence(normal(2, 1, 4)), ln.sequence(normal(2, 1, 3)))
         for keys in (0, 2, -5):
             with pytest.raises(ValueError, match=f"5 pairs are not those of queries with {keys}"):
-                ln.pair_softmax(ln.sequence(rows(5, 1)), keys)
+                ln.pair_softmax(ln.sequence(normal(5, 1)), keys)
         with pytest.raises(ValueError, match="sees its own key"):
-            ln.pair_softmax(ln.sequence(rows(6, 1)), 3, -1)
+            ln.pair_softmax(ln.sequence(normal(6, 1)), 3, -1)
         with pytest.raises(ValueError, match="5 pairs for 2 queries and 3 keys"):
-            pair_sum(ln.sequence(rows(5, 1)), ln.sequence(rows(3, 1, 2)), 2)
+            pair_sum(ln.sequence(normal(5, 1)), ln.sequence(normal(3, 1, 2)), 2)
 
 
 class TestMultiheadAttention:
@@ -179,7 +176,7 @@ class TestMultiheadAttention:
         ours = nn.MultiheadAttention(8, 2, **sizes).double()
         assert list(ours.state_dict()) == list(their.state_dict())
         ours.load_state_dict(their.state_dict())
-        arrays = rows(3, 8), rows(5, sizes.get("kdim", 8)), rows(5, sizes.get("vdim", 8))
+        arrays = normal(3, 8), normal(5, sizes.get("kdim", 8)), normal(5, sizes.get("vdim", 8))
         want, shares = their(*(torch.tensor(a)[None] for a in arrays))
         y, weights = ours(*map(ln.sequence, arrays), need_weights=True)
         np.testing.assert_allclose([w.numpy() for w in weights], shares[0].detach(), atol=1e-12)
@@ -200,20 +197,20 @@ class TestMultiheadAttention:
         assert not mha.in_proj_bias.numpy().any() and not mha.out_proj.bias.numpy().any()
 
     def test_true_in_a_mask_hides_a_key_as_in_pytorchs_module(self):
-        mha, x = nn.MultiheadAttention(4, 2), ln.sequence(rows(5, 4).astype(np.float32))
+        mha, x = nn.MultiheadAttention(4, 2), ln.sequence(normal(5, 4).astype(np.float32))
         hidden = np.triu(np.ones((5, 5), bool), 1)
         causal = mha(x, is_causal=True)[0].numpy()
         np.testing.assert_allclose(mha(x, attn_mask=hidden)[0].numpy(), causal, atol=1e-6)
 
     def test_self_attention_projects_once(self):
-        mha, x = nn.MultiheadAttention(4, 2), ln.sequence(rows(5, 4).astype(np.float32))
+        mha, x = nn.MultiheadAttention(4, 2), ln.sequence(normal(5, 4).astype(np.float32))
         y, _ = mha(x)
         with observed() as runs:
             ln.forward(y)
         assert runs[0].columns.shape[1] == 3  # projection, attention, projection
 
     def test_step_by_step_with_a_cache_is_the_causal_whole(self):
-        mha, x = nn.MultiheadAttention(8, 2).double(), ln.sequence(rows(7, 8))
+        mha, x = nn.MultiheadAttention(8, 2).double(), ln.sequence(normal(7, 8))
         whole, cache = mha(x, is_causal=True)[0].numpy(), nn.KeyValueCache()
         steps = [mha(row, cache=cache)[0] for row in x[:3]]
         rest, _ = mha(x[3:], cache=cache, is_causal=True)
@@ -222,7 +219,7 @@ class TestMultiheadAttention:
         np.testing.assert_allclose(got, whole, atol=1e-12)
 
     def test_gradients_flow_through_a_cache(self):
-        mha, a = nn.MultiheadAttention(4, 2).double(), rows(4, 4)
+        mha, a = nn.MultiheadAttention(4, 2).double(), normal(4, 4)
         whole, parts = (ln.tensor(a, requires_grad=True) for _ in range(2))
         mha(ln.sequence(whole), is_causal=True)[0].square().sum().backward()
         slopes = [p.grad.numpy() for p in mha.parameters()]
@@ -245,11 +242,11 @@ class TestMultiheadAttention:
             lambda x: mha(ln.sequence(x), need_weights=True)[1][1],
             stepwise,
         ):
-            check_grads(function, [rows(3, 4)], order=2, tolerance=1e-5)
+            check_grads(function, [normal(3, 4)], order=2, tolerance=1e-5)
 
     def test_a_step_with_a_cache_copies_nothing(self):
         """A step records as many nodes as the first, and none of them is as long as the past."""
-        mha, x = nn.MultiheadAttention(4, 2), ln.sequence(rows(9, 4).astype(np.float32))
+        mha, x = nn.MultiheadAttention(4, 2), ln.sequence(normal(9, 4).astype(np.float32))
         cache, recorded = nn.KeyValueCache(), []
         with ln.no_grad():
             for row in x:
@@ -260,7 +257,7 @@ class TestMultiheadAttention:
         assert recorded == [[1, 1, 1]] * 9
 
     def test_a_cache_lives_on_when_values_are_looked_at(self):
-        mha, x = nn.MultiheadAttention(4, 1).double(), ln.sequence(rows(4, 4))
+        mha, x = nn.MultiheadAttention(4, 1).double(), ln.sequence(normal(4, 4))
         whole, cache = mha(x, is_causal=True)[0].numpy(), nn.KeyValueCache()
         for j, row in enumerate(x):
             y, _ = mha(row, cache=cache)
@@ -269,7 +266,7 @@ class TestMultiheadAttention:
 
     def test_a_cache_outlives_the_graphs_of_its_steps(self):
         """Training on pieces of a long text: what is kept of earlier pieces is cut off."""
-        mha, x = nn.MultiheadAttention(4, 2).double(), ln.sequence(rows(9, 4))
+        mha, x = nn.MultiheadAttention(4, 2).double(), ln.sequence(normal(9, 4))
         whole, cache = mha(x, is_causal=True)[0].numpy(), nn.KeyValueCache()
         for start in (0, 3, 6):
             y, _ = mha(x[start : start + 3], cache=cache, is_causal=True)
@@ -281,7 +278,7 @@ class TestMultiheadAttention:
     def test_decoding_in_step_batches_examples_with_pasts_of_all_lengths(self):
         """Each step looks at a value, and decides by it when to end."""
         mha = nn.MultiheadAttention(4, 2).double()
-        starts = [ln.tensor(rows(4)) for _ in range(12)]
+        starts = [ln.tensor(normal(4)) for _ in range(12)]
 
         def decode(start):
             cache, x = nn.KeyValueCache(), start
@@ -302,21 +299,21 @@ class TestMultiheadAttention:
 
     def test_copies_of_a_cache_go_their_own_ways(self):
         cache = nn.KeyValueCache()
-        cache.append(ln.tensor(rows(4)), ln.tensor(rows(4)))
+        cache.append(ln.tensor(normal(4)), ln.tensor(normal(4)))
         other = cache.copy()
-        other.append(ln.sequence(rows(2, 4)), ln.sequence(rows(2, 4)))
+        other.append(ln.sequence(normal(2, 4)), ln.sequence(normal(2, 4)))
         assert (len(cache), len(other)) == (1, 3)
         with pytest.raises(ValueError, match="2 keys for 1 values"):
-            cache.append(ln.sequence(rows(2, 4)), ln.tensor(rows(4)))
+            cache.append(ln.sequence(normal(2, 4)), ln.tensor(normal(4)))
 
     def test_a_memory_projected_once_serves_every_query(self):
-        mha, m = nn.MultiheadAttention(4, 2).double(), ln.sequence(rows(3, 4))
-        memory, q = mha.project(m), ln.sequence(rows(2, 4))
+        mha, m = nn.MultiheadAttention(4, 2).double(), ln.sequence(normal(3, 4))
+        memory, q = mha.project(m), ln.sequence(normal(2, 4))
         np.testing.assert_allclose(mha(q, memory)[0].numpy(), mha(q, m)[0].numpy(), atol=1e-12)
 
     def test_sentences_of_all_lengths_are_one_batch_an_op(self):
         mha = nn.MultiheadAttention(4, 2)
-        sentences = [ln.sequence(rows(n, 4).astype(np.float32)) for n in (0, 1, 3, 8, 2)]
+        sentences = [ln.sequence(normal(n, 4).astype(np.float32)) for n in (0, 1, 3, 8, 2)]
         values = [mha(x)[0] for x in sentences]
         with observed() as runs:
             ln.forward(values)
@@ -324,7 +321,7 @@ class TestMultiheadAttention:
         assert [v.shape for v in values] == [x.shape for x in sentences]
 
     def test_dropout_only_while_training(self):
-        mha, x = nn.MultiheadAttention(4, 1, dropout=0.5), ln.sequence(rows(6, 4).astype("f4"))
+        mha, x = nn.MultiheadAttention(4, 1, dropout=0.5), ln.sequence(normal(6, 4).astype("f4"))
         different = {mha(x)[0].numpy().tobytes() for _ in range(3)}
         mha.eval()
         same = {mha(x)[0].numpy().tobytes() for _ in range(3)}

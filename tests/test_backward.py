@@ -4,24 +4,13 @@ import gc
 
 import numpy as np
 import pytest
+from checks import close, leaf, parameter
 
 import lazynet as ln
 from lazynet.ops import reduce, rows
 from lazynet.ops.linear import linear
 
 TWICE = "Trying to backward through the graph a second time"
-
-
-def leaf(*shape, requires_grad=True):
-    return ln.tensor(np.random.randn(*shape), requires_grad=requires_grad)
-
-
-def parameter(*shape):
-    return ln.Parameter(np.random.randn(*shape))
-
-
-def close(found, wanted):
-    np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-10, atol=1e-12)
 
 
 # -- what backward gives ---------------------------------------------------------------------------

@@ -7,17 +7,13 @@ import weakref
 
 import numpy as np
 import pytest
-from checks import agrees_with_torch, batches
+from checks import agrees_with_torch, batches, normal
 from test_ops import observed
 
 import lazynet as ln
 from lazynet import nn
 
 F = nn.functional
-
-
-def free(*shape):
-    return np.random.standard_normal(shape)
 
 
 def normalized(x, eps=1e-5):
@@ -43,7 +39,7 @@ def torch_module_for(torch, shape, **options):
 class TestFunction:
     @pytest.mark.parametrize("shape", SHAPES, ids=str)
     def test_the_rows_of_a_sequence_are_the_batch(self, shape):
-        x, w, b = free(*shape), free(3), free(3)
+        x, w, b = normal(*shape), normal(3), normal(3)
         y = F.batch_norm(ln.sequence(x), None, None, ln.tensor(w), ln.tensor(b), True)
         channels = (3, *(1 for _ in shape[2:]))
         want = normalized(x) * w.reshape(channels) + b.reshape(channels)
@@ -55,7 +51,7 @@ class TestFunction:
 
     @pytest.mark.parametrize("shape", SHAPES, ids=str)
     def test_a_list_of_examples_is_the_batch(self, shape):
-        x = free(*shape)
+        x = normal(*shape)
         rows = ln.sequence(x)
         examples = [rows[:2], rows[2], rows[3:3], rows[3:]]
         y = F.batch_norm(examples, training=True)
@@ -64,7 +60,7 @@ class TestFunction:
         np.testing.assert_allclose(got, normalized(x), atol=1e-12)
 
     def test_examples_of_a_list_may_have_other_sizes(self):
-        x = [free(3, n) for n in (2, 5, 1)]
+        x = [normal(3, n) for n in (2, 5, 1)]
         y = F.batch_norm([ln.tensor(v) for v in x], training=True)
         whole = np.concatenate(x, 1).T
         want = normalized(whole).T
@@ -76,7 +72,7 @@ class TestFunction:
 
     @pytest.mark.parametrize("shape", SHAPES, ids=str)
     def test_torch_agrees(self, torch, shape):
-        mean, var = free(3), free(3) ** 2
+        mean, var = normal(3), normal(3) ** 2
         for training in (True, False):
             agrees_with_torch(
                 torch,
@@ -84,7 +80,7 @@ class TestFunction:
                 lambda x, t=training: torch.nn.functional.batch_norm(
                     x, torch.tensor(mean), torch.tensor(var), training=t
                 ),
-                [free(*shape)], many=True,
+                [normal(*shape)], many=True,
             )  # fmt: skip
 
 
@@ -111,7 +107,7 @@ def test_training_and_eval_are_pytorch_s(torch, shape, options):
             ours.train()
             theirs.train()
         n = 2 + step
-        agrees_with_torch(torch, ours, theirs, [free(n, *shape[1:]) + 3], many=True)
+        agrees_with_torch(torch, ours, theirs, [normal(n, *shape[1:]) + 3], many=True)
         for name, value in theirs.state_dict().items():
             np.testing.assert_allclose(ours.state_dict()[name], value.numpy(), rtol=1e-10)
 
@@ -119,11 +115,11 @@ def test_training_and_eval_are_pytorch_s(torch, shape, options):
 def test_weights_and_statistics_come_from_pytorch(torch):
     theirs = torch.nn.BatchNorm1d(3)
     for _ in range(3):
-        theirs(torch.tensor(free(5, 3).astype(np.float32)) * 2 + 1)
+        theirs(torch.tensor(normal(5, 3).astype(np.float32)) * 2 + 1)
     ours = nn.BatchNorm1d(3)
     ours.load_state_dict(theirs.state_dict())
     assert int(ours.num_batches_tracked) == 3
-    x = free(4, 3).astype(np.float32)
+    x = normal(4, 3).astype(np.float32)
     np.testing.assert_allclose(
         ours.eval()(ln.sequence(x)).numpy(), theirs.eval()(torch.tensor(x)).detach().numpy(),
         rtol=1e-5, atol=1e-6,
@@ -133,7 +129,7 @@ def test_weights_and_statistics_come_from_pytorch(torch):
 class TestLaziness:
     def test_nothing_runs_before_a_value_is_wanted(self):
         ln.forward()
-        norm, x = nn.BatchNorm1d(3), ln.sequence(free(5, 3).astype(np.float32))
+        norm, x = nn.BatchNorm1d(3), ln.sequence(normal(5, 3).astype(np.float32))
         with observed() as runs:
             y = norm(x)
             z = norm(y * 2.0)
@@ -144,10 +140,10 @@ class TestLaziness:
         assert len(runs) == 1 and not norm.running_mean.pending
 
     def test_statistics_run_with_the_loss_and_do_not_change_its_gradient(self):
-        norm, x = nn.BatchNorm1d(3).double(), free(5, 3)
+        norm, x = nn.BatchNorm1d(3).double(), normal(5, 3)
         leaf = ln.tensor(x, requires_grad=True)
         with observed() as runs:
-            (norm(ln.sequence(leaf)) * ln.sequence(free(5, 3))).sum().backward()
+            (norm(ln.sequence(leaf)) * ln.sequence(normal(5, 3))).sum().backward()
         assert len(runs) == 1 and not norm.running_mean.pending
         np.testing.assert_allclose(norm.running_mean.numpy(), 0.1 * x.mean(0))
         np.testing.assert_allclose(norm.running_var.numpy(), 0.9 + 0.1 * x.var(0, ddof=1))
@@ -157,7 +153,7 @@ class TestLaziness:
         norm = nn.BatchNorm1d(3)
 
         def step():
-            ln.sum(norm(ln.sequence(free(5, 3).astype(np.float32))) ** 2).backward()
+            ln.sum(norm(ln.sequence(normal(5, 3).astype(np.float32))) ** 2).backward()
             return weakref.ref(norm.running_mean.graph)
 
         first = step()
@@ -168,7 +164,7 @@ class TestLaziness:
 
     def test_parameters_that_change_between_do_not_change_what_was_recorded(self):
         layer, norm = nn.Linear(3, 3).double(), nn.BatchNorm1d(3).double()
-        x = free(6, 3)
+        x = normal(6, 3)
         want = 0.1 * (x @ layer.weight.numpy().T + layer.bias.numpy()).mean(0)
         norm(layer(ln.sequence(x)))
         layer.weight.copy_(np.zeros((3, 3)))
@@ -178,20 +174,20 @@ class TestLaziness:
         norm = nn.BatchNorm1d(3)
 
         def made(count):
-            examples = [ln.tensor(free(3).astype(np.float32)) for _ in range(count)]
+            examples = [ln.tensor(normal(3).astype(np.float32)) for _ in range(count)]
             return lambda: norm(examples)
 
         assert batches(made(3)) == batches(made(50))
         norm.eval()
-        one = batches(lambda: [norm(ln.tensor(free(3).astype(np.float32)))])
+        one = batches(lambda: [norm(ln.tensor(normal(3).astype(np.float32)))])
         assert one == batches(
-            lambda: [norm(ln.tensor(free(3).astype(np.float32))) for _ in range(50)]
+            lambda: [norm(ln.tensor(normal(3).astype(np.float32))) for _ in range(50)]
         )
 
     def test_under_no_grad(self):
         norm = nn.BatchNorm1d(3)
         with ln.no_grad():
-            y = norm(ln.sequence(free(5, 3).astype(np.float32)))
+            y = norm(ln.sequence(normal(5, 3).astype(np.float32)))
         assert not y.requires_grad and norm.running_mean.numpy().any()
 
 
@@ -200,16 +196,16 @@ class TestState:
     @pytest.mark.parametrize("run", [True, False])
     def test_copies_have_statistics_of_their_own(self, copied, run):
         norm = nn.BatchNorm1d(3)
-        norm(ln.sequence(free(5, 3).astype(np.float32)))
+        norm(ln.sequence(normal(5, 3).astype(np.float32)))
         if run:
             ln.forward()
         twin = copied(norm)
         before = twin.state_dict()
-        norm(ln.sequence(free(5, 3).astype(np.float32) + 9))
+        norm(ln.sequence(normal(5, 3).astype(np.float32) + 9))
         after = twin.state_dict()
         assert all((before[k] == after[k]).all() for k in before)
         assert (before["running_mean"] != norm.state_dict()["running_mean"]).all()
-        x = ln.sequence(free(2, 3).astype(np.float32))
+        x = ln.sequence(normal(2, 3).astype(np.float32))
         twin.load_state_dict(norm.state_dict())
         np.testing.assert_array_equal(twin.eval()(x).numpy(), norm.eval()(x).numpy())
 
@@ -237,7 +233,7 @@ class TestState:
             step(ln.zeros(6))
         assert norm.running_mean.tolist() == [0, 0, 0] and int(norm.num_batches_tracked) == 0
         norm.eval()
-        x = free(6).astype(np.float32)
+        x = normal(6).astype(np.float32)
         np.testing.assert_allclose(
             step(ln.tensor(x)).numpy(), x.sum() / np.sqrt(1 + 1e-5), rtol=1e-5
         )
@@ -247,7 +243,7 @@ def test_it_trains_a_network():
     ln.manual_seed(0)
     net = nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.Tanh(), nn.Linear(16, 1))
     opt = ln.optim.Adam(net.parameters(), lr=0.05)
-    x = free(40, 2).astype(np.float32)
+    x = normal(40, 2).astype(np.float32)
     y = (x[:, :1] * x[:, 1:] > 0).astype(np.float32)
     for _ in range(100):
         loss = F.binary_cross_entropy_with_logits(net(ln.sequence(x)), ln.sequence(y))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from checks import leaf
 from test_ops import observed
 
 import lazynet as ln
@@ -39,10 +40,6 @@ def results(structure):
     from lazynet.nested import leaves_of
 
     return leaves_of(structure)
-
-
-def leaf(*shape):
-    return ln.tensor(np.random.randn(*shape), requires_grad=True)
 
 
 CALLS = {

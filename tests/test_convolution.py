@@ -3,17 +3,13 @@
 import naive_windows as naive
 import numpy as np
 import pytest
-from checks import agrees_with_torch, batches_over_examples, goes_row_by_row
+from checks import agrees_with_torch, batches_over_examples, goes_row_by_row, normal
 
 import lazynet as ln
 from lazynet import nn
 
 F = nn.functional
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-
-
-def free(*shape):
-    return np.random.standard_normal(shape)
 
 
 class Case:
@@ -123,13 +119,13 @@ class TestSomeOptions:
     def test_rows_of_a_sequence_are_signals(self, axes, seed):
         case, function = Case(seed, axes), getattr(F, NAMES[axes - 1])
         weights, options = [ln.tensor(w) for w in case.weights()], case.options()
-        goes_row_by_row(lambda x: function(x, *weights, **options), free(4, *case.x.shape))
+        goes_row_by_row(lambda x: function(x, *weights, **options), normal(4, *case.x.shape))
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 4])
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_same_keeps_the_length_and_puts_the_odd_padding_behind(window, dilation):
-    x, w = free(2, 5), free(3, 2, window)
+    x, w = normal(2, 5), normal(3, 2, window)
     whole = dilation * (window - 1)
     want = naive.convolved(x, w, None, (1,), [(whole // 2, whole - whole // 2)], (dilation,), 1)
     y = F.conv1d(ln.tensor(x), ln.tensor(w), padding="same", dilation=dilation)
@@ -145,9 +141,9 @@ class TestAlongTheRows:
     def test_is_conv1d_of_the_transpose(self, seed):
         draw = np.random.default_rng(seed)
         stride, padding, dilation = (int(v) for v in draw.integers(1, 4, 3))
-        w, b = ln.tensor(free(3, 2, 3)), ln.tensor(free(3))
+        w, b = ln.tensor(normal(3, 2, 3)), ln.tensor(normal(3))
         length = dilation * 2 + 1 + int(draw.integers(0, 5))
-        x = free(length, 2)
+        x = normal(length, 2)
         rows = F.conv1d(ln.sequence(x), w, b, stride, padding - 1, dilation)
         whole = F.conv1d(ln.tensor(x.T), w, b, stride, padding - 1, dilation)
         np.testing.assert_allclose(rows.numpy(), whole.numpy().T, atol=1e-12)
@@ -159,7 +155,7 @@ class TestAlongTheRows:
     @pytest.mark.parametrize("groups", [2, 4])
     @pytest.mark.parametrize("length", [0, 1, 2, 7])
     def test_channels_may_be_cut_into_groups(self, length, groups):
-        x, w, b = free(length, 4), free(8, 4 // groups, 3), free(8)
+        x, w, b = normal(length, 4), normal(8, 4 // groups, 3), normal(8)
         options = {"padding": 1, "dilation": 1, "groups": groups}
         rows = F.conv1d(ln.sequence(x), ln.tensor(w), ln.tensor(b), **options)
         assert rows.shape == rows.numpy().shape == (length, 8)
@@ -170,20 +166,20 @@ class TestAlongTheRows:
 
     @pytest.mark.parametrize("length", [0, 1, 2])
     def test_less_than_a_window_gives_no_rows(self, length):
-        w = ln.tensor(free(4, 2, 3), requires_grad=True)
-        y = F.conv1d(ln.sequence(free(5, 2))[:length], w)
+        w = ln.tensor(normal(4, 2, 3), requires_grad=True)
+        y = F.conv1d(ln.sequence(normal(5, 2))[:length], w)
         assert y.shape == (0, 4) and y.numpy().shape == (0, 4)
         ln.sum(y).backward()
 
     def test_sentences_of_all_lengths_share_batches(self):
         for layer in (nn.Conv1d(4, 3, 3, padding=1), nn.Conv1d(4, 8, 3, padding=1, groups=2)):
-            x = [free(1 + k % 7, 4).astype("f") for k in range(50)]
+            x = [normal(1 + k % 7, 4).astype("f") for k in range(50)]
             batches_over_examples(lambda k, layer=layer, x=x: layer(ln.sequence(x[k])))
 
 
 def test_fifty_images_run_in_as_many_batches_as_one():
     layers = [nn.Conv2d(3, 4, 3, groups=1), nn.ConvTranspose2d(3, 4, 3, stride=2)]
-    x = [free(3, 5, 5).astype(np.float32) for _ in range(50)]
+    x = [normal(3, 5, 5).astype(np.float32) for _ in range(50)]
     for layer in layers:
         batches_over_examples(lambda k, m=layer: m(ln.tensor(x[k])))
 
@@ -214,7 +210,7 @@ def test_modules_take_pytorch_s_weights_and_give_its_outputs(torch, name, sizes,
     bound = 1 / np.sqrt(np.prod(ours.weight.shape[1:]))
     assert all((np.abs(v) <= bound).all() for v in mine.values())
     ours.load_state_dict(state)
-    x = free(*shape).astype(np.float32)
+    x = normal(*shape).astype(np.float32)
     want = theirs(torch.tensor(x)).detach().numpy()
     np.testing.assert_allclose(ours(ln.tensor(x)).numpy(), want, rtol=2e-4, atol=2e-5)
     if name == "Conv1d" and ours.groups == 1:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from checks import agrees_with_torch, batches_over_examples, goes_row_by_row
+from checks import agrees_with_torch, batches_over_examples, goes_row_by_row, normal
 
 import lazynet as ln
 from lazynet import nn
@@ -15,10 +15,6 @@ OPTIONS = [
     {"track_running_stats": True, "momentum": 0.3},
     {"affine": True, "track_running_stats": True, "momentum": None},
 ]
-
-
-def free(*shape):
-    return np.random.standard_normal(shape)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -37,7 +33,7 @@ def test_training_and_eval_are_pytorch_s(torch, name, options):
     for step in range(5):
         for module in (ours, theirs):
             module.train(step not in (2, 3))
-        x = free(2 + step, *SHAPES[name]) + 3
+        x = normal(2 + step, *SHAPES[name]) + 3
         agrees_with_torch(torch, ours, theirs, [x], many=True)
         for key, value in theirs.state_dict().items():
             if key != "num_batches_tracked":  # which PyTorch does not count here
@@ -46,7 +42,7 @@ def test_training_and_eval_are_pytorch_s(torch, name, options):
 
 def test_without_momentum_the_running_ones_are_averages():
     norm = nn.InstanceNorm1d(2, track_running_stats=True, momentum=None)
-    xs = [free(4, 2, 6).astype("f") for _ in range(3)]
+    xs = [normal(4, 2, 6).astype("f") for _ in range(3)]
     for x in xs:
         norm(ln.sequence(x))
     want = np.mean([x.mean((0, 2)) for x in xs], 0)
@@ -56,7 +52,7 @@ def test_without_momentum_the_running_ones_are_averages():
 
 @pytest.mark.parametrize("length", [0, 1, 2, 7])
 def test_a_sequence_of_vectors_is_one_example(torch, length):
-    x = free(length, 3)
+    x = normal(length, 3)
     y = nn.InstanceNorm1d(3)(ln.sequence(x)).numpy()
     assert y.shape == (length, 3)
     if length == 1:
@@ -68,16 +64,16 @@ def test_a_sequence_of_vectors_is_one_example(torch, length):
 
 def test_examples_of_all_lengths_are_those_of_each_alone_and_batch():
     norm = nn.InstanceNorm1d(3, affine=True)
-    xs = [ln.sequence(free(n, 3).astype("f")) for n in (4, 1, 9)]
+    xs = [ln.sequence(normal(n, 3).astype("f")) for n in (4, 1, 9)]
     for y, x in zip(norm(xs), xs, strict=True):
         np.testing.assert_allclose(y.numpy(), norm(x).numpy(), atol=1e-6)
     batches_over_examples(lambda k: norm(ln.sequence(np.full((2 + k % 5, 3), k, "f"))))
-    goes_row_by_row(nn.InstanceNorm2d(3).double(), free(4, 3, 2, 2))
+    goes_row_by_row(nn.InstanceNorm2d(3).double(), normal(4, 3, 2, 2))
 
 
 def test_examples_of_a_list_are_tracked_together():
     one, many = (nn.InstanceNorm1d(3, track_running_stats=True) for _ in range(2))
-    x = free(4, 3, 5).astype("f")
+    x = normal(4, 3, 5).astype("f")
     one(ln.sequence(x))
     many([ln.sequence(x[:1]), ln.tensor(x[1]), ln.sequence(x[2].T), ln.sequence(x[3].T)])
     for key in ("running_mean", "running_var"):
@@ -88,9 +84,9 @@ def test_examples_of_a_list_are_tracked_together():
 @pytest.mark.parametrize("use", [True, False])
 @pytest.mark.parametrize("shape", [(3, 5), (3, 2, 2)])
 def test_first_and_second_derivatives(shape, use):
-    given = [free(*shape), free(3), 0.5 + np.random.rand(3), free(3), free(3)]
+    given = [normal(*shape), normal(3), 0.5 + np.random.rand(3), normal(3), normal(3)]
     ln.check_grads(lambda x, m, v, w, b: F.instance_norm(x, m, v, w, b, use), given, 2)
-    ln.check_grads(lambda x: F.instance_norm(ln.sequence(x)), [free(4, 3)], 2)
+    ln.check_grads(lambda x: F.instance_norm(ln.sequence(x)), [normal(4, 3)], 2)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from checks import close, leaf, parameter
 
 import lazynet as ln
 from lazynet import nn
@@ -13,19 +14,6 @@ from lazynet.arena import POOL
 from lazynet.ops import reduce
 from lazynet.ops.linear import linear
 from lazynet.ops.random import dropout, manual_seed
-
-
-def leaf(*shape, requires_grad=True):
-    return ln.tensor(np.random.randn(*shape), requires_grad=requires_grad)
-
-
-def parameter(*shape):
-    return ln.Parameter(np.random.randn(*shape))
-
-
-def close(found, wanted):
-    np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-10, atol=1e-12)
-
 
 # -- depth, memory and repetition ------------------------------------------------------------------
 
@@ -212,11 +200,21 @@ def test_the_same_seed_gives_the_same_losses_to_the_bit():
 
 
 def run_in_threads(work, count):
-    threads = [threading.Thread(target=work) for _ in range(count)]
+    """Do some work in so many threads; what it raised in them."""
+    errors = []
+
+    def run():
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    return errors
 
 
 def test_threads_infer_independently():
@@ -224,41 +222,31 @@ def test_threads_infer_independently():
     inputs = [np.random.randn(16) for _ in range(8)]
     weight, bias = np.asarray(w), np.asarray(b)
     expected = [np.tanh(np.tanh(x @ weight.T + bias) @ weight.T + bias) for x in inputs]
-    errors = []
 
     def work():
-        try:
-            for _ in range(30):
-                with ln.no_grad():
-                    h = [ln.tanh(linear(ln.tensor(x), w, b)) for x in inputs]
-                    y = [ln.tanh(linear(x, w, b)) for x in h]
-                for found, e in zip(y, expected, strict=True):
-                    close(found, e)
-        except BaseException as error:
-            errors.append(error)
+        for _ in range(30):
+            with ln.no_grad():
+                h = [ln.tanh(linear(ln.tensor(x), w, b)) for x in inputs]
+                y = [ln.tanh(linear(x, w, b)) for x in h]
+            for found, e in zip(y, expected, strict=True):
+                close(found, e)
 
-    run_in_threads(work, 4)
-    assert not errors
+    assert not run_in_threads(work, 4)
 
 
 def test_no_grad_as_a_decorator_in_many_threads():
     w = parameter(3)
-    errors = []
 
     @ln.no_grad()
     def predict():
         return (w * 2.0).numpy()
 
     def work():
-        try:
-            for _ in range(200):
-                predict()
-            assert ln.is_grad_enabled()
-        except BaseException as error:
-            errors.append(error)
+        for _ in range(200):
+            predict()
+        assert ln.is_grad_enabled()
 
-    run_in_threads(work, 4)
-    assert not errors
+    assert not run_in_threads(work, 4)
 
 
 def test_a_pending_value_of_another_thread_raises_and_stays_usable():
@@ -273,7 +261,7 @@ def test_a_pending_value_of_another_thread_raises_and_stays_usable():
             except RuntimeError as error:
                 errors.append(str(error))
 
-    run_in_threads(work, 1)
+    assert not run_in_threads(work, 1)
     assert len(errors) == 3
     assert all("another thread" in error for error in errors)
     close(y, 2 * np.asarray(x))
@@ -281,7 +269,7 @@ def test_a_pending_value_of_another_thread_raises_and_stays_usable():
 
 def test_a_computed_value_of_another_thread_can_be_used():
     made = []
-    run_in_threads(lambda: made.append(leaf(3) * 2.0) or made[0].numpy(), 1)
+    assert not run_in_threads(lambda: made.append(leaf(3) * 2.0) or made[0].numpy(), 1)
     y = made[0] * 1.0
     close(y, np.asarray(made[0]))
 

@@ -6,7 +6,7 @@ import math
 import naive_losses as naive
 import numpy as np
 import pytest
-from checks import agrees_with_torch, batches_over_examples, goes_row_by_row
+from checks import agrees_with_torch, batches_over_examples, goes_row_by_row, normal
 
 import lazynet as ln
 from lazynet import nn
@@ -14,10 +14,6 @@ from lazynet import nn
 F = nn.functional
 REDUCTIONS = ("mean", "sum", "none")
 pytestmark = pytest.mark.filterwarnings("ignore:reduction. 'mean' divides")
-
-
-def free(*shape):
-    return np.random.standard_normal(shape)
 
 
 def share(*shape):
@@ -30,40 +26,40 @@ def signs(*shape):
 
 # name, options, how the operands are drawn, naive version
 ELEMENTWISE = [
-    ("mse_loss", {}, (free, free), lambda x, t: (x - t) ** 2),
-    ("l1_loss", {}, (free, free), lambda x, t: np.abs(x - t)),
-    *[("smooth_l1_loss", {"beta": b}, (free, free), naive.smooth_l1) for b in (0.0, 0.5, 2.0)],
-    *[("huber_loss", {"delta": d}, (free, free), naive.huber) for d in (0.5, 1.0)],
+    ("mse_loss", {}, (normal, normal), lambda x, t: (x - t) ** 2),
+    ("l1_loss", {}, (normal, normal), lambda x, t: np.abs(x - t)),
+    *[("smooth_l1_loss", {"beta": b}, (normal, normal), naive.smooth_l1) for b in (0.0, 0.5, 2.0)],
+    *[("huber_loss", {"delta": d}, (normal, normal), naive.huber) for d in (0.5, 1.0)],
     ("binary_cross_entropy", {}, (share, share), naive.binary),
     (
-        "binary_cross_entropy_with_logits", {}, (free, share),
+        "binary_cross_entropy_with_logits", {}, (normal, share),
         lambda x, t: naive.binary(naive.sigmoid(x), t),
     ),
     (
-        "hinge_embedding_loss", {"margin": 0.7}, (free, signs),
+        "hinge_embedding_loss", {"margin": 0.7}, (normal, signs),
         lambda x, t, margin: np.where(t == 1, x, np.maximum(margin - x, 0)),
     ),
     (
-        "margin_ranking_loss", {"margin": 0.3}, (free, free, signs),
+        "margin_ranking_loss", {"margin": 0.3}, (normal, normal, signs),
         lambda x, y, t, margin: np.maximum(0, -t * (x - y) + margin),
     ),
-    ("kl_div", {}, (free, share), naive.kl),
-    ("kl_div", {"log_target": True}, (free, free), naive.kl),
-    ("poisson_nll_loss", {}, (free, share), naive.poisson),
-    ("poisson_nll_loss", {"full": True}, (free, lambda *s: 4 * share(*s)), naive.poisson),
+    ("kl_div", {}, (normal, share), naive.kl),
+    ("kl_div", {"log_target": True}, (normal, normal), naive.kl),
+    ("poisson_nll_loss", {}, (normal, share), naive.poisson),
+    ("poisson_nll_loss", {"full": True}, (normal, lambda *s: 4 * share(*s)), naive.poisson),
     ("poisson_nll_loss", {"log_input": False, "full": True}, (share, lambda *s: 4 * share(*s)),
      naive.poisson),
-    ("gaussian_nll_loss", {}, (free, free, share), naive.gaussian),
-    ("gaussian_nll_loss", {"full": True, "eps": 0.3}, (free, free, share), naive.gaussian),
-    ("soft_margin_loss", {}, (free, signs), lambda x, t: np.log(1 + np.exp(-t * x))),
+    ("gaussian_nll_loss", {}, (normal, normal, share), naive.gaussian),
+    ("gaussian_nll_loss", {"full": True, "eps": 0.3}, (normal, normal, share), naive.gaussian),
+    ("soft_margin_loss", {}, (normal, signs), lambda x, t: np.log(1 + np.exp(-t * x))),
 ]  # fmt: skip
 OF_ROWS = [
     *[
-        ("triplet_margin_loss", {"p": p, "margin": 0.5, "swap": swap}, (free,) * 3, naive.triplet)
+        ("triplet_margin_loss", {"p": p, "margin": 0.5, "swap": swap}, (normal,) * 3, naive.triplet)
         for p in (1.0, 2.0, 3.0, math.inf)
         for swap in (False, True)
     ],
-    ("multilabel_soft_margin_loss", {}, (free, share), naive.multilabel_soft_margin),
+    ("multilabel_soft_margin_loss", {}, (normal, share), naive.multilabel_soft_margin),
 ]
 
 
@@ -194,7 +190,7 @@ def test_each_element_may_have_a_weight(torch, name, reduction, many):
     theirs = getattr(torch.nn.functional, name)
     if "weight" not in inspect.signature(theirs).parameters:
         pytest.skip("this PyTorch has no weights here")
-    arrays = free(3, 4), free(3, 4), share(3, 4)
+    arrays = normal(3, 4), normal(3, 4), share(3, 4)
     agrees_with_torch(
         torch, lambda x, t, w: getattr(F, name)(x, t, reduction=reduction, weight=w),
         lambda x, t, w: theirs(x, t, reduction=reduction, weight=w), arrays, many,
@@ -209,7 +205,7 @@ def test_each_element_may_have_a_weight(torch, name, reduction, many):
 class TestPairs:
     def test_cosine_similarity_and_distance(self, torch):
         for shape in ((6,), (2, 3), (3, 2, 4)):
-            x, y = free(*shape), free(*shape)
+            x, y = normal(*shape), normal(*shape)
             np.testing.assert_allclose(
                 F.cosine_similarity(ln.tensor(x), ln.tensor(y)).numpy(), naive.cosine(x, y)
             )
@@ -230,7 +226,7 @@ class TestPairs:
 
     @pytest.mark.parametrize("margin", [0.0, 0.3])
     def test_cosine_embedding(self, margin):
-        x, y, t = free(6, 5), free(6, 5), signs(6)
+        x, y, t = normal(6, 5), normal(6, 5), signs(6)
         want = naive.cosine_embedding(x, y, t, margin)
         got = F.cosine_embedding_loss(
             ln.sequence(x), ln.sequence(y), ln.sequence(t), margin, "none"
@@ -250,11 +246,11 @@ class TestPairs:
             lambda a, b: torch.nn.functional.cosine_embedding_loss(
                 a, b, torch.tensor(t), 0.1, reduction=reduction
             ),
-            (free(4, 5), free(4, 5)), many=True,
+            (normal(4, 5), normal(4, 5)), many=True,
         )  # fmt: skip
 
     def test_integer_targets_do_not_change_the_dtype(self):
-        x = ln.tensor(free(3).astype(np.float32))
+        x = ln.tensor(normal(3).astype(np.float32))
         y = F.margin_ranking_loss(x, x * 2.0, ln.tensor([1, -1, 1]))
         assert y.dtype == np.float32
 
@@ -290,7 +286,7 @@ class TestBinary:
                 x, torch.tensor(t), torch.tensor(w), reduction=reduction,
                 pos_weight=torch.tensor(w[0]),
             ),
-            (free(3, 4),),
+            (normal(3, 4),),
         )  # fmt: skip
 
 
@@ -306,11 +302,11 @@ class TestDistributions:
             torch,
             lambda x: F.kl_div(x, ln.sequence(t), "batchmean"),
             lambda x: torch.nn.functional.kl_div(x, torch.tensor(t), reduction="batchmean"),
-            (free(4, 3),), many=True,
+            (normal(4, 3),), many=True,
         )  # fmt: skip
 
     def test_a_variance_may_be_a_number_and_is_bounded_below(self, torch):
-        x, t = free(4), free(4)
+        x, t = normal(4), normal(4)
         for var in (0.5, 0.0):
             got = F.gaussian_nll_loss(ln.tensor(x), ln.tensor(t), var, reduction="none")
             np.testing.assert_allclose(got.numpy(), naive.gaussian(x, t, np.full(4, var)))
@@ -336,7 +332,7 @@ class TestCrossEntropy:
     @pytest.mark.parametrize("length", [1, 5])
     @pytest.mark.parametrize(("weight", "smoothing", "ignored"), SETTINGS)
     def test_of_rows(self, weight, smoothing, ignored, length, reduction):
-        x, target = free(length, 4), [1, 2, 0, 2, 3][:length]
+        x, target = normal(length, 4), [1, 2, 0, 2, 3][:length]
         got = F.cross_entropy(ln.sequence(x), target, reduction, weight, ignored, smoothing)
         want = naive.cross_entropy(x, target, reduction, weight, ignored, smoothing)
         np.testing.assert_allclose(got.numpy(), want, rtol=1e-9)
@@ -360,14 +356,14 @@ class TestCrossEntropy:
                 weight=None if weight is None else torch.tensor(weight), ignore_index=ignored,
                 label_smoothing=smoothing,
             ),
-            (free(length, 4),), many=True,
+            (normal(length, 4),), many=True,
         )  # fmt: skip
 
     @pytest.mark.parametrize("reduction", REDUCTIONS)
     def test_of_distributions(self, torch, reduction):
         t, weight = share(3, 4), np.array([0.5, 1.0, 2.0, 0.1])
         t /= t.sum(1, keepdims=True)
-        x = free(3, 4)
+        x = normal(3, 4)
         got = F.cross_entropy(ln.sequence(x), t, "none")
         np.testing.assert_allclose(got.numpy(), -(t * naive.log_softmax(x)).sum(-1))
         for smoothing in (0.0, 0.2):
@@ -381,7 +377,7 @@ class TestCrossEntropy:
             )  # fmt: skip
 
     def test_of_one_row_weights_stay_in(self):
-        x, weight = free(4), np.array([0.5, 1.0, 2.0, 0.1])
+        x, weight = normal(4), np.array([0.5, 1.0, 2.0, 0.1])
         plain = F.cross_entropy(ln.tensor(x), 2).item()
         assert plain == pytest.approx(-naive.log_softmax(x)[2])
         for reduction in REDUCTIONS:
@@ -398,7 +394,7 @@ class TestCrossEntropy:
         assert F.cross_entropy(rows, [7, 0], "none", ignore_index=7).tolist()[0] == 0.0
 
     def test_targets_may_be_tensors_or_arrays(self):
-        x = ln.sequence(free(3, 4))
+        x = ln.sequence(normal(3, 4))
         want = F.cross_entropy(x, [1, 2, 0]).item()
         for target in (ln.tensor([1, 2, 0]), np.array([1, 2, 0]), (1, 2, 0)):
             assert F.cross_entropy(x, target).item() == want
@@ -411,7 +407,7 @@ class TestCrossEntropy:
         assert F.cross_entropy(ln.tensor([1e4, 0.0]), 1).item() == 1e4
 
     def test_fifty_examples_run_in_as_many_batches_as_one(self):
-        x = [free(1 + k % 3, 4) for k in range(50)]
+        x = [normal(1 + k % 3, 4) for k in range(50)]
         t = [np.random.randint(0, 4, len(rows)).tolist() for rows in x]
         for options in ({}, {"label_smoothing": 0.1}, {"weight": np.arange(1.0, 5.0)}):
             batches_over_examples(
@@ -423,7 +419,7 @@ class TestMultiMargin:
     @pytest.mark.parametrize("p", [1, 2])
     @pytest.mark.parametrize("weight", [None, np.array([0.5, 1.0, 2.0])])
     def test_values(self, p, weight):
-        x, target = free(4, 3), [0, 2, 1, 1]
+        x, target = normal(4, 3), [0, 2, 1, 1]
         got = F.multi_margin_loss(ln.sequence(x), target, p, 0.7, weight, "none")
         np.testing.assert_allclose(got.numpy(), naive.multi_margin(x, target, p, 0.7, weight))
         one = F.multi_margin_loss(ln.tensor(x[1]), 2, p, 0.7, weight)
@@ -439,32 +435,34 @@ class TestMultiMargin:
                 lambda x, p=p: torch.nn.functional.multi_margin_loss(
                     x, torch.tensor([0, 2, 1]), p, 0.7, torch.tensor(weight), reduction=reduction
                 ),
-                (free(3, 3),), many=True,
+                (normal(3, 3),), many=True,
             )  # fmt: skip
 
 
 MODULES = {
     "CrossEntropyLoss": (
-        [{}, {"label_smoothing": 0.1}, {"ignore_index": 1}, {"reduction": "sum"}], (free(5, 4),),
+        [{}, {"label_smoothing": 0.1}, {"ignore_index": 1}, {"reduction": "sum"}], (normal(5, 4),),
     ),
-    "NLLLoss": ([{}, {"reduction": "none"}], (free(5, 4),)),
-    "MultiMarginLoss": ([{}, {"p": 2, "margin": 0.5}], (free(5, 4),)),
-    "MSELoss": ([{}, {"reduction": "none"}], (free(5, 4), free(5, 4))),
-    "L1Loss": ([{}], (free(5, 4), free(5, 4))),
-    "SmoothL1Loss": ([{}, {"beta": 0.3}], (free(5, 4), free(5, 4))),
-    "HuberLoss": ([{}, {"delta": 0.3}], (free(5, 4), free(5, 4))),
+    "NLLLoss": ([{}, {"reduction": "none"}], (normal(5, 4),)),
+    "MultiMarginLoss": ([{}, {"p": 2, "margin": 0.5}], (normal(5, 4),)),
+    "MSELoss": ([{}, {"reduction": "none"}], (normal(5, 4), normal(5, 4))),
+    "L1Loss": ([{}], (normal(5, 4), normal(5, 4))),
+    "SmoothL1Loss": ([{}, {"beta": 0.3}], (normal(5, 4), normal(5, 4))),
+    "HuberLoss": ([{}, {"delta": 0.3}], (normal(5, 4), normal(5, 4))),
     "BCELoss": ([{}], (share(5, 4), share(5, 4))),
-    "BCEWithLogitsLoss": ([{}], (free(5, 4), share(5, 4))),
-    "HingeEmbeddingLoss": ([{}, {"margin": 0.2}], (free(5, 4), signs(5, 4))),
-    "MarginRankingLoss": ([{}, {"margin": 0.2}], (free(5), free(5), signs(5))),
-    "TripletMarginLoss": ([{}, {"p": 1.0, "swap": True}], (free(5, 4), free(5, 4), free(5, 4))),
-    "CosineEmbeddingLoss": ([{}, {"margin": 0.2}], (free(5, 4), free(5, 4), signs(5))),
+    "BCEWithLogitsLoss": ([{}], (normal(5, 4), share(5, 4))),
+    "HingeEmbeddingLoss": ([{}, {"margin": 0.2}], (normal(5, 4), signs(5, 4))),
+    "MarginRankingLoss": ([{}, {"margin": 0.2}], (normal(5), normal(5), signs(5))),
+    "TripletMarginLoss": (
+        [{}, {"p": 1.0, "swap": True}], (normal(5, 4), normal(5, 4), normal(5, 4)),
+    ),
+    "CosineEmbeddingLoss": ([{}, {"margin": 0.2}], (normal(5, 4), normal(5, 4), signs(5))),
     "KLDivLoss": ([{}, {"log_target": True}, {"reduction": "batchmean"}],
-                  (free(5, 4), share(5, 4))),
+                  (normal(5, 4), share(5, 4))),
     "PoissonNLLLoss": ([{}, {"log_input": False}, {"full": True}], (share(5, 4), 4 * share(5, 4))),
-    "GaussianNLLLoss": ([{}, {"full": True}], (free(5, 4), free(5, 4), share(5, 4))),
-    "SoftMarginLoss": ([{}], (free(5, 4), signs(5, 4))),
-    "MultiLabelSoftMarginLoss": ([{}], (free(5, 4), share(5, 4))),
+    "GaussianNLLLoss": ([{}, {"full": True}], (normal(5, 4), normal(5, 4), share(5, 4))),
+    "SoftMarginLoss": ([{}], (normal(5, 4), signs(5, 4))),
+    "MultiLabelSoftMarginLoss": ([{}], (normal(5, 4), share(5, 4))),
 }  # fmt: skip
 
 

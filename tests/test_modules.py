@@ -6,20 +6,14 @@ import pickle
 
 import numpy as np
 import pytest
-from checks import agrees_with_torch, batches_over_examples, goes_row_by_row
+from checks import agrees_with_torch, batches_over_examples, goes_row_by_row, normal
+from naive_elementwise import sigmoid
+from naive_runs import softmax
 
 import lazynet as ln
 from lazynet import nn
 
 EDGES = np.array([-80.0, -6.0, -3.0, -1.0, -0.5, -1e-9, 1e-9, 0.5, 1.0, 2.9, 6.5, 80.0])
-
-
-def free(*shape):
-    return np.random.standard_normal(shape)
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
 
 
 def elu(x, a=1.0):
@@ -28,11 +22,6 @@ def elu(x, a=1.0):
 
 def gelu(x):
     return np.array([v / 2 * (1 + math.erf(v / math.sqrt(2))) for v in x.ravel()]).reshape(x.shape)
-
-
-def softmax(x):
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
 
 
 # name, arguments, numpy's version
@@ -83,7 +72,7 @@ def made(name, arguments):
 @over
 class TestActivations:
     def test_values(self, name, arguments, simple):
-        module, x = made(name, arguments), free(4, 6)
+        module, x = made(name, arguments), normal(4, 6)
         np.testing.assert_allclose(module(ln.tensor(x)).numpy(), simple(x), rtol=1e-12, atol=1e-14)
         goes_row_by_row(module, x)
 
@@ -94,17 +83,17 @@ class TestActivations:
 
     def test_torch_agrees(self, torch, name, arguments, simple):
         theirs = getattr(torch.nn, name)(*arguments).double()
-        for x in (free(6), free(2, 6), EDGES.copy()):
+        for x in (normal(6), normal(2, 6), EDGES.copy()):
             agrees_with_torch(torch, made(name, arguments), theirs, [x], tolerance=1e-7)
 
     def test_names_copies_and_batches(self, torch, name, arguments, simple):
         module, theirs = made(name, arguments), getattr(torch.nn, name)(*arguments)
         assert list(module.state_dict()) == list(theirs.state_dict())
-        x = ln.tensor(free(6))
+        x = ln.tensor(normal(6))
         for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
             np.testing.assert_array_equal(twin(x).numpy(), module(x).numpy())
             assert repr(twin) == repr(module)
-        arrays = [free(6) for _ in range(50)]
+        arrays = [normal(6) for _ in range(50)]
         batches_over_examples(lambda k: module(ln.tensor(arrays[k])))
 
 
@@ -112,7 +101,7 @@ def test_softmax_along_other_axes(torch):
     for name in ("Softmax", "LogSoftmax", "Softmin"):
         for dim in (0, 1, 2):
             agrees_with_torch(
-                torch, getattr(nn, name)(dim), getattr(torch.nn, name)(dim), [free(3, 4, 2)]
+                torch, getattr(nn, name)(dim), getattr(torch.nn, name)(dim), [normal(3, 4, 2)]
             )
 
 
@@ -121,7 +110,7 @@ def test_prelu_has_a_slope_for_each_channel(torch):
     state = {"weight": torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)}
     ours.load_state_dict(state)
     theirs.load_state_dict(state)
-    x = free(3, 4)
+    x = normal(3, 4)
     np.testing.assert_allclose(
         ours(ln.tensor(x)).numpy(), theirs(torch.tensor(x)[None])[0].detach().numpy()
     )
@@ -148,11 +137,11 @@ def test_activations_know_their_options():
 class TestBilinear:
     def test_values_and_derivatives(self):
         m = nn.Bilinear(3, 4, 2).double()
-        x, y, w, b = free(3), free(4), m.weight.numpy(), m.bias.numpy()
+        x, y, w, b = normal(3), normal(4), m.weight.numpy(), m.bias.numpy()
         want = np.einsum("i,oij,j->o", x, w, y) + b
         np.testing.assert_allclose(m(ln.tensor(x), ln.tensor(y)).numpy(), want)
         ln.check_grads(lambda *v: ln.bilinear(*v), (x, y, w, b))
-        goes_row_by_row(m, free(4, 3), free(4, 4))
+        goes_row_by_row(m, normal(4, 3), normal(4, 4))
 
     @pytest.mark.parametrize("bias", [True, False])
     def test_torch_agrees(self, torch, bias):
@@ -163,11 +152,11 @@ class TestBilinear:
         assert {k: v.shape for k, v in ours.state_dict().items()} == shapes
         assert (np.abs(ours.weight.numpy()) <= 1 / math.sqrt(3)).all()
         ours.load_state_dict(state)
-        agrees_with_torch(torch, ours.double(), theirs.double(), (free(5, 3), free(5, 4)), True)
+        agrees_with_torch(torch, ours.double(), theirs.double(), (normal(5, 3), normal(5, 4)), True)
 
     def test_fifty_examples_run_in_as_many_batches_as_one(self):
         m = nn.Bilinear(3, 4, 2)
-        x, y = free(50, 3).astype("f"), free(50, 4).astype("f")
+        x, y = normal(50, 3).astype("f"), normal(50, 4).astype("f")
         batches_over_examples(lambda k: m(ln.tensor(x[k]), ln.tensor(y[k])))
 
     def test_mistakes_are_told(self):
@@ -180,14 +169,14 @@ class TestBilinear:
 
 class TestFlatten:
     def test_joins_all_axes_of_a_row(self):
-        x = free(4, 2, 3)
+        x = normal(4, 2, 3)
         assert nn.Flatten()(ln.tensor(x)).shape == (24,)
         rows = nn.Flatten()(ln.sequence(x))
         assert rows.shape == (4, 6)
         np.testing.assert_array_equal(rows.numpy(), x.reshape(4, 6))
 
     def test_may_join_some_of_them(self):
-        x = free(2, 3, 4)
+        x = normal(2, 3, 4)
         y = nn.Flatten(1, 2)(ln.tensor(x))
         np.testing.assert_array_equal(y.numpy(), x.reshape(2, 12))
         assert repr(nn.Flatten(1)) == "Flatten(start_dim=1, end_dim=-1)"
@@ -233,9 +222,9 @@ def test_padding_is_pytorchs(torch, name):
     for width in (0, 2, (1, 2) if axes == 1 else (2, 0, 1, 2)):
         for more in value:
             ours, theirs = getattr(nn, name)(width, *more), getattr(torch.nn, name)(width, *more)
-            agrees_with_torch(torch, ours, theirs, [free(4, 3, *(5, 4)[:axes])], many=True)
-    ln.check_grads(getattr(nn, name)(1, *value[0]), [free(2, *(5, 4)[:axes])], 2)
-    batches_over_examples(lambda k: ours(ln.tensor(free(2, *(5, 4)[:axes]))))
+            agrees_with_torch(torch, ours, theirs, [normal(4, 3, *(5, 4)[:axes])], many=True)
+    ln.check_grads(getattr(nn, name)(1, *value[0]), [normal(2, *(5, 4)[:axes])], 2)
+    batches_over_examples(lambda k: ours(ln.tensor(normal(2, *(5, 4)[:axes]))))
 
 
 def test_padding_takes_as_many_widths_as_there_are_ends():
@@ -248,7 +237,7 @@ def test_padding_takes_as_many_widths_as_there_are_ends():
 
 
 def test_distances_and_angles_are_pytorchs(torch):
-    x, y = free(5, 4), free(5, 4)
+    x, y = normal(5, 4), normal(5, 4)
     for options in ({}, {"p": 1.0, "eps": 0.1}, {"keepdim": True}):
         ours, theirs = nn.PairwiseDistance(**options), torch.nn.PairwiseDistance(**options)
         agrees_with_torch(torch, ours, theirs, [x, y], many=True)
@@ -258,7 +247,7 @@ def test_distances_and_angles_are_pytorchs(torch):
 
 
 def test_an_axis_is_cut_as_pytorch_cuts_it(torch):
-    x = free(4, 6, 2)
+    x = normal(4, 6, 2)
     for dim, made in ((1, (2, 3)), (0, (-1, 2)), (-1, (1, 2))):
         ours, theirs = nn.Unflatten(dim, made), torch.nn.Unflatten(dim, made)
         agrees_with_torch(torch, ours, theirs, [x])

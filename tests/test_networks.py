@@ -2,21 +2,10 @@
 
 import numpy as np
 import pytest
+from checks import normal
 
 import lazynet as ln
 from lazynet import nn
-
-
-def rows(*shape):
-    return np.random.standard_normal(shape)
-
-
-def leaf(array):
-    return ln.tensor(array, requires_grad=True)
-
-
-def parameter(*shape):
-    return nn.Parameter(np.zeros(shape, np.float32))
 
 
 def state_of(name, make):
@@ -63,13 +52,14 @@ class TestRecurrence:
     @pytest.mark.parametrize("name, options", CELLS)
     def test_a_cell_is_that_of_pytorch_with_gradients(self, torch, name, options):
         theirs, ours = pair(torch, name, options)
-        x, start = rows(3), state_of(name, lambda: rows(4))
+        x, start = normal(3), state_of(name, lambda: normal(4))
         xt = torch.tensor(x, requires_grad=True)
         st = [torch.tensor(s, requires_grad=True) for s in parts(start)]
-        xl, sl = leaf(x), [leaf(s) for s in parts(start)]
+        xl = ln.tensor(x, requires_grad=True)
+        sl = [ln.tensor(s, requires_grad=True) for s in parts(start)]
         a = parts(theirs(xt, tuple(st) if len(st) > 1 else st[0]))
         b = parts(ours(xl, tuple(sl) if len(sl) > 1 else sl[0]))
-        weights = [rows(4) for _ in a]
+        weights = [normal(4) for _ in a]
         for p, q in zip(a, b, strict=True):
             np.testing.assert_allclose(q.numpy(), p.detach())
         sum((p * torch.tensor(w)).sum() for p, w in zip(a, weights, strict=True)).backward()
@@ -81,7 +71,7 @@ class TestRecurrence:
     @pytest.mark.parametrize("name, options", CELLS)
     def test_a_cell_without_state_starts_from_zeros(self, torch, name, options):
         theirs, ours = pair(torch, name, options)
-        x = rows(3)
+        x = normal(3)
         for p, q in zip(parts(theirs(torch.tensor(x))), parts(ours(ln.tensor(x))), strict=True):
             np.testing.assert_allclose(q.numpy(), p.detach())
 
@@ -90,10 +80,10 @@ class TestRecurrence:
         theirs, ours = pair(torch, name, options)
         losses = []
         for n in (5, 1, 3):  # each backward adds up over sequences of several lengths
-            x = rows(n, 3)
-            xt, xl = torch.tensor(x, requires_grad=True), leaf(x)
+            x = normal(n, 3)
+            xt, xl = torch.tensor(x, requires_grad=True), ln.tensor(x, requires_grad=True)
             a, b = theirs(xt)[0], ours(ln.sequence(xl))
-            w = rows(*a.shape)
+            w = normal(*a.shape)
             (a * torch.tensor(w)).sum().backward()
             losses.append((b * ln.sequence(w)).sum())
             np.testing.assert_allclose(b.numpy(), a.detach(), atol=1e-12)
@@ -104,9 +94,9 @@ class TestRecurrence:
     def test_states_are_laid_out_as_in_pytorch(self, torch, name, options):
         theirs, ours = pair(torch, name, options)
         count = options.get("num_layers", 1) * (1 + options.get("bidirectional", False))
-        x, start = rows(5, 3), state_of(name, lambda: rows(count, 4))
+        x, start = normal(5, 3), state_of(name, lambda: normal(count, 4))
         st = [torch.tensor(s, requires_grad=True) for s in parts(start)]
-        sl = [leaf(s if count > 1 else s[0]) for s in parts(start)]
+        sl = [ln.tensor(s if count > 1 else s[0], requires_grad=True) for s in parts(start)]
         out, a = theirs(torch.tensor(x), tuple(st) if len(st) > 1 else st[0])
         got, b = ours(ln.sequence(x), tuple(sl) if len(sl) > 1 else sl[0], return_state=True)
         np.testing.assert_allclose(got.numpy(), out.detach(), atol=1e-12)
@@ -122,14 +112,14 @@ class TestRecurrence:
     def test_a_network_is_its_cell_step_by_step(self, name):
         net, cell = getattr(nn, name)(3, 4), getattr(nn, name + "Cell")(3, 4)
         cell.load_state_dict({k.removesuffix("_l0"): v for k, v in net.state_dict().items()})
-        x, state, steps = ln.sequence(rows(6, 3).astype(np.float32)), None, []
+        x, state, steps = ln.sequence(normal(6, 3).astype(np.float32)), None, []
         for row in x:
             state = cell(row, state)
             steps.append(parts(state)[0])
         np.testing.assert_allclose(ln.stack(steps).numpy(), net(x).numpy(), atol=1e-6)
 
     def test_reading_on_from_a_state_is_reading_at_once(self):
-        net, x = nn.LSTM(3, 4, num_layers=2), ln.sequence(rows(7, 3).astype(np.float32))
+        net, x = nn.LSTM(3, 4, num_layers=2), ln.sequence(normal(7, 3).astype(np.float32))
         first, state = net(x[:3], return_state=True)
         second, _ = net(x[3:], state, return_state=True)
         joined = np.concatenate([first.numpy(), second.numpy()])
@@ -138,7 +128,7 @@ class TestRecurrence:
     @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}])
     def test_without_rows_the_state_stays_what_it_was(self, options):
         net = nn.LSTM(3, 4, **options)
-        x = ln.sequence(rows(2, 3).astype(np.float32))
+        x = ln.sequence(normal(2, 3).astype(np.float32))
         _, state = net(x, return_state=True)
         nothing, after = net(x[:0], state, return_state=True)
         assert nothing.shape == (0, 4 * (1 + net.bidirectional))
@@ -146,7 +136,7 @@ class TestRecurrence:
             np.testing.assert_array_equal(p.numpy(), q.numpy())
 
     def test_dropout_acts_between_layers_while_training(self):
-        x = ln.sequence(rows(5, 3).astype(np.float32))
+        x = ln.sequence(normal(5, 3).astype(np.float32))
         net = nn.GRU(3, 4, num_layers=2, dropout=0.5)
         assert (net(x).numpy() != net(x).numpy()).any()
         np.testing.assert_array_equal(net.eval()(x).numpy(), net(x).numpy())
@@ -154,18 +144,18 @@ class TestRecurrence:
         np.testing.assert_array_equal(single(x).numpy(), single(x).numpy())
 
     def test_a_replaced_weight_is_used(self):
-        net, x = nn.RNN(3, 4), ln.sequence(rows(5, 3).astype(np.float32))
+        net, x = nn.RNN(3, 4), ln.sequence(normal(5, 3).astype(np.float32))
         net(x).numpy()
-        net.weight_ih_l0 = parameter(4, 3)
-        net.weight_hh_l0 = parameter(4, 4)
-        net.bias_ih_l0 = net.bias_hh_l0 = parameter(4)
+        zeros = [nn.Parameter(np.zeros(shape, np.float32)) for shape in ((4, 3), (4, 4), 4)]
+        net.weight_ih_l0, net.weight_hh_l0, net.bias_ih_l0 = zeros
+        net.bias_hh_l0 = net.bias_ih_l0
         np.testing.assert_array_equal(net(x).numpy(), 0.0)
 
     def test_wrong_shapes_are_told_where_they_are_given(self):
         net = nn.LSTM(3, 4)
-        x = ln.sequence(rows(5, 3).astype(np.float32))
+        x = ln.sequence(normal(5, 3).astype(np.float32))
         with pytest.raises(ValueError, match=r"LSTM: rows of \(2,\); expected rows of \(3,\)"):
-            net(ln.sequence(rows(5, 2)))
+            net(ln.sequence(normal(5, 2)))
         with pytest.raises(ValueError, match="expected a Sequence"):
             net(x[0])
         with pytest.raises(ValueError, match=r"2 part\(s\), each \(4,\)"):
@@ -214,8 +204,8 @@ class TestTrees:
     @pytest.mark.parametrize("with_input", [True, False])
     @pytest.mark.parametrize("arity", [0, 1, 2, 3])
     def test_cells_follow_their_equations(self, arity, with_input):
-        x = rows(3) if with_input or arity == 0 else None
-        children = [(rows(4), rows(4)) for _ in range(arity)]
+        x = normal(3) if with_input or arity == 0 else None
+        children = [(normal(4), normal(4)) for _ in range(arity)]
         given = [(ln.tensor(h), ln.tensor(c)) for h, c in children]
         for cell, oracle in (
             (nn.TreeLSTMCell(3, 4, arity or 2).double(), self.nary),
@@ -236,10 +226,10 @@ class TestTrees:
             h, _ = cell(ln.tensor(inputs[0]), [inner, leaves[2]])
             return (h * weights).sum()
 
-        inputs, weights = rows(3, 3), rows(4)
+        inputs, weights = normal(3, 3), normal(4)
         loss().backward()
         for name, p in cell.named_parameters():
-            gradient, direction = p.grad.numpy(), rows(*p.shape)
+            gradient, direction = p.grad.numpy(), normal(*p.shape)
             value, step = p.numpy(), 1e-6
             p.copy_(value + step * direction)
             above = loss().item()

@@ -6,23 +6,12 @@ import pickle
 
 import numpy as np
 import pytest
+from checks import normal, parameter
 
 import lazynet as ln
 from lazynet import nn
 
 F = nn.functional
-
-
-def rows(*shape):
-    return np.random.standard_normal(shape)
-
-
-def leaf(array):
-    return ln.tensor(array, requires_grad=True)
-
-
-def parameter(*shape):
-    return nn.Parameter(np.zeros(shape, np.float32))
 
 
 class Net(nn.Module):
@@ -128,7 +117,7 @@ class TestModule:
     @pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
     @pytest.mark.parametrize("make", [Net, lambda: nn.LSTM(3, 2, bidirectional=True)])
     def test_a_copy_is_equal_and_independent(self, make, copied):
-        net, x = make().eval(), ln.sequence(rows(4, 3).astype(np.float32))
+        net, x = make().eval(), ln.sequence(normal(4, 3).astype(np.float32))
         before = net(x).numpy()
         twin = copied(net)
         np.testing.assert_array_equal(twin(x).numpy(), before)
@@ -260,7 +249,7 @@ class TestLayers:
     def test_linear_is_that_of_pytorch(self, torch):
         theirs, ours = torch.nn.Linear(3, 2).double(), nn.Linear(3, 2).double()
         ours.load_state_dict(theirs.state_dict())
-        x = rows(4, 3)
+        x = normal(4, 3)
         y = ours(ln.sequence(x))
         np.testing.assert_allclose(y.numpy(), theirs(torch.tensor(x)).detach())
         np.testing.assert_allclose(ours(ln.tensor(x[0])).numpy(), y.numpy()[0])
@@ -282,7 +271,7 @@ class TestLayers:
         np.testing.assert_array_equal(embed.weight.grad.numpy(), [[0, 0], [2, 2], [0, 0], [1, 1]])
 
     def test_a_pretrained_embedding_is_frozen_unless_told_otherwise(self):
-        table = rows(4, 2)
+        table = normal(4, 2)
         assert not nn.Embedding.from_pretrained(table).weight.requires_grad
         embed = nn.Embedding.from_pretrained(table, freeze=False)
         assert embed.weight.requires_grad
@@ -316,7 +305,7 @@ class TestLayers:
 
 class TestFunctional:
     def test_losses_and_activations_are_those_of_pytorch(self, torch):
-        x, target = rows(4, 5), [0, 3, 3, 1]
+        x, target = normal(4, 5), [0, 3, 3, 1]
         xs, xt = ln.sequence(x), torch.tensor(x)
         their, tt = torch.nn.functional, torch.tensor(target)
         for name in ("relu", "tanh", "sigmoid"):
@@ -340,16 +329,16 @@ class TestFunctional:
         np.testing.assert_allclose(got.numpy(), their.mse_loss(xt, 2 * xt + 1))
 
     def test_linear_and_embedding_take_their_weights_as_arguments(self):
-        w, b, x = nn.Parameter(rows(2, 3)), nn.Parameter(rows(2)), rows(3)
+        w, b, x = nn.Parameter(normal(2, 3)), nn.Parameter(normal(2)), normal(3)
         got = F.linear(ln.tensor(x), w, b).numpy()
         np.testing.assert_allclose(got, w.numpy() @ x + b.numpy())
         np.testing.assert_array_equal(F.embedding([1, 0], w).numpy(), w.numpy()[[1, 0]])
 
     def test_attention_is_that_of_pytorch_with_gradients(self, torch):
-        arrays = rows(4), rows(6, 4), rows(6, 3)
+        arrays = normal(4), normal(6, 4), normal(6, 3)
         q, k, v = (torch.tensor(a, requires_grad=True) for a in arrays)
         expected = torch.nn.functional.scaled_dot_product_attention(q[None], k, v)[0]
-        ours = [leaf(a) for a in arrays]
+        ours = [ln.tensor(a, requires_grad=True) for a in arrays]
         query, keys, values = ours[0], ln.sequence(ours[1]), ln.sequence(ours[2])
         got = F.scaled_dot_product_attention(query, keys, values)
         np.testing.assert_allclose(got.numpy(), expected.detach(), atol=1e-12)
@@ -359,7 +348,7 @@ class TestFunctional:
             np.testing.assert_allclose(b.grad.numpy(), a.grad, atol=1e-12)
 
     def test_attention_refuses_what_does_not_match(self):
-        rows4, rows3 = ln.sequence(rows(6, 4)), ln.sequence(rows(5, 3))
+        rows4, rows3 = ln.sequence(normal(6, 4)), ln.sequence(normal(5, 3))
         with pytest.raises(ValueError, match=r"query of \(4,\)"):
             F.scaled_dot_product_attention(rows4[0], rows3, rows3)
         with pytest.raises(ValueError, match="6 keys for 5 values"):
@@ -378,7 +367,7 @@ class TestClipping:
     @pytest.mark.parametrize("kind", [2.0, math.inf])
     @pytest.mark.parametrize("limit", [0.5, 100.0])
     def test_the_norm_is_clipped_as_in_pytorch(self, torch, limit, kind):
-        gradients = rows(3, 2), rows(4)
+        gradients = normal(3, 2), normal(4)
         ours = self.given(*gradients)
         theirs = [torch.nn.Parameter(torch.zeros(g.shape).double()) for g in gradients]
         for p, g in zip(theirs, gradients, strict=True):

@@ -3,7 +3,7 @@
 import naive_windows as naive
 import numpy as np
 import pytest
-from checks import agrees_with_torch, batches_over_examples, goes_row_by_row
+from checks import agrees_with_torch, batches_over_examples, goes_row_by_row, normal
 
 import lazynet as ln
 from lazynet import nn
@@ -13,21 +13,17 @@ SHAPES = [(6,), (4, 3), (3, 2, 4)]
 ENDS = [(shape, shape[-k:]) for shape in SHAPES for k in range(1, len(shape) + 1)]
 
 
-def free(*shape):
-    return np.random.standard_normal(shape)
-
-
 @pytest.mark.parametrize(("shape", "end"), ENDS, ids=str)
 class TestLastAxes:
     def test_layer_norm(self, shape, end):
-        x, w, b = free(*shape), free(*end), free(*end)
+        x, w, b = normal(*shape), normal(*end), normal(*end)
         axes = tuple(range(-len(end), 0))
         y = F.layer_norm(ln.tensor(x), end, ln.tensor(w), ln.tensor(b), 1e-3)
         np.testing.assert_allclose(y.numpy(), naive.standardized(x, axes, 1e-3) * w + b)
         ln.check_grads(lambda x, w, b: F.layer_norm(x, end, w, b), (x, w, b), 2, tolerance=1e-5)
 
     def test_rms_norm(self, shape, end):
-        x, w = free(*shape), free(*end)
+        x, w = normal(*shape), normal(*end)
         mean = (x**2).mean(tuple(range(-len(end), 0)), keepdims=True)
         y = F.rms_norm(ln.tensor(x), end, ln.tensor(w), 1e-3)
         np.testing.assert_allclose(y.numpy(), x / np.sqrt(mean + 1e-3) * w)
@@ -35,7 +31,7 @@ class TestLastAxes:
 
     def test_torch_agrees(self, torch, shape, end):
         T = torch.nn.functional
-        x, w, b = free(*shape), free(*end), free(*end)
+        x, w, b = normal(*shape), normal(*end), normal(*end)
         for many in range(3):
             agrees_with_torch(
                 torch,
@@ -52,7 +48,7 @@ class TestLastAxes:
             )
 
     def test_row_by_row(self, shape, end):
-        x, w, b = free(4, *shape), ln.tensor(free(*end)), ln.tensor(free(*end))
+        x, w, b = normal(4, *shape), ln.tensor(normal(*end)), ln.tensor(normal(*end))
         goes_row_by_row(lambda x: F.layer_norm(x, end, w, b), x)
         goes_row_by_row(lambda x: F.rms_norm(x, end, w), x)
 
@@ -61,14 +57,14 @@ class TestLastAxes:
 @pytest.mark.parametrize("shape", [(6,), (6, 3), (6, 2, 4)], ids=str)
 class TestGroups:
     def test_values(self, shape, groups):
-        x, w, b = free(*shape), free(6), free(6)
+        x, w, b = normal(*shape), normal(6), normal(6)
         y = F.group_norm(ln.tensor(x), groups, ln.tensor(w), ln.tensor(b))
         np.testing.assert_allclose(y.numpy(), naive.group_norm(x, groups, w, b), atol=1e-12)
         if np.prod(shape) > groups:  # a group of one element is its bias
             ln.check_grads(
                 lambda *v: F.group_norm(v[0], groups, *v[1:]), (x, w, b), 2, tolerance=1e-4
             )
-        goes_row_by_row(lambda x: F.group_norm(x, groups), free(4, *shape))
+        goes_row_by_row(lambda x: F.group_norm(x, groups), normal(4, *shape))
 
     def test_torch_agrees(self, torch, shape, groups):
         if np.prod(shape) == groups:
@@ -78,7 +74,7 @@ class TestGroups:
                 torch,
                 lambda x, *v: F.group_norm(x, groups, *v),
                 lambda x, *v: torch.nn.functional.group_norm(x[None], groups, *v)[0],
-                (free(*shape), free(6), free(6))[: 1 + many],
+                (normal(*shape), normal(6), normal(6))[: 1 + many],
                 tolerance=1e-8,
             )
 
@@ -87,7 +83,7 @@ class TestGroups:
 def test_normalize(torch, p):
     for shape in SHAPES:
         for dim in range(-1, len(shape)):
-            x = free(*shape)
+            x = normal(*shape)
             y = F.normalize(ln.tensor(x), p, dim)
             size = (np.abs(x) ** p).sum(dim, keepdims=True) ** (1 / p)
             np.testing.assert_allclose(y.numpy(), x / size)
@@ -97,7 +93,7 @@ def test_normalize(torch, p):
                 lambda x, d=dim: torch.nn.functional.normalize(x, p, d),
                 (x,),
             )
-    goes_row_by_row(lambda x: F.normalize(x, p), free(4, 3))
+    goes_row_by_row(lambda x: F.normalize(x, p), normal(4, 3))
 
 
 def test_a_row_of_zeros_stays_0_and_has_a_gradient():
@@ -139,10 +135,10 @@ def test_modules_take_pytorch_s_weights_and_give_its_outputs(
     assert {k: v.tolist() for k, v in ours.state_dict().items()} == {
         k: v.tolist() for k, v in state.items()
     }
-    changed = {k: torch.tensor(free(*v.shape).astype(np.float32)) for k, v in state.items()}
+    changed = {k: torch.tensor(normal(*v.shape).astype(np.float32)) for k, v in state.items()}
     ours.load_state_dict(changed)
     theirs.load_state_dict(changed)
-    x = free(*shape).astype(np.float32)
+    x = normal(*shape).astype(np.float32)
     want = theirs(torch.tensor(x)[None]).detach().numpy()[0]
     np.testing.assert_allclose(ours(ln.tensor(x)).numpy(), want, rtol=1e-4, atol=1e-5)
     for n in (0, 1, 3):
@@ -155,7 +151,7 @@ def test_modules_take_pytorch_s_weights_and_give_its_outputs(
 @pytest.mark.parametrize(("name", "arguments", "options", "shape"), MODULES)
 def test_modules_are_one_batch_over_fifty_examples(name, arguments, options, shape):
     module = getattr(nn, name)(*arguments, **options)
-    x = [free(*shape).astype(np.float32) for _ in range(50)]
+    x = [normal(*shape).astype(np.float32) for _ in range(50)]
     batches_over_examples(lambda k: module(ln.tensor(x[k])))
 
 

@@ -3,17 +3,13 @@
 import naive_windows as naive
 import numpy as np
 import pytest
-from checks import agrees_with_torch, batches_over_examples, goes_row_by_row
+from checks import agrees_with_torch, batches_over_examples, goes_row_by_row, normal
 
 import lazynet as ln
 from lazynet import nn
 
 F = nn.functional
 SEEDS = range(20)
-
-
-def free(*shape):
-    return np.random.standard_normal(shape)
 
 
 class Case:
@@ -97,7 +93,7 @@ def test_derivatives_and_rows(axes, seed):
     for name in (f"max_pool{axes}d", f"avg_pool{axes}d"):
         function = getattr(F, name)
         ln.check_grads(lambda v, f=function: f(v, *case.window, ceil_mode=case.ceil), [x])
-        goes_row_by_row(lambda v, f=function: f(v, *case.window), free(4, *x.shape))
+        goes_row_by_row(lambda v, f=function: f(v, *case.window), normal(4, *x.shape))
     for name in (f"adaptive_max_pool{axes}d", f"adaptive_avg_pool{axes}d"):
         ln.check_grads(lambda v, n=name: getattr(F, n)(v, 3), [x])
 
@@ -108,7 +104,7 @@ def test_dilated_windows(torch):
             torch,
             lambda x, d=dilation: F.max_pool1d(x, 2, 1, 0, d),
             lambda x, d=dilation: torch.nn.functional.max_pool1d(x, 2, 1, 0, d),
-            [free(3, 8)],
+            [normal(3, 8)],
         )
     x = np.arange(6.0)[None]
     assert F.max_pool1d(ln.tensor(x), 2, 1, dilation=2).tolist() == [[2, 3, 4, 5]]
@@ -149,18 +145,18 @@ class TestAlongTheRows:
 
     @pytest.mark.parametrize("length", [0, 1, 2])
     def test_less_than_a_window_gives_no_rows(self, length):
-        x = ln.sequence(free(5, 2))[:length]
+        x = ln.sequence(normal(5, 2))[:length]
         assert F.max_pool1d(x, 3).shape == F.avg_pool1d(x, 3).shape == (0, 2)
 
     def test_sentences_of_all_lengths_share_batches(self):
-        x = [free(2 + k % 7, 4) for k in range(50)]
+        x = [normal(2 + k % 7, 4) for k in range(50)]
         for function in (F.max_pool1d, F.avg_pool1d):
             batches_over_examples(lambda k, f=function: f(ln.sequence(x[k]), 2, 1))
         batches_over_examples(lambda k: F.adaptive_max_pool1d(ln.sequence(x[k]), 2))
 
 
 def test_fifty_images_run_in_as_many_batches_as_one():
-    x = [free(2, 5, 5) for _ in range(50)]
+    x = [normal(2, 5, 5) for _ in range(50)]
     for function in (F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d):
         batches_over_examples(lambda k, f=function: f(ln.tensor(x[k]), 2))
 
@@ -179,7 +175,7 @@ MODULES = [
 
 @pytest.mark.parametrize(("name", "arguments", "shape"), MODULES)
 def test_modules_take_pytorch_s_arguments_in_its_order(torch, name, arguments, shape):
-    x = free(*shape)
+    x = normal(*shape)
     ours = getattr(nn, name)(*arguments)
     theirs = getattr(torch.nn, name)(*arguments)(torch.tensor(x))
     np.testing.assert_allclose(ours(ln.tensor(x)).numpy(), theirs.numpy(), atol=1e-12)

@@ -5,18 +5,11 @@ import pickle
 
 import numpy as np
 import pytest
-from checks import agrees_with_torch, batches_over_examples
+from checks import agrees_with_torch, batches_over_examples, normal
+from naive_elementwise import sigmoid
 
 import lazynet as ln
 from lazynet import nn
-
-
-def free(*shape):
-    return np.random.standard_normal(shape)
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
 
 
 def standardized(x, eps=1e-5):
@@ -56,17 +49,17 @@ class TestAgainstTorch:
     def test_outputs_and_gradients(self, torch, name, options):
         ours, theirs = self.made(torch, name, options)
         for length in (1, 5):
-            x = free(length, 3)
+            x = normal(length, 3)
             agrees_with_torch(torch, ours, lambda x: theirs(x)[0], [x], many=True)
         for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
             np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), atol=1e-9)
 
     def test_states(self, torch, name, options):
         ours, theirs = self.made(torch, name, options)
-        x = free(5, 3)
+        x = normal(5, 3)
         scans = options.get("num_layers", 1) * (1 + options.get("bidirectional", False))
         sizes = (options.get("proj_size") or 4, 4)[: 2 if name == "LSTM" else 1]
-        parts = [free(scans, size) for size in sizes]
+        parts = [normal(scans, size) for size in sizes]
         given = [ln.tensor(p[0]) if scans == 1 else ln.sequence(p) for p in parts]
         start = [torch.tensor(p) for p in parts]
         rows, final = ours(
@@ -121,14 +114,14 @@ def drawn(module):
     """The module in float64 with random weights, the gains and biases too."""
     module = module.double()
     for p in module.parameters():
-        p.copy_(free(*p.shape))
+        p.copy_(normal(*p.shape))
     return module
 
 
 class TestOtherGates:
     def test_a_cell_is_its_formula(self, variant):
         cell = drawn(getattr(nn, variant + "Cell")(3, 4))
-        x, h, c = free(3), free(4), free(4)
+        x, h, c = normal(3), normal(4), normal(4)
         got = cell(ln.tensor(x), (ln.tensor(h), ln.tensor(c)))
         want = STEPS[variant](x, h, c, cell.state_dict())
         for mine, other in zip(got, want, strict=True):
@@ -139,7 +132,7 @@ class TestOtherGates:
 
     def test_a_network_is_its_cell_step_by_step(self, variant):
         net = drawn(getattr(nn, variant)(3, 4, bidirectional=True))
-        x = free(6, 3)
+        x = normal(6, 3)
         rows = net(ln.sequence(x)).numpy()
         for part, suffix, order in ((0, "_l0", 1), (1, "_l0_reverse", -1)):
             state = net.state_dict()
@@ -157,17 +150,19 @@ class TestOtherGates:
         order = 2 if variant == "CoupledLSTM" else 1
         net = drawn(getattr(nn, variant)(3, 2))
         for length in (1, 4):
-            ln.check_grads(lambda x: net(ln.sequence(x)), [free(length, 3)], order, tolerance=1e-4)
+            ln.check_grads(
+                lambda x: net(ln.sequence(x)), [normal(length, 3)], order, tolerance=1e-4
+            )
         cell = drawn(getattr(nn, variant + "Cell")(3, 2))
-        arrays = [free(3), free(2), free(2)]
+        arrays = [normal(3), normal(2), normal(2)]
         ln.check_grads(lambda x, h, c: cell(x, (h, c))[0], arrays, order, tolerance=1e-4)
 
     def test_the_gradient_of_weights_is_a_difference_quotient(self, variant):
         net = drawn(getattr(nn, variant)(3, 2))
-        x, w = ln.sequence(free(4, 3)), ln.sequence(free(4, 2))
+        x, w = ln.sequence(normal(4, 3)), ln.sequence(normal(4, 2))
         (net(x) * w).sum().backward()
         for p in net.parameters():
-            d, start = free(*p.shape), p.numpy()
+            d, start = normal(*p.shape), p.numpy()
             values = []
             for step in (1e-6, -1e-6):
                 p.copy_(start + step * d)
@@ -179,14 +174,14 @@ class TestOtherGates:
     def test_sentences_of_all_lengths_share_batches(self, variant):
         net = getattr(nn, variant)(3, 4)
         cell = getattr(nn, variant + "Cell")(3, 4)
-        x = [free(k % 5, 3).astype(np.float32) for k in range(1, 51)]
+        x = [normal(k % 5, 3).astype(np.float32) for k in range(1, 51)]
         batches_over_examples(lambda k: net(ln.sequence(x[k])))
         batches_over_examples(lambda k: cell(ln.tensor(x[0][0] * k)))
 
     def test_no_bias_states_and_copies(self, variant):
         net = getattr(nn, variant)(3, 4, 2, bias=False)
         assert not [n for n in net.state_dict() if n.startswith("bias")]
-        x = ln.sequence(free(5, 3).astype(np.float32))
+        x = ln.sequence(normal(5, 3).astype(np.float32))
         rows, (h, c) = net(x, return_state=True)
         assert rows.shape == (5, 4) and h.shape == c.shape == (2, 4)
         np.testing.assert_array_equal(h[-1].numpy(), rows[-1].numpy())
@@ -198,7 +193,7 @@ class TestOtherGates:
         ln.manual_seed(0)
         net, out = getattr(nn, variant)(1, 8), nn.Linear(8, 1)
         opt = ln.optim.Adam([*net.parameters(), *out.parameters()], lr=0.02)
-        x = [free(3 + k % 3, 1).astype(np.float32) for k in range(20)]
+        x = [normal(3 + k % 3, 1).astype(np.float32) for k in range(20)]
         for _ in range(80):
             losses = [
                 nn.functional.binary_cross_entropy_with_logits(
@@ -243,13 +238,13 @@ class TestDropout:
     @pytest.mark.parametrize("name", NETWORKS)
     def test_the_last_layer_is_not_dropped(self, name):
         net = getattr(nn, name)(3, 4, dropout=0.9, locked=True)
-        x = ln.sequence(free(5, 3).astype(np.float32))
+        x = ln.sequence(normal(5, 3).astype(np.float32))
         np.testing.assert_array_equal(net(x).numpy(), net(x).numpy())
 
     @pytest.mark.parametrize("name", NETWORKS)
     def test_all_networks_take_it(self, name):
         net = getattr(nn, name)(3, 4, 2, dropout=0.5, locked=True)
-        x = ln.sequence(free(5, 3).astype(np.float32))
+        x = ln.sequence(normal(5, 3).astype(np.float32))
         assert len({net(x).numpy().tobytes() for _ in range(8)}) > 1
         assert "dropout=0.5" in repr(net) and "locked=True" in repr(net)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from checks import normal
 from test_ops import observed
 
 import lazynet as ln
@@ -18,14 +19,10 @@ MAKERS = {
 over_all = pytest.mark.parametrize("name", MAKERS)
 
 
-def rows(*shape):
-    return np.random.standard_normal(shape)
-
-
 def made(name):
     layer = MAKERS[name]().double()
     for p in layer.parameters():
-        p.copy_(rows(*p.shape))
+        p.copy_(normal(*p.shape))
     return layer
 
 
@@ -37,7 +34,7 @@ def loss_of(layer, x, target):
 class TestAll:
     @over_all
     def test_the_probabilities_of_all_words_add_up_to_one(self, name):
-        layer, x = made(name), rows(1, SIZE)
+        layer, x = made(name), normal(1, SIZE)
         tiled = ln.sequence(np.repeat(x, WORDS, 0))
         p = layer.log_prob_of(tiled, list(range(WORDS))).exp().numpy()
         assert p.shape == (WORDS,) and (p > 0).all()
@@ -45,7 +42,7 @@ class TestAll:
 
     @over_all
     def test_the_loss_is_the_mean_over_the_rows(self, name):
-        layer, x, target = made(name), ln.sequence(rows(5, SIZE)), [12, 0, 3, 7, 0]
+        layer, x, target = made(name), ln.sequence(normal(5, SIZE)), [12, 0, 3, 7, 0]
         alone = [layer.log_prob_of(row, y).item() for row, y in zip(x, target, strict=True)]
         np.testing.assert_allclose(layer.log_prob_of(x, target).numpy(), alone, rtol=1e-12)
         assert loss_of(layer, x, target).item() == pytest.approx(-np.mean(alone))
@@ -55,11 +52,11 @@ class TestAll:
     @over_all
     def test_derivatives(self, name):
         layer = made(name)
-        check_grads(lambda x: loss_of(layer, ln.sequence(x), [12, 4, 0]), [rows(3, SIZE)])
-        x = ln.sequence(rows(3, SIZE))
+        check_grads(lambda x: loss_of(layer, ln.sequence(x), [12, 4, 0]), [normal(3, SIZE)])
+        x = ln.sequence(normal(3, SIZE))
         loss_of(layer, x, [12, 4, 0]).backward()
         for p in layer.parameters():
-            before, slope, d = p.numpy(), p.grad.numpy(), rows(*p.shape)
+            before, slope, d = p.numpy(), p.grad.numpy(), normal(*p.shape)
             moved = []
             for step in (1e-6, -1e-6):
                 p.copy_(before + step * d)
@@ -72,7 +69,7 @@ class TestAll:
     @over_all
     def test_policies_agree(self, name, policy):
         layer = made(name)
-        data = [(rows(n, SIZE), np.random.randint(WORDS, size=n).tolist()) for n in (1, 4, 0, 9)]
+        data = [(normal(n, SIZE), np.random.randint(WORDS, size=n).tolist()) for n in (1, 4, 0, 9)]
         alone = [layer.log_prob_of(ln.sequence(x), y).numpy() for x, y in data]
         with ln.batching(policy):
             together = [layer.log_prob_of(ln.sequence(x), y) for x, y in data]
@@ -84,7 +81,7 @@ class TestAll:
         layer = made(name)
 
         def batches(count):
-            losses = [loss_of(layer, ln.sequence(rows(WORDS, SIZE)), list(range(WORDS)))
+            losses = [loss_of(layer, ln.sequence(normal(WORDS, SIZE)), list(range(WORDS)))
                       for _ in range(count)]  # fmt: skip
             with observed() as runs:
                 ln.forward(losses)
@@ -94,13 +91,13 @@ class TestAll:
 
     @over_all
     def test_mistakes_are_told(self, name):
-        layer, x = made(name), ln.sequence(rows(2, SIZE))
+        layer, x = made(name), ln.sequence(normal(2, SIZE))
         with pytest.raises(IndexError, match="13 is out of range"):
             layer(x, [0, WORDS])
         with pytest.raises(ValueError, match="1 targets for 2 rows"):
             layer(x, [0])
         with pytest.raises(ValueError, match="expected rows of"):
-            layer(ln.sequence(rows(2, 3)), [0, 1])
+            layer(ln.sequence(normal(2, 3)), [0, 1])
 
 
 class TestAdaptive:
@@ -110,7 +107,7 @@ class TestAdaptive:
         ours = nn.AdaptiveLogSoftmaxWithLoss(SIZE, WORDS, [3, 7], 2.0, bias).double()
         assert list(ours.state_dict()) == list(theirs.state_dict())
         ours.load_state_dict(theirs.state_dict())
-        x, target = rows(6, SIZE), [0, 12, 3, 5, 2, 7]
+        x, target = normal(6, SIZE), [0, 12, 3, 5, 2, 7]
         want = theirs(torch.tensor(x), torch.tensor(target))
         got = ours(ln.sequence(x), target)
         np.testing.assert_allclose(got.output.numpy(), want.output.detach(), atol=1e-12)
@@ -134,7 +131,7 @@ class TestAdaptive:
 
 class TestClasses:
     def test_the_whole_distribution_is_in_the_order_of_its_words(self):
-        layer, x = made("classes"), ln.sequence(rows(2, SIZE))
+        layer, x = made("classes"), ln.sequence(normal(2, SIZE))
         whole = layer.log_prob(x).numpy()
         for r, word in enumerate(layer.words.tolist()):
             want = layer.log_prob_of(x, [word, word]).numpy()
@@ -177,7 +174,7 @@ class TestEmbeddingBag:
         ours.load_state_dict(theirs.state_dict())
         flat = [i for bag in self.BAGS for i in bag]
         want = theirs(torch.tensor(flat), torch.tensor([0, 3, 4, 4]))
-        w = rows(4, 3)
+        w = normal(4, 3)
         (want * torch.tensor(w)).sum().backward()
         for got in (
             ours(self.BAGS),
@@ -201,7 +198,7 @@ class TestEmbeddingBag:
         bags = [[1, 2, 1, 4], [4, 1], [], [0, 3], [1], [4]]
         flat, offsets = [i for bag in bags for i in bag], [0, 4, 6, 6, 8, 9]
         want = theirs(torch.tensor(flat), torch.tensor(offsets))
-        w = rows(6, 3)
+        w = normal(6, 3)
         (want * torch.tensor(w)).sum().backward()
         for got in (ours(bags), ours(flat, offsets), ln.sequence([ours(bag) for bag in bags])):
             np.testing.assert_allclose(got.numpy(), want.detach(), atol=1e-12)
@@ -214,7 +211,7 @@ class TestEmbeddingBag:
         theirs = torch.nn.EmbeddingBag(5, 3, mode="sum", padding_idx=1).double()
         ours = nn.EmbeddingBag(5, 3, mode="sum", padding_idx=1).double()
         ours.load_state_dict(theirs.state_dict())
-        a = rows(4)
+        a = normal(4)
         want = theirs(torch.tensor([1, 2, 1, 4]), torch.tensor([0, 3]), torch.tensor(a))
         got = ours([1, 2, 1, 4], [0, 3], a)
         np.testing.assert_allclose(got.numpy(), want.detach(), atol=1e-12)
@@ -234,7 +231,7 @@ class TestEmbeddingBag:
         theirs = torch.nn.EmbeddingBag(5, 3, mode="sum").double()
         ours = nn.EmbeddingBag(5, 3, mode="sum").double()
         ours.load_state_dict(theirs.state_dict())
-        a = rows(4)
+        a = normal(4)
         want_leaf, leaf = torch.tensor(a, requires_grad=True), ln.tensor(a, requires_grad=True)
         want = theirs(torch.tensor([1, 2, 1, 4]), torch.tensor([0, 3]), want_leaf)
         got = ours([1, 2, 1, 4], [0, 3], leaf)

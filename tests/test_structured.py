@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from checks import normal
 from test_ops import observed
 
 import lazynet as ln
@@ -11,10 +12,6 @@ from lazynet import check_grads, nn
 from lazynet.batching.policies import NAMES
 
 TAGS = 3
-
-
-def rows(*shape):
-    return np.random.standard_normal(shape)
 
 
 def chain_score(x, tags, crf):
@@ -40,14 +37,14 @@ def probabilities(x, crf):
 def crf():
     made = nn.CRF(TAGS).double()
     for p in made.parameters():
-        p.copy_(rows(*p.shape))
+        p.copy_(normal(*p.shape))
     return made
 
 
 class TestCRF:
     @pytest.mark.parametrize("n", [0, 1, 2, 5])
     def test_the_loss_is_the_negative_log_probability_of_the_tags(self, crf, n):
-        x = rows(n, TAGS)
+        x = normal(n, TAGS)
         for tags, p in list(zip(taggings(n), probabilities(x, crf), strict=True))[::7]:
             loss = crf(ln.sequence(x), list(tags))
             assert loss.shape == () and loss.item() == pytest.approx(-np.log(p), abs=1e-12)
@@ -55,13 +52,13 @@ class TestCRF:
     @pytest.mark.parametrize("n", [0, 1, 2, 5])
     def test_the_best_tagging_is_the_best_of_all(self, crf, n):
         for _ in range(5):
-            x = rows(n, TAGS)
+            x = normal(n, TAGS)
             best = taggings(n)[int(np.argmax(probabilities(x, crf)))]
             assert crf.decode(ln.sequence(x)).tolist() == list(best)
 
     @pytest.mark.parametrize("n", [0, 1, 2, 5])
     def test_marginals_are_sums_over_all_taggings(self, crf, n):
-        x = rows(n, TAGS)
+        x = normal(n, TAGS)
         want = np.zeros((n, TAGS))
         for tags, p in zip(taggings(n), probabilities(x, crf), strict=True):
             for t, j in enumerate(tags):
@@ -69,7 +66,7 @@ class TestCRF:
         np.testing.assert_allclose(crf.marginals(ln.sequence(x)).numpy(), want, atol=1e-12)
 
     def test_the_gradient_of_log_z_is_the_expected_count(self, crf):
-        x = rows(4, TAGS)
+        x = normal(4, TAGS)
         leaf = ln.tensor(x, requires_grad=True)
         crf.log_partition(ln.sequence(leaf)).backward()
         want = {"x": np.zeros(x.shape), "steps": np.zeros((TAGS, TAGS)), "start": np.zeros(TAGS)}
@@ -86,18 +83,18 @@ class TestCRF:
     @pytest.mark.parametrize("n", [1, 2, 4])
     def test_first_and_second_derivatives(self, crf, n):
         tags = [j % TAGS for j in range(n)]
-        check_grads(lambda x: crf(ln.sequence(x), tags), [rows(n, TAGS)])
-        check_grads(lambda x: crf.marginals(ln.sequence(x)), [rows(n, TAGS)])
+        check_grads(lambda x: crf(ln.sequence(x), tags), [normal(n, TAGS)])
+        check_grads(lambda x: crf.marginals(ln.sequence(x)), [normal(n, TAGS)])
 
     def test_derivatives_with_respect_to_transitions(self):
-        x = ln.sequence(rows(4, TAGS))
-        arrays = rows(TAGS, TAGS), rows(TAGS)
+        x = ln.sequence(normal(4, TAGS))
+        arrays = normal(TAGS, TAGS), normal(TAGS)
         check_grads(lambda w, a: ln.log_scan(x, w, a), arrays)
         check_grads(lambda w, a: ln.log_scan(x * 1.0, w * 1.0, a * 1.0)[-1], arrays)
 
     @pytest.mark.parametrize("policy", NAMES)
     def test_sentences_of_all_lengths_are_one_batch_an_op(self, crf, policy):
-        sentences = [rows(n, TAGS) for n in (3, 0, 1, 7, 3, 2)]
+        sentences = [normal(n, TAGS) for n in (3, 0, 1, 7, 3, 2)]
         alone = [crf(ln.sequence(x), [0] * len(x)).item() for x in sentences]
         with ln.batching(policy):
             losses = [crf(ln.sequence(x), [0] * len(x)) for x in sentences]
@@ -107,7 +104,7 @@ class TestCRF:
 
     def test_more_sentences_are_no_more_batches(self, crf):
         def batches(count):
-            losses = [crf(ln.sequence(rows(2 + j % 5, TAGS)), [1] * (2 + j % 5))
+            losses = [crf(ln.sequence(normal(2 + j % 5, TAGS)), [1] * (2 + j % 5))
                       for j in range(count)]  # fmt: skip
             with observed() as runs:
                 ln.forward(losses)
@@ -143,17 +140,17 @@ class TestCRF:
         assert all((b - a) % TAGS == 1 for a, b in itertools.pairwise(best))
 
     def test_mistakes_are_told_on_the_users_line(self, crf):
-        x = ln.sequence(rows(2, TAGS))
+        x = ln.sequence(normal(2, TAGS))
         with pytest.raises(IndexError, match="index 3 is out of range"):
             crf(x, [0, 3])
         with pytest.raises(ValueError, match="1 tags for 2 rows"):
             crf(x, [0])
         with pytest.raises(ValueError, match=r"expected a Sequence with rows of \(3,\)"):
-            crf.decode(ln.sequence(rows(2, 4)))
+            crf.decode(ln.sequence(normal(2, 4)))
         with pytest.raises(ValueError, match="log_scan"):
-            ln.log_scan(x, ln.tensor(rows(2, 2)), ln.tensor(rows(3)))
+            ln.log_scan(x, ln.tensor(normal(2, 2)), ln.tensor(normal(3)))
         with pytest.raises(ValueError, match="expected one less"):
-            ln.linear_scan(x, ln.sequence(rows(2, TAGS, TAGS)))
+            ln.linear_scan(x, ln.sequence(normal(2, TAGS, TAGS)))
         with pytest.raises(ValueError, match="not Tensor"):
             ln.viterbi(x[0], crf.transitions, crf.start_transitions, crf.end_transitions)
 
@@ -202,7 +199,7 @@ def dependency_trees(n, projective):
 class TestTrees:
     @pytest.mark.parametrize("n", [1, 2, 3, 5])
     def test_inside_is_the_sum_over_all_binary_trees(self, n):
-        scores = rows(n * (n + 1) // 2, 1)
+        scores = normal(n * (n + 1) // 2, 1)
         trees = [[ln.span_index(i, j, n) for i, j in tree] for tree in bracketings(0, n)]
         weights = np.exp([scores[tree].sum() for tree in trees])
         leaf = ln.tensor(scores, requires_grad=True)
@@ -217,7 +214,7 @@ class TestTrees:
     @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
     @pytest.mark.parametrize("projective", [True, False])
     def test_dependency_trees_are_summed_one_and_all(self, n, projective):
-        scores, trees = rows(n * n, 1), dependency_trees(n, projective)
+        scores, trees = normal(n * n, 1), dependency_trees(n, projective)
         arcs = [[h * n + d for d, h in enumerate(heads, 1)] for heads in trees]
         weights = np.exp([scores[tree].sum() for tree in arcs])
         leaf = ln.tensor(scores, requires_grad=True)
@@ -233,14 +230,14 @@ class TestTrees:
         np.testing.assert_allclose(leaf.grad.numpy(), shares, atol=1e-12)
 
     def test_first_and_second_derivatives(self):
-        check_grads(lambda s: ln.inside(ln.sequence(s), 4), [rows(10, 1)])
-        check_grads(lambda s: ln.dependency_inside(ln.sequence(s), 4), [rows(16, 1)])
-        check_grads(lambda s: ln.matrix_tree(ln.sequence(s), 4), [rows(16, 1)])
+        check_grads(lambda s: ln.inside(ln.sequence(s), 4), [normal(10, 1)])
+        check_grads(lambda s: ln.dependency_inside(ln.sequence(s), 4), [normal(16, 1)])
+        check_grads(lambda s: ln.matrix_tree(ln.sequence(s), 4), [normal(16, 1)])
 
     @pytest.mark.parametrize("function", [ln.dependency_inside, ln.matrix_tree])
     def test_sentences_of_one_length_are_as_many_batches_as_one(self, function):
         def batches(count):
-            values = [function(ln.sequence(rows(25, 1)), 5) for _ in range(count)]
+            values = [function(ln.sequence(normal(25, 1)), 5) for _ in range(count)]
             with observed() as runs:
                 ln.forward(values)
             return runs[0].batches
@@ -248,15 +245,15 @@ class TestTrees:
         assert batches(1) == batches(10)
 
     def test_scores_of_all_pairs_serve_as_arcs(self):
-        x = ln.sequence(rows(4, 1, 3))
+        x = ln.sequence(normal(4, 1, 3))
         assert ln.dependency_inside(ln.pair_scores(x, x), 4).shape == ()
 
     def test_mistakes_are_told(self):
         with pytest.raises(ValueError, match="expected 6 rows"):
-            ln.inside(ln.sequence(rows(5, 1)), 3)
+            ln.inside(ln.sequence(normal(5, 1)), 3)
         for function in (ln.dependency_inside, ln.matrix_tree):
             with pytest.raises(ValueError, match="expected 9 rows"):
-                function(ln.sequence(rows(5, 1)), 3)
+                function(ln.sequence(normal(5, 1)), 3)
 
     def test_large_scores_do_not_overflow(self):
         scores = ln.sequence(np.full((9, 1), 500.0))

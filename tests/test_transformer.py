@@ -6,16 +6,12 @@ import warnings
 
 import numpy as np
 import pytest
+from checks import normal
 from test_ops import observed
 
 import lazynet as ln
 from lazynet import nn
 from lazynet.batching.policies import NAMES
-
-
-def rows(*shape):
-    return np.random.standard_normal(shape)
-
 
 LAYERS = {
     "relu, norm last": {},
@@ -52,7 +48,7 @@ def compare_gradients(theirs, ours):
 @pytest.mark.parametrize("name", LAYERS)
 def test_an_encoder_is_that_of_pytorch(torch, name):
     theirs, ours = both(torch, "Encoder", LAYERS[name])
-    x = rows(5, 8)
+    x = normal(5, 8)
     mask = torch.nn.Transformer.generate_square_subsequent_mask(5, dtype=torch.float64)
     want, got = theirs(torch.tensor(x)[None])[0], ours(ln.sequence(x))
     np.testing.assert_allclose(got.numpy(), want.detach(), atol=1e-10)
@@ -70,7 +66,7 @@ def test_an_encoder_is_that_of_pytorch(torch, name):
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_decoder_is_that_of_pytorch(torch, name):
     theirs, ours = both(torch, "Decoder", LAYERS[name])
-    x, memory = rows(5, 8), rows(3, 8)
+    x, memory = normal(5, 8), normal(3, 8)
     mask = torch.nn.Transformer.generate_square_subsequent_mask(5, dtype=torch.float64)
     want = theirs(torch.tensor(x)[None], torch.tensor(memory)[None], mask)[0]
     got = ours(ln.sequence(x), ln.sequence(memory), tgt_is_causal=True)
@@ -105,7 +101,7 @@ def test_the_whole_is_that_of_pytorch(torch, name):
         torch.nn.init.normal_(p, std=0.5)
     ours = ours.double()
     ours.load_state_dict(theirs.state_dict())
-    x, y = rows(5, 8), rows(3, 8)
+    x, y = normal(5, 8), normal(3, 8)
     mask = nn.Transformer.generate_square_subsequent_mask(3).astype(float)
     want = theirs(torch.tensor(x)[None], torch.tensor(y)[None], tgt_mask=torch.tensor(mask))[0]
     got = ours(ln.sequence(x), ln.sequence(y), tgt_is_causal=True)
@@ -134,7 +130,7 @@ def test_sentences_of_all_lengths_give_what_each_gives_alone(policy):
     ln.manual_seed(1)
     layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0)
     model = nn.TransformerEncoder(layer, 2)
-    sentences = [ln.sequence(rows(n, 8).astype(np.float32)) for n in (0, 1, 2, 9, 4)]
+    sentences = [ln.sequence(normal(n, 8).astype(np.float32)) for n in (0, 1, 2, 9, 4)]
     alone = [model(x).numpy() for x in sentences]
     with ln.batching(policy):
         together = [model(x) for x in sentences]
@@ -146,7 +142,7 @@ def test_more_sentences_are_no_more_batches():
     model = nn.TransformerEncoderLayer(8, 2, 16)
 
     def batches(count):
-        values = [model(ln.sequence(rows(1 + j % 7, 8).astype("f4"))) for j in range(count)]
+        values = [model(ln.sequence(normal(1 + j % 7, 8).astype("f4"))) for j in range(count)]
         with observed() as runs:
             ln.forward(values)
         return runs[0].batches
@@ -156,7 +152,7 @@ def test_more_sentences_are_no_more_batches():
 
 def test_dropout_only_while_training():
     model = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.5)
-    x = ln.sequence(rows(4, 8).astype("f4"))
+    x = ln.sequence(normal(4, 8).astype("f4"))
     assert len({model(x).numpy().tobytes() for _ in range(3)}) == 3
     model.eval()
     assert len({model(x).numpy().tobytes() for _ in range(3)}) == 1
@@ -164,7 +160,7 @@ def test_dropout_only_while_training():
 
 def test_a_stack_can_be_pickled_and_copied():
     model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0), 2)
-    x = ln.sequence(rows(3, 8).astype("f4"))
+    x = ln.sequence(normal(3, 8).astype("f4"))
     for other in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
         np.testing.assert_array_equal(other(x).numpy(), model(x).numpy())
 
@@ -174,7 +170,7 @@ def test_layers_of_a_stack_do_not_share_parameters():
     assert len(list(model.parameters())) == 3 * 12
     assert len(model.caches()) == 3
     with pytest.raises(ValueError, match="2 caches for 3 layers"):
-        model(ln.sequence(rows(2, 8).astype("f4")), caches=model.caches()[:2])
+        model(ln.sequence(normal(2, 8).astype("f4")), caches=model.caches()[:2])
 
 
 def test_mistakes_are_told():
@@ -195,11 +191,11 @@ class TestPositions:
         assert nn.sinusoidal_positions(3, 5).shape == (3, 5)
 
     def test_a_module_adds_them_from_any_start(self):
-        add, x = nn.SinusoidalPositions(6), rows(200, 6).astype("f4")
+        add, x = nn.SinusoidalPositions(6), normal(200, 6).astype("f4")
         want = x + nn.sinusoidal_positions(200, 6)
         for n in (0, 1, 5, 200):
             np.testing.assert_allclose(add(ln.sequence(x[:n])).numpy(), want[:n], atol=1e-6)
         np.testing.assert_allclose(add(ln.sequence(x[7:9]), start=7).numpy(), want[7:9], atol=1e-6)
         np.testing.assert_allclose(add(ln.tensor(x[7]), start=7).numpy(), want[7], atol=1e-6)
         with pytest.raises(ValueError, match="expected rows of"):
-            add(ln.tensor(rows(5)))
+            add(ln.tensor(normal(5)))

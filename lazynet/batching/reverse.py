@@ -84,7 +84,7 @@ from lazynet.batching.layout import (
 )
 from lazynet.batching.measure import aligned, region_sizes
 from lazynet.batching.plan import enter_argument
-from lazynet.kernels.jit import inline, jit
+from lazynet.kernels.jit import borrowing, inline, jit
 from lazynet.kernels.memory import load, store
 
 # Columns of a part of a batch.
@@ -167,6 +167,50 @@ def mark_unspent(tape, columns, signatures, head, needs, consumed, used):
         mark_sources(tape, columns, i, signatures, head, needs, used)
 
 
+@borrowing
+def count_wanted(columns, order, batch, signatures, needs, wanted):
+    """How many nodes of a batch are wanted and how many are not, of those with rows."""
+    found = missing = 0
+    for x in range(batch[B_FIRST_NODE], batch[B_LAST_NODE]):
+        i = order[x]
+        first = columns[FIRST, i]
+        if node_rows(columns, i, signatures) == 0:
+            continue
+        if wanted[first] and needs[first]:
+            found += 1
+        else:
+            missing += 1
+    return found, missing
+
+
+@borrowing
+def mark_rows(columns, order, batch, begin, width, place, needs, wanted, visited):
+    """Mark the rows of the wanted nodes of a batch whose output begins at `begin`."""
+    visited[: batch[B_ITEMS]] = 0
+    for x in range(batch[B_FIRST_NODE], batch[B_LAST_NODE]):
+        i = order[x]
+        first, rows = columns[FIRST, i], columns[ITEM_COUNT, i]
+        if rows and wanted[first] and needs[first]:
+            for j in range(rows):
+                visited[(place[first + j] - begin) // width] = 1
+
+
+@borrowing
+def cut(visited, items, b, parts, count):
+    """Put down the runs of marked rows of a batch; how many parts there are then."""
+    q = 0
+    while q < items:
+        if not visited[q]:
+            q += 1
+            continue
+        start = q
+        while q < items and visited[q]:
+            q += 1
+        parts[count, P_BATCH], parts[count, P_START], parts[count, P_STOP] = b, start, q
+        count += 1
+    return count
+
+
 @jit
 def split(columns, order, signatures, laid, place, needs, wanted):
     """The parts of each batch, as (batch, start, stop) in items, that backward has to visit.
@@ -182,16 +226,7 @@ def split(columns, order, signatures, laid, place, needs, wanted):
     for b in range(laid.batches.shape[0]):
         batch = laid.batches[b]
         s, items = batch[B_SIGNATURE], batch[B_ITEMS]
-        found = missing = 0
-        for x in range(batch[B_FIRST_NODE], batch[B_LAST_NODE]):
-            i = order[x]
-            first = columns[FIRST, i]
-            if node_rows(columns, i, signatures) == 0:
-                continue
-            if wanted[first] and needs[first]:
-                found += 1
-            else:
-                missing += 1
+        found, missing = count_wanted(columns, order, batch, signatures, needs, wanted)
         if found == 0:
             continue
         if missing == 0 or signatures[s, KIND] != ROWS:
@@ -200,25 +235,8 @@ def split(columns, order, signatures, laid, place, needs, wanted):
             continue
         width = laid.widths[laid.first[s]]
         begin = laid.regions[laid.first[s]] + width * batch[B_FIRST_ITEM]
-        for q in range(items):
-            visited[q] = 0
-        for x in range(batch[B_FIRST_NODE], batch[B_LAST_NODE]):
-            i = order[x]
-            first = columns[FIRST, i]
-            rows = columns[ITEM_COUNT, i]
-            if rows and wanted[first] and needs[first]:
-                for j in range(rows):
-                    visited[(place[first + j] - begin) // width] = 1
-        q = 0
-        while q < items:
-            if not visited[q]:
-                q += 1
-                continue
-            start = q
-            while q < items and visited[q]:
-                q += 1
-            parts[count, P_BATCH], parts[count, P_START], parts[count, P_STOP] = b, start, q
-            count += 1
+        mark_rows(columns, order, batch, begin, width, place, needs, wanted, visited)
+        count = cut(visited, items, b, parts, count)
     return parts[:count].copy()
 
 

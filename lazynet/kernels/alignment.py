@@ -5,8 +5,65 @@ Sums of logarithms grow with the number of rows, so they are kept in float64 wha
 
 import numpy as np
 
+from lazynet.kernels.jit import inline
 from lazynet.kernels.memory import OPERAND, address, load
 from lazynet.kernels.words import row, row_index
+
+
+@inline
+def log_sum(a, b, c):
+    """log(exp a + exp b + exp c) of numbers that may be -inf, b and c also to say that none is."""
+    top = max(max(a, b), c)
+    if top == -np.inf:
+        return top
+    total = np.exp(a - top)
+    if b != -np.inf:
+        total += np.exp(b - top)
+    if c != -np.inf:
+        total += np.exp(c - top)
+    return top + np.log(total)
+
+
+@inline
+def may_skip(label, j):
+    """Whether an alignment may go from state j - 2 to j: from a label to a different one."""
+    return j % 2 == 1 and j > 2 and label[j // 2] != label[j // 2 - 1]
+
+
+@inline
+def begin(now, states, label, blank, x):
+    """The states in a first row x: the blank and, if there is one, the first label."""
+    for j in range(states):
+        now[j] = -np.inf
+    now[0] = x[blank]
+    if states > 1:
+        now[1] = x[label[0]]
+
+
+@inline
+def advance(before, now, states, label, blank, x):
+    """The states in a row x from those in the row before, which may be kept in the same place."""
+    for j in range(states - 1, -1, -1):  # a state follows from those up to it
+        one = before[j - 1] if j > 0 else -np.inf
+        two = before[j - 2] if may_skip(label, j) else -np.inf
+        now[j] = log_sum(before[j], one, two)
+        if now[j] != -np.inf:
+            now[j] += x[label[j // 2] if j % 2 == 1 else blank]
+
+
+@inline
+def retreat(after, states, label):
+    """What may follow each state in its row, from what may follow it in the next one."""
+    for j in range(states):  # what follows a state are those from it on
+        one = after[j + 1] if j + 1 < states else -np.inf
+        two = after[j + 2] if j + 2 < states and may_skip(label, j + 2) else -np.inf
+        after[j] = log_sum(after[j], one, two)
+
+
+@inline
+def over_ends(now, states):
+    """The logarithm of the sum over the states in which an alignment may end."""
+    return log_sum(now[states - 1], now[states - 2] if states > 1 else -np.inf, -np.inf)
 
 
 def ctc(call, context):
@@ -29,45 +86,17 @@ def ctc(call, context):
     for s in range(nodes):
         count = places[s + 1] - places[s]
         states = 2 * count + 1
-        for k in range(count):
-            label[k] = row_index(address(first + 3 * OPERAND, places[s] + k), 1)[0]
-        for j in range(states):
-            now[j] = -np.inf
-        for t in range(rows[s], rows[s + 1]):
-            x = row(address(first + 2 * OPERAND, t), classes)
-            if t == rows[s]:
-                now[0] = x[blank]
-                if count > 0:
-                    now[1] = x[label[0]]
-                continue
-            for j in range(states - 1, -1, -1):  # a state follows from those up to it
-                own = label[j // 2] if j % 2 == 1 else blank
-                skips = j % 2 == 1 and j > 2 and label[j // 2] != label[j // 2 - 1]
-                top = now[j]
-                if j > 0:
-                    top = max(top, now[j - 1])
-                if skips:
-                    top = max(top, now[j - 2])
-                if top == -np.inf:
-                    continue
-                total = np.exp(now[j] - top)
-                if j > 0:
-                    total += np.exp(now[j - 1] - top)
-                if skips:
-                    total += np.exp(now[j - 2] - top)
-                now[j] = top + np.log(total) + x[own]
         y = row(address(first + 4 * OPERAND, s), 1)
         if rows[s] == rows[s + 1]:
             y[0] = 0.0 if count == 0 else np.inf
             continue
-        last, other = now[states - 1], -np.inf
-        if count > 0:
-            other = now[states - 2]
-        top = max(last, other)
-        if top == -np.inf:
-            y[0] = np.inf
-        else:
-            y[0] = -(top + np.log(np.exp(last - top) + np.exp(other - top)))
+        for k in range(count):
+            label[k] = row_index(address(first + 3 * OPERAND, places[s] + k), 1)[0]
+        begin(now, states, label, blank, row(address(first + 2 * OPERAND, rows[s]), classes))
+        for t in range(rows[s] + 1, rows[s + 1]):
+            x = row(address(first + 2 * OPERAND, t), classes)
+            advance(now, now, states, label, blank, x)
+        y[0] = -over_ends(now, states)
 
 
 def ctc_backward(call, context):
@@ -86,48 +115,23 @@ def ctc_backward(call, context):
         most = max(most, count)
         room = max(room, (rows[s + 1] - rows[s]) * (2 * count + 1))
     label = np.empty(most, np.int64)
-    before = np.full(room, 0.0)  # for each row and state, over all beginnings
+    kept = np.full(room, 0.0)  # for each row and state, over all beginnings
     after = np.full(2 * most + 1, 0.0)  # for each state, over all ends from the next row on
     for s in range(nodes):
         count, length = places[s + 1] - places[s], rows[s + 1] - rows[s]
-        states = 2 * count + 1
         if length == 0:
             continue
+        states = 2 * count + 1
+        before = kept[: length * states].reshape(length, states)
         for k in range(count):
             label[k] = row_index(address(first + 3 * OPERAND, places[s] + k), 1)[0]
-        for t in range(length):
+        begin(before[0], states, label, blank, row(address(first + 2 * OPERAND, rows[s]), classes))
+        for t in range(1, length):
             x = row(address(first + 2 * OPERAND, rows[s] + t), classes)
-            at = t * states
-            for j in range(states):
-                before[at + j] = -np.inf
-                if t == 0:
-                    if j < 2:
-                        before[j] = x[label[0]] if j == 1 else x[blank]
-                    continue
-                own = label[j // 2] if j % 2 == 1 else blank
-                skips = j % 2 == 1 and j > 2 and label[j // 2] != label[j // 2 - 1]
-                earlier = at - states + j
-                top = before[earlier]
-                if j > 0:
-                    top = max(top, before[earlier - 1])
-                if skips:
-                    top = max(top, before[earlier - 2])
-                if top == -np.inf:
-                    continue
-                total = np.exp(before[earlier] - top)
-                if j > 0:
-                    total += np.exp(before[earlier - 1] - top)
-                if skips:
-                    total += np.exp(before[earlier - 2] - top)
-                before[at + j] = top + np.log(total) + x[own]
-        end = length * states - 1
-        top, other = before[end], -np.inf
-        if count > 0:
-            other = before[end - 1]
-        top = max(top, other)
-        if top == -np.inf:
+            advance(before[t - 1], before[t], states, label, blank, x)
+        whole = over_ends(before[length - 1], states)
+        if whole == -np.inf:
             continue
-        whole = top + np.log(np.exp(before[end] - top) + np.exp(other - top))
         dy = row(address(first + 4 * OPERAND, s), 1)[0]
         for j in range(states):
             after[j] = 0.0 if j >= states - 2 else -np.inf
@@ -137,21 +141,7 @@ def ctc_backward(call, context):
             for j in range(states):
                 own = label[j // 2] if j % 2 == 1 else blank
                 if after[j] != -np.inf:
-                    if before[t * states + j] != -np.inf:
-                        dx[own] -= dy * np.exp(before[t * states + j] + after[j] - whole)
+                    if before[t, j] != -np.inf:
+                        dx[own] -= dy * np.exp(before[t, j] + after[j] - whole)
                     after[j] += x[own]
-            for j in range(states):  # what follows a state are those from it on
-                skips = j % 2 == 1 and j + 2 < states and label[j // 2] != label[j // 2 + 1]
-                top = after[j]
-                if j + 1 < states:
-                    top = max(top, after[j + 1])
-                if skips:
-                    top = max(top, after[j + 2])
-                if top == -np.inf:
-                    continue
-                total = np.exp(after[j] - top)
-                if j + 1 < states:
-                    total += np.exp(after[j + 1] - top)
-                if skips:
-                    total += np.exp(after[j + 2] - top)
-                after[j] = top + np.log(total)
+            retreat(after, states, label)

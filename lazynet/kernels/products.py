@@ -29,43 +29,19 @@ def matmul(call, context):
             while stop < items and address(c, stop) == first_c:
                 stop += 1
         count = stop - start
-        if count == 1:
-            product(context, accumulate, ta, tb, m, n, k, first_a, lda, first_b, ldb, first_c, ldc)
-        elif not ta:
-            wide_a = stride_a if m == 1 else lda
-            wide_c = stride_c if m == 1 else ldc
-            product(
-                context,
-                accumulate,
-                0,
-                tb,
-                m * count,
-                n,
-                k,
-                first_a,
-                wide_a,
-                first_b,
-                ldb,
-                first_c,
-                wide_c,
-            )
-        else:
-            wide_a, wide_b = (stride_a, stride_b) if k == 1 else (lda, ldb)
-            product(
-                context,
-                accumulate,
-                1,
-                0,
-                m,
-                n,
-                k * count,
-                first_a,
-                wide_a,
-                first_b,
-                wide_b,
-                first_c,
-                ldc,
-            )
+        tall, deep, wide_a, wide_b, wide_c = m, k, lda, ldb, ldc
+        if count > 1 and ta:
+            deep = k * count
+            if k == 1:
+                wide_a, wide_b = stride_a, stride_b
+        elif count > 1:
+            tall = m * count
+            if m == 1:
+                wide_a, wide_c = stride_a, stride_c
+        product(
+            context, accumulate, ta, tb, tall, n, deep, first_a, wide_a, first_b, wide_b, first_c,
+            wide_c,
+        )  # fmt: skip
         start = stop
 
 

@@ -18,6 +18,7 @@ from lazynet.kernels.memory import load, store
 from lazynet.kernels.scalars import WORDS
 
 LEAST_PART = 1 << 17  # multiplications of a part of a product that is worth a worker
+PARTS = {"float32": threads.PART32, "float64": threads.PART64}
 
 row = None  # row(address, width): the elements there, of the kernel's dtype
 own_row = None  # the same, where no other item of the call writes
@@ -35,8 +36,27 @@ stackable = plain_product = product = None  # products, by blas.py: in one part,
 
 def meanings(dtype: str) -> dict:
     """What the words mean on the CPU, for rows of `dtype`."""
-    item = np.dtype(dtype).itemsize
-    words = WORDS[dtype]
+    words, item = WORDS[dtype], np.dtype(dtype).itemsize
+    plain = _plain_product(dtype) if dtype in blas.GEMM else None
+    return {
+        **words,
+        "row": memory.ROW[dtype],
+        "own_row": memory.ROW[dtype],
+        "lanes": range,
+        "together": _nothing,
+        "row_index": memory.row_int64,
+        "payload_words": memory.row_int32,
+        "stackable": _stackable(item),
+        "plain_product": plain,
+        "product": _product(plain, item, PARTS[dtype]) if plain else None,
+        "constant": words["c"],
+        "least": -np.inf if dtype.startswith("float") else 0 if dtype == "bool" else -(2**63),
+        "itemsize": item,
+    }
+
+
+def _stackable(item: int):
+    """The word `stackable` for elements of so many bytes."""
 
     @inline
     def stackable(operand, matrix, rows):
@@ -52,8 +72,13 @@ def meanings(dtype: str) -> dict:
             return stride >= matrix, stride // item
         return stride == matrix, 0
 
-    gemm, one, zero = blas.GEMM.get(dtype), words["c"](1), words["c"](0)
-    routine, part = (0, threads.PART32) if dtype == "float32" else (8, threads.PART64)
+    return stackable
+
+
+def _plain_product(dtype: str):
+    """The word `plain_product` for a dtype."""
+    gemm, one, zero = blas.GEMM[dtype], WORDS[dtype]["c"](1), WORDS[dtype]["c"](0)
+    routine = 0 if dtype == "float32" else 8
 
     @inline
     def plain_product(context, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc):
@@ -64,9 +89,15 @@ def meanings(dtype: str) -> dict:
             c, ldc,
         )  # fmt: skip
 
+    return plain_product
+
+
+def _product(plain_product, item: int, part: int):
+    """The word `product` for elements of so many bytes; `part` is where a board has its kernel."""
+
     @inline
     def product(context, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc):
-        """The same, large ones in parts: of the columns of C where those are more than its rows."""
+        """As `plain_product`, large ones in parts: of C's columns if it has more than rows."""
         parts = threads.parts_for(context, m * n * k, LEAST_PART)
         if parts == 1:
             plain_product(context, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc)
@@ -105,21 +136,7 @@ def meanings(dtype: str) -> dict:
         for p in range(posted):
             threads.finish(board, p)
 
-    return {
-        **words,
-        "row": memory.ROW[dtype],
-        "own_row": memory.ROW[dtype],
-        "lanes": range,
-        "together": _nothing,
-        "row_index": memory.row_int64,
-        "payload_words": memory.row_int32,
-        "stackable": stackable,
-        "plain_product": plain_product if gemm else None,
-        "product": product if gemm else None,
-        "constant": words["c"],
-        "least": -np.inf if dtype.startswith("float") else 0 if dtype == "bool" else -(2**63),
-        "itemsize": item,
-    }
+    return product
 
 
 @inline

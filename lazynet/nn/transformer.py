@@ -41,11 +41,18 @@ class _LayerNorm(Module):
 class _Layer(Module):
     """What encoder and decoder layers share: a residual around each part, and the feed-forward."""
 
-    linear1: Linear
-    linear2: Linear
+    _remembers = False  # whether a part between the two attends to a memory
 
     def __init__(
-        self, d_model: int, dim_feedforward: int, dropout: float, activation: Any, norm_first: bool
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Any = "relu",
+        layer_norm_eps: float = 1e-5,
+        norm_first: bool = False,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         name = type(self).__name__
@@ -56,10 +63,19 @@ class _Layer(Module):
             known = ", ".join(map(repr, ACTIVATIONS))
             raise ValueError(f"{name}: activation {activation!r}; use {known} or a function")
         self.dropout, self.norm_first, self.activation = dropout, norm_first, activation
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias)
+        if self._remembers:
+            self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias)
+        self.linear1 = Linear(d_model, dim_feedforward, bias)
+        self.linear2 = Linear(dim_feedforward, d_model, bias)
+        self.norm1 = _LayerNorm(d_model, layer_norm_eps, bias)
+        self.norm2 = _LayerNorm(d_model, layer_norm_eps, bias)
+        if self._remembers:
+            self.norm3 = _LayerNorm(d_model, layer_norm_eps, bias)
 
     def _takes(self) -> dict[str, tuple[Any, ...]]:
         rows = (self.linear1.in_features,)
-        return {"tgt": rows, "memory": rows} if hasattr(self, "norm3") else {"src": rows}
+        return {"tgt": rows, "memory": rows} if self._remembers else {"src": rows}
 
     def _drop(self, x: Any) -> Any:
         return dropout(x, self.dropout, self.training)
@@ -90,24 +106,6 @@ class TransformerEncoderLayer(_Layer):
         activation: "relu", "gelu", or a function of rows.
         norm_first: whether each part normalises what it takes, or each sum is normalised.
     """
-
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Any = "relu",
-        layer_norm_eps: float = 1e-5,
-        norm_first: bool = False,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(d_model, dim_feedforward, dropout, activation, norm_first)
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias)
-        self.linear1 = Linear(d_model, dim_feedforward, bias)
-        self.linear2 = Linear(dim_feedforward, d_model, bias)
-        self.norm1 = _LayerNorm(d_model, layer_norm_eps, bias)
-        self.norm2 = _LayerNorm(d_model, layer_norm_eps, bias)
 
     def forward(
         self,
@@ -143,25 +141,7 @@ class TransformerDecoderLayer(_Layer):
     norm3.*. Arguments as `TransformerEncoderLayer`.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Any = "relu",
-        layer_norm_eps: float = 1e-5,
-        norm_first: bool = False,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(d_model, dim_feedforward, dropout, activation, norm_first)
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias)
-        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias)
-        self.linear1 = Linear(d_model, dim_feedforward, bias)
-        self.linear2 = Linear(dim_feedforward, d_model, bias)
-        self.norm1 = _LayerNorm(d_model, layer_norm_eps, bias)
-        self.norm2 = _LayerNorm(d_model, layer_norm_eps, bias)
-        self.norm3 = _LayerNorm(d_model, layer_norm_eps, bias)
+    _remembers = True
 
     def forward(
         self,

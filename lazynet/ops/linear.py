@@ -68,16 +68,21 @@ def _product(a, b, ta: int = 0, tb: int = 0):
     return record(MATMUL, (a, b), (("ta", ta), ("tb", tb)))
 
 
-def _matmul_vjp(g, c, a, b, ta, tb):
-    if ta:
-        return _product(b, g, 0, 1), _product(a, g)
-    if tb:
-        return _product(g, b), _product(g, a, 1, 0)
-    return _product(g, b, 0, 1), _product(a, g, 1, 0)
+def product_formula(product):
+    """The formula of `product(a, b, ta, tb)`: C = A B, where A or B may be given transposed."""
+
+    def vjp(g, c, a, b, ta, tb):
+        if ta:
+            return product(b, g, 0, 1), product(a, g)
+        if tb:
+            return product(g, b), product(g, a, 1, 0)
+        return product(g, b, 0, 1), product(a, g, 1, 0)
+
+    return vjp
 
 
 MATMUL = Op(
-    "matmul", "C = A B", _matmul_shape, _matmul_lower, _matmul_vjp,
+    "matmul", "C = A B", _matmul_shape, _matmul_lower, product_formula(_product),
     flops=lambda a, b, ta, tb: 2 * a.size * b.size // b.shape[1 if tb else 0],
     samples=(
         Sample(((3, 4), (4, 2)), (("ta", 0), ("tb", 0))),

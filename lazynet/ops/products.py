@@ -55,16 +55,9 @@ def _batched(a, b, ta: int = 0, tb: int = 0):
     return record(BMM, (a, b), (("ta", ta), ("tb", tb)))
 
 
-def _batched_vjp(g, c, a, b, ta, tb):
-    if ta:
-        return _batched(b, g, 0, 1), _batched(a, g)
-    if tb:
-        return _batched(g, b), _batched(g, a, 1, 0)
-    return _batched(g, b, 0, 1), _batched(a, g, 1, 0)
-
-
 BMM = Op(
-    "bmm", "C[i] = A[i] B[i]", _batched_shape, _batched_lower, _batched_vjp,
+    "bmm", "C[i] = A[i] B[i]", _batched_shape, _batched_lower,
+    plain.product_formula(_batched),
     flops=lambda a, b, ta, tb: 2 * a.size * b.shape[1 if tb else 2],
     samples=(
         Sample(((2, 3, 4), (2, 4, 2)), (("ta", 0), ("tb", 0))),
