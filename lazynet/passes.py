@@ -9,13 +9,12 @@ keep_for_deferred   values that deferred steps read outlive their batch
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from lazynet.batching import layout as words
-from lazynet.kernels.generate import Formula
-from lazynet.program import Program, Ref, Step
+from lazynet.fusing import fuse
+from lazynet.program import Program, Step
 
 _ACCUMULATING = {
     "add_elements", "add_rows", "matmul", "repeat_axis", "segment_sum", "sum_axis", "take_elements",
@@ -253,118 +252,3 @@ def keep_for_deferred(program: Program) -> Program:
         if ref.space == words.REGION
     }
     return _saved(program, late)
-
-
-# -- fusing ----------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Group:
-    """Elementwise steps that become one loop."""
-
-    width: int
-    domain: int
-    phase: int
-    inputs: list[Ref] = field(default_factory=list)
-    formulas: list[Formula] = field(default_factory=list)
-    outputs: list[tuple[str, Ref, bool]] = field(default_factory=list)
-
-    def name_of(self, ref: Ref) -> str:
-        """How the value at `ref` is called in this loop."""
-        for name, written, accumulated in self.outputs:
-            if written == ref and not accumulated:
-                return name
-        if ref not in self.inputs:
-            self.inputs.append(ref)
-        return f"x{self.inputs.index(ref)}"
-
-    def add(self, step: Step) -> None:
-        """Append the formulas of a step, under new names."""
-        names = {f"x{k}": self._operand(ref) for k, ref in enumerate(step.inputs)}
-        for formula in step.formulas:
-            own = f"v{len(self.formulas)}"
-            self.formulas.append(Formula(own, _renamed(formula.expression, names), formula.dtype))
-            names[formula.name] = own
-        for result, ref, accumulate in zip(
-            step.results, step.outputs, step.accumulate, strict=True
-        ):
-            self._write(names[result], ref, accumulate)
-
-    def _operand(self, ref: Ref) -> str:
-        if ref.space == words.LITERAL:
-            return _constant(ref)
-        return self.name_of(ref)
-
-    def _write(self, name: str, ref: Ref, accumulate: bool) -> None:
-        for k, (other, target, accumulated) in enumerate(self.outputs):
-            if accumulate and accumulated and target == ref:
-                total = f"v{len(self.formulas)}"
-                self.formulas.append(Formula(total, f"{other} + {name}", ref.dtype))
-                self.outputs[k] = (total, ref, True)
-                return
-        self.outputs.append((name, ref, accumulate))
-
-    def step(self) -> Step:
-        return Step(
-            inputs=tuple(self.inputs),
-            outputs=tuple(ref for _, ref, _ in self.outputs),
-            accumulate=tuple(accumulate for _, _, accumulate in self.outputs),
-            formulas=tuple(self.formulas),
-            results=tuple(name for name, _, _ in self.outputs),
-            domain=self.domain,
-            phase=self.phase,
-        )
-
-
-def _constant(ref: Ref) -> str:
-    value = ref.literal
-    if value != value:
-        return "c(inf - inf)"
-    if value in (float("inf"), float("-inf")):
-        return "c(inf)" if value > 0 else "c(-inf)"
-    return f"c({value!r})" if ref.dtype.startswith("float") else f"c({int(value)})"
-
-
-def _renamed(expression: str, names: dict[str, str]) -> str:
-    return re.sub(r"\b[xvy]\d*\b", lambda m: names.get(m.group(), m.group()), expression)
-
-
-def fuse(program: Program) -> Program:
-    """Elementwise steps of one width, domain and phase become one loop where order allows it."""
-    done: list[Step | _Group] = []
-    for step in program.steps:
-        if not step.elementwise:
-            done.append(step)
-            continue
-        group = _group_for(step, step.width, done)
-        if group is None:
-            group = _Group(step.width, step.domain, step.phase)
-            done.append(group)
-        group.add(step)
-    return with_steps(program, [s if isinstance(s, Step) else s.step() for s in done])
-
-
-def _group_for(step: Step, width: int, done: list[Step | _Group]) -> _Group | None:
-    """The latest loop that `step` can join: nothing after it may write what the step reads."""
-    for entry in reversed(done):
-        if isinstance(entry, _Group):
-            written = [ref for _, ref, _ in entry.outputs]
-            same = (entry.width, entry.domain, entry.phase) == (width, step.domain, step.phase)
-            if same and not _overlaps(step, written, exact=True):
-                return entry
-        else:
-            written = list(entry.outputs)
-        if _overlaps(step, written, exact=False):
-            return None
-    return None
-
-
-def _overlaps(step: Step, written: list[Ref], exact: bool) -> bool:
-    """Whether a step reads a region in `written`; with `exact`, in another way than written."""
-    for ref in step.inputs:
-        for other in written:
-            if (ref.space, ref.index) == (other.space, other.index) and not (
-                exact and ref == other
-            ):
-                return True
-    return False

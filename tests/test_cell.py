@@ -405,3 +405,20 @@ def test_a_call_with_more_arguments_than_were_seen_is_not_taken_for_one_with_few
     one = ln.ones(2) * 1.0
     assert cell(one).tolist() == cell(one).tolist() == [1.0, 1.0]
     assert cell(one, one).tolist() == [2.0, 2.0]
+
+
+@pytest.mark.slow  # compiles as many kernels as it has hundreds of operands
+def test_a_cell_may_be_longer_than_one_loop_and_have_more_operands():
+    def function(*values):
+        total = ln.tanh(values[0])
+        for x in values:
+            total = ln.tanh(total * x) + 0.5 * x
+        return ln.cat(list(values)) * ln.sum(total), total
+
+    cell, expected = ln.cell(function), None
+    for call in (function, cell):
+        values = [ln.tensor(np.full(2, k / 400), requires_grad=True) for k in range(400)]
+        ln.sum([ln.sum(y * y) for y in call(*values)]).backward()
+        found = np.stack([x.grad.numpy() for x in values])
+        expected = found if expected is None else expected
+    np.testing.assert_allclose(found, expected, rtol=1e-10)

@@ -1,6 +1,6 @@
 """Each pass over programs: a program before, the program after."""
 
-from lazynet import passes
+from lazynet import fusing, passes
 from lazynet.batching import layout as words
 from lazynet.program import Program, Ref, Region, call, elementwise
 
@@ -165,3 +165,42 @@ def test_values_that_the_derivative_reads_outlive_their_batch():
     reads = [Ref(words.FORWARD_REGION, 1, "float32", 4)]
     backward = program([elementwise("x0", reads, region(0))])
     assert passes.save_for(forward, backward).regions[1].lifetime == words.SAVED
+
+
+def test_a_chain_longer_than_a_loop_may_be_is_cut_into_loops():
+    count = 2 * fusing.MOST_FUSED + 10
+    steps = [elementwise("tanh(x0)", [argument(0)], region(1))]
+    steps += [elementwise("x0 * x0", [region(k)], region(k + 1)) for k in range(1, count)]
+    after = passes.drop_unused(passes.fuse(program(steps, regions=count + 1, outputs=0)))
+    assert after.steps == []  # nobody reads the last
+    steps.append(elementwise("x0", [region(count)], region(0)))
+    after = passes.drop_unused(passes.fuse(program(steps, regions=count + 1)))
+    assert [len(step.formulas) for step in after.steps] == [100, 100, 11]
+    assert [len(step.outputs) for step in after.steps] == [1, 1, 1]
+    first, second, last = after.steps
+    assert (second.inputs, last.inputs) == (first.outputs, second.outputs)
+
+
+def test_a_loop_of_more_operands_than_are_compared_is_cut_where_little_is_passed_on():
+    steps, outputs = [], 40
+    for k in range(outputs):
+        before = [region(k - 1)] if k else [argument(0)]
+        steps.append(elementwise("x0 * x1", [*before, argument(k)], region(k)))
+    after = passes.drop_unused(passes.fuse(program(steps, regions=outputs, outputs=outputs)))
+    assert len(after.steps) > 1
+    assert [ref for step in after.steps for ref in step.outputs] == [
+        region(k) for k in range(outputs)
+    ]
+    for step in after.steps:
+        read, written = len(step.inputs), len(step.outputs)
+        assert read * written + written * (written - 1) // 2 <= fusing.MOST_PAIRS
+
+
+def test_values_that_only_their_loop_reads_do_not_cut_it():
+    steps = [elementwise("x0 * x1", [argument(0), argument(k)], region(k)) for k in range(1, 30)]
+    total = region(1)
+    for k in range(2, 30):
+        after = region(28 + k if k < 29 else 0)
+        steps.append(elementwise("x0 + x1", [total, region(k)], after))
+        total = after
+    assert len(passes.drop_unused(passes.fuse(program(steps, regions=57))).steps) == 1

@@ -53,17 +53,14 @@ class Elementwise:
         lines = ["def elementwise(call, context):", "    n = load(call)", "    w = load(call + 8)"]
         if not any(operand.scalar for operand in operands):
             # Rows that lie end to end are one long row.
-            whole = " and ".join(
+            whole = " & ".join(  # as many branches as operands would make compiling slow
                 f"contiguous(call + {place}, w * {_size(operand.dtype)})"
                 for place, operand in zip(places, operands, strict=True)
             )
             lines += [f"    if {whole}:", "        w = w * n", "        n = min(n, 1)"]
         lines.append("    for r in range(n):")
         for name, place, operand in zip(names, places, operands, strict=True):
-            width = "1" if operand.scalar else "w"
-            lines.append(
-                f"        {name} = row_{operand.dtype}(address(call + {place}, r), {width})"
-            )
+            lines.append(f"        {name} = at_{operand.dtype}(address(call + {place}, r))")
         for k, operand in enumerate(self.inputs):
             if operand.scalar:
                 lines.append(f"        x{k} = a{k}[0]")
@@ -114,7 +111,7 @@ def compile_source(source: str, name: str, dtype: str):
         "address": memory.address,
         "contiguous": _contiguous,
         **WORDS[dtype],
-        **{f"row_{key}": row for key, row in memory.ROW.items()},
+        **{f"at_{key}": pointer for key, pointer in memory.POINTER.items()},
         **{f"c_{key}": words["c"] for key, words in WORDS.items()},
     }
     filename = f"<lazynet {name} {abs(hash(source)):x}>"

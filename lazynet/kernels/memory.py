@@ -60,6 +60,14 @@ def _pointer(element, llvm_type):
     return pointer
 
 
+POINTER = {
+    "float32": _pointer(types.float32, ir.FloatType()),
+    "float64": _pointer(types.float64, ir.DoubleType()),
+    "int64": _pointer(types.int64, ir.IntType(64)),
+    "bool": _pointer(types.uint8, ir.IntType(8)),
+}
+
+
 def _rows(element, llvm_type):
     pointer = _pointer(element, llvm_type)
 
