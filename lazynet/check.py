@@ -44,10 +44,16 @@ def check_grads(
     Raises:
         AssertionError: with both numbers, where they differ.
         ValueError: for an unknown mode.
+        TypeError: for arguments that are no list.
     """
     unknown = [mode for mode in modes if mode not in ("fwd", "rev")]
     if unknown or not modes:
         raise ValueError(f'check_grads: modes are "fwd" and "rev", not {list(modes)}')
+    if not isinstance(args, (list, tuple)):
+        raise TypeError(
+            f"check_grads: expected a list of arguments, not {type(args).__name__}; one goes in a "
+            "list as well"
+        )
     generator = np.random.default_rng(0)
     arrays = [np.asarray(a, np.float64) for a in args]
     weights: dict[int, Any] = {}

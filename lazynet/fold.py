@@ -49,16 +49,23 @@ class Structure:
 
     Raises:
         ValueError: if a node does not come after those below it.
+        TypeError: for something else than a list of lists of numbers.
     """
 
     __slots__ = ("below", "bottom", "children", "counts", "plans")
 
     def __init__(self, children: Listed[Listed[int]]):
         self.children = children
-        count = len(children)
-        self.counts = np.fromiter(map(len, children), np.int32, count)  # of nodes below each
-        total = int(self.counts.sum())
-        self.below = np.fromiter(itertools.chain.from_iterable(children), np.int32, total)
+        try:
+            count = len(children)
+            self.counts = np.fromiter(map(len, children), np.int32, count)  # of nodes below each
+            total = int(self.counts.sum())
+            self.below = np.fromiter(itertools.chain.from_iterable(children), np.int32, total)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                "Structure: expected for each node a list of the numbers of those below it, such "
+                f"as [(), (), (0, 1)] ({error})"
+            ) from None
         above = np.repeat(np.arange(count, dtype=np.int32), self.counts)
         wrong = np.flatnonzero((self.below < 0) | (self.below >= above))
         if len(wrong):

@@ -42,6 +42,8 @@ def save(state: Any, path: str | os.PathLike[str]) -> None:
         TypeError: naming what cannot be saved.
         OSError: if the file cannot be written.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"save: expected save(state, path), not {type(path).__name__} as the path")
     arrays: dict[str, np.ndarray] = {}
     skeleton = _taken_apart(state, "", arrays)
     text = json.dumps({"format": 1, "state": skeleton})

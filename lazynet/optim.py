@@ -33,6 +33,8 @@ class Optimizer:
         TypeError: for something that is no parameter.
     """
 
+    _keeps: tuple[str, ...] | None = None  # what a parameter's state holds, where it is told
+
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         self.defaults = defaults
         self.param_groups: list[Group] = []
@@ -77,11 +79,16 @@ class Optimizer:
 
     def _check(self, group: Group) -> None:
         for name in ("lr", "eps", "weight_decay", "momentum"):
-            if name in group and not group[name] >= 0.0:
-                raise ValueError(f"{self._name}: {name} must be at least 0, not {group[name]}")
-        for beta in group.get("betas", ()):
-            if not 0.0 <= beta < 1.0:
-                raise ValueError(f"{self._name}: betas must be in [0, 1), not {group['betas']}")
+            value = group.get(name, 0.0)
+            if not isinstance(value, (int, float, np.number)):
+                raise TypeError(f"{self._name}: {name} must be a number, not {value!r}")
+            if not value >= 0.0:
+                raise ValueError(f"{self._name}: {name} must be at least 0, not {value}")
+        betas = group.get("betas", (0.0, 0.0))
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise TypeError(f"{self._name}: betas must be two numbers, not {betas!r}")
+        if not all(0.0 <= beta < 1.0 for beta in betas):
+            raise ValueError(f"{self._name}: betas must be in [0, 1), not {betas}")
 
     @property
     def lr(self) -> float:
@@ -140,6 +147,11 @@ class Optimizer:
         Raises:
             ValueError: if groups, numbers of parameters or shapes differ; nothing has changed then.
         """
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
+            raise ValueError(
+                f"{self._name}: load_state_dict: this is no optimizer's state, which has 'state' "
+                "and 'param_groups'"
+            )
         groups = state_dict["param_groups"]
         ours = [len(group["params"]) for group in self.param_groups]
         theirs = [len(group["params"]) for group in groups]
@@ -155,6 +167,12 @@ class Optimizer:
             for p, n in zip(params, numbers, strict=True)
             if int(n) in kept
         }
+        for names in ({k for k, v in s.items() if v is not None} for s in loaded.values()):
+            if names and self._keeps is not None and names != set(self._keeps):
+                raise ValueError(
+                    f"{self._name}: the state of a parameter holds {', '.join(sorted(names))}, "
+                    f"which is another optimizer's; expected {', '.join(self._keeps)}"
+                )
         options = [{k: v for k, v in group.items() if k in self.defaults} for group in groups]
         for group in options:
             self._check({**self.defaults, **group})
@@ -216,6 +234,8 @@ class SGD(Optimizer):
         ValueError: for no parameters, or an option out of its range.
     """
 
+    _keeps = ("momentum_buffer",)
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -274,6 +294,8 @@ class Adam(Optimizer):
     Raises:
         ValueError: for no parameters, or an option out of its range.
     """
+
+    _keeps = ("step", "exp_avg", "exp_avg_sq")
 
     def __init__(
         self,

@@ -330,9 +330,11 @@ def as_value(x: Any, name: str) -> Any:
         made.graph.copies = {}
         return made
     if isinstance(x, (list, tuple)):
+        advice = "ln.tensor(list) makes a Tensor of numbers, ln.sequence(list) rows of them"
+        if any(isinstance(part, Value) for part in x):
+            advice = "ln.sequence(list) or ln.stack(list) makes one of a list of Tensors"
         raise TypeError(
-            f"{name}: expected a Tensor or Sequence, not a {type(x).__name__}; "
-            "ln.sequence(list) or ln.stack(list) makes one of a list of Tensors"
+            f"{name}: expected a Tensor or Sequence, not a {type(x).__name__}; {advice}"
         )
     kind, advice = type(x).__name__, ""
     if hasattr(x, "__array__") or hasattr(x, "__dlpack__"):  # of another library

@@ -274,22 +274,35 @@ class Tensor(Value):
     def item(self) -> Any:
         """The value of a tensor of one element, as a Python number. Runs what is pending."""
         if self.type.size != 1:
-            raise ValueError(
-                f"item: only a tensor of one element is a Python number; this has {self.type.shape}"
-            )
+            raise self._no_number("item")
         self._wait()
         row = self.type
         if isinstance(self.graph, Leaf) or self.graph.device is not CPU:
             return self.numpy().item()
         return _SCALARS[row.dtype].from_address(int(self.graph.place[self.id]) + row.offset).value
 
+    def _no_number(self, asked: str) -> ValueError:
+        """The error of who asked for one number where there are several, or none."""
+        return ValueError(
+            f"{asked}: only a tensor of one element is a Python number; this has {self.type.shape}"
+        )
+
     def __bool__(self) -> bool:
+        if self.type.size != 1:
+            raise ValueError(
+                f"bool: a Tensor of {self.type.shape} is not true or false as a whole; ask for "
+                "ln.any(x) or ln.all(x)"
+            )
         return bool(self.item())
 
     def __float__(self) -> float:
+        if self.type.size != 1:
+            raise self._no_number("float")
         return float(self.item())
 
     def __int__(self) -> int:
+        if self.type.size != 1:
+            raise self._no_number("int")
         return int(self.item())
 
     def __format__(self, spec: str) -> str:
@@ -508,8 +521,8 @@ def _as_array(data) -> np.ndarray:
             array = np.asarray(data)
         except ValueError as error:
             raise ValueError(
-                "tensor: ragged nested lists are no tensor; make one tensor for each example, or a "
-                "Sequence with ln.sequence"
+                "tensor: ragged nested lists are no one value; make a Tensor or Sequence for each "
+                "example"
             ) from error
         if array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
             array = array.astype(np.float32)

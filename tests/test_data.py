@@ -234,6 +234,11 @@ def test_a_closed_vocabulary_refuses_what_it_has_not_seen():
         tags["Z"]
 
 
+def test_a_vocabulary_is_gone_through_by_its_entries_and_ends():
+    vocabulary = Vocabulary("abb")
+    assert list(vocabulary) == vocabulary.entries == ["<unk>", "b", "a"]
+
+
 def test_special_entries_come_first_and_must_differ():
     assert Vocabulary("a", special=["<s>", "</s>"]).entries == ["<s>", "</s>", "<unk>", "a"]
     with pytest.raises(ValueError, match="must differ"):

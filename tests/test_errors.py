@@ -215,7 +215,11 @@ MISTAKES = {
         ValueError,
         r"^bool: a Sequence of 3 rows is not true or false as a whole; ask for len\(x\)",
     ),
-    "truth of a vector": (lambda: bool(vector() > 0), ValueError, "only a tensor of one element"),
+    "truth of a vector": (
+        lambda: bool(vector() > 0),
+        ValueError,
+        r"^bool: a Tensor of \(3,\) is not true or false as a whole; ask for ln.any\(x\)",
+    ),
     "format of a vector": (lambda: f"{vector():.2f}", ValueError, "only a tensor of one element"),
     "bag": (lambda: nn.EmbeddingBag(5, 3)([9]), IndexError, "^EmbeddingBag: index 9 is out"),
     "no cell's input": (lambda: nn.GRUCell(4, 3)(None), TypeError, "^GRUCell: expected a Tensor"),

@@ -22,13 +22,19 @@ class Loader(Generic[Example]):
 
     Raises:
         ValueError: for a batch size that is no integer of at least 1.
+        TypeError: for examples that cannot be asked for by number, such as a generator.
     """
 
     def __init__(
         self, examples: Sequence[Example], batch_size: int, shuffle: bool = True, seed: int = 0
     ) -> None:
+        if not hasattr(examples, "__len__") or not hasattr(examples, "__getitem__"):
+            kind = type(examples).__name__
+            raise TypeError(f"Loader: expected a list of examples, not {kind}; a list would do")
         if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size must be an integer of at least 1, not {batch_size!r}")
+            raise ValueError(
+                f"Loader: batch_size must be an integer of at least 1, not {batch_size!r}"
+            )
         self.examples = examples
         self.batch_size = batch_size
         self.shuffle = shuffle

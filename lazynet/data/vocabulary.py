@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 
 class Vocabulary:
@@ -32,7 +32,7 @@ class Vocabulary:
         unknown: Hashable | None = "<unk>",
         special: Sequence[Hashable] = (),
     ) -> None:
-        counter = Counter(counts)
+        counter = _counted(counts)
         first = [*special] if unknown is None else [*special, unknown]
         common = [e for e, n in counter.items() if n >= min_count and e not in first]
         common.sort(key=lambda entry: (-counter[entry], str(entry)))
@@ -44,6 +44,10 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    def __iter__(self) -> Iterator[Hashable]:
+        """The entries, in the order of their numbers."""
+        return iter(self.entries)
 
     def __contains__(self, entry: object) -> bool:
         return entry in self._ids
@@ -67,3 +71,17 @@ class Vocabulary:
 
     def __repr__(self) -> str:
         return f"<Vocabulary of {len(self)} entries>"
+
+
+def _counted(counts: Mapping[Hashable, int] | Iterable[Hashable]) -> Counter[Hashable]:
+    """How often each entry was seen; what cannot be one is told."""
+    try:
+        return Counter(counts)
+    except TypeError as error:
+        if not isinstance(counts, Iterable):
+            kind = type(counts).__name__
+            raise TypeError(f"Vocabulary: expected entries to count, not {kind}") from None
+        raise TypeError(
+            f"Vocabulary: what cannot be a key of a dict is no entry ({error}); of sentences, give "
+            "the words: (word for sentence in sentences for word in sentence)"
+        ) from None

@@ -137,8 +137,8 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        if not 0.0 <= p <= 1.0:
-            raise ValueError(f"Dropout: the probability must be in [0, 1], not {p}")
+        if not isinstance(p, (int, float)) or not 0.0 <= p <= 1.0:
+            raise ValueError(f"Dropout: the probability must be in [0, 1], not {p!r}")
         self.p = p
 
     def forward(self, x: Any) -> Any:

@@ -356,6 +356,9 @@ class Module:
         return self._hook(hooks.ModuleHook(hooks.BACKWARD, hook), prepend)
 
     def _hook(self, hook: hooks.ModuleHook, prepend: bool) -> HookHandle:
+        if not callable(hook.function):
+            own, kind = type(self).__name__, type(hook.function).__name__
+            raise TypeError(f"{own}: expected a function as a hook, not {kind}")
         self._hooks = (hook, *self._hooks) if prepend else (*self._hooks, hook)
 
         def remove() -> None:
@@ -384,7 +387,13 @@ class Module:
 
         Raises:
             RuntimeError: naming each missing or unexpected key, and each shape that differs.
+            TypeError: for something that is no dict.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"{type(self).__name__}: load_state_dict: expected a dict of arrays, not "
+                f"{type(state).__name__}; ln.load(path) gives that of a file"
+            )
         places = {entry.name: entry for entry in self._entries("", None) if entry.kept}
         missing = [name for name in places if name not in state]
         unexpected = [name for name in state if name not in places]

@@ -34,6 +34,16 @@ def _suffixed(names: tuple[str, ...], suffix: str) -> tuple[str, ...]:
     return tuple(name + suffix for name in names)
 
 
+def _instead(x: Any) -> str:
+    """What was given for a Sequence, and what would have been right."""
+    kind = f"a {type(x).__name__}"
+    if isinstance(x, (list, tuple)):
+        if any(isinstance(part, Sequence) for part in x):
+            return f"{kind} of them; call it for each example: [module(x) for x in list]"
+        return f"{kind}; ln.sequence(list) makes one of a list of Tensors"
+    return f"{kind}; ln.sequence(x) makes one of its rows" if hasattr(x, "shape") else kind
+
+
 class _Network(Recurrent):
     """Layers of scans, each in one direction or both."""
 
@@ -136,10 +146,7 @@ class _Network(Recurrent):
         """One tuple of Tensors for each layer and direction."""
         name, wanted = type(self).__name__, self._sizes()
         if not isinstance(x, Sequence):
-            raise ShapeError(
-                f"{name}: expected a Sequence, not a {type(x).__name__}; ln.sequence(list) makes "
-                "one of a list of Tensors"
-            )
+            raise ShapeError(f"{name}: expected a Sequence, not {_instead(x)}")
         if x.type.shape != (self.input_size,):
             raise ShapeError(
                 f"{name}: rows of {x.type.shape}; expected rows of ({self.input_size},)"

@@ -9,6 +9,8 @@ import inspect
 import struct
 from typing import Any
 
+import numpy as np
+
 from lazynet.nested import leaves_of
 from lazynet.ops import told
 from lazynet.record import DtypeError, ShapeError
@@ -47,6 +49,13 @@ def explained(module: Any, error: Exception, args: tuple, kwargs: dict[str, Any]
                 return problem
     if told.stated_here(error):
         return told.under(name, error, (args, kwargs))
+    taken = type(getattr(error, "obj", None))  # what was taken for a Tensor; cells see copies
+    for label, value in given.items():
+        if isinstance(value, (list, tuple)) and type(value) is taken:
+            return TypeError(
+                f"{name}: expected a Tensor or Sequence for {label}, not {told.told_of(value)}; "
+                f"call it for each example: [module(x) for x in {label}]"
+            )
     listed = ", ".join(f"{k} = {told.told_of(v)}" for k, v in given.items() if k != "self")
     problem = ShapeError(f"{name}: these do not go together: {listed}")
     problem.__cause__ = error
@@ -89,8 +98,11 @@ def _wrong(module: Any, name: str, label: str, value: Any, expected: tuple) -> E
     if type(value).__module__.startswith("lazynet.nn."):
         return None  # keys and values of earlier rows
     if not isinstance(value, Value):
+        advice = ""
+        if isinstance(value, (list, tuple, np.ndarray)):
+            advice = f"; ln.tensor({label}) makes a Tensor of numbers, ln.sequence({label}) rows"
         return TypeError(
-            f"{name}: expected a Tensor or Sequence for {label}, not {told.told_of(value)}"
+            f"{name}: expected a Tensor or Sequence for {label}, not {told.told_of(value)}{advice}"
         )
     shape = value.type.shape
     sizes = tuple(size for size in expected if size is not ...)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from lazynet.device import beside_operands
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.told import told
@@ -20,6 +22,14 @@ ZEROS = Op(
 )  # fmt: skip
 
 
+def _sizes(shape: tuple) -> tuple:
+    """Sizes that were given one by one, or in one tuple or list."""
+    sizes = tuple(shape[0]) if len(shape) == 1 and np.iterable(shape[0]) else shape
+    if not all(isinstance(size, (int, np.integer)) for size in sizes):
+        raise TypeError(f"shape: sizes must be integers, not {sizes}")
+    return sizes
+
+
 @told
 def zeros(*shape, dtype: str = "float32", length: int | None = None):
     """Zeros: a Tensor of this shape, or a Sequence of `length` such rows.
@@ -29,8 +39,7 @@ def zeros(*shape, dtype: str = "float32", length: int | None = None):
     >>> ln.zeros(2).tolist(), ln.zeros(2, length=3).shape
     ([0.0, 0.0], (3, 2))
     """
-    shape = tuple(shape[0]) if shape and not isinstance(shape[0], int) else shape
-    return record(ZEROS, (), (("shape", shape), ("dtype", dtype)), length=length)
+    return record(ZEROS, (), (("shape", _sizes(shape)), ("dtype", dtype)), length=length)
 
 
 @told
@@ -42,8 +51,7 @@ def full(shape, value, dtype: str = "float32", length: int | None = None):
     >>> ln.full((2,), 7.0).numpy().tolist()
     [7.0, 7.0]
     """
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    return zeros(shape, dtype=dtype, length=length) + value
+    return zeros(*_sizes((shape,)), dtype=dtype, length=length) + value
 
 
 @told
@@ -55,8 +63,7 @@ def ones(*shape, dtype: str = "float32", length: int | None = None):
     >>> ln.ones(2, 3).shape
     (2, 3)
     """
-    shape = tuple(shape[0]) if shape and not isinstance(shape[0], int) else shape
-    return full(shape, 1, dtype, length)
+    return full(_sizes(shape), 1, dtype, length)
 
 
 @told

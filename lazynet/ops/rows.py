@@ -60,9 +60,14 @@ def sequence(values):
     if not values:
         raise ShapeError("sequence: an empty list does not tell the shape of its rows")
     row = values[0].type.stored
-    if all([v.type is row and v.__class__ is Tensor for v in values]):
+    if all([v.__class__ is Tensor and v.type is row for v in values]):
         return record_segments(GATHER, values)
     for value in values:
+        if not isinstance(value, Value):
+            raise TypeError(
+                f"sequence: expected Tensors as rows, not {type(value).__name__} beside them; "
+                "ln.tensor(x) makes one"
+            )
         if isinstance(value, Sequence):
             raise ShapeError(
                 f"sequence: a Sequence of {value.length} rows is no row; ln.cat(list, 0) lays "

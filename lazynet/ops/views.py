@@ -140,7 +140,11 @@ def as_stored(value):
 
 
 def _cat_shape(*rows):
-    if any(not r.shape or r.shape[:-1] != rows[0].shape[:-1] for r in rows):
+    if not all(r.shape for r in rows):
+        raise ShapeError(
+            "cat: a scalar has no axis to be joined along; ln.stack(list) takes scalars"
+        )
+    if any(r.shape[:-1] != rows[0].shape[:-1] for r in rows):
         shapes = ", ".join(str(r.shape) for r in rows)
         raise ShapeError(f"cat: rows of {shapes} must agree in all axes but the last")
     if any(r.dtype != rows[0].dtype for r in rows):
@@ -271,6 +275,9 @@ def index_axes(x, index: tuple):
         return reshape(x, (*(1 if i is None else next(left) for i in index), *left))
     if len(index) == len(shape) == 1:
         return _index(x, index[0])
+    integers = sum(isinstance(i, (int, np.integer)) for i in index)
+    if integers > len(shape):
+        raise IndexError(f"{integers} indices are too many for rows of {shape}")
     first, *rest = index
     if isinstance(first, (int, np.integer)) and all(_keeps_order(i) for i in rest):
         return index_axes(_element(x, int(first)), tuple(rest))

@@ -1,0 +1,201 @@
+"""What somebody new gets wrong: told in one sentence, with what would have been right."""
+
+import re
+
+import numpy as np
+import pytest
+
+import lazynet as ln
+from lazynet import data, nn, optim
+
+LAYER, CELL, READER = nn.Linear(4, 3), nn.LSTMCell(4, 5), nn.LSTM(4, 5)
+
+
+def rows(n):
+    return ln.ones(4, length=n)
+
+
+def adam():
+    return optim.Adam(LAYER.parameters())
+
+
+def state_of_sgd():
+    optimizer = optim.SGD(LAYER.parameters(), momentum=0.9)
+    optimizer.zero_grad()
+    kept = {name: p.numpy() for name, p in LAYER.named_parameters()}
+    ln.sum(LAYER(ln.ones(4))).backward()
+    optimizer.step()
+    LAYER.load_state_dict(kept)
+    return optimizer.state_dict()
+
+
+# what was asked: (the call, the exception, its sentence)
+MISTAKES = {
+    # shapes, and one example where several are given
+    "rows of unequal lengths": (
+        lambda: ln.sequence([[1, 2], [3]]),
+        ValueError,
+        "sequence: ragged nested lists are no one value; make a Tensor or Sequence for each",
+    ),
+    "numbers beside Tensors": (
+        lambda: ln.sequence([ln.ones(2), [1.0, 2.0]]),
+        TypeError,
+        r"sequence: expected Tensors as rows, not list beside them; ln.tensor\(x\)",
+    ),
+    "a list of sentences": (
+        lambda: READER([rows(2), rows(3)]),
+        ln.ShapeError,
+        "LSTM: expected a Sequence, not a list of them; call it for each example",
+    ),
+    "a list of words": (
+        lambda: READER([ln.ones(4)]),
+        ln.ShapeError,
+        r"LSTM: expected a Sequence, not a list; ln.sequence\(list\) makes one of a list",
+    ),
+    "an array of rows": (
+        lambda: READER(np.ones((2, 4), np.float32)),
+        ln.ShapeError,
+        r"LSTM: expected a Sequence, not a ndarray; ln.sequence\(x\) makes one of its rows",
+    ),
+    "a list of examples": (
+        lambda: CELL([ln.ones(4), ln.ones(4)]),
+        TypeError,
+        "LSTMCell: expected a Tensor or Sequence for x, not a list of 2; call it for each example",
+    ),
+    "a list of numbers for a module": (
+        lambda: LAYER([1.0, 2.0, 3.0, 4.0]),
+        TypeError,
+        r"Linear: expected .* for x, not a list of 4; ln.tensor\(x\) makes a Tensor of numbers",
+    ),
+    "a list of numbers for a function": (
+        lambda: ln.tanh([1.0, 2.0]),
+        TypeError,
+        r"tanh: expected a Tensor or Sequence, not a list; ln.tensor\(list\) makes a Tensor",
+    ),
+    "one Tensor to join": (lambda: ln.cat(ln.ones(3)), ln.ShapeError, "cat: a scalar has no axis"),
+    "a size that is no integer": (
+        lambda: ln.ones(2.0),
+        TypeError,
+        r"ones: sizes must be integers, not \(2.0,\)",
+    ),
+    "a row of a row": (
+        lambda: ln.ones(4)[0, 0],
+        IndexError,
+        r"2 indices are too many for rows of \(4,\)",
+    ),
+    # values
+    "a choice by a vector": (
+        lambda: 1 if ln.ones(3) > 0 else 2,
+        ValueError,
+        r"bool: a Tensor of \(3,\) is not true or false as a whole; ask for ln.any\(x\) or",
+    ),
+    "a number of a vector": (lambda: float(ln.ones(3)), ValueError, "float: only a tensor of one"),
+    "an integer of a vector": (lambda: int(ln.ones(3)), ValueError, "int: only a tensor of one"),
+    # settings
+    "a probability in words": (
+        lambda: nn.Dropout("half"),
+        ValueError,
+        r"Dropout: the probability must be in \[0, 1\], not 'half'",
+    ),
+    "a rate in words": (
+        lambda: optim.Adam(LAYER.parameters(), lr="0.1"),
+        TypeError,
+        "Adam: lr must be a number, not '0.1'",
+    ),
+    "one beta": (
+        lambda: optim.Adam(LAYER.parameters(), betas=0.9),
+        TypeError,
+        "Adam: betas must be two numbers, not 0.9",
+    ),
+    "examples in words": (
+        lambda: ln.profile(examples="all"),
+        ValueError,
+        "profile: examples must be an integer from 1 up, not 'all'",
+    ),
+    "a hook that is none": (
+        lambda: LAYER.register_forward_hook(3),
+        TypeError,
+        "Linear: expected a function as a hook, not int",
+    ),
+    "a structure of numbers": (
+        lambda: ln.Structure([1, 2]),
+        TypeError,
+        "Structure: expected for each node a list of the numbers of those below it",
+    ),
+    "one argument alone": (
+        lambda: ln.check_grads(ln.tanh, ln.ones(3)),
+        TypeError,
+        "check_grads: expected a list of arguments, not Tensor",
+    ),
+    # states
+    "a path for a state": (
+        lambda: LAYER.load_state_dict("model.safetensors"),
+        TypeError,
+        r"Linear: load_state_dict: expected a dict of arrays, not str; ln.load\(path\)",
+    ),
+    "a model's state for an optimizer": (
+        lambda: adam().load_state_dict(LAYER.state_dict()),
+        ValueError,
+        "Adam: load_state_dict: this is no optimizer's state, which has 'state'",
+    ),
+    "another optimizer's state": (
+        lambda: adam().load_state_dict(state_of_sgd()),
+        ValueError,
+        "Adam: the state of a parameter holds momentum_buffer, which is another optimizer's",
+    ),
+    "a state for a path": (
+        lambda: ln.save("model.safetensors", LAYER.state_dict()),
+        TypeError,
+        r"save: expected save\(state, path\), not dict as the path",
+    ),
+    # data
+    "examples that come by and by": (
+        lambda: data.Loader((i for i in range(3)), batch_size=2),
+        TypeError,
+        "Loader: expected a list of examples, not generator",
+    ),
+    "no examples at a time": (
+        lambda: data.Loader([1, 2], batch_size=0),
+        ValueError,
+        "Loader: batch_size must be an integer of at least 1, not 0",
+    ),
+    "a vocabulary of sentences": (
+        lambda: data.Vocabulary([["a", "b"], ["c"]]),
+        TypeError,
+        "Vocabulary: .*; of sentences, give the words",
+    ),
+    "a vocabulary of a number": (
+        lambda: data.Vocabulary(3),
+        TypeError,
+        "Vocabulary: expected entries to count, not int",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_what_is_wrong_and_what_would_be_right_is_told(mistake):
+    call, kind, sentence = MISTAKES[mistake]
+    with pytest.raises(kind) as caught:
+        call()
+    message = str(caught.value)
+    assert re.match(sentence, message), message
+    assert "\n" not in message and len(message) < 400
+
+
+def test_an_optimizer_of_ones_own_keeps_what_it_likes():
+    class Mine(optim.Optimizer):
+        def _update(self, p, g, state, group):
+            state["seen"] = state.get("seen", np.zeros_like(p)) + 1.0
+
+    p = ln.Parameter([1.0, 2.0])
+    first = Mine([p], {})
+    p.square().sum().backward()
+    first.step()
+    second = Mine([p], {})
+    second.load_state_dict(first.state_dict())
+    second.step()
+    assert second.state_dict()["state"][0]["seen"].tolist() == [2.0, 2.0]
+
+
+def test_sizes_of_numpy_are_sizes():
+    assert ln.zeros(np.int64(3)).shape == ln.ones([3]).shape == ln.full(np.int32(3), 1.0).shape
