@@ -126,7 +126,7 @@ class Careful:
         self._leaves = list({id(leaf): leaf for leaf in leaves}.values())
         self._hooked = [leaf for leaf in self._leaves if leaf.hooks]
         self._fresh = [leaf for leaf in self._leaves if leaf.gradient is None]
-        self._before: list[tuple[Leaf, Any, Any, Any]] | None = None
+        self._before: list[tuple[Leaf, Any, Any]] | None = None
         self._held: Held | None = None
         self._graphs, self._finish = graphs, finish
 
@@ -139,9 +139,9 @@ class Careful:
         for leaf in self._leaves:
             old = leaf.gradient
             copied = None if old is None else np.array(np.asarray(old))
-            self._before.append((leaf, old, copied, leaf.recorded))
+            self._before.append((leaf, copied, leaf.recorded))
         for leaf in self._hooked:
-            leaf.gradient = None
+            leaf.clear_gradient()
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
@@ -170,18 +170,23 @@ class Careful:
 
     def _add(self, changed: dict[int, np.ndarray]) -> None:
         """Add what hooks gave to the gradients that were there before."""
-        for leaf, old, _, _ in self._before or ():
+        for leaf, before, recorded in self._before or ():
             if id(leaf) in changed:
                 new = changed[id(leaf)]
-                leaf.gradient[...] = new if old is None else np.asarray(old) + new
+                leaf.gradient[...] = new if before is None else before + new
             elif leaf.gradient is None:
-                leaf.gradient = old
+                _put_back(leaf, before, recorded)
 
     def _undo(self) -> None:
         """Give leaves back the gradients that they had."""
         for leaf in self._fresh:
             leaf.clear_gradient()
-        for leaf, old, copied, recorded in self._before or ():
-            if old is not None:
-                old[...] = copied
-            leaf.gradient, leaf.recorded = old, recorded
+        for leaf, before, recorded in self._before or ():
+            _put_back(leaf, before, recorded)
+
+
+def _put_back(leaf: Leaf, gradient: Any, recorded: Any) -> None:
+    """Give a leaf the gradient that it had."""
+    if gradient is not None:
+        leaf.want_gradient()[...] = gradient
+    leaf.recorded = recorded

@@ -261,6 +261,11 @@ class CudaDevice(Device):
     def zeros_like(self, array: Any) -> DeviceArray:
         return self.zeros(array.shape, array.dtype)
 
+    def part(self, array: DeviceArray, start: int, stop: int) -> DeviceArray:
+        width = array.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
+        shape = (stop - start, *array.shape[1:])
+        return DeviceArray(self, array._memory, array.address + start * width, array.dtype, shape)
+
     @property
     def counts(self) -> dict[str, int]:
         return self.driver.counts.all()

@@ -41,6 +41,10 @@ class Device:
         """Zeros of an array's shape and dtype, in memory of the device."""
         return np.zeros_like(array)
 
+    def part(self, array: Any, start: int, stop: int) -> Any:
+        """The rows of an array from one to another, in its memory."""
+        return array[start:stop]
+
     def read(self, address: int, size: int) -> bytearray:
         """A copy of the bytes at an address."""
         return bytearray(ctypes.string_at(address, size))

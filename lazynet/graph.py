@@ -170,6 +170,10 @@ class Graph:
             return [self.arena]
         return [m for m in (self.arena, *self._held) if m.holds(addresses).any()]
 
+    def has_rows_of(self, leaf: Leaf) -> bool:
+        """Whether rows of this graph may lie in a leaf."""
+        return any(held is leaf for held in self._held)
+
     def keep(self, leaf: Leaf) -> None:
         """Hold a parameter that dies, if a pending node may use it; signatures do not hold it."""
         if self.pending or self.tape:

@@ -7,6 +7,7 @@ the signatures that use it, found by number in `STATICS`, so that one batch neve
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 import weakref
 from collections.abc import Iterable
@@ -29,6 +30,7 @@ class Leaf:
         "_location",
         "_spare",
         "array",
+        "block",
         "copies",
         "device",
         "gradient",
@@ -56,6 +58,7 @@ class Leaf:
         self._spare: Any = None  # the gradient's storage between two uses
         self._located: Any = None  # a gradient whose address was asked for, and that address
         self._location = 0
+        self.block: Any = None  # what it lies in with other parameters, see `blocks.py`
         self.number = -1
         self.signatures: dict[Any, Any] = {}
         self.known: dict[Any, Any] = {}  # what `quick.py` looks up
@@ -94,9 +97,11 @@ class Leaf:
         """The gradient's storage, zeros if there is none yet; what is written there is numbers."""
         self.recorded = None
         if self.gradient is None:
-            if self._spare is None:
+            if self._spare is None and self.block is None:
                 self._spare = self.device.zeros_like(self.array)
             else:
+                if self._spare is None:
+                    self._spare = self.block.gradient_of(self)
                 self._spare.fill(0)
             self.gradient, self._spare = self._spare, None
         return self.gradient
@@ -108,9 +113,42 @@ class Leaf:
             self._located, self._location = found, found.ctypes.data
         return self._location
 
+    def gradient_target(self) -> int:
+        """Where backward adds the gradient: an address, 0 if nobody wants it.
+
+        Products that are merged reach all parts of a block by the address of the first.
+        """
+        if self.requires_grad:
+            return self.gradient_address()
+        if self.block is not None and self.block.wanted():
+            return self.block.gradient_of(self).ctypes.data
+        return 0
+
+    def known_outside(self) -> bool:
+        """Whether anything but the leaf knows where its value or its gradient lies."""
+        self._located = None
+        for name in ("array", "gradient", "_spare"):
+            if getattr(self, name) is not None and sys.getrefcount(getattr(self, name)) > 2:
+                return True  # one reference is ours, one is the argument of getrefcount
+        return False
+
+    def settle(self, device: Device, array: Any) -> None:
+        """Lie in `array`, a part of the block, from here on; it holds the value already."""
+        self.array, self._spare, self._located = array, None, None
+        if device is not self.device:
+            self.device = device
+            self.version += 1
+        if self.gradient is not None:
+            kept, self.gradient = np.asarray(self.gradient), self.block.gradient_of(self)
+            self.gradient[...] = kept
+        STATICS.moved(self)
+
     def move(self, device: Device) -> None:
         """Keep value and gradient on another device from here on; plans find the new address."""
         if device is self.device:
+            return
+        if self.block is not None:
+            self.block.move(device)  # with what it lies beside
             return
         self.array = device.own(np.asarray(self.array))
         if self.gradient is not None:
@@ -192,6 +230,10 @@ class StaticTable:
                 what = f"{name}: a parameter of shape {leaf.type.shape}"
                 raise mixed(what, device, leaf.device)
 
+    def is_constant(self, leaf: Leaf) -> bool:
+        """Whether a leaf is a constant of a traced function."""
+        return leaf.number in self._copies
+
     def _forget(self, number: int):
         leaves, copies = self._leaves, self._copies
 
@@ -211,8 +253,8 @@ class StaticTable:
         addresses = np.zeros(len(self.addresses), np.int64)
         for number in numbers:
             leaf = self.leaf(number)
-            if leaf is not None and leaf.requires_grad:
-                addresses[number] = leaf.gradient_address()
+            if leaf is not None:
+                addresses[number] = leaf.gradient_target()
         return addresses
 
 

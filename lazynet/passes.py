@@ -1,5 +1,6 @@
 """Passes over programs: a program goes in, a better program comes out.
 
+merge_products      products that share an operand become one (`merging.py`)
 fold_accumulation   a product that is only added somewhere is added there by its own kernel
 defer               steps that give a parameter's gradient run once, over all rows
 fuse                elementwise steps of one width become one loop
@@ -9,11 +10,13 @@ keep_for_deferred   values that deferred steps read outlive their batch
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 from lazynet.batching import layout as words
 from lazynet.fusing import fuse
+from lazynet.merging import Merged, Numbers, merge_derivative, merge_products
 from lazynet.program import Program, Step
 
 _ACCUMULATING = {
@@ -22,19 +25,33 @@ _ACCUMULATING = {
 }  # fmt: skip
 
 
-def optimize_backward(program: Program, scan: bool = False) -> Program:
-    """All passes that a derivative's program goes through; of a scan, with its loop."""
-    changes = (fold_accumulation, postpone if scan else defer, fuse, drop_unused, keep_for_deferred)
-    for change in changes:
+def _never(numbers: Numbers) -> bool:
+    del numbers
+    return False
+
+
+def optimize_backward(
+    program: Program, scan: bool = False, weights: Iterable[Numbers] = ()
+) -> Program:
+    """All passes that a derivative's program goes through; of a scan, with its loop.
+
+    Args:
+        weights: of each product of the forward that was merged.
+    """
+    program = merge_derivative(fold_accumulation(program), weights)
+    for change in (postpone if scan else defer, fuse, drop_unused, keep_for_deferred):
         program = change(program)
     return program
 
 
-def optimize_forward(program: Program) -> Program:
-    """The passes for a program whose outputs are its first regions."""
-    for change in (sum_in_place, fuse, drop_unused):
-        program = change(program)
-    return program
+def optimize_forward(program: Program, join: Callable[[Numbers], bool] = _never) -> Merged:
+    """The passes for a program whose outputs are its first regions.
+
+    Args:
+        join: lets parameters lie one after the other, see `merge_products`.
+    """
+    merged = merge_products(sum_in_place(program), join)
+    return merged._replace(program=drop_unused(fuse(merged.program)))
 
 
 def with_steps(program: Program, steps: list[Step]) -> Program:

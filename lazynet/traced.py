@@ -18,10 +18,12 @@ import numpy as np
 
 from lazynet import passes
 from lazynet.batching import layout as words
+from lazynet.blocks import join
 from lazynet.derive import go_back, reverse, summed, whole_cotangent
 from lazynet.describe import describe
 from lazynet.graph import recording_gradients, recording_into
 from lazynet.inside import FunctionGraph
+from lazynet.merging import relocated
 from lazynet.modes import no_grad
 from lazynet.op import Op, RowType, Signature
 from lazynet.ops import reduce
@@ -113,10 +115,12 @@ class Traced:
         self.reversed = self._reverse(lowering)
         if self.recompute:
             self._again = program
-            program = replace(program, transient=True)
-        else:
-            program = passes.save_for(program, self.reversed)
-        return passes.optimize_forward(program)
+            return passes.optimize_forward(replace(program, transient=True)).program
+        program = passes.save_for(program, self.reversed)
+        merged = passes.optimize_forward(program, join)
+        self.reversed = relocated(self.reversed, merged.moved, words.FORWARD_REGION)
+        self._merged = merged.weights
+        return merged.program
 
     def _arranged(self, program: Program) -> Program:
         return program
@@ -127,7 +131,7 @@ class Traced:
         program = replace(self.reversed, strides=signature.forward.strides)
         program.states, program.singles = signature.forward.states, signature.forward.singles
         program.forward = signature.forward
-        return passes.optimize_backward(program, scan=self.scan)
+        return passes.optimize_backward(program, self.scan, self._merged)
 
     def _reverse(self, lowering: Lowering) -> Program:
         """The program of the derivatives, reading forward values where the forward leaves them."""

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from graphs import Program
 from on_cuda import MARKS, agree, on
+from test_merging import Textbook, same
+from test_merging import run as run_textbook
 from test_ops import CASES, draw, gradient_of, lazy, named, run
 from test_runs import draw as draw_runs
 from test_runs import over_all as over_runs
@@ -436,3 +438,21 @@ def test_cells_over_lists_of_several_lengths_agree():
         ]
 
     agree(evaluate)
+
+
+def test_weights_of_merged_products_move_together():
+    ln.manual_seed(0)
+    model = Textbook()
+    expected = run_textbook(model)
+    addresses = [p.graph.address for p in model.parameters()]
+    model.to("cuda")
+    assert {p.graph.device.name for p in model.parameters()} == {"cuda:0"}
+    with on_device(device_of("cuda")):
+        found, gradients = run_textbook(model)
+    same(  # with what was computed on the CPU
+        (found, {name: ln.tensor(g.numpy(), device="cpu") for name, g in gradients.items()}),
+        expected,
+    )
+    model.to("cpu")
+    same(run_textbook(model), expected)
+    assert addresses != [p.graph.address for p in model.parameters()]
