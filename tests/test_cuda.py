@@ -32,7 +32,7 @@ def python(*arguments, **environment):
 # The files of tests that run on the simulated device, and how many tests they have at least.
 SIMULATED = {
     "device": 250, "modules": 70, "public": 150, "precision": 8, "economy": 8, "benchmark": 1,
-    "hardware": 40, "programs": 15,
+    "hardware": 40, "programs": 14, "loops": 20,
 }  # fmt: skip
 
 

@@ -30,10 +30,10 @@ class Launches:
         self._kernel, self._streams = kernel, streams
 
     def __getitem__(self, configuration):
-        blocks, threads, stream = configuration
+        blocks, threads, stream, on_chip = configuration
         assert 0 < blocks <= cuda_driver.MOST_BLOCKS and threads == cuda_driver.BLOCK
         self._streams.add(stream)
-        return self._kernel[blocks, threads]
+        return self._kernel[blocks, threads, 0, on_chip]
 
 
 @pytest.fixture

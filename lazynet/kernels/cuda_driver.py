@@ -230,13 +230,13 @@ class Hardware:
         """Run a kernel on as many threads as there is work, up to a limit."""
         self.launch_blocks(kernel, (work + BLOCK - 1) // BLOCK, *arguments)
 
-    def launch_blocks(self, kernel, blocks: int, *arguments) -> None:
-        """Run a kernel on that many blocks of threads, up to a limit."""
+    def launch_blocks(self, kernel, blocks: int, *arguments, on_chip: int = 0) -> None:
+        """Run a kernel on blocks of threads, up to a limit, with so many bytes on the chip each."""
         from numba import cuda
 
         self.counts.launches += 1
         with cuda.gpus[self.index]:
-            kernel[min(blocks, MOST_BLOCKS), BLOCK, self._launched_in](*arguments)
+            kernel[min(blocks, MOST_BLOCKS), BLOCK, self._launched_in, on_chip](*arguments)
 
     def gemm(
         self, dtype, ta, tb, m, n, k, a, lda, b, ldb, accumulate, c, ldc, batch=None, precision=""
