@@ -100,6 +100,17 @@ def test_without_a_device_one_sentence_says_what_is_missing_and_the_cpu_works_on
     assert re.search(r"^CUDA +not available: \S", capsys.readouterr().out, re.MULTILINE)
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [("Error at driver init: \n\nCUDA driver library cannot be found.\nEnsure that it is.\n:",
+      "Error at driver init: CUDA driver library cannot be found"),
+     ("no libcublas.so.12: No such file\n  listdir", "no libcublas.so.12: No such file listdir"),
+     ("", "ValueError")],
+)  # fmt: skip
+def test_the_cause_of_an_error_is_told_in_a_line(error, told):
+    assert cuda_driver.cause(ValueError(error)) == told
+
+
 @pytest.mark.parametrize("name", ["tpu", "cuda:x", "cuda:-1", "", "CPU"])
 def test_a_name_that_is_no_device_is_refused(name):
     with pytest.raises(ln.DeviceError, match="unknown device"):

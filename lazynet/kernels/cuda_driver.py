@@ -40,8 +40,14 @@ def missing() -> str:
     try:
         found = len(cuda.gpus)
     except Exception as error:
-        return f"there is no working CUDA driver ({str(error).strip().splitlines()[0]})"
+        return f"there is no working CUDA driver ({cause(error)})"
     return "" if found else "the CUDA driver finds no GPU"
+
+
+def cause(error: Exception) -> str:
+    """What an error says, in a line, up to the end of its first sentence."""
+    said = " ".join(str(error).split())
+    return said.partition(". ")[0].strip(" .:") or type(error).__name__
 
 
 def count() -> int:
@@ -134,8 +140,7 @@ class Hardware:
             self._cublas = cupy.cuda.cublas
         except ImportError as error:
             raise CudaMissing(
-                f"CuPy does not find cuBLAS ({str(error).strip().splitlines()[0]}); "
-                "pip install 'lazynet[cuda]' brings it"
+                f"CuPy does not find cuBLAS ({cause(error)}); pip install 'lazynet[cuda]' brings it"
             ) from None
         self._device = cupy.cuda.Device(index)
         self._lock = threading.Lock()
