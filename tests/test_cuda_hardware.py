@@ -56,6 +56,7 @@ def device(cupy, monkeypatch):
     """A device of hardware, as far as it can tell."""
     monkeypatch.setattr(cuda, "driver", Hardware)
     made = cuda.CudaDevice(0)
+    made.name = "cuda:7"  # none of the simulator's, whose values may be kept
     monkeypatch.setattr(devices, "_named", lambda name: made if name == made.name else devices.CPU)
     return made
 
