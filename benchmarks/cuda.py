@@ -1,8 +1,8 @@
 """`python -m benchmarks.cuda`: training steps on a GPU, beside PyTorch and the products alone.
 
 Steps end with the loss on the host, so each is timed after the device has done it. PyTorch runs
-its packed `nn.LSTM` (cuDNN) and the trees level by level, from the same weights on the same
-minibatches.
+its packed `nn.LSTM` (cuDNN), the trees level by level and the parser in step, from the same weights
+on the same minibatches. With `--scans`, lazynet runs a second time, with one launch for each scan.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ import numpy as np
 import lazynet as ln
 from benchmarks import bound, workloads
 from benchmarks.workloads import Spec, corpus
+from lazynet import loops
 from lazynet.device import device_of
 from lazynet.profile import aligned
 
 Step = Callable[[int], float]
 TOLERANCE = 1e-3
+WORKLOADS = ["tagger", "characters", "tree", "parsing"]
 BOUND = "products alone"
 
 
@@ -65,9 +67,25 @@ def products(spec: Spec, name: str) -> Step:
     return step
 
 
-def contenders(spec: Spec, device: str) -> list[Contender]:
+def with_scans_in_one_launch(step: Step) -> Step:
+    """A step whose scans are one launch each."""
+
+    def run(number: int) -> float:
+        before, loops.WANTED = loops.WANTED, True
+        try:
+            return step(number)
+        finally:
+            loops.WANTED = before
+
+    return run
+
+
+def contenders(spec: Spec, device: str, scans: bool = False) -> list[Contender]:
     """lazynet, PyTorch where it sees the device, and the products alone."""
     found = [Contender("lazynet", workloads.train(spec, device=device))]
+    if scans:
+        step = with_scans_in_one_launch(workloads.train(spec, device=device))
+        found.append(Contender("lazynet, a launch for each scan", step))
     if torch_sees(device):
         from benchmarks import peers
 
@@ -85,9 +103,9 @@ def torch_sees(device: str) -> bool:
     return device.startswith("cuda") and torch.cuda.is_available()
 
 
-def race(spec: Spec, device: str, rounds: int, steps: int) -> list[Contender]:
+def race(spec: Spec, device: str, rounds: int, steps: int, scans: bool = False) -> list[Contender]:
     """Let the contenders take steps in turn, after a first one that compiles what they need."""
-    found = contenders(spec, device)
+    found = contenders(spec, device, scans)
     for c in found:
         with ln.profile() as counted:
             c.losses.append(c.step(0))
@@ -121,22 +139,28 @@ def table(spec: Spec, found: list[Contender]) -> list[str]:
     return aligned(rows)
 
 
-def main(arguments: Iterable[str] | None = None) -> int:
+def options(arguments: Iterable[str] | None) -> argparse.Namespace:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(prog="benchmarks.cuda", description=__doc__)
-    parser.add_argument("--workloads", nargs="+", default=["tagger", "tree"])
+    parser.add_argument("--workloads", nargs="+", default=WORKLOADS)
     parser.add_argument("--hidden", type=int, nargs="+", default=[256, 512])
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 256, 1024])
     parser.add_argument("--limit", type=int, default=4096, help="examples of a corpus")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=4, help="steps of a round")
     parser.add_argument("--device", default="cuda")
-    args = parser.parse_args(None if arguments is None else list(arguments))
+    parser.add_argument("--scans", action="store_true", help="also with one launch for each scan")
+    return parser.parse_args(None if arguments is None else list(arguments))
+
+
+def main(arguments: Iterable[str] | None = None) -> int:
+    args = options(arguments)
     failed = 0
     for name in args.workloads:
         for hidden in args.hidden:
             for batch in args.batch:
                 spec = Spec(name, hidden, hidden, batch, args.limit)
-                found = race(spec, args.device, args.rounds, args.steps)
+                found = race(spec, args.device, args.rounds, args.steps, args.scans)
                 print(f"\n{spec} on {args.device}, {args.rounds * args.steps} steps each")
                 print("\n".join(table(spec, found)), flush=True)
                 difference = disagreement(found)

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from lazynet import loops
 from lazynet.arena import ALIGNMENT, Pool
 from lazynet.batching.emit import CALL_LENGTH
 from lazynet.device import Device, DeviceError, precision_of_products
+from lazynet.kernels import cuda_scan
 from lazynet.kernels.cuda import Call, Kernels, NoCudaKernel
 from lazynet.kernels.cuda_driver import CudaMissing, driver
 from lazynet.kernels.cuda_updates import RULES
@@ -347,21 +349,30 @@ class CudaDevice(Device):
         moved = calls.copy()
         for start, stop, distance in [*spans, *(resident.spans if resident else ())]:
             moved[(calls >= start) & (calls < stop)] += distance
+        found = loops.find(calls, moved) if loops.WANTED and not precision_of_products() else {}
         packed = np.empty(places[-1], np.uint8)
         for array, place in zip([moved, *arrays], places, strict=False):
             packed[place : place + array.nbytes] = array.view(np.uint8).reshape(-1)
         if packed.nbytes:
             self.driver.upload(memory.address, packed)
         try:
-            self._launch(calls, moved, memory.address)
+            self._launch(calls, moved, memory.address, found)
         except NoCudaKernel as error:
             raise DeviceError(str(error)) from None
         return Resident(memory, spans)
 
-    def _launch(self, calls: np.ndarray, moved: np.ndarray, start: int) -> None:
+    def _launch(
+        self, calls: np.ndarray, moved: np.ndarray, start: int, found: dict[int, loops.Loop]
+    ) -> None:
         words, host, products = moved.tolist(), calls.ctypes.data, precision_of_products()
         at = 0
         while at < len(words):
+            if at in found:
+                stop = found[at].stop
+                whole = start + 8 * at, start + 8 * stop
+                cuda_scan.launch(self._kernels, found[at], *whole, CALL_LENGTH)
+                at = stop
+                continue
             length = words[at + 1] & CALL_LENGTH
             record = 8 * (at + 2)
             call = Call(host + record, words[at + 2 : at + length], start + record, products)

@@ -24,9 +24,14 @@ class Twin(nn.Module):
 
     out: nn.Linear
 
-    def put(self, values: Any) -> Any:
+    @property
+    def device(self) -> Any:
+        """Where the parameters are."""
+        return self.out.weight.device
+
+    def put(self, values: Any, dtype: Any = None) -> Any:
         """A tensor of these values where the parameters are."""
-        return torch.tensor(values, device=self.out.weight.device)
+        return torch.tensor(values, dtype=dtype, device=self.device)
 
 
 class Recurrent(Twin):

@@ -30,9 +30,10 @@ from test_runs import draw as draw_runs  # noqa: E402
 from test_runs import run as run_runs  # noqa: E402
 
 import lazynet as ln  # noqa: E402
+from lazynet import executor, loops  # noqa: E402
 from lazynet.batching import layout as words  # noqa: E402
 from lazynet.kernels import cuda as kernels  # noqa: E402
-from lazynet.kernels import cuda_updates, jit, updates  # noqa: E402
+from lazynet.kernels import cuda_scan, cuda_updates, jit, updates  # noqa: E402
 from lazynet.kernels.generate import Elementwise  # noqa: E402
 from lazynet.ops.reduce import sum as sum_of  # noqa: E402
 
@@ -95,6 +96,18 @@ def run_lists_and_steps_of_users():
     sum_of(states).backward()
 
 
+FOUND = set()  # the kernels of the loops of scans that may be one launch
+
+
+def noting_loops(execute):
+    def run(calls, stop):
+        part = calls[:stop]
+        FOUND.update((loop.cases, loop.dtype) for loop in loops.find(part, part.copy()).values())
+        execute(calls, stop)
+
+    return run
+
+
 def compiled(function, arguments) -> bool:
     text, _ = cuda.compile_ptx(function, arguments, cc=architecture)
     return f".target sm_{architecture[0]}{architecture[1]}" in text
@@ -103,6 +116,7 @@ def compiled(function, arguments) -> bool:
 np.random.seed(0)
 run_every_op()
 run_every_op_over_runs()
+executor.execute = noting_loops(executor.execute)
 run_every_module()
 run_lists_and_steps_of_users()
 count = 0
@@ -122,6 +136,10 @@ for kernel in kernels.CUDA_ONLY:
         numbers = len(inspect.signature(kernel).parameters)
         assert compiled(function, (int64,) * numbers), kernel.__name__
         count += 1
+assert len(FOUND) > 8
+for cases, dtype in FOUND:
+    assert compiled(cuda_scan.steps(cases, dtype), (int64,) * 8), cases
+    count += 1
 for name, rule in vars(updates).items():
     if not hasattr(rule, "py_func"):
         continue

@@ -32,7 +32,7 @@ def python(*arguments, **environment):
 # The files of tests that run on the simulated device, and how many tests they have at least.
 SIMULATED = {
     "device": 250, "modules": 70, "public": 150, "precision": 8, "economy": 8, "benchmark": 1,
-    "hardware": 40, "programs": 15,
+    "hardware": 40, "programs": 14, "loops": 20,
 }  # fmt: skip
 
 
@@ -98,6 +98,17 @@ def test_without_a_device_one_sentence_says_what_is_missing_and_the_cpu_works_on
     assert (ln.tensor(1.0) + 1.0).item() == 2.0
     cli.main(["info"])
     assert re.search(r"^CUDA +not available: \S", capsys.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [("Error at driver init: \n\nCUDA driver library cannot be found.\nEnsure that it is.\n:",
+      "Error at driver init: CUDA driver library cannot be found"),
+     ("no libcublas.so.12: No such file\n  listdir", "no libcublas.so.12: No such file listdir"),
+     ("", "ValueError")],
+)  # fmt: skip
+def test_the_cause_of_an_error_is_told_in_a_line(error, told):
+    assert cuda_driver.cause(ValueError(error)) == told
 
 
 @pytest.mark.parametrize("name", ["tpu", "cuda:x", "cuda:-1", "", "CPU"])

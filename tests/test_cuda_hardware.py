@@ -30,10 +30,10 @@ class Launches:
         self._kernel, self._streams = kernel, streams
 
     def __getitem__(self, configuration):
-        blocks, threads, stream = configuration
+        blocks, threads, stream, on_chip = configuration
         assert 0 < blocks <= cuda_driver.MOST_BLOCKS and threads == cuda_driver.BLOCK
         self._streams.add(stream)
-        return self._kernel[blocks, threads]
+        return self._kernel[blocks, threads, 0, on_chip]
 
 
 @pytest.fixture
@@ -56,6 +56,7 @@ def device(cupy, monkeypatch):
     """A device of hardware, as far as it can tell."""
     monkeypatch.setattr(cuda, "driver", Hardware)
     made = cuda.CudaDevice(0)
+    made.name = "cuda:7"  # none of the simulator's, whose values may be kept
     monkeypatch.setattr(devices, "_named", lambda name: made if name == made.name else devices.CPU)
     return made
 

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lazynet import peers as placed
+
 
 class Cell(nn.Module):
     def __init__(self, dim: int, hidden: int) -> None:
@@ -34,7 +36,7 @@ class Cell(nn.Module):
         return torch.sigmoid(o) * torch.tanh(made), made
 
 
-class Twin(nn.Module):
+class Twin(placed.Twin):
     def __init__(self, words: int, labels: int, dim: int, hidden: int) -> None:
         super().__init__()
         self.embed = nn.Embedding(words, dim)
@@ -48,24 +50,24 @@ class Twin(nn.Module):
             inputs = self.cell.inputs(self.embed.weight[tree.words[word]][None])
             below = [states[child] for child in tree.children[word]]
             h, c = (torch.cat(rows) for rows in zip(*below, strict=True)) if below else (none, none)
-            parent = torch.zeros(len(below), dtype=torch.long)
+            parent = torch.zeros(len(below), dtype=torch.long, device=self.device)
             states[word] = self.cell(*inputs, h, c, parent)
         rows = torch.cat([states[word][0] for word in range(len(tree.words))])
-        return F.cross_entropy(self.out(rows), torch.tensor(tree.labels), reduction="sum")
+        return F.cross_entropy(self.out(rows), self.put(tree.labels), reduction="sum")
 
     def together(self, batch):
         words, labels, levels = numbered(batch)
-        gates, forget = self.cell.inputs(self.embed(torch.tensor(words)))
+        gates, forget = self.cell.inputs(self.embed(self.put(words)))
         h = c = gates[:0, : self.cell.weight_hf.shape[0]]
         ends = list(accumulate(len(below) for below in levels))
         for start, stop, below in zip([0, *ends], ends, levels, strict=False):
-            children = torch.tensor([child for each in below for child in each], dtype=torch.long)
-            counts = torch.tensor([len(each) for each in below])
-            parent = torch.arange(len(below)).repeat_interleave(counts)
+            children = self.put([child for each in below for child in each], dtype=torch.long)
+            counts = self.put([len(each) for each in below])
+            parent = torch.arange(len(below), device=self.device).repeat_interleave(counts)
             own = gates[start:stop], forget[start:stop]
             above = self.cell(*own, h[children], c[children], parent)
             h, c = torch.cat([h, above[0]]), torch.cat([c, above[1]])
-        return F.cross_entropy(self.out(h), torch.tensor(labels), reduction="sum")
+        return F.cross_entropy(self.out(h), self.put(labels), reduction="sum")
 
 
 def numbered(batch):

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lazynet import peers as placed
+
 
 class Cell(nn.Module):
     def __init__(self, dim: int, hidden: int) -> None:
@@ -33,12 +35,12 @@ class Cell(nn.Module):
             alone = torch.exp(i)
             total = (alone * u).index_add(0, rows, weights * memory)
             joined = total / alone.index_add(0, rows, weights)
-            touched = torch.zeros(len(own), 1, dtype=torch.bool).index_fill(0, rows, True)
+            touched = own.new_zeros(len(own), 1, dtype=torch.bool).index_fill(0, rows, True)
             made = torch.where(touched, joined, made)
         return torch.sigmoid(o) * torch.tanh(made), made
 
 
-class Twin(nn.Module):
+class Twin(placed.Twin):
     def __init__(self, characters: int, words: int, tags: int, dim: int, hidden: int) -> None:
         super().__init__()
         self.embed = nn.Embedding(characters, dim)
@@ -47,20 +49,20 @@ class Twin(nn.Module):
         self.out = nn.Linear(hidden, tags)
 
     def one(self, example):
-        own, gate = self.cell.inputs(self.embed(torch.tensor(example.characters)))
+        own, gate = self.cell.inputs(self.embed(self.put(example.characters)))
         zero = gate.new_zeros(1, gate.shape[1])
         states = [(zero, zero)]
         for t, paths in enumerate(example.paths):
             words, begun = gate[:0], (zero, zero)
             if paths:
-                words = self.cell.word_x(self.embed_word(torch.tensor([w for _, w in paths])))
+                words = self.cell.word_x(self.embed_word(self.put([w for _, w in paths])))
                 found = [states[first + 1] for first, _ in paths]
                 begun = tuple(torch.cat(rows) for rows in zip(*found, strict=True))
-            rows = torch.zeros(len(paths), dtype=torch.long)
+            rows = torch.zeros(len(paths), dtype=torch.long, device=self.device)
             here = own[t : t + 1], gate[t : t + 1]
             states.append(self.cell(*here, states[-1], words, begun, rows))
         scores = self.out(torch.cat([h for h, _ in states[1:]]))
-        return F.cross_entropy(scores, torch.tensor(example.tags), reduction="sum")
+        return F.cross_entropy(scores, self.put(example.tags), reduction="sum")
 
     def together(self, batch):
         batch = sorted(batch, key=lambda example: -len(example.characters))  # the ended come last
@@ -73,17 +75,17 @@ class Twin(nn.Module):
             for t in times
         ]
         ended = [len(each) for each in paths]
-        words = torch.tensor([word for each in paths for *_, word in each], dtype=torch.long)
-        own, gate = self.cell.inputs(self.embed(torch.tensor(characters)))
+        words = self.put([word for each in paths for *_, word in each], dtype=torch.long)
+        own, gate = self.cell.inputs(self.embed(self.put(characters)))
         words = self.cell.word_x(self.embed_word(words)).split(ended)
         zero = gate.new_zeros(len(batch), gate.shape[1])
         before, states = (zero, zero), []
         for t, here in enumerate(zip(own.split(counts), gate.split(counts), strict=True)):
-            rows, begun = torch.tensor([row for row, *_ in paths[t]], dtype=torch.long), before
+            rows, begun = self.put([row for row, *_ in paths[t]], dtype=torch.long), before
             if paths[t]:
                 since = min(first for _, first, _ in paths[t])
                 starts = [sum(counts[since:first]) for _, first, _ in paths[t]]
-                where = rows + torch.tensor(starts)
+                where = rows + self.put(starts)
                 begun = tuple(
                     torch.cat(kept).index_select(0, where)
                     for kept in zip(*states[since:t], strict=True)
@@ -92,5 +94,5 @@ class Twin(nn.Module):
             before = self.cell(*here, before, words[t], begun, rows)
             states.append(before)
         scores = self.out(torch.cat([h for h, _ in states]))
-        tags = torch.tensor([e.tags[t] for t in times for e in alive[t]])
+        tags = self.put([e.tags[t] for t in times for e in alive[t]])
         return F.cross_entropy(scores, tags, reduction="sum")

@@ -10,9 +10,10 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 from examples.rnn.transition_parser import END, ROOT, SHIFT
+from lazynet import peers as placed
 
 
-class Twin(nn.Module):
+class Twin(placed.Twin):
     def __init__(self, words, tags, labels, dim: int, hidden: int) -> None:
         super().__init__()
         self.words, self.tags, self.labels, self.size = words, tags, labels, hidden
@@ -28,14 +29,14 @@ class Twin(nn.Module):
 
     def numbers(self, sentence):
         words = self.words.encode([ROOT, *sentence.words, END])
-        return torch.tensor([words, self.tags.encode([ROOT, *sentence.tags, END])])
+        return self.put([words, self.tags.encode([ROOT, *sentence.tags, END])])
 
     def read(self, numbers):
         return torch.cat([self.embed_word(numbers[0]), self.embed_tag(numbers[1])], 1)
 
     def loss(self, tops, ahead, actions):
         scores = self.out(torch.relu(self.hidden(torch.cat([tops, ahead], 1))))
-        return F.cross_entropy(scores, torch.tensor(actions), reduction="sum")
+        return F.cross_entropy(scores, self.put(actions), reduction="sum")
 
     def one(self, example):
         sentence, actions = example
@@ -67,12 +68,15 @@ class Twin(nn.Module):
         rows = packed._replace(data=self.read(packed.data.T))
         x, lengths = pad_packed_sequence(rows, batch_first=True)
         ahead, _ = pad_packed_sequence(self.buffer(rows)[0], batch_first=True)
-        width, last = x.shape[1], lengths - 1  # word i of sentence k is in row last[k] - i
+        width, last = (
+            x.shape[1],
+            lengths.to(self.device) - 1,
+        )  # word i of sentence k is in row last[k] - i
         x, ahead = x.flatten(0, 1), ahead.flatten(0, 1)
-        first = torch.arange(len(batch)) * width + last
+        first = torch.arange(len(batch), device=self.device) * width + last
         depth = 2 + max(step[0] for each in steps for step in each)  # slot 0 is below every stack
         slots = x.new_zeros(len(batch) * depth, 4 * self.size)  # value, h, c
-        base = torch.arange(len(batch)) * depth
+        base = torch.arange(len(batch), device=self.device) * depth
 
         def push(value, slot):
             below = slots.index_select(0, slot - 1)[:, 2 * self.size :]
@@ -84,7 +88,7 @@ class Twin(nn.Module):
         seen, read = [], []
         start = 0  # of the rows of the last push
         for t in range(len(steps[0])):
-            now = torch.tensor([each[t] for each in steps if t < len(each)])
+            now = self.put([each[t] for each in steps if t < len(each)])
             n = len(now)
             size, i, asked, action = now.unbind(1)
             asks = asked.nonzero()[:, 0]

@@ -50,8 +50,9 @@ from lazynet.kernels.jit import borrowing, inline, jit
 from lazynet.kernels.memory import load, store
 
 MAX_OPERANDS = 64  # of a call that may be done in parts: workers have room for that many
-# The second word of a call: its length, and above it where its operands begin if it may be split.
-CALL_LENGTH = (1 << 32) - 1
+# The second word of a call: its length, whether it is a part of a scan's loop, and the first one of
+# it, and above these where its operands begin if it may be split.
+CALL_LENGTH, LOOP_CALL, LOOP_BEGINS = (1 << 30) - 1, 1 << 30, 1 << 31
 WORTH_SPLITTING = 1 << 16  # bytes that a call must touch at least to be split
 # Words of a frame.
 (
@@ -435,6 +436,20 @@ def emit_phase(phase, program, frame, programs, operands):
 
 
 @inline
+def mark_loop(frame, before, begin):
+    """Note of the calls from word `before` on that they are of the loop that began at `begin`.
+
+    Row r of such a call depends on row r of those before it alone: a GPU may do them in one launch.
+    """
+    at = before
+    while at < frame[CALL_WORDS]:
+        q = frame[CALLS_AT] + 8 * at
+        length = load(q + 8)
+        store(q + 8, length + LOOP_CALL + (LOOP_BEGINS if at == begin else 0))
+        at += length & CALL_LENGTH
+
+
+@inline
 def take_step(begin, rows, previous, regions, frame, program, programs):
     """Move the frame to `rows` rows of a batch from row `begin` on; `regions` is where it began."""
     frame[ITEM_ROWS], frame[SKIPPED], frame[PREVIOUS] = rows, begin, previous
@@ -456,6 +471,7 @@ def emit_program(program, frame, programs, operands, regions, scan, backward):
             regions[v] = frame[slot(frame, REGIONS, v)]
     times = frame[TIMES] if scan else 0
     begin = items if backward else np.int64(0)
+    loop = np.int64(0)
     for visit in range(times + 2 if scan else 1):
         phase = LOOP
         if visit == 0 or visit == times + 1:
@@ -469,8 +485,11 @@ def emit_program(program, frame, programs, operands, regions, scan, backward):
             take_step(begin, alive(frame, t), previous, regions, frame, program, programs)
             if not backward:
                 begin += alive(frame, t)
+        before = frame[CALL_WORDS]
+        loop = before if visit == 1 else loop
         emit_phase(phase, program, frame, programs, operands)
         if phase == LOOP:
+            mark_loop(frame, before, loop)
             for v in range(programs[program]):
                 frame[slot(frame, REGIONS, v)] = regions[v]
             frame[ITEM_ROWS], frame[SKIPPED], frame[PREVIOUS] = items, skipped, ALL_STEPS

@@ -189,46 +189,57 @@ def shared(name: str, dtype: str):
 # -- elementwise kernels ---------------------------------------------------------------------------
 
 
-def elementwise_source(kernel: Elementwise) -> str:
-    """An elementwise kernel as Python source: threads take elements."""
+def element_lines(kernel: Elementwise) -> list[str]:
+    """What an elementwise kernel does with element j of row r, of w, as lines of Python."""
     operands = [*kernel.inputs, *(operand for _, operand in kernel.outputs)]
     names = [f"a{k}" for k in range(len(kernel.inputs))]
     names += [f"b{k}" for k in range(len(kernel.outputs))]
+    lines = []
+    for k, (name, operand) in enumerate(zip(names, operands)):
+        place = HEADER + 8 + memory.OPERAND * k
+        lines.append(f"{name} = row_{operand.dtype}(address(call + {place}, r), w)")
+    for k, operand in enumerate(kernel.inputs):
+        lines.append(f"x{k} = a{k}[{0 if operand.scalar else 'j'}]")
+    for formula in kernel.formulas:
+        lines.append(f"{formula.name} = {cast(formula)}")
+    for k, (name, operand) in enumerate(kernel.outputs):
+        index = "0" if operand.scalar else "j"
+        if operand.accumulate:
+            lines.append(f"add_{operand.dtype}(b{k}, {index}, {name})")
+        else:
+            lines.append(f"b{k}[{index}] = {name}")
+    return lines
+
+
+def elementwise_source(kernel: Elementwise) -> str:
+    """An elementwise kernel as Python source: threads take elements."""
     lines = [
         "def elementwise(call, context):",
         "    w = load(call + 8)",
         "    for i in range(cuda.grid(1), load(call) * w, cuda.gridsize(1)):",
         "        r = i // w",
         "        j = i - r * w",
+        *(f"        {line}" for line in element_lines(kernel)),
     ]
-    for k, (name, operand) in enumerate(zip(names, operands)):
-        place = HEADER + 8 + memory.OPERAND * k
-        lines.append(f"        {name} = row_{operand.dtype}(address(call + {place}, r), w)")
-    for k, operand in enumerate(kernel.inputs):
-        lines.append(f"        x{k} = a{k}[{0 if operand.scalar else 'j'}]")
-    for formula in kernel.formulas:
-        lines.append(f"        {formula.name} = {cast(formula)}")
-    for k, (name, operand) in enumerate(kernel.outputs):
-        index = "0" if operand.scalar else "j"
-        if operand.accumulate:
-            lines.append(f"        add_{operand.dtype}(b{k}, {index}, {name})")
-        else:
-            lines.append(f"        b{k}[{index}] = {name}")
     return "\n".join(lines) + "\n"
 
 
-@functools.cache
-def elementwise(kernel: Elementwise):
-    """The Python function of an elementwise kernel on CUDA."""
-    namespace = {
-        **scalar_words(kernel.dtype),
+def element_words(dtype: str) -> dict:
+    """What the names in `element_lines` mean, for formulas of `dtype`."""
+    return {
+        **scalar_words(dtype),
         "load": lifted(memory.load),
         "address": lifted(memory.address),
         **{f"row_{key}": lifted(row) for key, row in memory.ROW.items()},
         **{f"c_{key}": scalar_words(key)["c"] for key in memory.ROW},
         **{f"add_{key}": word for key, word in twins()["add"].items()},
     }
-    return compile_source(elementwise_source(kernel), "elementwise", namespace)
+
+
+@functools.cache
+def elementwise(kernel: Elementwise):
+    """The Python function of an elementwise kernel on CUDA."""
+    return compile_source(elementwise_source(kernel), "elementwise", element_words(kernel.dtype))
 
 
 # -- running ---------------------------------------------------------------------------------------
@@ -289,17 +300,20 @@ class Kernels:
         kernel = Elementwise(
             (Operand(dtype),), (Formula("y", "x0", dtype),), (("y", Operand(dtype, False, True)),)
         )
-        found = self._compiled.get(kernel)
-        if found is None:
-            found = self._compiled[kernel] = self.driver.compile(elementwise(kernel))
+        found = self.compiled_once(kernel, lambda: elementwise(kernel))
         self.driver.launch(found, width, record, 0)
 
     def compiled(self, function, dtype: str):
         """A kernel of CUDA alone, which the host calls with numbers of its own."""
-        found = self._compiled.get((function, dtype))
+        return self.compiled_once(
+            (function, dtype), lambda: lift_items(function, meanings(dtype))[0]
+        )
+
+    def compiled_once(self, key, make):
+        """The kernel that `make` gives, made and compiled when it is first asked for."""
+        found = self._compiled.get(key)
         if found is None:
-            made, _ = lift_items(function, meanings(dtype))
-            found = self._compiled[function, dtype] = self.driver.compile(made)
+            found = self._compiled[key] = self.driver.compile(make())
         return found
 
 

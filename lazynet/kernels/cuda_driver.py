@@ -40,8 +40,14 @@ def missing() -> str:
     try:
         found = len(cuda.gpus)
     except Exception as error:
-        return f"there is no working CUDA driver ({str(error).strip().splitlines()[0]})"
+        return f"there is no working CUDA driver ({cause(error)})"
     return "" if found else "the CUDA driver finds no GPU"
+
+
+def cause(error: Exception) -> str:
+    """What an error says, in a line, up to the end of its first sentence."""
+    said = " ".join(str(error).split())
+    return said.partition(". ")[0].strip(" .:") or type(error).__name__
 
 
 def count() -> int:
@@ -134,8 +140,7 @@ class Hardware:
             self._cublas = cupy.cuda.cublas
         except ImportError as error:
             raise CudaMissing(
-                f"CuPy does not find cuBLAS ({str(error).strip().splitlines()[0]}); "
-                "pip install 'lazynet[cuda]' brings it"
+                f"CuPy does not find cuBLAS ({cause(error)}); pip install 'lazynet[cuda]' brings it"
             ) from None
         self._device = cupy.cuda.Device(index)
         self._lock = threading.Lock()
@@ -230,13 +235,13 @@ class Hardware:
         """Run a kernel on as many threads as there is work, up to a limit."""
         self.launch_blocks(kernel, (work + BLOCK - 1) // BLOCK, *arguments)
 
-    def launch_blocks(self, kernel, blocks: int, *arguments) -> None:
-        """Run a kernel on that many blocks of threads, up to a limit."""
+    def launch_blocks(self, kernel, blocks: int, *arguments, on_chip: int = 0) -> None:
+        """Run a kernel on blocks of threads, up to a limit, with so many bytes on the chip each."""
         from numba import cuda
 
         self.counts.launches += 1
         with cuda.gpus[self.index]:
-            kernel[min(blocks, MOST_BLOCKS), BLOCK, self._launched_in](*arguments)
+            kernel[min(blocks, MOST_BLOCKS), BLOCK, self._launched_in, on_chip](*arguments)
 
     def gemm(
         self, dtype, ta, tb, m, n, k, a, lda, b, ldb, accumulate, c, ldc, batch=None, precision=""

@@ -119,10 +119,10 @@ class Simulator:
         self.counts.launches += 1
         kernel[1, min(work, self.threads)](*arguments)
 
-    def launch_blocks(self, kernel, blocks: int, *arguments) -> None:
+    def launch_blocks(self, kernel, blocks: int, *arguments, on_chip: int = 0) -> None:
         """Run a kernel on up to two blocks of as many threads."""
         self.counts.launches += 1
-        kernel[min(blocks, 2), self.threads](*arguments)
+        kernel[min(blocks, 2), self.threads, 0, on_chip](*arguments)
 
     def rows(self, dtype, address: int, count: int) -> np.ndarray:
         """The elements at an address."""
