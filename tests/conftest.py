@@ -1,6 +1,7 @@
 """What every test shares: fixed seeds, repeatable properties, the folder of real data."""
 
 import contextlib
+import gc
 import os
 import random
 from pathlib import Path
@@ -37,6 +38,15 @@ def data_dir() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("LAZYNET_DATA names no folder")
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def collects_quickly():
+    """`gc.collect()` looks only at what these tests make: compiling leaves millions of objects."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ BAD = {
     "lists of unequal lengths": lambda: [[1.0], [2.0, 3.0]],
     "a fraction": lambda: 2.5,
     "less than nothing": lambda: -1,
-    "too much": lambda: 1000,
+    "too much": lambda: 100,
     "a thing": lambda: Thing(),
     "another shape": lambda: ln.tensor(np.ones((2, 3, 5), np.float32)),
     "rows of another shape": lambda: ln.sequence(np.ones((5, 7), np.float32)),

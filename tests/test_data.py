@@ -285,9 +285,9 @@ def by_name(corpus):
 
 @pytest.mark.parametrize("corpus", CORPORA, ids=by_name)
 def test_a_corpus_has_the_size_asked_for_and_is_the_same_every_time(corpus):
-    train, dev = corpus(limit=80)
-    assert (len(train), len(dev)) == (80, 10)
-    assert repr(corpus(limit=80)) == repr((train, dev))
+    train, dev = corpus(limit=40)
+    assert (len(train), len(dev)) == (40, 5)
+    assert repr(corpus(limit=40)) == repr((train, dev))
 
 
 @pytest.mark.parametrize("corpus", CORPORA, ids=by_name)

@@ -10,6 +10,7 @@ import pytest
 import lazynet as ln
 from lazynet import executor, nn
 
+pytestmark = pytest.mark.usefixtures("collects_quickly")
 ROWS = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32)
 MODULES = {
     "LayerNorm": lambda: nn.LayerNorm(2),  # a cell
