@@ -21,7 +21,8 @@ from lazynet.batching.decode import (
     listed_words,
     source_row,
 )
-from lazynet.batching.emit import (
+from lazynet.batching.emit import emit_program, emit_step, room_for_operands
+from lazynet.batching.frame import (
     ALIVE_AT,
     ALL_STEPS,
     CALL_WORDS,
@@ -41,9 +42,6 @@ from lazynet.batching.emit import (
     SKIPPED,
     SPAN,
     TIMES,
-    emit_program,
-    emit_step,
-    room_for_operands,
     slot,
 )
 from lazynet.batching.layout import (
