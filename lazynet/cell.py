@@ -184,7 +184,8 @@ class Cell:
         call = self.__name__, plain or self._plain, values, arguments, named
         every = (*arguments, *(named[name] for name in sorted(named)))
         for way in [] if self.recompute else listed(every, values):
-            for adding in (False, True)[: 1 + (way.length == 1)]:
+            # Of one item nothing tells whether adding it to something adds up all the items.
+            for adding in (False, True) if way.length == 1 else (False,):
                 with contextlib.suppress(ItemsDiffer):
                     return ListTrace(*call, way, adding), ListTrace(*call, way, adding)
         return self.trace(*call), self.trace(*call)

@@ -69,7 +69,7 @@ def go_back(graph: TraceGraph, cotangents, value_of, parameter_of) -> dict[int, 
     Returns:
         for the number of each parameter, its type and its cotangents.
     """
-    static: dict[int, tuple] = {}
+    parameters: dict[int, tuple] = {}
     for signature, vid, entry in reversed(graph.nodes):
         if vid not in cotangents or vid in graph.cut:
             continue
@@ -83,17 +83,19 @@ def go_back(graph: TraceGraph, cotangents, value_of, parameter_of) -> dict[int, 
         full = signature.type
         g = whole_cotangent(full, cotangents.pop(vid))
         sources, _ = argument_ids(signature, entry)
-        operands = _forward_operands(signature, sources, value_of, parameter_of)
+        operands = [
+            parameter_of(k, row) if static else value_of(sources[k], row)
+            for static, k, row in signature.places()
+        ]
         y = value_of(vid, full)
         given = signature.op.vjp(g, y, *operands, **dict(signature.attributes))
         if graph.ragged:
-            static_places = {position for position, _, _ in signature.statics}
             given = [
-                _fitted(g, x, k in static_places)
-                for k, (g, x) in enumerate(zip(given, operands, strict=True))
+                _fitted(g, x, static)
+                for g, x, (static, _, _) in zip(given, operands, signature.places(), strict=True)
             ]
-        _collect(signature, sources, given, cotangents, static)
-    return static
+        _collect(signature, sources, given, cotangents, parameters)
+    return parameters
 
 
 def _fitted(g, x, parameter: bool):
@@ -111,31 +113,13 @@ def summed(g):
     return record_segments(ROW_SUM, g) if g.__class__ is Sequence else g
 
 
-def _forward_operands(signature: Signature, sources, value_of, parameter_of):
-    statics = {position: (number, row) for position, number, row in signature.statics}
-    handles, argument = [], 0
-    for position in range(len(statics) + len(signature.operands)):
-        if position in statics:
-            handles.append(parameter_of(*statics[position]))
-        else:
-            handles.append(value_of(sources[argument], signature.operands[argument]))
-            argument += 1
-    return handles
-
-
-def _collect(signature: Signature, sources, given, cotangents, static) -> None:
-    statics = {position: (number, row) for position, number, row in signature.statics}
-    argument = 0
-    for position, g in enumerate(given):
-        if position in statics:
-            number, row = statics[position]
-            if g is not None:
-                static.setdefault(number, (row, []))[1].append(g)
-            continue
-        vid, row = sources[argument], signature.operands[argument]
-        argument += 1
-        if g is not None and row.is_float:
-            cotangents.setdefault(vid, []).append((row, g))
+def _collect(signature: Signature, sources, given, cotangents, parameters) -> None:
+    """Keep the cotangents of a node's operands with what they belong to."""
+    for (static, k, row), g in zip(signature.places(), given, strict=True):
+        if g is not None and static:
+            parameters.setdefault(k, (row, []))[1].append(g)
+        elif g is not None and row.is_float:
+            cotangents.setdefault(sources[k], []).append((row, g))
 
 
 def whole_cotangent(full: RowType, parts: list[tuple[RowType, Tensor]]) -> Tensor:

@@ -17,9 +17,9 @@ from lazynet.arena import Arena
 from lazynet.batching import layout as words
 from lazynet.batching.arrange import Nodes
 from lazynet.batching.decode import U_NEEDS, U_SIGNATURE, count, decode, new_columns
-from lazynet.batching.emit import (
+from lazynet.batching.emit import CALL_LENGTH
+from lazynet.batching.frame import (
     BYTES_GATHERED,
-    CALL_LENGTH,
     CALL_WORDS,
     CALLS,
     VECTOR_WORDS,

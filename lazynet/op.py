@@ -215,12 +215,17 @@ class Signature:
     @property
     def types(self) -> list[RowType]:
         """The types of all operands in order, parameters among them."""
-        statics = {position: row for position, _, row in self.statics}
-        dynamic = iter(self.operands)
-        return [
-            statics[p] if p in statics else next(dynamic)
-            for p in range(len(statics) + len(self.operands))
-        ]
+        return [row for _, _, row in self.places()]
+
+    def places(self) -> list[tuple[bool, int, RowType]]:
+        """For each operand in order whether it is a parameter, which one it is, and its type.
+
+        Parameters go by their number in `STATICS`, the others are counted.
+        """
+        found = [(False, k, row) for k, row in enumerate(self.operands)]
+        for position, number, row in self.statics:
+            found.insert(position, (True, number, row))
+        return found
 
     def prepare_forward(self) -> None:
         """Lower, compile and encode the forward program, unless that was done before."""

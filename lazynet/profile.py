@@ -268,12 +268,8 @@ class profile:
 
 def name_of(signature: Signature) -> str:
     """An op with the rows it takes, its parameters and its attributes: `linear [128] W[5, 128]`."""
-    statics = {position: row for position, _, row in signature.statics}
-    arguments = iter(signature.operands)
-    parts = [signature.op.name]
-    for position in range(len(statics) + len(signature.operands)):
-        row = statics.get(position)
-        parts.append(_shape(next(arguments)) if row is None else "W" + _shape(row))
+    rows = [("W" if static else "") + _shape(row) for static, _, row in signature.places()]
+    parts = [signature.op.name, *rows]
     parts += [f"{name}={value}" for name, value in signature.attributes]
     return " ".join(parts)
 

@@ -156,6 +156,7 @@ class Watcher:
 
 
 def _is_hidden(name: str) -> bool:
+    """Whether a name with two underscores leads to what is not watched."""
     return name.startswith("__") and name.endswith("__") and name not in _SHOWN
 
 
@@ -169,6 +170,7 @@ def _ours_runs(frame: types.FrameType | None) -> bool:
 
 
 def _package(frame: types.FrameType) -> str:
+    """The package whose code a frame runs."""
     return str(frame.f_globals.get("__name__")).split(".")[0]
 
 
@@ -183,6 +185,7 @@ def _is_trusted(frame: types.FrameType) -> bool:
 
 
 def _may_call(module: str, name: str) -> bool:
+    """Whether users' code may call this function of ours."""
     if module == "lazynet.tensor":
         return name in _OF_TENSORS
     if module.startswith(_OPS):
@@ -204,12 +207,17 @@ def _harmless(value: Any) -> bool:
 
 
 def _pure_builtin(called: Any) -> bool:
+    """Whether a call of a C function changes nothing: of a builtin, or a method of a container.
+
+    What it may change of containers are its own: those that it is given or reads are watched.
+    """
     if called in _BUILTINS or getattr(called, "__module__", None) in _PURE_C:
         return True
     return type(getattr(called, "__self__", None)) in _CONTAINERS
 
 
 def _identities(x: Any) -> Any:
+    """Which objects lie where in nested lists."""
     if isinstance(x, (tuple, list)):
         return tuple(map(_identities, x))
     if isinstance(x, dict):
@@ -225,6 +233,7 @@ def _parts(x: Any) -> set[int]:
 
 
 def _plain_result(made: Any) -> bool:
+    """Whether a result can be made again: Tensors and constants in plain nested structures."""
     if isinstance(made, (tuple, list, dict)) and type(made) not in (tuple, list, dict):
         return hasattr(made, "_fields") and all(map(_plain_result, made))
     leaves: list[Any] = []

@@ -42,7 +42,7 @@ class Guard:
     def __init__(self, function: types.FunctionType, owner: Any = None):
         self._owner = owner
         self._cells: list[types.CellType] = []
-        self._globals: list[tuple[Mapping[str, Any], str]] = []
+        self._named: list[tuple[Mapping[str, Any], str]] = []  # globals, and members of classes
         self._constants: list[Any] = []  # defaults of arguments
         self.codes: set[types.CodeType] = set()  # whose state is watched
         self.libraries: list[Any] = []  # modules, classes and functions that it names, unwatched
@@ -78,7 +78,7 @@ class Guard:
             for order in orders:
                 self._add_members(order, names - known, seen)
             known = names
-            names = names.union(*(code.co_names for code in self.codes))
+            names = names | self._names_in_code()
 
     def _add_members(self, order: tuple[type, ...], names: set[str], seen: set[int]) -> None:
         """What of these names is found in a class, whose bases may come to hide each other's."""
@@ -93,9 +93,9 @@ class Guard:
             self._add_watched(kind, name)
         value = getattr(value, "__wrapped__", value)  # a class method, a static one
         value = getattr(value, "fget", value)
-        self._follow(value, self._names(), seen)
+        self._follow(value, self._names_in_code(), seen)
 
-    def _names(self) -> set[str]:
+    def _names_in_code(self) -> set[str]:
         """All names in the code that was collected."""
         return set().union(*(code.co_names for code in self.codes))
 
@@ -103,7 +103,7 @@ class Guard:
         """Watch a name in a class or in a function's globals."""
         if (id(home), name) not in self._looked:
             self._looked.add((id(home), name))
-            self._globals.append((vars(home) if isinstance(home, type) else home, name))
+            self._named.append((vars(home) if isinstance(home, type) else home, name))
 
     def _add_global(
         self, namespace: Mapping[str, Any], name: str, names: set[str], seen: set[int]
@@ -133,7 +133,7 @@ class Guard:
 
     def _watched(self) -> list[Any]:
         found = [_contents(cell) for cell in self._cells]
-        found += [namespace.get(name) for namespace, name in self._globals]
+        found += [namespace.get(name) for namespace, name in self._named]
         return found
 
     def _watch(self) -> None:
@@ -148,7 +148,7 @@ class Guard:
         self.unsure = watcher.mutable or watcher.opaque
         self.built_in = watcher.built_in
         # Nothing to look at but the attributes of modules, which count their changes.
-        self.steady = not (self._mutable or self._cells or self._globals)
+        self.steady = not (self._mutable or self._cells or self._named)
 
     def _owner_now(self) -> Any:
         return None if self._owner is None else self._owner()
@@ -167,7 +167,7 @@ class Guard:
             if _contents(cell) is not self._values[at]:
                 return False
             at += 1
-        for namespace, name in self._globals:
+        for namespace, name in self._named:
             if namespace.get(name) is not self._values[at]:
                 return False
             at += 1

@@ -231,25 +231,19 @@ def listed_operands(graph: Graph, node: Node) -> tuple[list[list[Tensor]], list[
 def operands_of(graph: Graph, node: Node):
     """The handles of a node's operands in their order; parameters stand for themselves."""
     signature = node.signature
-    statics = {position: (number, row) for position, number, row in signature.statics}
     handles: list[Any] = []
-    argument = 0
-    for position in range(len(statics) + len(signature.operands)):
-        if position in statics:
-            number, row = statics[position]
-            handles.append(Tensor(STATICS.leaf(number), 0, row))
+    for static, k, row in signature.places():
+        if static:
+            handles.append(Tensor(STATICS.leaf(k), 0, row))
             continue
-        row = signature.operands[argument]
         if signature.op.kind == words.RUNS:
-            pieces = [Sequence(graph, i, row, n, step) for i, step, n in node.arguments[argument]]
+            pieces = [Sequence(graph, i, row, n, step) for i, step, n in node.arguments[k]]
             handles.append(pieces[0] if len(pieces) == 1 else pieces)
-            argument += 1
             continue
-        first, step, count = node.arguments[argument]
-        state = signature.op.kind == words.SCAN and argument > 0
+        first, step, count = node.arguments[k]
+        state = signature.op.kind == words.SCAN and k > 0
         if (node.ragged or signature.op.kind == words.SEGMENT) and not state:
             handles.append(Sequence(graph, first, row, count, step))
         else:
             handles.append(Tensor(graph, first, row))
-        argument += 1
     return handles

@@ -6,17 +6,18 @@ Operators and methods such as `x + y` or `x.sum()` are attached by the ops (`ops
 from __future__ import annotations
 
 import ctypes
-import reprlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lazynet import graph as graphs
+from lazynet.arrays import array_of, dtype_of
 from lazynet.device import CPU, Device, DeviceError, device_of
-from lazynet.op import DTYPE_NAMES, RowType
+from lazynet.op import RowType
 from lazynet.parameter import STATICS, Leaf, leaf_of, update_needs
 
 FLOATS = ("float32", "float64")
+_SHOWN = 50  # elements that `repr` shows; of more it shows the first and last
 _SCALARS: dict[str, Any] = {
     "float32": ctypes.c_float,
     "float64": ctypes.c_double,
@@ -390,7 +391,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data, requires_grad: bool = True, device: str | Device | None = None):
-        leaf = leaf_of(_as_array(data), requires_grad, device_of(device))
+        leaf = leaf_of(_array_of(data), requires_grad, device_of(device))
         if leaf.type.dtype not in FLOATS:
             raise TypeError(f"a parameter holds float32 or float64, not {leaf.type.dtype}")
         STATICS.add(leaf)
@@ -498,63 +499,15 @@ def tensor(
     Raises:
         TypeError: for a dtype that is not one of these, or a gradient of integers.
     """
-    if dtype is not None:
-        _supported(_dtype_of(dtype))
-    array = _as_array(data) if dtype is None else np.asarray(data, dtype)
+    array = _array_of(data) if dtype is None else np.asarray(data, dtype_of(dtype))
     leaf = leaf_of(array, requires_grad, device_of(device))
     if requires_grad and leaf.type.dtype not in FLOATS:
         raise TypeError(f"only float tensors can require gradients, not {leaf.type.dtype}")
     return Tensor(leaf, 0, leaf.type)
 
 
-_LARGEST = np.iinfo(np.int64).max
-_SHOWN = 50  # elements that `repr` shows; of more it shows the first and last
-
-
-def _as_array(data) -> np.ndarray:
-    if isinstance(data, Value):
-        array = data.numpy()
-    elif hasattr(data, "__dlpack__") and not isinstance(data, np.ndarray):
-        array = np.from_dlpack(data)
-    else:
-        try:
-            array = np.asarray(data)
-        except ValueError as error:
-            raise ValueError(
-                "tensor: ragged nested lists are no one value; make a Tensor or Sequence for each "
-                "example"
-            ) from error
-        if array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
-            array = array.astype(np.float32)
-    if array.dtype.kind in "iu":
-        if array.dtype == np.uint64 and array.size and array.max() > _LARGEST:
-            raise TypeError(f"tensor: {array.max()} does not fit into int64")
-        array = array.astype(np.int64)
-    if array.dtype == object and isinstance(data, int):
-        raise TypeError(f"tensor: {reprlib.repr(data)} does not fit into int64")
-    if array.dtype == np.float16:
-        array = array.astype(np.float32)
-    if array.dtype.kind in "USO":
-        kind = "text" if array.dtype.kind != "O" else f"a {type(array.flat[0]).__name__}"
-        raise TypeError(f"tensor: {kind} is not supported; expected numbers, or True and False")
-    _supported(array.dtype)
-    return array
-
-
-def _dtype_of(name) -> np.dtype:
-    try:
-        return np.dtype(name)
-    except TypeError:
-        raise TypeError(
-            f"tensor: dtype {name!r} is not supported; use float32, float64, int64 or bool"
-        ) from None
-
-
-def _supported(dtype: np.dtype) -> None:
-    if dtype not in DTYPE_NAMES and dtype.newbyteorder("=") not in DTYPE_NAMES:
-        raise TypeError(
-            f"tensor: dtype {dtype} is not supported; use float32, float64, int64 or bool"
-        )
+def _array_of(data) -> np.ndarray:
+    return array_of(data.numpy() if isinstance(data, Value) else data)
 
 
 def read_rows(source, first: int, step: int, count: int, row: RowType) -> np.ndarray:

@@ -98,18 +98,10 @@ def backward_program(signature: Signature) -> Program | None:
         extra = {"payload": (0,) * op.payload} if op.payload else {}
         cotangents = op.vjp(g, y, *operands, **dict(signature.attributes), **extra)
     lowering = Lowering(graph, segments=op.kind == words.SEGMENT)
-    statics = {position: (number, row) for position, number, row in signature.statics}
-    argument = 0
-    for position, cotangent in enumerate(cotangents):
-        if position in statics:
-            number, row = statics[position]
-            target = ref_of(row, words.D_STATIC, number)
-        else:
-            row = signature.operands[argument]
-            target = ref_of(row, words.D_ARGUMENT, argument)
-            argument += 1
+    for (static, k, row), cotangent in zip(signature.places(), cotangents, strict=True):
         if cotangent is not None and row.is_float:
-            lowering.accumulate(cotangent, target, spread=target.space == words.D_ARGUMENT)
+            target = ref_of(row, words.D_STATIC if static else words.D_ARGUMENT, k)
+            lowering.accumulate(cotangent, target, spread=not static)
     program = lowering.program()
     program.strides = signature.forward.strides
     program.forward = signature.forward
@@ -118,18 +110,13 @@ def backward_program(signature: Signature) -> Program | None:
 
 def _operand_symbols(graph: TraceGraph, signature: Signature):
     """Handles for the operands in their order: symbols for arguments, symbols for parameters."""
-    statics = {position: (number, row) for position, number, row in signature.statics}
-    dynamic = iter(enumerate(signature.operands))
-    handles = []
-    for position in range(len(statics) + len(signature.operands)):
-        if position in statics:
-            number, row = statics[position]
-            handles.append(graph.symbol(row, ref_of(row, words.STATIC, number)))
-        else:
-            k, row = next(dynamic)
-            ragged = signature.op.kind == words.SEGMENT
-            handles.append(graph.symbol(row, ref_of(row, words.ARGUMENT, k), ragged))
-    return handles
+    ragged = signature.op.kind == words.SEGMENT
+    return [
+        graph.symbol(row, ref_of(row, words.STATIC, k))
+        if static
+        else graph.symbol(row, ref_of(row, words.ARGUMENT, k), ragged)
+        for static, k, row in signature.places()
+    ]
 
 
 def argument_ids(signature: Signature, entry: list[int]) -> tuple[list[int], bool]:

@@ -232,15 +232,10 @@ class Traced:
 def replayed(signature: Signature, entry: list[int], known):
     """Record one node of a trace again, on the values known by its ids."""
     sources, _ = argument_ids(signature, entry)
-    statics = {p: Tensor(STATICS.leaf(n), 0, row) for p, n, row in signature.statics}
-    dynamic = iter(zip(sources, signature.operands, strict=True))
-    operands = []
-    for position in range(len(statics) + len(signature.operands)):
-        if position in statics:
-            operands.append(statics[position])
-        else:
-            vid, row = next(dynamic)
-            operands.append(seen_as(*known[vid], row))
+    operands = [
+        Tensor(STATICS.leaf(k), 0, row) if static else seen_as(*known[sources[k]], row)
+        for static, k, row in signature.places()
+    ]
     if signature.op.kind == words.SEGMENT:
         return record_segments(signature.op, *operands, signature.attributes)
     payload = entry[-signature.op.payload :] if signature.op.payload else None

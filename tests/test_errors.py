@@ -10,7 +10,7 @@ from lazynet import executor, nn
 from lazynet.ops import loss, losses, reduce, rows
 from lazynet.ops.elementwise import where
 from lazynet.ops.linear import linear
-from lazynet.ops.random import dropout
+from lazynet.ops.noise import dropout
 
 
 def vector(n=3, dtype=np.float32):

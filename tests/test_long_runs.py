@@ -13,7 +13,8 @@ from lazynet import nn
 from lazynet.arena import POOL
 from lazynet.ops import reduce
 from lazynet.ops.linear import linear
-from lazynet.ops.random import dropout, manual_seed
+from lazynet.ops.noise import dropout
+from lazynet.ops.random import manual_seed
 
 # -- depth, memory and repetition ------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from lazynet.batching.decode import (
     SINGLE,
     source_row,
 )
-from lazynet.batching.emit import FORWARD_REGIONS, FORWARD_WIDTHS, VECTOR_WORDS, new_vector, slot
+from lazynet.batching.frame import FORWARD_REGIONS, FORWARD_WIDTHS, VECTOR_WORDS, new_vector, slot
 from lazynet.kernels.jit import borrowing, inline
 from lazynet.kernels.memory import load, store
 

@@ -25,7 +25,8 @@ from lazynet.batching.arrange import (
     take_order,
 )
 from lazynet.batching.decode import U_ONES
-from lazynet.batching.emit import (
+from lazynet.batching.emit import emit_program, room_for_operands
+from lazynet.batching.frame import (
     ALIVE_AT,
     BASES,
     FORWARD_DOMAINS,
@@ -45,8 +46,6 @@ from lazynet.batching.emit import (
     TIMES,
     TRASH,
     VECTORS,
-    emit_program,
-    room_for_operands,
     slot,
 )
 from lazynet.batching.layout import (

@@ -21,7 +21,8 @@ from lazynet.batching.decode import (
     listed_words,
     source_row,
 )
-from lazynet.batching.emit import (
+from lazynet.batching.emit import emit_program, emit_step, room_for_operands
+from lazynet.batching.frame import (
     ALIVE_AT,
     ALL_STEPS,
     CALL_WORDS,
@@ -46,9 +47,6 @@ from lazynet.batching.emit import (
     STATIC_GRADIENTS_AT,
     TIMES,
     TRASH,
-    emit_program,
-    emit_step,
-    room_for_operands,
     slot,
 )
 from lazynet.batching.layout import (

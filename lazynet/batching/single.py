@@ -8,15 +8,8 @@ import numpy as np
 
 from lazynet.batching.arrange import row_place
 from lazynet.batching.decode import FIRST, FORM, POSITION, SINGLE
-from lazynet.batching.emit import (
-    CALL_WORDS,
-    CALLS,
-    CALLS_AT,
-    REGIONS,
-    STATICS_AT,
-    put_operand,
-    slot,
-)
+from lazynet.batching.emit import put_operand
+from lazynet.batching.frame import CALL_WORDS, CALLS, CALLS_AT, REGIONS, STATICS_AT, slot
 from lazynet.batching.layout import (
     ARGUMENT,
     ARGUMENTS,

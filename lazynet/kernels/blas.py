@@ -90,9 +90,50 @@ def context() -> np.ndarray:
     return np.array([*addresses, _FORTRAN, 0], np.int64)
 
 
+_WORD, _HALF, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
+
+
+def _call_by_value(builder, llvm_element, function, ta, tb, numbers):
+    """Call the C interface, which takes row-major matrices; `numbers` are m, n, k, alpha to ldc."""
+    kind = ir.FunctionType(
+        ir.VoidType(),
+        [_HALF] * 3 + [_WORD] * 3
+        + [llvm_element, _WORD, _WORD, _WORD, _WORD, llvm_element, _WORD, _WORD],
+    )  # fmt: skip
+    transposed = [
+        builder.select(builder.icmp_signed("!=", t, _WORD(0)), _HALF(_TRANS), _HALF(_NO_TRANS))
+        for t in (ta, tb)
+    ]
+    arguments = [_HALF(_ROW_MAJOR), *transposed, *numbers]
+    builder.call(builder.inttoptr(function, kind.as_pointer()), arguments)
+
+
+def _call_by_reference(builder, function, ta, tb, numbers):
+    """Call Fortran, which reads row-major matrices as their transposes: C' = op(B)' op(A)'."""
+    m, n, k, alpha, a, lda, b, ldb, beta, c, ldc = numbers
+
+    def slot(value):
+        place = cgutils.alloca_once(builder, value.type)
+        builder.store(value, place)
+        return builder.ptrtoint(place, _WORD)
+
+    def letter(t):
+        yes = builder.icmp_signed("!=", t, _WORD(0))
+        return slot(builder.select(yes, _BYTE(ord("T")), _BYTE(ord("N"))))
+
+    def whole(value):
+        return slot(builder.trunc(value, _HALF))
+
+    kind = ir.FunctionType(ir.VoidType(), [_WORD] * 13)
+    arguments = [
+        letter(tb), letter(ta), whole(n), whole(m), whole(k), slot(alpha), b, whole(ldb), a,
+        whole(lda), slot(beta), c, whole(ldc),
+    ]  # fmt: skip
+    builder.call(builder.inttoptr(function, kind.as_pointer()), arguments)
+
+
 def _gemm(element, llvm_element):
     """A compiled product C = alpha op(A) op(B) + beta C of row-major matrices, by address."""
-    word, half = ir.IntType(64), ir.IntType(32)
     integer = types.int64
 
     @intrinsic
@@ -101,64 +142,14 @@ def _gemm(element, llvm_element):
     ):
         signature = types.void(*(integer,) * 7, element, *(integer,) * 4, element, integer, integer)
 
-        def generate(context, builder, sig, values):
-            function, fortran, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc = values
-            with builder.if_else(builder.icmp_signed("==", fortran, word(0))) as (
-                plain,
-                by_reference,
-            ):
-                with plain:
-                    kind = ir.FunctionType(
-                        ir.VoidType(),
-                        [half] * 3
-                        + [word] * 3
-                        + [llvm_element, word, word, word, word, llvm_element, word, word],
-                    )
-                    trans = [
-                        builder.select(
-                            builder.icmp_signed("!=", t, word(0)), half(_TRANS), half(_NO_TRANS)
-                        )
-                        for t in (ta, tb)
-                    ]
-                    builder.call(
-                        builder.inttoptr(function, kind.as_pointer()),
-                        [half(_ROW_MAJOR), *trans, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc],
-                    )
-                with by_reference:
-                    # Fortran reads our row-major matrices as their transposes: C' = op(B)' op(A)'.
-                    byte = ir.IntType(8)
-                    kind = ir.FunctionType(ir.VoidType(), [word] * 13)
-
-                    def slot(value):
-                        place = cgutils.alloca_once(builder, value.type)
-                        builder.store(value, place)
-                        return builder.ptrtoint(place, word)
-
-                    def letter(t):
-                        yes = builder.icmp_signed("!=", t, word(0))
-                        return slot(builder.select(yes, byte(ord("T")), byte(ord("N"))))
-
-                    def whole(value):
-                        return slot(builder.trunc(value, half))
-
-                    builder.call(
-                        builder.inttoptr(function, kind.as_pointer()),
-                        [
-                            letter(tb),
-                            letter(ta),
-                            whole(n),
-                            whole(m),
-                            whole(k),
-                            slot(alpha),
-                            b,
-                            whole(ldb),
-                            a,
-                            whole(lda),
-                            slot(beta),
-                            c,
-                            whole(ldc),
-                        ],
-                    )
+        def generate(context, builder, signature, values):
+            function, fortran, ta, tb, *numbers = values
+            by_value = builder.icmp_signed("==", fortran, _WORD(0))
+            with builder.if_else(by_value) as (in_c, in_fortran):
+                with in_c:
+                    _call_by_value(builder, llvm_element, function, ta, tb, numbers)
+                with in_fortran:
+                    _call_by_reference(builder, function, ta, tb, numbers)
             return context.get_dummy_value()
 
         return signature, generate

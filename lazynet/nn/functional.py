@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lazynet.ops import linear as products
-from lazynet.ops import lookup, reduce, told
-from lazynet.ops import random as randomness
+from lazynet.ops import lookup, noise, reduce, told
 from lazynet.ops.activations import celu as celu
 from lazynet.ops.activations import elu as elu
 from lazynet.ops.activations import gelu as gelu
@@ -169,4 +168,4 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
     Raises:
         ValueError: unless 0 <= p <= 1.
     """
-    return randomness.dropout(x, p, training)
+    return noise.dropout(x, p, training)

@@ -10,8 +10,9 @@ import numpy as np
 from lazynet.nn.module import Module
 from lazynet.ops import linear as products
 from lazynet.ops.lookup import lookup, padding_row, without_padding
+from lazynet.ops.noise import dropout
 from lazynet.ops.products import bilinear
-from lazynet.ops.random import dropout, numpy_generator
+from lazynet.ops.random import numpy_generator
 from lazynet.ops.reduce import reshape
 from lazynet.ops.shape import flatten
 from lazynet.record import ShapeError, as_value

@@ -6,7 +6,7 @@ from typing import Any
 
 from lazynet.nn.linear import Dropout
 from lazynet.nn.module import Module
-from lazynet.ops.random import gaussian_noise, locked_dropout, row_dropout
+from lazynet.ops.noise import gaussian_noise, locked_dropout, row_dropout
 
 
 class RowDropout(Dropout):

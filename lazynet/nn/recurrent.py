@@ -16,7 +16,7 @@ from lazynet.nn.cells import (
     zero_state,
 )
 from lazynet.nn.linear import drawn, sizes
-from lazynet.ops.random import dropout, locked_dropout
+from lazynet.ops.noise import dropout, locked_dropout
 from lazynet.ops.rows import cat, sequence
 from lazynet.purity import CHANGES
 from lazynet.record import ShapeError

@@ -86,9 +86,9 @@ def _first_wrong(
     module: Any, name: str, label: str, value: Any, expected: tuple
 ) -> Exception | None:
     """What is wrong with an argument, or with the first part of it that is."""
-    if isinstance(value, (tuple, list)) and value and all(isinstance(v, Value) for v in
-                                                          leaves_of(value)):  # fmt: skip
-        found = (_wrong(module, name, label, part, expected) for part in leaves_of(value))
+    parts = leaves_of(value) if isinstance(value, (tuple, list)) and value else [value]
+    if all(isinstance(part, Value) for part in parts):
+        found = (_wrong(module, name, label, part, expected) for part in parts)
         return next(filter(None, found), None)
     return _wrong(module, name, label, value, expected)
 
@@ -106,7 +106,7 @@ def _wrong(module: Any, name: str, label: str, value: Any, expected: tuple) -> E
         )
     shape = value.type.shape
     sizes = tuple(size for size in expected if size is not ...)
-    apart = {
+    apart = {  # by where the axes of any size are: whether the others differ
         "before": shape[len(shape) - len(sizes) :] != sizes or len(shape) < len(sizes),
         "behind": shape[: len(sizes)] != sizes,
         "": shape != sizes,

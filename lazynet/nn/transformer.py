@@ -15,7 +15,7 @@ from lazynet.nn.linear import Linear, sizes
 from lazynet.nn.module import Module
 from lazynet.ops.activations import gelu
 from lazynet.ops.elementwise import relu
-from lazynet.ops.random import dropout
+from lazynet.ops.noise import dropout
 from lazynet.ops.reduce import mean
 from lazynet.record import ShapeError
 from lazynet.tensor import Parameter

@@ -1,4 +1,4 @@
-"""Ops that give what they are given: nodes of their own, for gradients to be told apart by."""
+"""Ops that give what they are given: for gradients to be told apart by, or to be changed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from lazynet.batching import layout as words
 from lazynet.graph import words_of
 from lazynet.op import TABLE, Op, Sample
 from lazynet.ops.elementwise import elementwise
+from lazynet.ops.random import floats_of
 from lazynet.ops.runs import backward_program, forward_program, operand, output
 from lazynet.ops.told import told
 from lazynet.program import elementwise as elementwise_step
-from lazynet.record import as_value, enter, graph_of, record_runs
+from lazynet.program import lowered, operand_refs, output_refs
+from lazynet.record import Literal, as_value, enter, graph_of, record, record_runs
 from lazynet.tensor import Parameter, Sequence, Tensor
 
 CLONE = elementwise("clone", "y = x", "x0", lambda g, y, x: (g,))
@@ -76,6 +78,58 @@ def variable(x):
     if x.type.is_float:
         TABLE.numbers[VARIABLE.signature((x.type,)).index, words.NEEDS] = 1
     return y
+
+
+# -- gradients that are not those of the value -----------------------------------------------------
+
+
+def _scaled_shape(row, scale):
+    if not row.is_float or scale.shape or scale.dtype != row.dtype:
+        raise TypeError(f"scale_gradient: expected float rows and a number, not {row!r}, {scale!r}")
+    return (row.stored,)
+
+
+def _scaled_lower(signature):
+    x, _ = operand_refs(signature)
+    return lowered(signature, [elementwise_step("x0", [x], output_refs(signature)[0])])
+
+
+# Not listed: its derivative is, on purpose, not that of its value.
+SCALE_GRADIENT = Op(
+    "scale_gradient", "y = x, with the gradient s g", _scaled_shape, _scaled_lower,
+    lambda g, y, x, s: (g * s, None), listed=False,
+)  # fmt: skip
+
+
+@told
+def scale_gradient(x, scale: float):
+    """y = x, whose gradient is multiplied by `scale` on its way back.
+
+    Shapes: any -> the same; n rows -> n rows.
+
+    >>> x = ln.tensor([1.0, 2.0], requires_grad=True)
+    >>> ln.scale_gradient(x, 0.5).sum().backward()
+    >>> x.grad.tolist()
+    [0.5, 0.5]
+    """
+    x = floats_of(x, "scale_gradient")
+    return record(SCALE_GRADIENT, (x, Literal(float(scale), x.type.dtype)))
+
+
+@told
+def gradient_reversal(x, scale: float = 1.0):
+    """y = x, with the gradient -scale g: what helps the layers above hurts those below.
+
+    Ganin and Lempitsky, "Unsupervised domain adaptation by backpropagation", 2015.
+
+    Shapes: any -> the same; n rows -> n rows.
+
+        >>> x = ln.tensor([1.0], requires_grad=True)
+        >>> ln.gradient_reversal(x).sum().backward()
+        >>> x.grad.tolist()
+        [-1.0]
+    """
+    return scale_gradient(x, -scale)
 
 
 for _class in (Tensor, Sequence):

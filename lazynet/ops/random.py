@@ -18,8 +18,8 @@ from lazynet.graph import pending_graph
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.reduce import argmax, softmax
 from lazynet.ops.told import told
-from lazynet.program import Ref, call, elementwise, lowered, operand_refs, output_refs
-from lazynet.record import Literal, as_value, record
+from lazynet.program import Ref, call, lowered, output_refs
+from lazynet.record import as_value, record
 from lazynet.tensor import FLOATS, Sequence, tensor
 
 
@@ -107,7 +107,7 @@ def _draw(op: Op, shape, length, dtype: str):
     if dtype not in FLOATS:
         raise TypeError(f"{op.name}: expected float32 or float64, not {dtype}")
     attributes = (("shape", tuple(shape)), ("dtype", dtype))
-    if _in_function():
+    if in_function():
         if length is not None:
             raise TypeError(
                 f"{op.name}: rows (length={length}) cannot be drawn inside a cell; draw them "
@@ -123,14 +123,14 @@ def draw(signature, length: int | None):
     return record(signature.op, (), signature.attributes, payload=keys, length=length)
 
 
-def _in_function() -> bool:
+def in_function() -> bool:
     """Whether what is recorded is the inside of a traced function, which is called with draws."""
     graph = pending_graph()
     return graph is not None and hasattr(graph, "draws")
 
 
 @beside_operands
-def _like(op: Op, x):
+def like(op: Op, x):
     """Draws of the shape and dtype of x."""
     return _draw(op, x.type.shape, x.length if isinstance(x, Sequence) else None, x.type.dtype)
 
@@ -192,8 +192,8 @@ def normal(mean, std=1.0):
         mean: a value; draws have its shape.
         std: a number, or a value that broadcasts against the mean.
     """
-    mean = _floats(mean, "normal")
-    return mean + _like(NORMAL, mean) * std
+    mean = floats_of(mean, "normal")
+    return mean + like(NORMAL, mean) * std
 
 
 @told
@@ -205,8 +205,8 @@ def uniform(low, high):
     >>> ln.uniform(ln.zeros(3), 2.0).shape
     (3,)
     """
-    low = _floats(low, "uniform")
-    return low + (high - low) * _like(UNIFORM, low)
+    low = floats_of(low, "uniform")
+    return low + (high - low) * like(UNIFORM, low)
 
 
 @told
@@ -218,7 +218,7 @@ def exponential(rate):
     >>> ln.exponential(ln.tensor([1.0, 10.0])).shape
     (2,)
     """
-    rate = _floats(rate, "exponential")
+    rate = floats_of(rate, "exponential")
     return -_inside_unit(rate).log() / rate
 
 
@@ -231,8 +231,8 @@ def bernoulli(p):
     >>> ln.bernoulli(ln.tensor([0.0, 1.0])).tolist()
     [False, True]
     """
-    p = _floats(p, "bernoulli")
-    return _like(UNIFORM, p) < p
+    p = floats_of(p, "bernoulli")
+    return like(UNIFORM, p) < p
 
 
 @told
@@ -244,7 +244,7 @@ def gumbel(x):
     >>> ln.gumbel(ln.zeros(3)).shape
     (3,)
     """
-    return -(-_inside_unit(_floats(x, "gumbel")).log()).log()
+    return -(-_inside_unit(floats_of(x, "gumbel")).log()).log()
 
 
 @told
@@ -256,7 +256,7 @@ def categorical(logits):
     >>> ln.categorical(ln.tensor([-1e9, 0.0])).item()
     1
     """
-    logits = _floats(logits, "categorical")
+    logits = floats_of(logits, "categorical")
     return argmax(logits + gumbel(logits))
 
 
@@ -280,7 +280,7 @@ def gumbel_softmax(logits, tau: float = 1.0, hard: bool = False):
     Raises:
         ValueError: unless tau > 0.
     """
-    logits = _floats(logits, "gumbel_softmax")
+    logits = floats_of(logits, "gumbel_softmax")
     if tau <= 0:
         raise ValueError(f"gumbel_softmax: the temperature must be above 0, not {tau}")
     soft = softmax((logits + gumbel(logits)) * (1.0 / tau), -1)
@@ -293,175 +293,11 @@ def gumbel_softmax(logits, tau: float = 1.0, hard: bool = False):
 
 def _inside_unit(x):
     """Uniform numbers of the shape of x, neither 0 nor 1: multiples of 2^-24 and a bit."""
-    return _like(UNIFORM, x) + 2.0**-26
+    return like(UNIFORM, x) + 2.0**-26
 
 
-def _floats(x, name: str):
+def floats_of(x, name: str):
     x = as_value(x, name)
     if x.type.dtype not in FLOATS:
         raise TypeError(f"{name}: expected float rows, not {x.type.dtype}")
     return x
-
-
-# -- noise -----------------------------------------------------------------------------------------
-
-
-def _masked(x, drawn, p: float):
-    """x / (1 - p) where `drawn` is at least p, 0 elsewhere."""
-    return x * ((drawn >= p).astype(x.type.dtype) * (1.0 / (1.0 - p) if p < 1.0 else 0.0))
-
-
-def _drops(name: str, x, p: float, training: bool) -> bool:
-    """Whether there is anything to drop, of operands that are as they should be."""
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"{name}: the probability must be in [0, 1], not {p}")
-    if not training or p == 0.0:
-        return False
-    _floats(x, name)
-    return True
-
-
-def _drop_lower(signature):
-    x, y = operand_refs(signature)[0], output_refs(signature)[0]
-    payload, p = Ref(words.WORDS, 0, "int64", 1), dict(signature.attributes)["p"]
-    return lowered(signature, [call("drop", (payload, x), y, (y.size, bits_of(p)), y.dtype)])
-
-
-DROP = Op(
-    "dropout", "y = x / (1 - p), or 0 with probability p", lambda row, p: (row.stored,),
-    _drop_lower,
-    lambda g, y, x, p, payload: (record(DROP, (g,), (("p", p),), payload=payload),),
-    payload=2, samples=(Sample(((9,),), (("p", 0.4),), payload=(1, 2)),),
-)  # fmt: skip
-
-
-@told
-def dropout(x, p: float = 0.5, training: bool = True):
-    """Each element is 0 with probability p, else x / (1 - p); the identity outside training.
-
-    Srivastava et al., "Dropout", 2014. Shapes: any -> the same; n rows -> n rows.
-
-    >>> set(ln.dropout(ln.ones(100), 0.5).tolist()) <= {0.0, 2.0}
-    True
-
-    Raises:
-        ValueError: unless 0 <= p <= 1.
-    """
-    x = as_value(x, "dropout")
-    if not _drops("dropout", x, p, training):
-        return x
-    length = x.length if isinstance(x, Sequence) else None
-    if length is None and _in_function():
-        return _masked(x, _like(UNIFORM, x), p)
-    keys = stream().keys(1 if length is None else length).reshape(-1)
-    return record(DROP, (x,), (("p", float(p)),), payload=keys)
-
-
-@told
-@beside_operands
-def row_dropout(x, p: float = 0.5, training: bool = True):
-    """Each row of a Sequence is 0 with probability p, else x / (1 - p): whole words are dropped.
-
-    A Tensor is one row. (Dai and Le, 2015, drop words so.)
-
-    Shapes: any -> the same; n rows -> n rows.
-
-        >>> x = ln.sequence(np.ones((8, 2), np.float32))
-        >>> bool((ln.row_dropout(x).numpy().std(axis=1) == 0).all())
-        True
-
-    Raises:
-        ValueError: unless 0 <= p <= 1.
-    """
-    x = as_value(x, "row_dropout")
-    if not _drops("row_dropout", x, p, training):
-        return x
-    length = x.length if isinstance(x, Sequence) else None
-    return _masked(x, rand(length=length, dtype=x.type.dtype), p)
-
-
-@told
-@beside_operands
-def locked_dropout(x, p: float = 0.5, training: bool = True):
-    """One mask of a row for all rows of a Sequence: the same features are 0 at every step.
-
-    Gal and Ghahramani, 2016; Merity, Keskar and Socher, 2018, who call it so.
-
-    Shapes: any -> the same; n rows -> n rows.
-
-        >>> x = ln.sequence(np.ones((8, 2), np.float32))
-        >>> bool((ln.locked_dropout(x).numpy().std(axis=0) == 0).all())
-        True
-
-    Raises:
-        ValueError: unless 0 <= p <= 1.
-    """
-    x = as_value(x, "locked_dropout")
-    if not _drops("locked_dropout", x, p, training):
-        return x
-    return _masked(x, rand(*x.type.shape, dtype=x.type.dtype), p)
-
-
-@told
-def gaussian_noise(x, std: float = 1.0, training: bool = True):
-    """x + std e with e ~ N(0, 1) while training, else x.
-
-    Shapes: any -> the same; n rows -> n rows.
-
-    >>> ln.gaussian_noise(ln.zeros(3), 0.1).shape
-    (3,)
-    """
-    x = _floats(x, "gaussian_noise")
-    return normal(x, std) if training and std else x
-
-
-# -- gradients that are not those of the value -----------------------------------------------------
-
-
-def _scaled_shape(row, scale):
-    if not row.is_float or scale.shape or scale.dtype != row.dtype:
-        raise TypeError(f"scale_gradient: expected float rows and a number, not {row!r}, {scale!r}")
-    return (row.stored,)
-
-
-def _scaled_lower(signature):
-    x, _ = operand_refs(signature)
-    return lowered(signature, [elementwise("x0", [x], output_refs(signature)[0])])
-
-
-# Not listed: its derivative is, on purpose, not that of its value.
-SCALE_GRADIENT = Op(
-    "scale_gradient", "y = x, with the gradient s g", _scaled_shape, _scaled_lower,
-    lambda g, y, x, s: (g * s, None), listed=False,
-)  # fmt: skip
-
-
-@told
-def scale_gradient(x, scale: float):
-    """y = x, whose gradient is multiplied by `scale` on its way back.
-
-    Shapes: any -> the same; n rows -> n rows.
-
-    >>> x = ln.tensor([1.0, 2.0], requires_grad=True)
-    >>> ln.scale_gradient(x, 0.5).sum().backward()
-    >>> x.grad.tolist()
-    [0.5, 0.5]
-    """
-    x = _floats(x, "scale_gradient")
-    return record(SCALE_GRADIENT, (x, Literal(float(scale), x.type.dtype)))
-
-
-@told
-def gradient_reversal(x, scale: float = 1.0):
-    """y = x, with the gradient -scale g: what helps the layers above hurts those below.
-
-    Ganin and Lempitsky, "Unsupervised domain adaptation by backpropagation", 2015.
-
-    Shapes: any -> the same; n rows -> n rows.
-
-        >>> x = ln.tensor([1.0], requires_grad=True)
-        >>> ln.gradient_reversal(x).sum().backward()
-        >>> x.grad.tolist()
-        [-1.0]
-    """
-    return scale_gradient(x, -scale)

@@ -82,7 +82,7 @@ def sequence(values):
     return record_segments(GATHER, list(values))
 
 
-# How values are joined along any axis; `ops/shape.py` enters itself here.
+# How values are joined along any axis; `ops/joining.py` enters itself here.
 STACKED: list = []
 
 

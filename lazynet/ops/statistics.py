@@ -1,4 +1,4 @@
-"""Reductions composed of others: least elements, means, spreads, norms, products, running sums.
+"""Reductions composed of others: least elements, means, spreads, norms.
 
 `axis` counts as everywhere: axis 0 of a Sequence is its rows, None is everything. PyTorch's `dim`
 and several axes in a tuple are understood as well.
@@ -15,12 +15,11 @@ from lazynet.device import beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.elementwise import absolute, exp, log, sqrt, where
 from lazynet.ops.functions import isfinite
-from lazynet.ops.reduce import SUM, axes_of, axis_of, reshape
+from lazynet.ops.reduce import axes_of, axis_of
 from lazynet.ops.rows import ROW_MAX, ROW_SUM, over_segments, sequence
-from lazynet.ops.shape import cat as joined
 from lazynet.ops.shape import unsqueeze
 from lazynet.ops.told import told
-from lazynet.record import as_value, record
+from lazynet.record import as_value
 from lazynet.tensor import Sequence, Tensor
 
 
@@ -244,121 +243,6 @@ def _truth(x, name: str):
     return (as_value(x, name) != 0).astype("int64")
 
 
-# -- products and running sums ---------------------------------------------------------------------
-
-
-@told
-def prod(x, axis: int | None = None, keepdim: bool = False):
-    """The product along an axis, or of everything; of nothing it is 1.
-
-    Halves are multiplied with each other, so gradients are right where elements are 0.
-
-    Shapes: as `sum`.
-
-    >>> float(ln.prod(ln.tensor([2.0, 3.0, 4.0])))
-    24.0
-
-    Raises:
-        ShapeError: if there is no such axis.
-    """
-    x = as_value(x, "prod")
-    if axis is None:
-        if isinstance(x, Sequence):
-            x = prod(x, 0)
-        return prod(reshape(x, (x.type.size,)), 0)
-    at = axis_of(x, axis, "prod")
-    if at is None:
-        if not len(x):
-            return reduce.sum(x, 0) + 1
-        while len(x) > 1:
-            half, odd = len(x) // 2, x[len(x) - len(x) % 2 :]
-            x = x[:half] * x[half : 2 * half]
-            x = joined([x, odd], 0) if len(odd) else x
-        return x[0]
-    x = _front(x, at)
-    while x.type.shape[0] > 1:
-        size = x.type.shape[0]
-        half, odd = size // 2, _cut(x, size - size % 2, size)
-        x = _cut(x, 0, half) * _cut(x, half, 2 * half)
-        x = _join(x, odd) if size % 2 else x
-    if not x.type.shape[0]:
-        y = record(SUM, (x,), (("axis", 0),)) + 1
-    else:
-        y = reshape(x, x.type.shape[1:])
-    return unsqueeze(y, axis) if keepdim else y
-
-
-@told
-def cumsum(x, axis: int = -1):
-    """y[k] = sum of x[0..k] along an axis; axis 0 of a Sequence is its rows.
-
-    Shapes: any -> the same; n rows -> n rows.
-
-    >>> ln.cumsum(ln.tensor([1.0, 2.0, 3.0])).numpy().tolist()
-    [1.0, 3.0, 6.0]
-
-    Raises:
-        ShapeError: if there is no such axis.
-    """
-    return _running(as_value(x, "cumsum"), axis, "cumsum", lambda a, b: a + b)
-
-
-@told
-def cumprod(x, axis: int = -1):
-    """y[k] = product of x[0..k] along an axis; axis 0 of a Sequence is its rows.
-
-    Shapes: any -> the same; n rows -> n rows.
-
-    >>> ln.cumprod(ln.tensor([1.0, 2.0, 3.0])).numpy().tolist()
-    [1.0, 2.0, 6.0]
-
-    Raises:
-        ShapeError: if there is no such axis.
-    """
-    return _running(as_value(x, "cumprod"), axis, "cumprod", lambda a, b: a * b)
-
-
-def _running(x, axis: int, name: str, join):
-    """Prefixes by doubling (Hillis and Steele, 1986): a logarithmic number of nodes."""
-    at = axis_of(x, axis, name)
-    step = 1
-    if at is None:
-        while step < len(x):
-            x = joined([x[:step], join(x[step:], x[:-step])], 0)
-            step *= 2
-        return x
-    x = _front(x, at)
-    size = x.type.shape[0]
-    while step < size:
-        x = _join(_cut(x, 0, step), join(_cut(x, step, size), _cut(x, 0, size - step)))
-        step *= 2
-    return _back(x, at)
-
-
-def _front(x, at: int):
-    """The axis `at` of the rows moved to the front."""
-    return x if at == 0 else _moved(x, at, 0)
-
-
-def _back(x, at: int):
-    return x if at == 0 else _moved(x, 0, at)
-
-
-def _moved(x, source: int, target: int):
-    order = [a for a in range(len(x.type.shape)) if a != source]
-    order.insert(target, source)
-    ragged = isinstance(x, Sequence)
-    return x.permute(*([0] if ragged else []), *(a + ragged for a in order))
-
-
-def _cut(x, start: int, stop: int):
-    return x[:, start:stop] if isinstance(x, Sequence) else x[start:stop]
-
-
-def _join(a, b):
-    return joined([a, b], 1 if isinstance(a, Sequence) else 0)
-
-
 # -- rows by index ---------------------------------------------------------------------------------
 
 
@@ -401,8 +285,7 @@ def segment_max(x, index, count: int):
 
 _METHODS = {
     "amax": amax, "amin": amin, "min": min, "argmin": argmin, "logsumexp": logsumexp, "var": var,
-    "std": std, "norm": norm, "any": any, "all": all, "prod": prod, "cumsum": cumsum,
-    "cumprod": cumprod,
+    "std": std, "norm": norm, "any": any, "all": all,
 }  # fmt: skip
 for _class in (Tensor, Sequence):
     for _name, _method in _METHODS.items():
