@@ -62,7 +62,7 @@ class profile:
 
     def __init__(self, examples: int | None = None) -> None:
         if examples is not None and (not isinstance(examples, int) or examples < 1):
-            raise ValueError(f"profile: examples must be an integer from 1 up, not {examples!r}")
+            raise ValueError(f"profile: examples must be at least 1, not {examples!r}")
         self.examples = examples
         self.signatures: dict[int, Batches] = {}
         self.seconds = dict.fromkeys(PHASES, 0.0)

@@ -110,7 +110,7 @@ MISTAKES = {
     "examples in words": (
         lambda: ln.profile(examples="all"),
         ValueError,
-        "profile: examples must be an integer from 1 up, not 'all'",
+        "profile: examples must be at least 1, not 'all'",
     ),
     "a hook that is none": (
         lambda: LAYER.register_forward_hook(3),
