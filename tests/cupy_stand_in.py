@@ -36,7 +36,12 @@ class Device:
     """A device by number; its handle of cuBLAS is its number."""
 
     def __init__(self, cupy, index):
-        self._cupy, self._index, self.cublas_handle = cupy, index, index
+        self._cupy, self._index = cupy, index
+
+    @property
+    def cublas_handle(self):
+        self._cupy.handles.add(self._index)
+        return self._index
 
     def __enter__(self):
         self._cupy.devices.append(self._index)
@@ -49,7 +54,7 @@ class StandIn:
     """What `import cupy` gives; `streams` are those that work went to."""
 
     def __init__(self, room=1 << 40):
-        self.current, self.devices, self.streams = [0], [], set()
+        self.current, self.devices, self.streams, self.handles = [0], [], set(), set()
         self._memory, self._room, self._given = Simulator(), room, 0
         out_of_memory = type("OutOfMemoryError", (Exception,), {})
         runtime = types.SimpleNamespace(
@@ -58,6 +63,7 @@ class StandIn:
             memcpyAsync=self._copy, memsetAsync=self._set,
         )  # fmt: skip
         cublas = types.SimpleNamespace(
+            getVersion=lambda handle: 120900,
             sgemm=self._product(np.float32), dgemm=self._product(np.float64),
             sgemmStridedBatched=self._products(np.float32),
             dgemmStridedBatched=self._products(np.float64), gemmStridedBatchedEx=self._mixed,

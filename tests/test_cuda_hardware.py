@@ -130,6 +130,11 @@ def test_full_memory_tells_the_sizes_and_leaves_the_device_usable(cupy, monkeypa
     assert (x + x).tolist() == [2.0, 2.0, 2.0]
 
 
+def test_cublas_takes_its_memory_when_the_device_is_opened(cupy):
+    Hardware(0)
+    assert cupy.handles == {0}
+
+
 def test_cupy_without_cublas_is_told_before_anything_runs(cupy, monkeypatch):
     class Without:
         def __getattr__(self, name):

@@ -152,6 +152,7 @@ class Hardware:
         with self._device:
             self._stream = cupy.cuda.Stream(non_blocking=True)
             self._staged = cupy.cuda.alloc_pinned_memory(STAGED)
+            self._cublas.getVersion(self._device.cublas_handle)  # takes memory: now there is some
         with cuda.gpus[index]:
             self._launched_in = cuda.external_stream(self._stream.ptr)
         self._staging = Staging(STAGED, self._stream.record, lambda event: event.synchronize())
