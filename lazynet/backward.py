@@ -28,6 +28,7 @@ from lazynet.op import TABLE
 from lazynet.parameter import STATICS, Leaf, leaf_of
 from lazynet.spent import note_spent, release_links, shrink_spent
 from lazynet.tensor import Sequence, Tensor, Value, gather_bytes, rows_of, tensor
+from lazynet.touched import rows_looked_up
 from lazynet.trace import backward_program
 
 
@@ -141,7 +142,7 @@ def _add_to_leaf(value: Value, seed: np.ndarray) -> None:
     leaf, row = value.graph, value.type
     if leaf.hooks and row is leaf.type:
         seed = hooked(leaf, seed)
-    start = leaf.gradient_address()
+    start = leaf.want_gradient().ctypes.data
     for k, part in zip(rows_of(value), seed.reshape(-1, row.size), strict=True):
         leaf.device.add(start + k * row.stride + row.offset, part)
 
@@ -241,6 +242,7 @@ class _Plan:
         if not len(parts):
             return
         gradients = STATICS.gradients(run.statics)
+        _note_rows(run, parts)
         stops = stops_of(graph, run) if graph.hooks or graph.retained else {}
         end = len(parts)
         for batch in (*sorted(stops, reverse=True), -1):
@@ -306,6 +308,7 @@ class _Plan:
                 self.mirrors.append((start, size, mirror))
                 table.append((start, start + size, mirror.address - start))
         for leaf, _ in self.leaves.values():
+            leaf.want_gradient()
             start, gradient = leaf.address, leaf.gradient_address()
             table.append((start, start + leaf.array.nbytes, gradient - start))
         return np.array(sorted(table), np.int64).reshape(-1, 3)
@@ -338,6 +341,14 @@ class _Plan:
 
 def _nothing() -> None:
     """What is left to do where the graph is kept."""
+
+
+def _note_rows(run: executor.Run, parts: np.ndarray) -> None:
+    """Note which rows of tables get gradients, where somebody wants to know."""
+    for number in run.statics:
+        leaf = STATICS.leaf(number)
+        if leaf is not None and leaf.touched is not None:
+            leaf.touched.note(rows_looked_up(run, parts, number))
 
 
 def _prepare(run: executor.Run, parts: np.ndarray) -> None:

@@ -172,6 +172,7 @@ class Careful:
         """Add what hooks gave to the gradients that were there before."""
         for leaf, before, recorded in self._before or ():
             if id(leaf) in changed:
+                leaf.want_gradient()  # of which a hook may have changed any row
                 new = changed[id(leaf)]
                 leaf.gradient[...] = new if before is None else before + new
             elif leaf.gradient is None:

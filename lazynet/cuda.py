@@ -21,7 +21,7 @@ from lazynet.device import Device, DeviceError, precision_of_products
 from lazynet.kernels import cuda_scan
 from lazynet.kernels.cuda import Call, Kernels, NoCudaKernel
 from lazynet.kernels.cuda_driver import CudaMissing, driver
-from lazynet.kernels.cuda_updates import RULES
+from lazynet.kernels.cuda_updates import Rules
 
 # Small leaves share blocks of this size, and what is new in a block goes up in one copy.
 INPUT_BLOCK = 1 << 20
@@ -227,12 +227,11 @@ class Resident:
 class CudaDevice(Device):
     """A GPU, by number."""
 
-    updates = RULES
-
     def __init__(self, index: int):
         self.driver = driver(index)
         self.name = f"cuda:{index}"
         self.pool = DevicePool(self.name, self.driver)
+        self.updates = Rules(self)
         self._kernels = Kernels(self.driver, self.pool)
         self._inputs: _Inputs | None = None
         self._lock = threading.RLock()

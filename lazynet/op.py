@@ -142,6 +142,7 @@ class Op:
     backward: Callable[[Signature], Program] | None = None
     listed: bool = True
     host: bool = False  # whether its kernels are Python functions
+    looks_up: bool = False  # whether it reads of its parameter just the row that its payload names
     signatures: dict = field(default_factory=dict, repr=False)
 
     def __post_init__(self):

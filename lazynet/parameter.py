@@ -7,6 +7,7 @@ the signatures that use it, found by number in `STATICS`, so that one batch neve
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 import threading
 import weakref
@@ -19,6 +20,7 @@ from lazynet.batching import layout as words
 from lazynet.device import CPU, Device, default_device, mixed
 from lazynet.kernels.jit import MAKING
 from lazynet.op import DTYPE_NAMES, TABLE, RowType, row_type
+from lazynet.touched import Touched, table_of_rows
 
 
 class Leaf:
@@ -40,6 +42,7 @@ class Leaf:
         "recorded",
         "requires_grad",
         "signatures",
+        "touched",
         "type",
         "version",
     )
@@ -56,6 +59,7 @@ class Leaf:
         self.recorded: Any = None  # the gradient as a lazy value, where it was recorded
         self.hooks: list[Any] = []  # of the gradient
         self._spare: Any = None  # the gradient's storage between two uses
+        self.touched: Touched | None = None  # rows of the gradient that backward added to, if noted
         self._located: Any = None  # a gradient whose address was asked for, and that address
         self._location = 0
         self.block: Any = None  # what it lies in with other parameters, see `blocks.py`
@@ -95,20 +99,45 @@ class Leaf:
 
     def want_gradient(self) -> Any:
         """The gradient's storage, zeros if there is none yet; what is written there is numbers."""
+        if self.touched is not None:
+            self._begin_gradient()
+            self.touched.everything()
+        return self._begin_gradient()
+
+    def _begin_gradient(self) -> Any:
         self.recorded = None
         if self.gradient is None:
             if self._spare is None and self.block is None:
                 self._spare = self.device.zeros_like(self.array)
-            else:
-                if self._spare is None:
-                    self._spare = self.block.gradient_of(self)
+            elif self._spare is None:
+                self._spare = self.block.gradient_of(self)
                 self._spare.fill(0)
+            else:
+                self._erase()
+            if self.touched is not None:
+                self.touched.clear()
             self.gradient, self._spare = self._spare, None
         return self.gradient
 
+    def _erase(self) -> None:
+        """Set the gradient's storage to 0, where it is anything else."""
+        rows = None if self.touched is None else self.touched.rows()
+        if rows is None:
+            self._spare.fill(0)
+        else:
+            count, *shape = self.type.shape
+            table = table_of_rows([self._spare], math.prod(shape), rows, count)
+            self.device.updates.each("erase", self.type.dtype, table, ())
+
+    def note_touched(self) -> None:
+        """From here on, note which rows of the gradient backward adds to."""
+        if self.touched is None:
+            self.touched = Touched()
+            self.touched.everything()  # as far as anyone knows
+
     def gradient_address(self) -> int:
-        """Where the gradient lies, zeros if there is none yet."""
-        found = self.want_gradient()
+        """Where the gradient lies, zeros if there is none yet; who adds to it notes the rows."""
+        found = self._begin_gradient()
         if self._located is not found:
             self._located, self._location = found, found.ctypes.data
         return self._location

@@ -149,4 +149,9 @@ for name, rule in vars(updates).items():
     function = cuda_updates.lift_update(name, "float32")
     assert compiled(function, (*arguments, int64, int64)), name
     count += 1
+    if name not in cuda_updates.JOINED:
+        function = cuda_updates.lift_update(name, "float32", True)
+        numbers = [float32 for n in given if n not in arrays]
+        assert compiled(function, (int64, int64, *numbers)), name
+        count += 1
 print(count)

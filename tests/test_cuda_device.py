@@ -456,3 +456,20 @@ def test_weights_of_merged_products_move_together():
     model.to("cpu")
     same(run_textbook(model), expected)
     assert addresses != [p.graph.address for p in model.parameters()]
+
+
+@pytest.mark.parametrize("name", ["SparseSGD", "SparseAdam"])
+def test_rows_that_were_looked_up_are_changed_in_one_launch(name):
+    def trained():
+        ln.manual_seed(0)
+        weight = ln.Parameter(np.random.randn(9, 4).astype(np.float32))
+        optimizer = getattr(ln.optim, name)([weight], lr=0.1)
+        for rows in ([3, 1, 3], [7], [1, 0]):
+            optimizer.zero_grad()
+            sum_of(sum_of(ln.tanh(ln.lookup(weight, rows)))).backward()
+            before = weight.graph.device.counts.get("launches", 0)
+            optimizer.step()
+            assert weight.graph.device.counts.get("launches", 0) - before <= 1
+        return [weight.numpy(), weight.grad.numpy()]
+
+    agree(trained)

@@ -1,11 +1,15 @@
 """What changes parameters: one pass over flat arrays for each update rule, and norms.
 
-Scalars come in the arrays' dtype, so that nothing is computed in another one. Bound: memory.
+A rule of several parameters is one call (`each`), whose table says where their arrays lie. Scalars
+come in the arrays' dtype, so that nothing is computed in another one. Bound: memory.
 """
+
+import linecache
 
 import numpy as np
 
-from lazynet.kernels.jit import jit
+from lazynet.kernels.jit import jit, made_once
+from lazynet.kernels.memory import ROW
 
 
 @jit
@@ -50,6 +54,24 @@ def adam(p, g, first, second, shrink, decay, keep1, take1, keep2, take2, rate, s
 
 
 @jit
+def sparse_adam(p, g, first, second, take1, take2, rate, eps):
+    """m += take1 (g - m);  v += take2 (g^2 - v);  p -= rate m / (sqrt(v) + eps)."""
+    for i in range(p.size):
+        m = first[i] + take1 * (g[i] - first[i])
+        v = second[i] + take2 * (g[i] * g[i] - second[i])
+        first[i] = m
+        second[i] = v
+        p[i] -= rate * m / (np.sqrt(v) + eps)
+
+
+@jit
+def erase(p):
+    """p = 0."""
+    for i in range(p.size):
+        p[i] = 0
+
+
+@jit
 def scale(p, factor):
     """p *= factor."""
     for i in range(p.size):
@@ -86,3 +108,26 @@ def largest(x):
             if a != a:
                 break
     return found
+
+
+def each(name: str, dtype: str, table: np.ndarray, numbers: tuple[float, ...]) -> None:
+    """The rule `name` for every row of a table: the elements, and where each array has them."""
+    _each(name, dtype, table.shape[1] - 1, len(numbers))(table, np.array(numbers, dtype))
+
+
+@made_once
+def _each(name: str, dtype: str, arrays: int, numbers: int):
+    given = [f"row(table[k, {j + 1}], table[k, 0])" for j in range(arrays)]
+    given += [f"numbers[{j}]" for j in range(numbers)]
+    source = (
+        f"def {name}_each(table, numbers):\n"
+        "    for k in range(table.shape[0]):\n"
+        f"        {name}({', '.join(given)})\n"
+    )
+    filename = f"<lazynet {name} of each>"
+    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+    namespace = {"__name__": __name__, "row": ROW[dtype], name: globals()[name]}
+    exec(compile(source, filename, "exec"), namespace)
+    function = namespace[f"{name}_each"]
+    function.generated_source = f"{dtype}\n{source}"
+    return jit(function)

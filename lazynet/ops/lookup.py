@@ -39,7 +39,7 @@ LOOKUP = Op(
     lambda g, y, table, payload: (
         record(SCATTER_ROW, (g,), (("rows", table.type.shape[0]),), payload=payload),
     ),
-    payload=1, samples=(Sample(((4, 3),), payload=(2,), parameters=(0,)),),
+    payload=1, looks_up=True, samples=(Sample(((4, 3),), payload=(2,), parameters=(0,)),),
 )  # fmt: skip
 
 
