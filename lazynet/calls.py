@@ -77,7 +77,7 @@ def constant(x: Any) -> Any:
     if isinstance(x, frozenset):
         parts = tuple(map(constant, x))
         return next((part for part in parts if part.__class__ is NoConstant), (kind, parts))
-    if dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen:
+    if getattr(getattr(kind, "__dataclass_params__", None), "frozen", False):
         parts = tuple(constant(getattr(x, part.name)) for part in dataclasses.fields(x))
         return next((part for part in parts if part.__class__ is NoConstant), (kind, parts))
     fixed = isinstance(x, (*PLAIN, enum.Enum, types.EllipsisType, np.ufunc, type))

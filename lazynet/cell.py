@@ -46,10 +46,10 @@ class Cell:
         self._states: dict[Any, _Traces] = {}  # by the state behind the function
         self._now = _Traces()
         self._bound: dict[int, Cell] = {}
-        self._home: weakref.ref[type] | None = None  # the class that it is a method of, unbound
+        self._class: weakref.ref[type] | None = None  # the class that it is a method of, unbound
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._home = weakref.ref(owner)
+        self._class = weakref.ref(owner)
 
     def __get__(self, instance: Any, owner: Any = None) -> Cell:
         if instance is None:
@@ -80,8 +80,8 @@ class Cell:
                 made = self._record_entered(*arguments)
             if made is not None:
                 return made
-        home = self._home and self._home()
-        if home is not None and arguments and isinstance(arguments[0], home):
+        kind = self._class and self._class()
+        if kind is not None and arguments and isinstance(arguments[0], kind):
             return self.__get__(arguments[0])(*arguments[1:], **named)
         key: list[Any] = []
         values: list[Any] = []

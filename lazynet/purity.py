@@ -65,7 +65,8 @@ class Guard:
         """What the code names of classes, and what operators call of them, is part of it."""
         self._kinds |= kinds
         orders = {own_bases(kind) for kind in self._kinds}
-        operators = {name for order in orders for kind in order for name in _operators(kind)}
+        called = {own_bases(kind) for kind in self._kinds - {type(self._owner_now())}}
+        operators = {name for order in called for kind in order for name in _operators(kind)}
         known: set[str] = set()
         names = {"forward", *operators}
         while known != names:  # following a function adds the names that it uses
@@ -181,8 +182,8 @@ def _operators(kind: type) -> set[str]:
     return {
         name
         for name, member in vars(kind).items()
-        if isinstance(member, types.FunctionType) and name[:2] == name[-2:] == "__"
-        and name not in _NO_OPERATORS
+        if isinstance(member, types.FunctionType) and not is_library(member)
+        and name[:2] == name[-2:] == "__" and name not in _NO_OPERATORS
     }  # fmt: skip
 
 

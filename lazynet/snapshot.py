@@ -92,7 +92,7 @@ class Snapshot:
             return value.dtype.str, value.shape, value.tobytes()
         if isinstance(value, _CONTAINERS):
             self.mutable = True
-            return value.__class__, tuple(map(self.of, value))
+            return value.__class__, tuple(map(self.of, list(value)))
         if isinstance(value, contextvars.ContextVar):
             self.mutable = True
             return Same(value), self.of(value.get(None))
@@ -156,7 +156,7 @@ _FUNCTIONS = (
     types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial,
     *_DESCRIPTORS,
 )  # fmt: skip
-_CONTAINERS = (bytearray, array.array, collections.deque, collections.abc.MappingView)
+_CONTAINERS: Any = (bytearray, array.array, collections.deque, collections.abc.MappingView)
 
 
 def _slots(value: Any) -> Iterator[tuple[str, Any]]:
