@@ -225,6 +225,12 @@ def test_results_that_hold_what_cannot_be_made_anew_are_refused(made, kind):
         giving(value())
 
 
+def test_rows_of_a_matrix_may_be_taken_inside():
+    cell = ln.cell(lambda x: ln.sum(ln.sequence(x) * 2.0, 0))
+    assert cell(ln.tensor(np.ones((3, 2)))).tolist() == [6.0, 6.0]
+    assert cell(ln.tensor(np.ones((3, 2))) * 2.0).tolist() == [12.0, 12.0]
+
+
 def test_arrays_in_results_are_made_anew():
     cell = ln.cell(lambda x: (x, np.zeros(2)))
     cell(value())[1][0] = 5.0
