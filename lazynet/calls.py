@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
+import functools
+import types
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from lazynet import shortcut
 from lazynet.nested import mapped
 from lazynet.parameter import Leaf
+from lazynet.snapshot import PLAIN, is_library
 from lazynet.tensor import Parameter, Sequence, Tensor, Value
 
 
@@ -46,12 +53,46 @@ def flatten(x: Any, key: list[Any], values: list[Any]) -> None:
         key.append((dict, tuple(x)))
         for y in x.values():
             flatten(y, key, values)
+    elif isinstance(x, tuple) and hasattr(x, "_fields"):
+        key.append((kind, len(x)))
+        for y in x:
+            flatten(y, key, values)
     else:
-        key.append((kind, repr(x)) if kind is float and not x else (kind, x))  # 0.0 is not -0.0
+        key.append(constant(x))
 
 
-def structured(results: Any, found: list[Any]) -> Callable[[list[Any]], Any]:
-    """How to build the results anew from a list of the values in them, which goes to `found`."""
+class NoConstant:
+    """Stands in a key for an argument that may change unseen; no two are alike."""
+
+    def __init__(self, kind: type):
+        self.kind = kind
+
+
+def constant(x: Any) -> Any:
+    """What tells a Python value that is no Tensor from others, which are other kinds of calls."""
+    kind = x.__class__
+    if kind in (float, complex) and (not x or x != x):
+        return kind, repr(x)  # 0.0 is not -0.0; NaN is not itself
+    if kind is slice:
+        return slice, constant(x.start), constant(x.stop), constant(x.step)
+    if isinstance(x, frozenset):
+        parts = tuple(map(constant, x))
+        return next((part for part in parts if part.__class__ is NoConstant), (kind, parts))
+    if getattr(getattr(kind, "__dataclass_params__", None), "frozen", False):
+        parts = tuple(constant(getattr(x, part.name)) for part in dataclasses.fields(x))
+        return next((part for part in parts if part.__class__ is NoConstant), (kind, parts))
+    fixed = isinstance(x, (*PLAIN, enum.Enum, types.EllipsisType, np.ufunc, type))
+    if not fixed and isinstance(x, (types.FunctionType, types.BuiltinFunctionType)):
+        fixed = is_library(x)
+    return (kind, x) if fixed and not hasattr(x, "__wrapped__") else NoConstant(kind)
+
+
+def structured(results: Any, found: list[Any], name: str = "") -> Callable[[list[Any]], Any]:
+    """How to build the results anew from a list of the values in them, which goes to `found`.
+
+    Raises:
+        TypeError: if they hold objects of other kinds; `name` is the function that gives them.
+    """
     if isinstance(results, Value):
         found.append(results)
         return shortcut.first
@@ -63,10 +104,20 @@ def structured(results: Any, found: list[Any]) -> Callable[[list[Any]], Any]:
         if isinstance(x, Value):
             found.append(x)
             return _Place(len(found) - 1)
+        if not isinstance(x, np.ndarray) and constant(x).__class__ is NoConstant:
+            raise TypeError(
+                f"{name}: gives a {type(x).__name__}; what is traced gives Tensors, numbers, "
+                "strings and arrays, in tuples, lists and dicts"
+            )
         return x
 
+    def built(made: list[Any], x: Any) -> Any:
+        if isinstance(x, _Place):
+            return made[x.number]
+        return x.copy() if isinstance(x, np.ndarray) else x
+
     form = mapped(results, note)
-    return lambda made: mapped(form, lambda x: made[x.number] if isinstance(x, _Place) else x)
+    return lambda made: mapped(form, functools.partial(built, made))
 
 
 class _Place:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lazynet import shortcut
-from lazynet.calls import flatten, is_leaf, is_rows, structured
+from lazynet.calls import NoConstant, flatten, is_leaf, is_rows, structured
 from lazynet.debugging import debugging
 from lazynet.graph import words_of
 from lazynet.lists import ItemsDiffer, listed
@@ -47,6 +47,10 @@ class Cell:
         self._states: dict[Any, _Traces] = {}  # by the state behind the function
         self._now = _Traces()
         self._bound: dict[int, Cell] = {}
+        self._class: weakref.ref[type] | None = None  # the class that it is a method of, unbound
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._class = weakref.ref(owner)
 
     def __get__(self, instance: Any, owner: Any = None) -> Cell:
         if instance is None:
@@ -77,11 +81,14 @@ class Cell:
                 made = self._record_entered(*arguments)
             if made is not None:
                 return made
+        kind = self._class and self._class()
+        if kind is not None and arguments and isinstance(arguments[0], kind):
+            return self.__get__(arguments[0])(*arguments[1:], **named)
         key: list[Any] = []
         values: list[Any] = []
         for x in arguments:
             flatten(x, key, values)
-        for name in sorted(named):
+        for name in named:  # in the order in which the function sees them
             key.append(name)
             flatten(named[name], key, values)
         return self._record(tuple(key), values, arguments, named)
@@ -104,7 +111,7 @@ class Cell:
         graph = graph_of(values) if values else None
         if graph is None or isinstance(graph, TraceGraph):
             return self._plain(*arguments, **named)
-        if debugging.get():
+        if debugging.get() and lengths != {0}:  # without rows there is nothing to run
             return self._row_by_row(lengths, arguments, named)
         try:
             trace = self.find_trace(key, values, arguments, named)
@@ -170,6 +177,7 @@ class Cell:
         self._now = self._states.get(state) or self._states.setdefault(state, _Traces())
         found = self._now.known.get(key)
         if found is None:
+            self._check_constants(key)
             found, again = self._traced(values, arguments, named)
             if not found.same_as(again) or not self._guard.holds():
                 self._now = _Traces()
@@ -177,12 +185,21 @@ class Cell:
             self._now.add(key, found, () if named else arguments)
         return found
 
+    def _check_constants(self, key: Any) -> None:
+        for part in key:
+            if part.__class__ is NoConstant:
+                raise TypeError(
+                    f"{self.__name__}: an argument of type {part.kind.__name__} may change without "
+                    "a cell seeing it; give it as a Tensor or as numbers, or let the function read "
+                    "it from a variable or attribute, which is watched"
+                )
+
     def _traced(
         self, values: list[Any], arguments: Any, named: Any, plain: Callable | None = None
     ) -> tuple[Trace, Trace]:
         """The function traced twice: over a list of any length if it can be, else as it is."""
         call = self.__name__, plain or self._plain, values, arguments, named
-        every = (*arguments, *(named[name] for name in sorted(named)))
+        every = (*arguments, *named.values())
         for way in [] if self.recompute else listed(every, values):
             # Of one item nothing tells whether adding it to something adds up all the items.
             for adding in (False, True) if way.length == 1 else (False,):

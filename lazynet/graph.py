@@ -285,6 +285,9 @@ class Graph:
     def pending(self) -> bool:
         return self.done < self.values
 
+    def ask(self, what: str) -> None:
+        """Refuse what a function that is being traced cannot be told; see `inside.py`."""
+
     def forward(self) -> None:
         """Compute everything that is pending on this graph.
 

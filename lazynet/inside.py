@@ -86,6 +86,12 @@ class FunctionGraph(TraceGraph):
             "example only; ln.where chooses without looking"
         )
 
+    def ask(self, what: str) -> None:
+        raise TypeError(
+            f"{self.name}: {what} cannot be asked for in a traced function: it may be another for "
+            "another call; ask outside, and give the function the answer"
+        )
+
     def append(self, signature, entry, rows) -> int:
         op, code = signature.op, np.frombuffer(entry, np.int32).tolist()
         if op.payload and op.kind != words.ALIAS:

@@ -294,17 +294,31 @@ class ListGraph(FunctionGraph):
         if all(item == WHOLE for _, item in places):
             super()._along_rows(signature, vid, entry)
             return
-        value = places[0][0]
-        alike = places == [(value, j) for j in range(self.length)]
-        if segments != 1 or not alike or isinstance(value, Sum):
-            raise ItemsDiffer
         if op is GATHER:
             for j, i in enumerate(ids):
                 self._name(vid + j, Tensor(self, i, signature.operands[0]))
             return
-        made = self._over_rows(signature, value, not recording_gradients.get())
+        own = [place for place in places if place[1] != WHOLE]
+        value = own[0][0]
+        alike = own == [(value, j) for j in range(self.length)]
+        if segments != 1 or not alike or isinstance(value, Sum):
+            raise ItemsDiffer
+        cut = not recording_gradients.get()
+        made = self._over_rows(signature, value, cut)
+        if len(places) > len(own):
+            made = self._with_others(signature, made, [p for p in places if p[1] == WHOLE])
         for j in range(count if op.per_item else 1):
             self._places[vid + j] = made, j if op.per_item else WHOLE
+
+    def _with_others(self, signature: Signature, made: int, others: list[Any]) -> int:
+        """A sum over the rows of all items, and rows of the whole call besides."""
+        if signature.op is not ROW_SUM:
+            raise ItemsDiffer
+        row, total = signature.operands[0], signature.outputs[0]
+        for place in others:
+            added = ADD.signature((row, total))
+            made = self._row_wise(added, [place, (made, WHOLE)], [])
+        return made
 
     def _name(self, vid: int, x: Tensor) -> None:
         whole = x if x.type.offset == 0 else x + 0.0

@@ -76,6 +76,9 @@ def is_grad_enabled() -> bool:
     ...     ln.is_grad_enabled()
     False
     """
+    graph = pending_graph()
+    if graph is not None:
+        graph.ask("ln.is_grad_enabled()")
     return recording_gradients.get()
 
 

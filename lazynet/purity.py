@@ -7,23 +7,14 @@ variables it closes over, the globals it names, the attributes of the object it 
 
 from __future__ import annotations
 
-import enum
 import types
-import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from lazynet.tensor import Value
+from lazynet.snapshot import Snapshot, is_library, own_bases
 
 # Counts assignments to attributes of modules: while it stands still, so do they.
 CHANGES = [0]
-MOST_WATCHED = 10_000  # objects behind one function
-
-_PLAIN = (int, float, complex, bool, str, bytes, type(None), np.generic, np.dtype, range)
-_LIBRARIES = {"lazynet", "numpy", "math", "operator", "functools", "itertools", "typing"}
-_OF_LIBRARIES = {*_LIBRARIES, "builtins"}  # classes that have no state of a user's
 
 
 class ImpureFunction(TypeError):
@@ -48,18 +39,20 @@ class Guard:
         self.libraries: list[Any] = []  # modules, classes and functions that it names, unwatched
         self._function = function
         self._looked: set[tuple[int, str]] = set()  # names that are watched, and where
-        if owner is not None or not _is_library(function):
-            seen: set[int] = set()
-            self._collect(function, seen)
+        self._seen: set[int] = set()  # functions that were followed
+        self._kinds: set[type] = set()  # classes whose members are watched where code names them
+        self._any = owner is not None or not is_library(function)
+        if self._any:
+            self._collect(function, self._seen)
             if owner is not None:
-                self._collect_classes(owner(), seen)
+                self._add_kinds({type(x) for x in (owner(), *_submodules(owner()))})
         self._watch()
 
     def _collect(self, function: types.FunctionType, seen: set[int]) -> None:
         if id(function) in seen:
             return
         seen.add(id(function))
-        own = () if _is_library(function) else function.__closure__ or ()
+        own = () if is_library(function) else function.__closure__ or ()
         self._cells += own
         self._constants += [function.__defaults__, function.__kwdefaults__]
         names = _names(function.__code__, self.codes)
@@ -68,15 +61,17 @@ class Guard:
         for cell in own:
             self._follow(_contents(cell), names, seen)
 
-    def _collect_classes(self, owner: Any, seen: set[int]) -> None:
-        """What the code names of its object's class, and of the classes of modules below that."""
-        modules: Any = getattr(owner, "submodules", tuple)()
-        orders = {_own_bases(type(x)) for x in (owner, *modules)}
+    def _add_kinds(self, kinds: set[type]) -> None:
+        """What the code names of classes, and what operators call of them, is part of it."""
+        self._kinds |= kinds
+        orders = {own_bases(kind) for kind in self._kinds}
+        called = {own_bases(kind) for kind in self._kinds - {type(self._owner_now())}}
+        operators = {name for order in called for kind in order for name in _operators(kind)}
         known: set[str] = set()
-        names = {"forward"}
+        names = {"forward", *operators}
         while known != names:  # following a function adds the names that it uses
-            for order in orders:
-                self._add_members(order, names - known, seen)
+            for order in sorted(orders, key=repr):
+                self._add_members(order, names - known, self._seen)
             known = names
             names = names | self._names_in_code()
 
@@ -109,7 +104,7 @@ class Guard:
         self, namespace: Mapping[str, Any], name: str, names: set[str], seen: set[int]
     ) -> None:
         value = namespace[name]
-        if _is_library(value):
+        if is_library(value):
             self.libraries.append(value)
         else:
             self._add_watched(namespace, name)
@@ -120,16 +115,16 @@ class Guard:
         value = getattr(value, "__wrapped__", value)
         if isinstance(value, types.MethodType):
             value = getattr(value.__func__, "__wrapped__", value.__func__)
-        if isinstance(value, types.FunctionType) and not _is_library(value):
+        if isinstance(value, types.FunctionType) and not is_library(value):
             self._collect(value, seen)
-        elif isinstance(value, types.ModuleType) and not _is_library(value):
+        elif isinstance(value, types.ModuleType) and not is_library(value):
             for name in sorted(names & vars(value).keys()):
                 if (id(vars(value)), name) not in self._looked:
                     self._add_global(vars(value), name, names, seen)
         elif isinstance(value, type):
             self.libraries.append(value)
             new = {name for name in names if (id(value), name) not in self._looked}
-            self._add_members(_own_bases(value), new, seen)
+            self._add_members(own_bases(value), new, seen)
 
     def _watched(self) -> list[Any]:
         found = [_contents(cell) for cell in self._cells]
@@ -139,11 +134,15 @@ class Guard:
     def _watch(self) -> None:
         self._values = self._watched()
         self.changes = CHANGES[0]
-        watcher = _Snapshot()
+        watcher = Snapshot()
         self.state = (
             tuple(map(watcher.of_named, self._values)), watcher.of(tuple(self._constants)),
             watcher.of(self._owner_now()),
         )  # fmt: skip
+        if self._any and not watcher.kinds <= self._kinds:
+            self._add_kinds(watcher.kinds)
+            self._watch()
+            return
         self._mutable = watcher.mutable
         self.unsure = watcher.mutable or watcher.opaque
         self.built_in = watcher.built_in
@@ -174,131 +173,25 @@ class Guard:
         return True
 
 
-class _Same:
-    """Stands for one object and no other, also when it is gone and another has its address."""
-
-    __slots__ = ("_held",)
-
-    def __init__(self, value: Any):
-        try:
-            self._held = weakref.ref(value)  # one for each object
-        except TypeError:
-            self._held = value
-
-    def __eq__(self, other: Any) -> bool:
-        return other.__class__ is _Same and self._held is other._held
-
-    def __hash__(self) -> int:
-        return id(self._held)
+def _submodules(owner: Any) -> Any:
+    return getattr(owner, "submodules", tuple)()
 
 
-class _Snapshot:
-    """Turns state into something that can be compared, and notes whether it can change in place."""
-
-    def __init__(self):
-        self.mutable = False
-        self.opaque = False  # whether something was met of which only the identity is known
-        self.built_in: list[Any] = []  # functions that were met
-        self._seen: dict[int, int] = {}
-
-    def of_named(self, value: Any) -> Any:
-        """Of what a name stands for: what code names of a class is watched by itself."""
-        return _Same(value) if isinstance(value, type) else self.of(value)
-
-    def of(self, value: Any) -> Any:
-        if isinstance(value, _PLAIN) and not hasattr(value, "__dict__"):
-            # What is false is told by its looks: 0.0 is not -0.0. NaN is not equal to itself.
-            return value.__class__, value if value == value and value else repr(value)
-        if isinstance(value, enum.Enum):
-            return _Same(value)
-        if isinstance(value, Value):
-            return _Same(value.graph), value.id, value.type
-        if isinstance(value, (tuple, frozenset)):
-            return value.__class__, tuple(map(self.of, value))
-        if isinstance(value, _FUNCTIONS) or hasattr(value, "__wrapped__"):
-            return self._of_function(value)
-        if isinstance(value, type):
-            self.mutable |= value.__module__.split(".")[0] not in _OF_LIBRARIES
-            return _Same(value)
-        if id(value) in self._seen:
-            return self._seen[id(value)]
-        self._seen[id(value)] = len(self._seen)
-        if len(self._seen) > MOST_WATCHED:
-            raise TypeError(
-                f"a traced function depends on a {type(value).__name__} and thousands of other "
-                "objects, too many to watch for changes; give it what it needs as an argument"
-            )
-        if isinstance(value, (list, set)):
-            self.mutable = True
-            return value.__class__, tuple(map(self.of, value))
-        if isinstance(value, dict):
-            self.mutable = True
-            return tuple((self.of(k), self.of(v)) for k, v in value.items())
-        if isinstance(value, np.ndarray):
-            self.mutable = True
-            return value.dtype.str, value.shape, value.tobytes()
-        return self._of_object(value)
-
-    def _of_function(self, value: Any) -> Any:
-        """Of what is called: which it is, what it is bound to, and the attributes it has."""
-        if isinstance(value, types.FunctionType):
-            attributes = [(k, self.of(v)) for k, v in vars(value).items() if k != "__wrapped__"]
-            self.mutable |= bool(attributes)
-            return _Same(value), tuple(attributes)
-        if isinstance(value, types.MethodType):
-            return self.of(value.__func__), self.of(value.__self__)
-        if isinstance(value, types.BuiltinFunctionType):
-            self.built_in.append(value)
-            self.opaque |= not isinstance(value.__self__, types.ModuleType | None)
-            return _Same(value)
-        if _is_ours(type(value)):  # a cell
-            function, owner = value.plain()
-            return self.of(function) if owner is None else (self.of(function), self.of(owner))
-        self.opaque |= not isinstance(value, _DESCRIPTORS)  # it may remember results
-        return _Same(value)
-
-    def _of_object(self, value: Any) -> Any:
-        members = getattr(value, "_members", None)
-        if members is not None:  # a Module counts its changes
-            own = type(value).__module__.split(".")[0] == "lazynet"
-            items = [(k, v) for k, v in members() if not (own and _private(k, v))]
-            return _Same(value), getattr(value, "training", None), tuple(
-                (name, self.of(member)) for name, member in (*items, *_slots(value))
-            )  # fmt: skip
-        attributes = getattr(value, "__dict__", None)
-        if isinstance(value, types.ModuleType):
-            return _Same(value)
-        if attributes is None:
-            self.opaque = True
-            return _Same(value)
-        self.mutable = True
-        items = [*attributes.items(), *_slots(value)]
-        number = repr(value) if isinstance(value, _PLAIN) else None
-        return _Same(value), number, tuple((name, self.of(member)) for name, member in items)
+def _operators(kind: type) -> set[str]:
+    """What Python calls of a class without naming it, but for what makes and shows its objects."""
+    return {
+        name
+        for name, member in vars(kind).items()
+        if isinstance(member, types.FunctionType) and not is_library(member)
+        and name[:2] == name[-2:] == "__" and name not in _NO_OPERATORS
+    }  # fmt: skip
 
 
-_DESCRIPTORS = (
-    property, staticmethod, classmethod, types.MemberDescriptorType, types.GetSetDescriptorType,
-)  # fmt: skip
-_FUNCTIONS = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, *_DESCRIPTORS)
-
-
-def _slots(value: Any) -> Iterator[tuple[str, Any]]:
-    """What an object keeps outside of its dictionary, in slots of users' classes."""
-    for kind in _own_bases(type(value)):
-        for name, member in vars(kind).items():
-            if isinstance(member, types.MemberDescriptorType) and hasattr(value, name):
-                yield name, member.__get__(value)
-
-
-def _own_bases(kind: type) -> tuple[type, ...]:
-    """A class and its bases, as far as they are users'."""
-    return tuple(base for base in kind.__mro__ if not _is_library(base))
-
-
-def _private(name: Any, value: Any) -> bool:
-    """What our own modules keep for themselves, and nothing that they compute depends on."""
-    return isinstance(name, str) and name.startswith("_") and isinstance(value, (dict, list))
+_NO_OPERATORS = {
+    "__init__", "__new__", "__post_init__", "__repr__", "__str__", "__del__", "__reduce__",
+    "__reduce_ex__", "__getstate__", "__setstate__", "__copy__", "__deepcopy__", "__setattr__",
+    "__init_subclass__",
+}  # fmt: skip
 
 
 def _contents(cell: types.CellType) -> Any:
@@ -316,20 +209,3 @@ def _names(code: types.CodeType, codes: set[types.CodeType]) -> set[str]:
         if isinstance(constant, types.CodeType):
             found |= _names(constant, codes)
     return found
-
-
-def _is_ours(kind: type) -> bool:
-    return kind.__module__.split(".")[0] == "lazynet"
-
-
-def _is_library(value: Any) -> bool:
-    """Whether something belongs to a library whose state does not change."""
-    value = getattr(value, "__wrapped__", value)
-    if isinstance(value, types.ModuleType):
-        return value.__name__.split(".")[0] in _LIBRARIES
-    if isinstance(value, types.BuiltinFunctionType):
-        return isinstance(value.__self__, types.ModuleType | None)
-    home = str(getattr(value, "__module__", None)).split(".")[0]
-    if isinstance(value, type):
-        return home in _OF_LIBRARIES
-    return isinstance(value, types.FunctionType) and home == "lazynet"

@@ -109,6 +109,7 @@ class Value:
         """Whether a leaf that wants a gradient lies behind this value. Runs what is pending."""
         if isinstance(self.graph, Leaf):
             return self.graph.requires_grad
+        self.graph.ask("requires_grad")
         self._wait()
         return self._last() >= 0 and self.graph.needs_gradient(self.id)
 
@@ -120,6 +121,7 @@ class Value:
                 return None
             gradient = self.graph.gradient if self.graph.recorded is None else self.graph.recorded
         else:
+            self.graph.ask("grad")
             gradient = self.graph.gradients.get((self.id, self.type))
         if gradient is None or isinstance(gradient, Value):
             return gradient  # type: ignore[return-value]
@@ -128,6 +130,8 @@ class Value:
     @property
     def is_leaf(self) -> bool:
         """Whether the value was made by `ln.tensor` and not computed."""
+        if not isinstance(self.graph, Leaf):
+            self.graph.ask("is_leaf")
         return isinstance(self.graph, Leaf)
 
     @property

@@ -32,9 +32,9 @@ class Trace(Traced):
             given = iter(symbols)
             swap = functools.partial(mapped, change=lambda x: next(given) if is_input(x) else x)
             swapped = [swap(x) for x in arguments]
-            by_name = {name: swap(named[name]) for name in sorted(named)}
+            by_name = {name: swap(named[name]) for name in named}
             found: list[Any] = []
-            self.result = structured(plain(*swapped, **by_name), found)
+            self.result = structured(plain(*swapped, **by_name), found, name)
             return found
 
         rows = self._rows([x.type for x in values])

@@ -79,7 +79,16 @@ def added_up(x, below):
     return ln.tanh(c) + sum(h[:1].sum() for h, _ in below), ln.linear(c, OTHER)
 
 
-FUNCTIONS = [child_sum, looped, attention, largest, side_by_side, averaged, added_up]
+def with_itself(x, below):
+    """Items and the input, listed together."""
+    h = ln.sequence([x, *(h for h, _ in below)])
+    c = ln.sum(ln.stack([c * 0.5 for _, c in below] + [x]), 0)
+    return ln.tanh(ln.sum(ln.tanh(ln.linear(h, WEIGHT)), 0)), c + ln.sum(
+        [x, *(h for h, _ in below)]
+    )
+
+
+FUNCTIONS = [child_sum, looped, attention, largest, side_by_side, averaged, added_up, with_itself]
 CELLS = {function.__name__: ln.cell(function) for function in FUNCTIONS}
 POLICIES = ["none", "depth", "agenda", "frontier", "auto"]
 # For each node, the numbers of what is below it, taken modulo the nodes that there are.
@@ -160,6 +169,10 @@ def test_lists_of_all_lengths_are_one_batch(name):
         lambda x, below: ln.sum([a * b for a, b in zip(below, below[::-1], strict=True)]) + x,
         lambda x, below: ln.sum(ln.sequence(below)[::-1], 0) * x,
         lambda x, below: ln.max(ln.sequence([x, *below]), 0),
+        lambda x, below: ln.softmax(ln.sequence([x, *below]), 0)[0],
+        lambda x, below: ln.sum(ln.sequence([below[0], x, *below[1:], below[0]]), 0),
+        lambda x, below: ln.sum(ln.sequence([*below[::-1], x]), 0) * below[0],
+        lambda x, below: sum(below) * (1.0 / len(below)) * 2.0 + x * 2.0,
         lambda x, below: ln.sum(below[1:]) + x if len(below) > 1 else x,
         lambda x, below: x + ln.sum(below) * ln.tensor(np.full(3, float(len(below)))),
         lambda x, below: [x + ln.sum(below), len(below)][0],
@@ -169,7 +182,9 @@ def test_lists_of_all_lengths_are_one_batch(name):
         lambda x, below: functools.reduce(lambda a, b: b + a, below) * ln.mean(below[0]),
     ],
     ids=["an item", "two items", "numbers of items", "the length", "turned", "rows turned",
-         "more than the items", "some items", "a constant", "the length beside", "part of a sum",
+         "more than the items", "weights of more", "one of them twice", "turned, and more",
+         "the length and the same number", "some items", "a constant", "the length beside",
+         "part of a sum",
          "sums so far", "more than a sum", "a sum and an item"],
 )  # fmt: skip
 def test_what_depends_on_the_length_or_on_single_items_is_right_too(function):

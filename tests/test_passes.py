@@ -204,3 +204,20 @@ def test_values_that_only_their_loop_reads_do_not_cut_it():
         steps.append(elementwise("x0 + x1", [total, region(k)], after))
         total = after
     assert len(passes.drop_unused(passes.fuse(program(steps, regions=57))).steps) == 1
+
+
+def test_what_only_gives_a_parameters_gradient_is_deferred_and_what_it_reads_is_kept():
+    d_weight = Ref(words.D_STATIC, 0, "float32", 16)
+    d_input = Ref(words.D_ARGUMENT, 0, "float32", 4)
+    before = program(
+        [
+            elementwise("x0 * x0", [argument(0)], region(1)),
+            elementwise("x0", [region(1)], d_input, accumulate=True),
+            product(region(1), d_weight),
+        ],
+        outputs=0,
+    )
+    after = passes.keep_for_deferred(passes.defer(before))
+    assert [step.phase for step in after.steps] == [words.BEFORE, words.BEFORE, words.DEFERRED]
+    assert after.regions[1].lifetime == words.SAVED
+    assert before.regions[1].lifetime == words.SCRATCH

@@ -21,6 +21,7 @@ from lazynet.ops.views import (
     part,
     pick,
 )
+from lazynet.parameter import Leaf
 from lazynet.program import Ref, call, elementwise, lowered, operand_refs, output_refs
 from lazynet.record import ShapeError, as_value, record_segments
 from lazynet.tensor import Sequence, Tensor, Value, tensor
@@ -93,7 +94,7 @@ def _rows_of(matrix):
     count, shape = matrix.type.shape[0], matrix.type.shape[1:]
     row = row_type(matrix.type.dtype, shape)
     whole = matrix.type.offset == 0 and matrix.type.stride == matrix.type.width
-    if matrix.is_leaf and whole and matrix.__class__ is Tensor:
+    if isinstance(matrix.graph, Leaf) and whole and matrix.__class__ is Tensor:
         return Sequence(matrix.graph, matrix.id * count, row, count)
     repeated = Sequence(matrix.graph, matrix.id, matrix.type, count, 0)
     return part(repeated, shape, np.arange(count) * row.size)
