@@ -227,7 +227,7 @@ def forward(
         _NO_ADDRESSES,
     )
     place_regions(
-        signatures, words.FORWARD, totals, programs, output, saved, laid.regions, laid.first,
+        signatures, used, words.FORWARD, totals, programs, output, saved, laid.regions, laid.first,
         laid.widths,
     )  # fmt: skip
     calls, vectors = np.empty(sizes[M_CALLS], np.int64), np.empty(sizes[M_VECTORS], np.int64)
@@ -318,8 +318,8 @@ def backward(
     regions = np.zeros(sizes[R_REGIONS], np.int64)
     bases, widths = np.zeros(len(signatures), np.int64), np.empty_like(regions)
     place_regions(
-        signatures, words.BACKWARD, run.totals, programs, 0, saved.address if saved else 0, regions,
-        bases, widths,
+        signatures, run.used, words.BACKWARD, run.totals, programs, 0,
+        saved.address if saved else 0, regions, bases, widths,
     )  # fmt: skip
     laid = run.laid._replace(reverse_regions=regions)
     calls, vectors = np.empty(sizes[R_CALLS], np.int64), np.empty(sizes[R_VECTORS], np.int64)

@@ -198,9 +198,13 @@ def test_copies_of_cells_compute_what_the_built_in_ones_do():
     from benchmarks import cells
 
     for pair in cells.PAIRS:
-        both = zip(cells.modules(pair, 3, 4), pair.options, strict=True)
-        first, second = (pair.program(module, 3, 4, 2, option).item() for module, option in both)
-        assert (first == pytest.approx(second, abs=1e-5)) == pair.copy, pair.name
+        modules = cells.modules(pair, 3, 4)
+        for program in pair.programs:
+            both = zip(modules, pair.options, strict=True)
+            first, second = (program(module, 3, 4, 2, option).item() for module, option in both)
+            assert (first == pytest.approx(second, abs=1e-5)) == pair.copy, pair.name
+        whole, one_by_one = (p(modules[1], 3, 4, 2, pair.options[1]) for p in pair.programs)
+        assert whole.item() == pytest.approx(one_by_one.item(), abs=1e-5), pair.name
 
 
 def test_a_contender_that_fails_is_named():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lazynet.batching.decode import ITEM_COUNT, ROWS_READ, SEGMENT_COUNT, U_ONES
+from lazynet.batching.decode import ITEM_COUNT, ROWS_READ, SEGMENT_COUNT, U_NEEDS, U_ONES
 from lazynet.batching.layout import (
     ARGUMENTS,
     B_ARGUMENTS,
@@ -66,6 +66,16 @@ def region_sizes(program, programs, items, segments, lifetime):
             rows = segments if programs[region + 1] == SEGMENTS else items
             total += aligned(programs[region] * rows)
     return total
+
+
+@inline
+def batch_scratch(program, programs, items, segments, needs):
+    """Bytes that a batch takes for what is dropped behind it.
+
+    That is also what would be saved for backward, where no backward will come.
+    """
+    total = region_sizes(program, programs, items, segments, SCRATCH)
+    return total if needs else total + region_sizes(program, programs, items, segments, SAVED)
 
 
 @inline
@@ -150,7 +160,8 @@ def measure(columns, order, schedule, signatures, used, programs, batches):
             most[s] = max(most[s], items)
         else:
             items, segments, read, times = count_nodes(columns, order, start, stop, kind == SCAN)
-            scratch = max(scratch, region_sizes(program, programs, items, segments, SCRATCH))
+            needed = batch_scratch(program, programs, items, segments, used[s, U_NEEDS])
+            scratch = max(scratch, needed)
         batches[b, B_SIGNATURE], batches[b, B_FIRST_NODE], batches[b, B_LAST_NODE] = s, start, stop
         enter_counts(batches, b, items, segments, read, times)
         enter_places(batches, b, totals[s, 0], totals[s, 1], arguments_used, integers, payload)
@@ -168,9 +179,11 @@ def measure(columns, order, schedule, signatures, used, programs, batches):
     sizes[M_INTEGERS], sizes[M_PAYLOAD], sizes[M_LONGEST] = integers, payload, longest
     for s in range(signatures.shape[0]):
         program = signatures[s, FORWARD]
-        scratch = max(scratch, region_sizes(program, programs, most[s], most[s], SCRATCH))
+        needs = used[s, U_NEEDS]
+        scratch = max(scratch, batch_scratch(program, programs, most[s], most[s], needs))
         sizes[M_OUTPUT] += region_sizes(program, programs, totals[s, 0], totals[s, 1], OUTPUT)
-        sizes[M_SAVED] += region_sizes(program, programs, totals[s, 0], totals[s, 1], SAVED)
+        if needs:
+            sizes[M_SAVED] += region_sizes(program, programs, totals[s, 0], totals[s, 1], SAVED)
         sizes[M_REGIONS] += programs[program]
         sizes[M_WIDEST] = max(sizes[M_WIDEST], widest_row(program, programs, signatures[s, KIND]))
         sizes[M_HIGHEST] = max(sizes[M_HIGHEST], totals[s, 0], totals[s, 1])
@@ -180,8 +193,14 @@ def measure(columns, order, schedule, signatures, used, programs, batches):
 
 
 @jit
-def place_regions(signatures, column, totals, programs, output, saved, regions, first, widths):
-    """Give every lasting region of every signature's program in `column` its memory."""
+def place_regions(
+    signatures, used, column, totals, programs, output, saved, regions, first, widths
+):
+    """Give every lasting region of every signature's program in `column` its memory.
+
+    The others get 0: they begin anew in each batch. What is saved for backward lasts only where one
+    may come.
+    """
     at = 0
     for s in range(signatures.shape[0]):
         program = signatures[s, column]
@@ -196,7 +215,7 @@ def place_regions(signatures, column, totals, programs, output, saved, regions, 
             if programs[region + 2] == OUTPUT:
                 regions[at] = output
                 output += size
-            elif programs[region + 2] == SCRATCH:
+            elif programs[region + 2] == SCRATCH or not used[s, U_NEEDS]:
                 regions[at] = 0
             else:
                 regions[at] = saved

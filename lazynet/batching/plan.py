@@ -71,7 +71,6 @@ from lazynet.batching.layout import (
     ROWS,
     RUNS,
     SCAN,
-    SCRATCH,
     SEGMENT,
     SEGMENTS,
     SINGLES,
@@ -103,7 +102,7 @@ def enter_batch(frame, program, programs, bases, planned, scratch):
     for v in range(programs[program]):
         region = program + PROGRAM_HEADER + REGION_WORDS * v
         width, per_segment = programs[region], programs[region + 1] == SEGMENTS
-        if programs[region + 2] == SCRATCH:
+        if bases[v] == 0:
             first = at
             at += aligned(width * (segments if per_segment else items))
         else:

@@ -31,7 +31,6 @@ from lazynet.batching.layout import (
     REGION,
     REGION_WORDS,
     ROWS,
-    SCRATCH,
     STATIC,
     STEP_HEADER,
     WORDS,
@@ -75,7 +74,7 @@ def place_row(nodes, i, program, programs, laid, first_region, done, outputs, sc
     for v in range(programs[program]):
         region = program + PROGRAM_HEADER + REGION_WORDS * v
         width = programs[region]
-        if programs[region + 2] == SCRATCH:
+        if laid.regions[first_region + v] == 0:
             row = scratch
             scratch += aligned(width)
         else:
