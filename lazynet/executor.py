@@ -15,13 +15,14 @@ import numpy as np
 
 from lazynet.arena import Arena
 from lazynet.batching import layout as words
-from lazynet.batching.arrange import Nodes
+from lazynet.batching.arrange import Nodes, Work
 from lazynet.batching.decode import U_NEEDS, U_SIGNATURE, count, decode, new_columns
 from lazynet.batching.emit import CALL_LENGTH
 from lazynet.batching.frame import (
     BYTES_GATHERED,
     CALL_WORDS,
     CALLS,
+    SPAN,
     VECTOR_WORDS,
     new_frame,
 )
@@ -42,7 +43,7 @@ from lazynet.batching.measure import (
     measure,
     place_regions,
 )
-from lazynet.batching.plan import Laid, lay_out
+from lazynet.batching.plan import Laid, lay_out, new_rooms
 from lazynet.batching.policies import schedule
 from lazynet.batching.reverse import (
     R_CALLS,
@@ -54,6 +55,7 @@ from lazynet.batching.reverse import (
     lay_out_reverse,
     measure_reverse,
 )
+from lazynet.batching.single import row_wise
 from lazynet.device import CPU, Device
 from lazynet.kernels import blas, cpu, host, threads
 from lazynet.kernels.jit import interruptible, jit
@@ -232,10 +234,12 @@ def forward(
     )  # fmt: skip
     calls, vectors = np.empty(sizes[M_CALLS], np.int64), np.empty(sizes[M_VECTORS], np.int64)
     frame = new_frame(signatures, programs, STATICS.addresses, calls, vectors)
-    rows = Nodes(tape, columns, root, shift, place)
+    span, longest = int(frame[SPAN]), sizes[M_LONGEST]
+    operands, regions, work = new_rooms(signatures, programs, span, longest, len(order))
     lay_out(
-        rows, order, signatures, used, base, scratch.address if scratch else 0, laid, programs,
-        frame, sizes[M_LONGEST],
+        Nodes(tape, columns, root, shift, place), order, signatures, used,
+        row_wise(signatures, programs), base, scratch.address if scratch else 0, laid, programs,
+        frame, operands, regions, Work(*work),
     )  # fmt: skip
     times.append(time.perf_counter())
     try:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from lazynet.batching.arrange import (
-    Work,
     collect_ones,
     collect_rows,
     collect_runs,
@@ -41,7 +40,6 @@ from lazynet.batching.frame import (
     SEGMENT_ROWS,
     SEQUENCES,
     SKIPPED,
-    SPAN,
     STRIDES,
     TIMES,
     TRASH,
@@ -76,8 +74,8 @@ from lazynet.batching.layout import (
     SINGLES,
 )
 from lazynet.batching.measure import aligned
-from lazynet.batching.single import lay_out_row, row_wise
-from lazynet.kernels.jit import borrowing, inline, jit
+from lazynet.batching.single import lay_out_row
+from lazynet.kernels.jit import borrowing, entered, inline, jit, spliced
 
 
 class Laid(NamedTuple):
@@ -196,7 +194,7 @@ def lay_out_runs(nodes, order, planned, arguments, words, payload, base, laid, w
     frame[OFFSETS_AT] = np.int64(laid.integers.ctypes.data) + 8 * at
 
 
-@borrowing
+@spliced
 def arrange_batch(
     nodes, order, planned, signatures, one, base, laid, programs, frame, work
 ):  # fmt: skip
@@ -236,42 +234,40 @@ def arrange_batch(
         fill_payload(nodes, order, start, stop, arguments, words, natural_order, work, payload)
 
 
-@inline
-def new_work(signatures, longest, nodes):
-    """Room for batches of these signatures with up to `longest` rows."""
+@jit
+def new_rooms(signatures, programs, span, longest, nodes):
+    """Room for what `lay_out` works out for one batch of so many rows.
+
+    Returns:
+        the operands of a step, the regions of a program, and the arrays of `Work`.
+    """
     most = np.int64(1)
     for s in range(signatures.shape[0]):
         most = max(most, signatures[s, ARGUMENTS])
-    return Work(
-        np.empty((most, longest), np.int64),
-        np.empty(longest, np.int32),
-        np.empty(longest, np.int32),
-        np.empty(nodes, np.int32),
-        np.empty((3, longest + 2), np.int64),
+    operands = room_for_operands(signatures, FORWARD, programs)
+    return (
+        operands,
+        np.empty(span, np.int64),
+        (
+            np.empty((most, longest), np.int64),
+            np.empty(longest, np.int32),
+            np.empty(longest, np.int32),
+            np.empty(nodes, np.int32),
+            np.empty((3, longest + 2), np.int64),
+        ),
     )
 
 
-@jit
-def lay_out(nodes, order, signatures, used, base, scratch, laid, programs, frame, longest):
-    """Fill addresses, arguments and calls for every batch. See the module's first lines."""
-    frame[TRASH] = -1
-    operands = room_for_operands(signatures, FORWARD, programs)
-    regions = np.empty(frame[SPAN], np.int64)
-    work = new_work(signatures, longest, order.size)
-    simple = row_wise(signatures, programs)
-    lay_out_batches(
-        nodes, order, signatures, used, simple, base, scratch, laid, programs, frame, operands,
-        regions, work,
-    )  # fmt: skip
-    finish_aliases(nodes, base)
-
-
-@borrowing
-def lay_out_batches(
+@entered
+def lay_out(
     nodes, order, signatures, used, simple, base, scratch, laid, programs, frame, operands,
     regions, work,
 ):  # fmt: skip
-    """Go through the batches; those of one row, if nothing is special about them, the short way."""
+    """Fill addresses, arguments and calls for every batch. See the module's first lines.
+
+    Batches of one row, if nothing is special about them (`simple`), go the short way.
+    """
+    frame[TRASH] = -1
     for b in range(laid.batches.shape[0]):
         s, start = laid.batches[b, B_SIGNATURE], laid.batches[b, B_FIRST_NODE]
         items, alone = laid.batches[b, B_ITEMS], laid.batches[b, B_LAST_NODE] - start == 1
@@ -288,6 +284,7 @@ def lay_out_batches(
             nodes, order, planned, signatures, used[s, U_ONES], base, laid, programs, frame, work
         )
         emit_program(program, frame, programs, operands, regions, kind == SCAN, False)
+    finish_aliases(nodes, base)
 
 
 @borrowing
