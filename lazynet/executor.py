@@ -29,10 +29,12 @@ from lazynet.batching.frame import (
 from lazynet.batching.layout import BATCH_COLUMNS
 from lazynet.batching.measure import (
     M_ARGUMENTS,
+    M_ARITY,
     M_CALLS,
     M_HIGHEST,
     M_INTEGERS,
     M_LONGEST,
+    M_OPERANDS,
     M_OUTPUT,
     M_PAYLOAD,
     M_REGIONS,
@@ -43,10 +45,11 @@ from lazynet.batching.measure import (
     measure,
     place_regions,
 )
-from lazynet.batching.plan import Laid, lay_out, new_rooms
+from lazynet.batching.plan import Laid, lay_out
 from lazynet.batching.policies import schedule
 from lazynet.batching.reverse import (
     R_CALLS,
+    R_OPERANDS,
     R_REGIONS,
     R_SAVED,
     R_SCRATCH,
@@ -163,6 +166,11 @@ def _execute(calls: np.ndarray, stop: int, context: np.ndarray) -> None:
         at = run_calls(calls, at, stop, SLICE, context)
 
 
+def _rooms(frame: np.ndarray, operands: int) -> tuple[np.ndarray, np.ndarray]:
+    """Room for the operands of one step, and the regions of one program, while they are emitted."""
+    return np.empty((max(operands, 1), 4), np.int64), np.empty(frame[SPAN], np.int64)
+
+
 def _prepared(used: np.ndarray, device: Device) -> np.ndarray:
     """The columns of signatures whose nodes are going to run on a device."""
     columns = TABLE.numbers.take(used, 0)
@@ -234,12 +242,18 @@ def forward(
     )  # fmt: skip
     calls, vectors = np.empty(sizes[M_CALLS], np.int64), np.empty(sizes[M_VECTORS], np.int64)
     frame = new_frame(signatures, programs, STATICS.addresses, calls, vectors)
-    span, longest = int(frame[SPAN]), sizes[M_LONGEST]
-    operands, regions, work = new_rooms(signatures, programs, span, longest, len(order))
+    longest = sizes[M_LONGEST]
+    work = Work(
+        np.empty((max(sizes[M_ARITY], 1), longest), np.int64),
+        np.empty(longest, np.int32),
+        np.empty(longest, np.int32),
+        np.empty(nodes, np.int32),
+        np.empty((3, longest + 2), np.int64),
+    )
     lay_out(
         Nodes(tape, columns, root, shift, place), order, signatures, used,
         row_wise(signatures, programs), base, scratch.address if scratch else 0, laid, programs,
-        frame, operands, regions, Work(*work),
+        frame, *_rooms(frame, sizes[M_OPERANDS]), work,
     )  # fmt: skip
     times.append(time.perf_counter())
     try:
@@ -330,7 +344,8 @@ def backward(
     frame = new_frame(signatures, programs, STATICS.addresses, calls, vectors)
     begin_reverse(frame, run.outputs[0], gradients, chunks, trash)
     at = scratch.address if scratch else 0
-    lay_out_reverse(parts, laid, signatures, bases, at, programs, frame)
+    rooms = _rooms(frame, sizes[R_OPERANDS])
+    lay_out_reverse(parts, laid, signatures, bases, at, programs, frame, *rooms)
     try:
         _run(device, frame, calls, vectors, laid, run)
     finally:

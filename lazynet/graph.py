@@ -300,8 +300,7 @@ class Graph:
                 "this value is pending in another thread; ask for it there (or call ln.forward "
                 "on it there) before using it here"
             )
-        while at_first_forward:
-            at_first_forward.pop()()
+        _go_on()
         if self._running:
             executor.host.refuse_inside()
             raise RuntimeError("a value is asked for while its graph is being computed")
@@ -350,6 +349,8 @@ class Graph:
         flag = int(self.records_gradients(values))
         self.marks = [(values, flag), *(mark for mark in self.marks if mark[0] > values)]
         self.done = values
+        if after_first_forward:
+            _forwards[0] += 1
         if run.differentiable:  # else no backward will ever come this way
             self.runs.append(run)
         self._note_versions(run)
@@ -398,7 +399,16 @@ class Graph:
 
 
 observers: list[Any] = []
-at_first_forward: list[Any] = []  # what is compiled or loaded then, and not at import
+# What is compiled or loaded when recording goes on after the first forward: neither an import nor
+# the first results wait for it.
+after_first_forward: list[Any] = []
+_forwards = [0]  # that have run, while the list holds anything
+
+
+def _go_on() -> None:
+    """Get ready for more, if a forward has run."""
+    while after_first_forward and _forwards[0]:
+        after_first_forward.pop()()
 
 
 def words_of(*integers: int) -> bytes:
@@ -424,6 +434,7 @@ def current_graph(device: Device | None = None) -> Graph:
         if graph.device is device and graph.precision == product_precision.get():
             return graph
         graph.close()
+    _go_on()
     graph = Graph(device or default_device())
     _thread.graph = weakref.ref(graph)
     return graph

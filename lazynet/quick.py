@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lazynet.graph import at_first_forward
+from lazynet.graph import after_first_forward
 from lazynet.kernels import python
 from lazynet.kernels.jit import MAKING, inline
 from lazynet.kernels.memory import load
@@ -287,7 +287,7 @@ class Short:
     def __init__(self, function: Callable, own: Any):
         self._function, self._own = function, own
         self.record: Callable = _not_yet
-        if at_first_forward:
+        if after_first_forward:
             _waiting.append(self)
         elif python.available():
             self.compile()
@@ -307,7 +307,7 @@ def _compile_waiting() -> None:
 
 
 if python.available():
-    at_first_forward.append(_compile_waiting)
+    after_first_forward.append(_compile_waiting)
 
 node = Short(record_signature, None)
 numbered = Short(record_numbered, None)

@@ -52,7 +52,7 @@ from lazynet.batching.layout import (
     WORDS,
     WRITTEN,
 )
-from lazynet.kernels.jit import borrowing, inline, jit
+from lazynet.kernels.jit import borrowing, inline, spliced
 from lazynet.kernels.memory import load, store
 
 MAX_OPERANDS = 64  # of a call that may be done in parts: workers have room for that many
@@ -113,16 +113,6 @@ def gathered_rows(o, frame, programs):
         return (frame[slot(frame, REGIONS, region)], width, np.int64(0))
     forward = frame[slot(frame, FORWARD_REGIONS, -2 - region)]
     return (forward + frame[SKIPPED] * width, width, np.int64(0))
-
-
-@jit
-def room_for_operands(signatures, column, programs):
-    """Room for the operands of any one step of these signatures' programs."""
-    most = np.int64(1)
-    for s in range(signatures.shape[0]):
-        if signatures[s, column] >= 0:
-            most = max(most, programs[signatures[s, column] + 2] // OPERAND_WORDS)
-    return np.empty((most, 4), np.int64)
 
 
 @borrowing
@@ -204,7 +194,7 @@ def gather_operands(first, arity, count, frame, programs, operands):
     return scatter
 
 
-@borrowing
+@spliced
 def emit_phase(phase, program, frame, programs, operands):
     """Emit every step of one phase of a program."""
     step = program + PROGRAM_HEADER + REGION_WORDS * programs[program] + programs[program + 4]

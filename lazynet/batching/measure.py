@@ -19,6 +19,7 @@ from lazynet.batching.layout import (
     B_TIMES,
     FORWARD,
     KIND,
+    OPERAND_WORDS,
     OUTPUT,
     PAYLOAD,
     PROGRAM_HEADER,
@@ -47,8 +48,10 @@ ALIGNMENT = 64
     M_REGIONS,
     M_HIGHEST,  # the highest number that the table of batches has to hold
     M_WIDEST,  # bytes of the widest row that backward may have to write where nobody reads
+    M_ARITY,  # the most arguments of a node
+    M_OPERANDS,  # more operands than any one step has
     MEASURES,
-) = range(13)
+) = range(15)
 
 
 @inline
@@ -56,7 +59,7 @@ def aligned(size):
     return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
 
 
-@jit
+@borrowing
 def region_sizes(program, programs, items, segments, lifetime):
     """Bytes that the regions of one lifetime take for so many items and segments."""
     total = np.int64(0)
@@ -186,6 +189,8 @@ def measure(columns, order, schedule, signatures, used, programs, batches):
             sizes[M_SAVED] += region_sizes(program, programs, totals[s, 0], totals[s, 1], SAVED)
         sizes[M_REGIONS] += programs[program]
         sizes[M_WIDEST] = max(sizes[M_WIDEST], widest_row(program, programs, signatures[s, KIND]))
+        sizes[M_ARITY] = max(sizes[M_ARITY], signatures[s, ARGUMENTS])
+        sizes[M_OPERANDS] = max(sizes[M_OPERANDS], programs[program + 2] // OPERAND_WORDS)
         sizes[M_HIGHEST] = max(sizes[M_HIGHEST], totals[s, 0], totals[s, 1])
     sizes[M_HIGHEST] = max(sizes[M_HIGHEST], integers, longest)
     sizes[M_SCRATCH] = scratch

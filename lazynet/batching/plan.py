@@ -24,7 +24,7 @@ from lazynet.batching.arrange import (
     take_order,
 )
 from lazynet.batching.decode import U_ONES
-from lazynet.batching.emit import emit_program, room_for_operands
+from lazynet.batching.emit import emit_program
 from lazynet.batching.frame import (
     ALIVE_AT,
     BASES,
@@ -75,7 +75,7 @@ from lazynet.batching.layout import (
 )
 from lazynet.batching.measure import aligned
 from lazynet.batching.single import lay_out_row
-from lazynet.kernels.jit import borrowing, entered, inline, jit, spliced
+from lazynet.kernels.jit import entered, inline, spliced
 
 
 class Laid(NamedTuple):
@@ -91,7 +91,7 @@ class Laid(NamedTuple):
     reverse_regions: np.ndarray  # likewise for the regions of backward programs
 
 
-@borrowing
+@spliced
 def enter_batch(frame, program, programs, bases, planned, scratch):
     """Point the frame's regions at the rows of one batch; the forward program is this one."""
     items, segments = np.int64(planned[B_ITEMS]), np.int64(planned[B_SEGMENTS])
@@ -119,7 +119,7 @@ def enter_argument(frame, k, argument):
     frame[slot(frame, VECTORS, k)] = argument[2]
 
 
-@borrowing
+@spliced
 def lay_out_scan(nodes, order, planned, arguments, states, base, laid, frame, work):
     """Arrange a batch of scans: time-major rows, initial states by length."""
     start, stop, times = planned[B_FIRST_NODE], planned[B_LAST_NODE], planned[B_TIMES]
@@ -137,7 +137,7 @@ def lay_out_scan(nodes, order, planned, arguments, states, base, laid, frame, wo
         describe_states(nodes, order, described, sequences, states, count, base, work, frame)
 
 
-@borrowing
+@spliced
 def lay_out_rows(nodes, order, planned, arguments, ordered, one, strides, base, laid, work, frame):
     """Arrange any other batch; gives whether its rows keep their natural order.
 
@@ -157,7 +157,7 @@ def lay_out_rows(nodes, order, planned, arguments, ordered, one, strides, base, 
     return natural_order
 
 
-@borrowing
+@spliced
 def lay_out_singles(nodes, order, planned, along, singles, base, laid, work, frame):
     """Arrange the arguments that have a row a segment, which come after the first `along`."""
     start, stop, segments = planned[B_FIRST_NODE], planned[B_LAST_NODE], planned[B_SEGMENTS]
@@ -167,7 +167,7 @@ def lay_out_singles(nodes, order, planned, along, singles, base, laid, work, fra
         describe_rows(work.rows[k], segments, True, work, laid.arguments[first + k], frame)
 
 
-@borrowing
+@spliced
 def lay_out_segments(nodes, order, planned, arguments, laid, frame):
     """Put down where a batch's segments begin and which each item belongs to."""
     first = np.int64(planned[B_INTEGERS])
@@ -180,7 +180,7 @@ def lay_out_segments(nodes, order, planned, arguments, laid, frame):
     frame[OFFSETS_AT], frame[SEGMENT_OF_AT] = integers + 8 * first, integers + 8 * behind
 
 
-@borrowing
+@spliced
 def lay_out_runs(nodes, order, planned, arguments, words, payload, base, laid, work, frame):
     """Put down the runs of a batch, each argument's on its own."""
     start, stop, segments = planned[B_FIRST_NODE], planned[B_LAST_NODE], planned[B_SEGMENTS]
@@ -234,30 +234,6 @@ def arrange_batch(
         fill_payload(nodes, order, start, stop, arguments, words, natural_order, work, payload)
 
 
-@jit
-def new_rooms(signatures, programs, span, longest, nodes):
-    """Room for what `lay_out` works out for one batch of so many rows.
-
-    Returns:
-        the operands of a step, the regions of a program, and the arrays of `Work`.
-    """
-    most = np.int64(1)
-    for s in range(signatures.shape[0]):
-        most = max(most, signatures[s, ARGUMENTS])
-    operands = room_for_operands(signatures, FORWARD, programs)
-    return (
-        operands,
-        np.empty(span, np.int64),
-        (
-            np.empty((most, longest), np.int64),
-            np.empty(longest, np.int32),
-            np.empty(longest, np.int32),
-            np.empty(nodes, np.int32),
-            np.empty((3, longest + 2), np.int64),
-        ),
-    )
-
-
 @entered
 def lay_out(
     nodes, order, signatures, used, simple, base, scratch, laid, programs, frame, operands,
@@ -266,6 +242,10 @@ def lay_out(
     """Fill addresses, arguments and calls for every batch. See the module's first lines.
 
     Batches of one row, if nothing is special about them (`simple`), go the short way.
+
+    Args:
+        operands, regions: room for those of one step, and of one program.
+        work: room for what is worked out for one batch.
     """
     frame[TRASH] = -1
     for b in range(laid.batches.shape[0]):
@@ -287,7 +267,7 @@ def lay_out(
     finish_aliases(nodes, base)
 
 
-@borrowing
+@spliced
 def finish_aliases(nodes, base):
     """Give every alias its address, now that all roots have theirs."""
     for at in range(nodes.root.size):

@@ -21,7 +21,7 @@ from lazynet.batching.decode import (
     listed_words,
     source_row,
 )
-from lazynet.batching.emit import emit_program, emit_step, room_for_operands
+from lazynet.batching.emit import emit_program, emit_step
 from lazynet.batching.frame import (
     ALIVE_AT,
     ALL_STEPS,
@@ -43,7 +43,6 @@ from lazynet.batching.frame import (
     SEGMENT_ROWS,
     SEQUENCES,
     SKIPPED,
-    SPAN,
     STATIC_GRADIENTS_AT,
     TIMES,
     TRASH,
@@ -67,6 +66,7 @@ from lazynet.batching.layout import (
     DEFERRED,
     FORWARD,
     KIND,
+    OPERAND_WORDS,
     OUTPUTS,
     PAYLOAD,
     PER_ITEM,
@@ -82,13 +82,13 @@ from lazynet.batching.layout import (
 )
 from lazynet.batching.measure import aligned, region_sizes
 from lazynet.batching.plan import enter_argument
-from lazynet.kernels.jit import borrowing, inline, jit
+from lazynet.kernels.jit import borrowing, entered, inline, jit, spliced
 from lazynet.kernels.memory import load, store
 
 # Columns of a part of a batch.
 P_BATCH, P_START, P_STOP = range(3)
 # What `measure_reverse` returns.
-R_SAVED, R_SCRATCH, R_CALLS, R_VECTORS, R_LONGEST, R_REGIONS, R_MEASURES = range(7)
+(R_SAVED, R_SCRATCH, R_CALLS, R_VECTORS, R_LONGEST, R_REGIONS, R_OPERANDS, R_MEASURES) = range(8)
 
 
 @inline
@@ -254,6 +254,7 @@ def measure_reverse(parts, batches, signatures, totals, programs):
     for s in range(signatures.shape[0]):
         program = signatures[s, BACKWARD]
         if program >= 0:
+            sizes[R_OPERANDS] = max(sizes[R_OPERANDS], programs[program + 2] // OPERAND_WORDS)
             sizes[R_SAVED] += region_sizes(program, programs, totals[s, 0], totals[s, 1], SAVED)
             sizes[R_REGIONS] += programs[program]
     return sizes
@@ -276,7 +277,7 @@ def begin_reverse(frame, outputs, gradients, chunks, trash):
             frame[DELTA] = chunks[k, 2]
 
 
-@jit
+@borrowing
 def enter_part(part, laid, signatures, frame, programs, bases, scratch):
     """Point the frame at one part of a batch; gives its backward program."""
     batch = laid.batches[part[P_BATCH]]
@@ -317,7 +318,7 @@ def enter_part(part, laid, signatures, frame, programs, bases, scratch):
     return program
 
 
-@jit
+@borrowing
 def merge_calls(before, after, attributes, arity):
     """Let the call at address `after` do the work of that at `before` as well, if rows continue."""
     items = load(before + 16)
@@ -334,7 +335,7 @@ def merge_calls(before, after, attributes, arity):
     store(before + 16, 0)
 
 
-@jit
+@spliced
 def emit_deferred(step, s, parts, laid, signatures, frame, programs, bases, scratch, operands):
     """Emit one deferred step for every part of its signature, merging where rows continue."""
     last = np.int64(0)
@@ -350,11 +351,13 @@ def emit_deferred(step, s, parts, laid, signatures, frame, programs, bases, scra
             last = at
 
 
-@jit
-def lay_out_reverse(parts, laid, signatures, bases, scratch, programs, frame):
-    """Emit backward through the parts, last batch first, then the deferred steps."""
-    operands = room_for_operands(signatures, BACKWARD, programs)
-    regions = np.empty(frame[SPAN], np.int64)
+@entered
+def lay_out_reverse(parts, laid, signatures, bases, scratch, programs, frame, operands, regions):
+    """Emit backward through the parts, last batch first, then the deferred steps.
+
+    Args:
+        operands, regions: room for those of one step, and of one program.
+    """
     for p in range(parts.shape[0] - 1, -1, -1):
         batch = laid.batches[parts[p, P_BATCH]]
         if parts[p, P_STOP] == parts[p, P_START] and batch[B_SEGMENTS] == 0:
