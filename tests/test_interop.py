@@ -122,3 +122,15 @@ def test_loops_lengths_and_tests_for_membership():
 def test_numbers_are_summed_and_averaged_as_values_are():
     assert (ln.sum([1.0, 2.0]).item(), ln.mean([1.0, 2.0]).item()) == (3.0, 1.5)
     assert ln.sum([1.0, vector()]).tolist() == [3.0, 5.0, 7.0]
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">i8", ">i2"])
+def test_arrays_of_another_byte_order_hold_the_same_numbers(dtype):
+    array = np.array([[1, 2], [3, 4]], dtype)
+    native = array.astype(array.dtype.newbyteorder("="))
+    assert ln.tensor(array).tolist() == ln.tensor(native).tolist()
+    assert ln.sequence(array).tolist() == native.tolist()
+    assert (ln.tensor(native) + array).tolist() == (2 * native).tolist()
+    if array.dtype.kind == "f":
+        assert ln.Parameter(array).tolist() == native.tolist()
+        assert ln.tensor([[1, 2], [3, 4]], dtype=dtype).tolist() == native.tolist()

@@ -144,3 +144,31 @@ def test_what_is_recorded_in_the_middle_of_a_forward_stays_pending(monkeypatch):
     assert made[0].pending and not x.pending
     np.testing.assert_allclose(made[4].numpy(), 3.0 * (value + 1.0), rtol=1e-6)
     np.testing.assert_array_equal(x.numpy(), value)
+
+
+@ln.cell
+def _several_steps(x):
+    y = ln.tanh(x)
+    return ln.sigmoid(y * x) * y
+
+
+@pytest.mark.parametrize("policy", ["auto", "none"])
+def test_what_only_backward_would_read_is_dropped_where_none_may_come(policy):
+    def memory(leaf, length):
+        """What the rows of a graph take, and the value."""
+        h = ln.tanh(leaf)
+        for _ in range(length):
+            h = _several_steps(h)
+        with ln.batching(policy):
+            value = h.numpy()
+        return h.graph.arena.size(), value
+
+    wanting = ln.tensor(np.linspace(-1, 1, 1000), requires_grad=True)
+    kept, expected = memory(wanting, 10)
+    with ln.no_grad():
+        found = [memory(wanting, 10)]
+    found.append(memory(ln.tensor(wanting.numpy()), 10))
+    for size, value in found:
+        np.testing.assert_array_equal(value, expected)
+        assert size < 0.6 * kept
+        assert size >= 11 * 8000  # the values themselves, which somebody may ask for
