@@ -6,6 +6,7 @@ unit.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import statistics
 import time
@@ -281,6 +282,89 @@ def minibatch_of_one(scale: float) -> list[Row]:
     return rows
 
 
+def one_example(scale: float) -> list[Row]:
+    """What a forward and a training step cost besides their arithmetic: two small layers."""
+    count = _size(400, scale)
+    x = np.random.default_rng(0).standard_normal(10).astype(np.float32)
+    ours = _small(x)
+    makers = [("", ours)]
+    with contextlib.suppress(ImportError):
+        makers.append((", PyTorch", _small_twin(x)))
+    for _, steps in makers:
+        for step in steps.values():
+            for _ in range(_size(300, scale)):
+                step()
+    times: dict[str, list[float]] = {}
+    for _ in range(REPEATS):
+        for name, steps in makers:
+            for what, step in steps.items():
+                start = time.perf_counter()
+                for _ in range(count):
+                    step()
+                times.setdefault(what + name, []).append((time.perf_counter() - start) / count)
+    median = {what: 1e6 * statistics.median(found) for what, found in times.items()}
+    rows: list[Row] = [(what, value, "us") for what, value in median.items()]
+    rows += [(f"{what} against PyTorch", median[f"{what}, PyTorch"] / median[what], "x")
+             for what in ours if f"{what}, PyTorch" in median]  # fmt: skip
+    return rows
+
+
+def _small(x: np.ndarray) -> dict[str, Callable[[], object]]:
+    model = nn.Sequential(nn.Linear(10, 32), nn.Tanh(), nn.Linear(32, 2))
+    optimizer = optim.SGD(model.parameters(), lr=0.01)
+
+    def inference() -> object:
+        with ln.no_grad():
+            return model(ln.tensor(x)).numpy()
+
+    def training() -> None:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(ln.tensor(x)), 1).backward()
+        optimizer.step()
+
+    return {"one example forward": inference, "one example trained on": training}
+
+
+def _small_twin(x: np.ndarray) -> dict[str, Callable[[], object]]:
+    import torch
+
+    linear, tanh = torch.nn.Linear, torch.nn.Tanh()
+    model = torch.nn.Sequential(linear(10, 32), tanh, linear(32, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    target = torch.tensor([1])
+
+    def inference() -> object:
+        with torch.no_grad():
+            return model(torch.tensor(x)[None]).numpy()
+
+    def training() -> None:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(torch.tensor(x)[None]), target).backward()
+        optimizer.step()
+
+    return {"one example forward": inference, "one example trained on": training}
+
+
+def tables(scale: float) -> list[Row]:
+    """Updates of a large table of which each minibatch looks up a thousand rows."""
+    count, width = _size(100_000, scale, 100), 128
+    draw = np.random.default_rng(0)
+    rows = [draw.integers(0, count, 1000).tolist() for _ in range(3 + _size(20, scale, 2))]
+    found: list[Row] = []
+    for kind in (optim.Adam, optim.SparseAdam):
+        table = nn.Embedding(count, width)
+        optimizer, times = kind(table.parameters()), []
+        for numbers in rows:
+            start = time.perf_counter()
+            optimizer.zero_grad()
+            ln.sum(ln.sum(table(numbers))).backward()
+            optimizer.step()
+            times.append(time.perf_counter() - start)
+        found.append((f"a step on {count:,} rows, 1,000 looked up: {kind.__name__}",
+                      1e3 * statistics.median(times[3:]), "ms"))  # fmt: skip
+    return found
+
+
 FIGURES: dict[str, Callable[[float], list[Row]]] = {
     "recording": recording,
     "interpreter": interpreter,
@@ -289,4 +373,6 @@ FIGURES: dict[str, Callable[[float], list[Row]]] = {
     "depth": depth,
     "repeatable": repeatable,
     "minibatch of one": minibatch_of_one,
+    "one example": one_example,
+    "tables": tables,
 }
