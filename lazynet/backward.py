@@ -25,7 +25,7 @@ from lazynet.graph import Graph
 from lazynet.kernels.jit import interruptible
 from lazynet.modes import no_grad
 from lazynet.op import TABLE
-from lazynet.parameter import STATICS, Leaf, leaf_of
+from lazynet.parameter import GOING, STATICS, Leaf, leaf_of
 from lazynet.spent import note_spent, release_links, shrink_spent
 from lazynet.tensor import Sequence, Tensor, Value, gather_bytes, rows_of, tensor
 from lazynet.touched import rows_looked_up
@@ -95,11 +95,13 @@ def backward(
         raise RuntimeError(NO_GRADIENT)
     start = time.perf_counter()
     plan = _Plan(graph, rows_of(value))
+    GOING.back += 1
     try:
         plan.mark()
         plan.check()
         plan.run(value, seed, retain_graph)
     finally:
+        GOING.back -= 1
         plan.unmark()
     graph.close()
     if not retain_graph:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lazynet.device import Device
-from lazynet.parameter import READERS, STATICS, Leaf
+from lazynet.parameter import GOING, READERS, STATICS, Leaf
 
 
 def join(numbers: tuple[int, ...]) -> bool:
@@ -37,9 +37,10 @@ def join(numbers: tuple[int, ...]) -> bool:
 def _may_move(leaf: Leaf) -> bool:
     """Whether a leaf may change its place now.
 
-    Not if a graph has rows there, or if another thread has a graph, which may be running.
+    Not if a graph has rows there, if another thread has a graph, which may be running, or in a hook
+    of a backward, which goes on with the addresses that it has.
     """
-    if leaf.hooks or STATICS.is_constant(leaf) or leaf.known_outside():
+    if GOING.back or leaf.hooks or STATICS.is_constant(leaf) or leaf.known_outside():
         return False
     me = get_ident()
     return not any(g.owner != me or g.has_rows_of(leaf) for g in list(READERS.values()))

@@ -187,6 +187,12 @@ class Leaf:
         STATICS.moved(self)
 
 
+class _Going(threading.local):
+    back = 0  # backwards that are running in this thread: hooks may run others
+
+
+GOING = _Going()
+
 # Who may read parameters that nothing else holds any more: the graphs that live, by number.
 READERS: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 

@@ -320,6 +320,28 @@ def test_weights_are_not_moved_while_another_thread_may_read_them():
         other.join()
 
 
+def test_weights_are_not_moved_by_what_a_hook_runs():
+    """The backward that calls the hook goes on with the addresses that it has."""
+    ln.manual_seed(0)
+    model = Textbook()
+
+    def value(hooked):
+        x = ln.tensor([1.0, -1.0, 0.5], requires_grad=True)
+        before = sum((ln.sum(ln.linear(x, w)) for w in weights(model)[1:]), 0.0)
+        y = ln.tanh(before)
+        if hooked:
+            y.register_hook(lambda g: g * (1.0 + 0.0 * loss(model).item()))
+        model.zero_grad()
+        (y * 2.0).backward()
+        return [w.grad.numpy() for w in weights(model)[1:]]
+
+    expected = value(False)
+    for found in (value(True), value(True)):
+        for g, wanted in zip(found, expected, strict=True):
+            np.testing.assert_allclose(g, wanted, rtol=1e-6)
+    assert not are_side_by_side(weights(model))
+
+
 def test_two_cells_that_want_their_weights_in_different_orders():
     ln.manual_seed(0)
     first = nn.Linear(3, 4), nn.Linear(3, 4), nn.Linear(3, 4)
