@@ -66,7 +66,7 @@ class SGD(Optimizer):
         if group["nesterov"] and (group["momentum"] <= 0.0 or group["dampening"] != 0.0):
             raise ValueError("SGD: nesterov needs a momentum and no dampening")
 
-    def _update(self, leaf: Leaf, state: dict[str, Any], group: Group) -> Update:
+    def _rule(self, leaf: Leaf, state: dict[str, Any], group: Group) -> Update:
         rate, decay, keep = group["lr"], group["weight_decay"], group["momentum"]
         if not keep:
             return Update("sgd", (), (rate, decay))
@@ -119,7 +119,7 @@ class Adam(Optimizer):
         """(factor of the parameter, what is added to the gradient for each unit of it)."""
         return 1.0, group["weight_decay"]
 
-    def _update(self, leaf: Leaf, state: dict[str, Any], group: Group) -> Update:
+    def _rule(self, leaf: Leaf, state: dict[str, Any], group: Group) -> Update:
         averages, step = _averages(leaf, state)
         beta1, beta2 = group["betas"]
         shrink, decay = self._decay(group)
@@ -201,7 +201,7 @@ class SparseSGD(_OfRows):
     def __init__(self, params: Iterable[Any], lr: float = 1e-3) -> None:
         super().__init__(params, {"lr": lr})
 
-    def _update(self, leaf: Leaf, state: dict[str, Any], group: Group) -> Update:
+    def _rule(self, leaf: Leaf, state: dict[str, Any], group: Group) -> Update:
         return Update("sgd", (), (group["lr"], 0.0))
 
 
@@ -244,7 +244,7 @@ class SparseAdam(_OfRows):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
 
-    def _update(self, leaf: Leaf, state: dict[str, Any], group: Group) -> Update:
+    def _rule(self, leaf: Leaf, state: dict[str, Any], group: Group) -> Update:
         averages, step = _averages(leaf, state)
         beta1, beta2 = group["betas"]
         rate = group["lr"] * math.sqrt(1.0 - beta2**step) / (1.0 - beta1**step)

@@ -128,7 +128,10 @@ class Optimizer:
                     state = self.state.setdefault(p, {})
                     _follow(state, leaf.device)
                     array = p.data  # what is pending has run, and this counts as a change
-                    update = self._update(leaf, state, group)
+                    update = self._rule(leaf, state, group)
+                    if update is None:
+                        self._update(array.reshape(-1), leaf.gradient.reshape(-1), state, group)
+                        continue
                     call = (leaf.device, leaf.type.dtype, update.rule, update.numbers)
                     arrays = [array, leaf.gradient, *update.arrays]
                     calls.setdefault(call, []).append(self._table(leaf, arrays))
@@ -137,8 +140,13 @@ class Optimizer:
         for observer in observers:
             observer(time.perf_counter() - start)
 
-    def _update(self, leaf: Leaf, state: dict[str, Any], group: Group) -> Update:
-        raise NotImplementedError
+    def _rule(self, leaf: Leaf, state: dict[str, Any], group: Group) -> Update | None:
+        """What is to be done with a parameter; None where `_update` does it."""
+        return None
+
+    def _update(self, p: Any, g: Any, state: dict[str, Any], group: Group) -> None:
+        """Change a parameter, as a flat array, by its gradient: for optimizers of users."""
+        raise NotImplementedError(f"{self._name}: an optimizer has to say what an update is")
 
     def _table(self, leaf: Leaf, arrays: list[Any]) -> np.ndarray:
         """Where a rule finds the elements that it changes."""

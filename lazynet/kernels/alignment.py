@@ -5,12 +5,12 @@ Sums of logarithms grow with the number of rows, so they are kept in float64 wha
 
 import numpy as np
 
-from lazynet.kernels.jit import inline
+from lazynet.kernels.jit import word
 from lazynet.kernels.memory import OPERAND, address, load
 from lazynet.kernels.words import row, row_index
 
 
-@inline
+@word
 def log_sum(a, b, c):
     """log(exp a + exp b + exp c) of numbers that may be -inf, b and c also to say that none is."""
     top = max(max(a, b), c)
@@ -24,13 +24,13 @@ def log_sum(a, b, c):
     return top + np.log(total)
 
 
-@inline
+@word
 def may_skip(label, j):
     """Whether an alignment may go from state j - 2 to j: from a label to a different one."""
     return j % 2 == 1 and j > 2 and label[j // 2] != label[j // 2 - 1]
 
 
-@inline
+@word
 def begin(now, states, label, blank, x):
     """The states in a first row x: the blank and, if there is one, the first label."""
     for j in range(states):
@@ -40,7 +40,7 @@ def begin(now, states, label, blank, x):
         now[1] = x[label[0]]
 
 
-@inline
+@word
 def advance(before, now, states, label, blank, x):
     """The states in a row x from those in the row before, which may be kept in the same place."""
     for j in range(states - 1, -1, -1):  # a state follows from those up to it
@@ -51,7 +51,7 @@ def advance(before, now, states, label, blank, x):
             now[j] += x[label[j // 2] if j % 2 == 1 else blank]
 
 
-@inline
+@word
 def retreat(after, states, label):
     """What may follow each state in its row, from what may follow it in the next one."""
     for j in range(states):  # what follows a state are those from it on
@@ -60,7 +60,7 @@ def retreat(after, states, label):
         after[j] = log_sum(after[j], one, two)
 
 
-@inline
+@word
 def over_ends(now, states):
     """The logarithm of the sum over the states in which an alignment may end."""
     return log_sum(now[states - 1], now[states - 2] if states > 1 else -np.inf, -np.inf)

@@ -7,7 +7,7 @@ one example's, for one head.
 
 import numpy as np
 
-from lazynet.kernels.jit import inline
+from lazynet.kernels.jit import word
 from lazynet.kernels.memory import OPERAND, address, load, row_float64, row_int32
 from lazynet.kernels.noise import drop_key, drop_limit, kept_scale, squares32
 from lazynet.kernels.words import (
@@ -22,7 +22,7 @@ from lazynet.kernels.words import (
 )
 
 
-@inline
+@word
 def even_stride(operand, first, count, width):
     """The bytes between `count` rows from row `first` on; 0 where they are no matrix."""
     if count <= 1:
@@ -36,7 +36,7 @@ def even_stride(operand, first, count, width):
     return stride
 
 
-@inline
+@word
 def matrix_of(operand, first, count, width, room):
     """Rows of `width` bytes as a matrix, copied to the address `room` if need be.
 
@@ -53,7 +53,7 @@ def matrix_of(operand, first, count, width, room):
     return np.int64(room), np.int64(width)
 
 
-@inline
+@word
 def sums_into(operand, first, count, width, room):
     """Where a product may add to rows: the rows as a matrix, or zeros that are added later."""
     stride = even_stride(operand, first, count, width)
@@ -65,7 +65,7 @@ def sums_into(operand, first, count, width, room):
     return np.int64(room), np.int64(width)
 
 
-@inline
+@word
 def longest_run(offsets, nodes):
     """The most rows that an example has."""
     most = np.int64(0)
@@ -74,7 +74,7 @@ def longest_run(offsets, nodes):
     return most
 
 
-@inline
+@word
 def most_pairs(left, right, nodes):
     """The most pairs that an example has."""
     most = np.int64(0)

@@ -3,12 +3,12 @@
 They are meant for many small matrices; nothing here is blocked. Bound: arithmetic.
 """
 
-from lazynet.kernels.jit import inline
+from lazynet.kernels.jit import word
 from lazynet.kernels.memory import address, load
 from lazynet.kernels.words import constant, log, row, sqrt
 
 
-@inline
+@word
 def pivot(a, n, k):
     """The row with the largest element in column k, from row k down."""
     best = k
@@ -18,7 +18,7 @@ def pivot(a, n, k):
     return best
 
 
-@inline
+@word
 def swap(a, width, i, j):
     """Exchange two rows of a matrix."""
     for c in range(width):

@@ -122,6 +122,6 @@ def compile_source(source: str, name: str, dtype: str):
     return function
 
 
-@memory.inline
+@memory.word
 def _contiguous(operand, width):
     return memory.load(operand + 16) == 0 and memory.load(operand + 8) == width

@@ -29,7 +29,7 @@ from platformdirs import user_cache_dir
 FAST_MATH = {"contract", "reassoc", "nsz", "afn"}
 # numba's default error model puts a branch into every division, which stops vectorization.
 OPTIONS = {"fastmath": FAST_MATH, "error_model": "numpy", "nogil": True}
-# Of what only compiled code calls: no wrappers, which take a third of the time to compile.
+# Of what only compiled code calls: no wrappers for Python and C, which take time to compile.
 INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 KERNEL_TYPE = types.void(types.int64, types.int64)
 
@@ -196,6 +196,11 @@ def inline(function):
     return _for_any_number(numba.njit(**OPTIONS, **INNER)(function))
 
 
+def word(function):
+    """`inline`, for what Python calls as well: kernels that are simulated call words from there."""
+    return _for_any_number(numba.njit(**OPTIONS, no_cfunc_wrapper=True)(function))
+
+
 def spliced(function):
     """Put the code of `function` into its callers, before types are known.
 
@@ -225,8 +230,9 @@ def entered(function):
 
 
 def as_written(function):
-    """`inline`, without fast math: what it does is not regrouped with what is around it."""
-    return _for_any_number(numba.njit(**{**OPTIONS, "fastmath": False}, **INNER)(function))
+    """`word`, without fast math: what it does is not regrouped with what is around it."""
+    options = {**OPTIONS, "fastmath": False}
+    return _for_any_number(numba.njit(**options, no_cfunc_wrapper=True)(function))
 
 
 class _DeferredCache(caching.NullCache):

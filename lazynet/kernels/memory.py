@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import carray, types
 from numba.extending import intrinsic
 
-from lazynet.kernels.jit import inline
+from lazynet.kernels.jit import word
 
 OPERAND = 24  # bytes of one operand in a call record
 
@@ -71,7 +71,7 @@ POINTER = {
 def _rows(element, llvm_type):
     pointer = _pointer(element, llvm_type)
 
-    @inline
+    @word
     def row(address, width):
         return carray(pointer(address), (width,))
 
@@ -92,7 +92,7 @@ ROW = {
 }
 
 
-@inline
+@word
 def address(operand, r):
     """The address of row `r` of the operand whose three words begin at `operand`."""
     vector = load(operand + 16)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lazynet.kernels.jit import inline
+from lazynet.kernels.jit import word
 from lazynet.kernels.memory import address, load, row_float64
 from lazynet.kernels.words import constant, lanes, log, payload_words, row
 
@@ -56,25 +56,25 @@ def drop(call, context):
             y[j] = x[j] * scale if squares32(counter + np.uint64(j), key) >= limit else constant(0)
 
 
-@inline
+@word
 def kept_scale(p):
     """What an element that is kept is multiplied by; with p = 1 none is."""
     return 1.0 / (1.0 - p) if p < 1.0 else 0.0
 
 
-@inline
+@word
 def drop_limit(p):
     """The number of 24 bits from which on an element is kept."""
     return np.int64(np.ceil(p * 2.0**24))
 
 
-@inline
+@word
 def drop_key(stream, counter):
     """The key and the first counter of an item."""
     return stream_key(stream), np.uint64(np.uint32(counter)) << np.uint64(32)
 
 
-@inline
+@word
 def stream_key(stream):
     """A 64-bit key with well-mixed bits from a 32-bit stream number (splitmix64's finalizer)."""
     z = np.uint64(np.uint32(stream)) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x9E3779B97F4A7C15)
@@ -83,7 +83,7 @@ def stream_key(stream):
     return (z ^ (z >> np.uint64(31))) | np.uint64(1)
 
 
-@inline
+@word
 def squares32(counter, key):
     """The upper 24 of the 32 random bits that four squaring rounds give for `counter`."""
     half = np.uint64(32)

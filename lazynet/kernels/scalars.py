@@ -13,14 +13,14 @@ import math
 import numpy as np
 
 from lazynet.kernels import special
-from lazynet.kernels.jit import as_written, inline
+from lazynet.kernels.jit import as_written, word
 from lazynet.kernels.memory import bits_float32, float32_bits
 
 _f = np.float32
 _LOG2E, _LN2_HIGH, _LN2_LOW = _f(1.44269504088896341), _f(0.693359375), _f(-2.12194440e-4)
 
 
-@inline
+@word
 def _power_of_two(exponent):
     """2 ** exponent for an int32 exponent in [-126, 127]."""
     return bits_float32((exponent + np.int32(127)) << np.int32(23))
@@ -32,7 +32,7 @@ def _scaled(p, first, second):
     return p * first * second
 
 
-@inline
+@word
 def _exp32(x):
     bounded = max(min(x, _f(89.0)), _f(-104.0))
     whole = np.floor(bounded * _LOG2E + _f(0.5))
@@ -50,7 +50,7 @@ def _exp32(x):
     return _scaled(p, _power_of_two(half), _power_of_two(n - half))
 
 
-@inline
+@word
 def _log32(x):
     tiny = x < _f(1.17549435e-38)
     scaled = x * _f(8388608.0) if tiny else x
@@ -78,7 +78,7 @@ def _log32(x):
     return _f(np.nan) if x < _f(0.0) else y
 
 
-@inline
+@word
 def _tanh32(given):
     x = max(min(given, _f(7.9)), _f(-7.9))
     z = x * x
@@ -99,48 +99,48 @@ def _tanh32(given):
     return _f(-1.0) if given < _f(-9.1) else y
 
 
-@inline
+@word
 def _sigmoid32(x):
     # The lower clamp keeps tiny probabilities: tanh alone would round them to zero.
     return _f(1.0) / (_f(1.0) + _exp32(-x))
 
 
-@inline
+@word
 def _exp64(x):
     return math.exp(x) if x < 709.782712893384 else x * np.inf if x > 0 else x
 
 
-@inline
+@word
 def _log64(x):
     return np.log(x)
 
 
-@inline
+@word
 def _tanh64(x):
     return math.tanh(x)
 
 
-@inline
+@word
 def _sigmoid64(x):
     return 1.0 / (1.0 + _exp64(-x))
 
 
-@inline
+@word
 def _sqrt(x):
     return np.sqrt(x)
 
 
-@inline
+@word
 def _abs(x):
     return np.abs(x)
 
 
-@inline
+@word
 def _maximum(x, y):
     return x if (x > y) | (x != x) else y
 
 
-@inline
+@word
 def _minimum(x, y):
     return x if (x < y) | (x != x) else y
 
@@ -151,14 +151,14 @@ def _difference(x, y):
     return x - y
 
 
-@inline
+@word
 def _remainder(x, y):
     """What is left of x after y goes into it a whole number of times: exact, with the sign of y."""
     r = np.fmod(x, y)
     return r + y if (r != 0) & ((y < 0) != (r < 0)) else r
 
 
-@inline
+@word
 def _floor_divide(x, y):
     """floor(x / y) as numpy and PyTorch have it: with the remainder, x is whole again."""
     if y == 0:
@@ -170,27 +170,27 @@ def _floor_divide(x, y):
     return whole + 1 if q - whole > 0.5 else whole
 
 
-@inline
+@word
 def _int_remainder(x, y):
     return np.int64(0) if (y == 0) | (y == -1) else x % y
 
 
-@inline
+@word
 def _int_floor_divide(x, y):
     return np.int64(0) if y == 0 else -x if y == -1 else x // y
 
 
-@inline
+@word
 def _where(condition, x, y):
     return x if condition else y
 
 
-@inline
+@word
 def _power(x, y):
     return x**y
 
 
-@inline
+@word
 def _erf32(x):
     # Rational minimax approximation on [-4, 4], as in Eigen; beyond, erf is 1 in float32.
     x = max(min(x, _f(4.0)), _f(-4.0))
@@ -210,7 +210,7 @@ def _erf32(x):
     return x * p / q
 
 
-@inline
+@word
 def _lgamma(x):
     return math.lgamma(x) if x > 0.0 or x != math.floor(x) else math.inf
 
@@ -218,7 +218,7 @@ def _lgamma(x):
 def _through_float64(function):
     """A float64 function for float32 elements: exact, and no loop over it vectorizes."""
 
-    @inline
+    @word
     def called(x):
         return _f(function(np.float64(x)))
 
@@ -226,7 +226,7 @@ def _through_float64(function):
 
 
 def _polygamma32(function):
-    @inline
+    @word
     def called(n, x):
         return _f(function(np.float64(n), np.float64(x)))
 
@@ -236,7 +236,7 @@ def _polygamma32(function):
 def _through_math(name):
     function = getattr(math, name)
 
-    @inline
+    @word
     def called(x):
         return function(x)
 
@@ -250,32 +250,32 @@ _EXACT |= {"lgamma": _lgamma, "erfinv": special.erfinv, "digamma": special.digam
            "erf_complement": _through_math("erfc")}  # fmt: skip
 
 
-@inline
+@word
 def _floor(x):
     return np.floor(x)
 
 
-@inline
+@word
 def _ceil(x):
     return np.ceil(x)
 
 
-@inline
+@word
 def _rint(x):
     return np.rint(x)
 
 
-@inline
+@word
 def _truncate(x):
     return np.trunc(x)
 
 
-@inline
+@word
 def _atan2_32(y, x):
     return _f(math.atan2(np.float64(y), np.float64(x)))
 
 
-@inline
+@word
 def _atan2_64(y, x):
     return math.atan2(y, x)
 

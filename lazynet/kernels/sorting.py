@@ -3,12 +3,12 @@
 NaN counts as the greatest of numbers; of equal elements the earlier comes first.
 """
 
-from lazynet.kernels.jit import inline
+from lazynet.kernels.jit import word
 from lazynet.kernels.memory import OPERAND, address, load
 from lazynet.kernels.words import constant, lanes, own_row, row, row_index, together
 
 
-@inline
+@word
 def _is_after(x, first, stride, i, j, descending):
     """Whether element i of a column comes after element j."""
     a, b = x[first + i * stride], x[first + j * stride]
@@ -17,7 +17,7 @@ def _is_after(x, first, stride, i, j, descending):
     return (a > b or a != a) != descending
 
 
-@inline
+@word
 def _sink(x, order, first, stride, start, count, descending):
     """Let what stands at `start` of a heap go down to where what is below it comes before it."""
     at = start
@@ -38,7 +38,7 @@ def _sink(x, order, first, stride, start, count, descending):
     order[first + at * stride] = own
 
 
-@inline
+@word
 def _sort(x, order, first, stride, count, descending):
     """Heapsort: order[first + k stride] is which of x[first + j stride] is the k-th, for k < n."""
     for k in range(count):

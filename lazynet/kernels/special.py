@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 
-from lazynet.kernels.jit import inline
+from lazynet.kernels.jit import word
 
 _ROOT_PI_2 = math.sqrt(math.pi) / 2
 
 
-@inline
+@word
 def erfinv(x):
     """The inverse of erf: Giles's polynomials ("Approximating the erfinv function", 2010), then
     two of Newton's steps."""
@@ -49,7 +49,7 @@ def erfinv(x):
     return y
 
 
-@inline
+@word
 def digamma(x):
     """The logarithmic derivative of gamma: recurrence up to 10, then the asymptotic series; below
     0 the reflection (Abramowitz and Stegun, 6.3.5, 6.3.7, 6.3.18)."""
@@ -69,7 +69,7 @@ def digamma(x):
     return shift + math.log(x) - 0.5 / x - p
 
 
-@inline
+@word
 def polygamma(n, x):
     """The n-th derivative of digamma for n >= 1 and x > 0: recurrence up to 20, then the asymptotic
     series (Abramowitz and Stegun, 6.4.6, 6.4.11). Below 0 the reflection for n = 1 (6.4.7), else

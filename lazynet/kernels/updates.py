@@ -8,18 +8,18 @@ import linecache
 
 import numpy as np
 
-from lazynet.kernels.jit import inline, jit, made_once
+from lazynet.kernels.jit import jit, made_once, word
 from lazynet.kernels.memory import ROW
 
 
-@inline
+@word
 def sgd(p, g, rate, decay):
     """p -= rate (g + decay p)."""
     for i in range(p.size):
         p[i] -= rate * (g[i] + decay * p[i])
 
 
-@inline
+@word
 def momentum(p, g, buffer, rate, decay, keep, take):
     """b = keep b + take (g + decay p);  p -= rate b."""
     for i in range(p.size):
@@ -28,7 +28,7 @@ def momentum(p, g, buffer, rate, decay, keep, take):
         p[i] -= rate * b
 
 
-@inline
+@word
 def nesterov(p, g, buffer, rate, decay, keep, take):
     """d = g + decay p;  b = keep b + take d;  p -= rate (d + keep b)."""
     for i in range(p.size):
@@ -38,7 +38,7 @@ def nesterov(p, g, buffer, rate, decay, keep, take):
         p[i] -= rate * (d + keep * b)
 
 
-@inline
+@word
 def adam(p, g, first, second, shrink, decay, keep1, take1, keep2, take2, rate, scale, eps):
     """Adam; `shrink` multiplies p (AdamW), `decay` adds to the gradient (Adam).
 
@@ -53,7 +53,7 @@ def adam(p, g, first, second, shrink, decay, keep1, take1, keep2, take2, rate, s
         p[i] = shrink * p[i] - rate * m / (scale * np.sqrt(v) + eps)
 
 
-@inline
+@word
 def sparse_adam(p, g, first, second, take1, take2, rate, eps):
     """m += take1 (g - m);  v += take2 (g^2 - v);  p -= rate m / (sqrt(v) + eps)."""
     for i in range(p.size):
@@ -64,7 +64,7 @@ def sparse_adam(p, g, first, second, take1, take2, rate, eps):
         p[i] -= rate * m / (np.sqrt(v) + eps)
 
 
-@inline
+@word
 def erase(p):
     """p = 0."""
     for i in range(p.size):

@@ -13,7 +13,7 @@ import types as python_types
 import numpy as np
 
 from lazynet.kernels import blas, memory, threads
-from lazynet.kernels.jit import inline, made_once
+from lazynet.kernels.jit import made_once, word
 from lazynet.kernels.memory import load, store
 from lazynet.kernels.scalars import WORDS
 
@@ -58,7 +58,7 @@ def meanings(dtype: str) -> dict:
 def _stackable(item: int):
     """The word `stackable` for elements of so many bytes."""
 
-    @inline
+    @word
     def stackable(operand, matrix, rows):
         """Whether an operand's items form one tall matrix, and its row stride in elements.
 
@@ -80,7 +80,7 @@ def _plain_product(dtype: str):
     gemm, one, zero = blas.GEMM[dtype], WORDS[dtype]["c"](1), WORDS[dtype]["c"](0)
     routine = 0 if dtype == "float32" else 8
 
-    @inline
+    @word
     def plain_product(context, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc):
         """C (+)= op(A) op(B) of row-major matrices."""
         beta = one if accumulate else zero
@@ -95,7 +95,7 @@ def _plain_product(dtype: str):
 def _product(plain_product, item: int, part: int):
     """The word `product` for elements of so many bytes; `part` is where a board has its kernel."""
 
-    @inline
+    @word
     def product(context, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc):
         """As `plain_product`, large ones in parts: of C's columns if it has more than rows."""
         parts = threads.parts_for(context, m * n * k, LEAST_PART)
@@ -139,7 +139,7 @@ def _product(plain_product, item: int, part: int):
     return product
 
 
-@inline
+@word
 def _nothing():
     """What waiting for others is where there are none."""
 
