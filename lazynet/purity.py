@@ -76,11 +76,19 @@ class Guard:
             names = names | self._names_in_code()
 
     def _add_members(self, order: tuple[type, ...], names: set[str], seen: set[int]) -> None:
-        """What of these names is found in a class, whose bases may come to hide each other's."""
+        """What of these names is found in a class, whose bases may come to hide each other's.
+
+        A base that comes after it and has no such name now is looked at only by code that names
+        bases.
+        """
+        code = self._names_in_code()
         for name in sorted(names):
-            if any(name in vars(kind) for kind in order):
-                for kind in order:
+            found = False
+            for kind in order if any(name in vars(kind) for kind in order) else ():
+                own = name in vars(kind)
+                if own or not found or "super" in code or kind.__name__ in code:
                     self._add_member(kind, name, seen)
+                found = found or own
 
     def _add_member(self, kind: type, name: str, seen: set[int]) -> None:
         value = vars(kind).get(name)

@@ -263,3 +263,34 @@ def test_a_method_called_by_its_class_sees_changes_of_its_object():
         for k in (2.0, 5.0, 2.0):
             scaled.k = k
             assert kind.times(scaled, value()).item() == scaled.times(value()).item() == k + extra
+
+
+def test_bases_behind_a_definition_cost_nothing_and_are_seen_through_super():
+    class First(nn.Module):
+        def factor(self):
+            return 2.0
+
+    class Middle(First):
+        pass
+
+    class Plain(Middle):
+        @ln.cell
+        def forward(self, x):
+            return ln.tanh(x)
+
+    class Last(Middle):
+        def factor(self):
+            return super().factor() + 1.0
+
+        @ln.cell
+        def forward(self, x):
+            return x * self.factor()
+
+    x = ln.tensor([1.0, 2.0])
+    plain, last = Plain(), Last()
+    for _ in range(2):
+        assert plain(x).shape == (2,)
+        assert last(x).tolist() == [3.0, 6.0]
+    assert plain.forward._guard.steady  # nothing is looked at in a call but one count
+    Middle.factor = lambda self: 10.0
+    assert last(x).tolist() == [11.0, 22.0]
