@@ -74,6 +74,8 @@ class Guard:
                 self._add_members(order, names - known, self._seen)
             known = names
             names = names | self._names_in_code()
+            if (names - known) & {"super", *(kind.__name__ for order in orders for kind in order)}:
+                known = set()  # bases behind a definition have to be looked at after all
 
     def _add_members(self, order: tuple[type, ...], names: set[str], seen: set[int]) -> None:
         """What of these names is found in a class, whose bases may come to hide each other's.
