@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from graphs import Program
 from on_cuda import MARKS, agree, on
-from test_merging import Textbook, same
-from test_merging import run as run_textbook
 from test_ops import CASES, draw, gradient_of, lazy, named, run
 from test_runs import draw as draw_runs
 from test_runs import over_all as over_runs
@@ -438,38 +436,3 @@ def test_cells_over_lists_of_several_lengths_agree():
         ]
 
     agree(evaluate)
-
-
-def test_weights_of_merged_products_move_together():
-    ln.manual_seed(0)
-    model = Textbook()
-    expected = run_textbook(model)
-    addresses = [p.graph.address for p in model.parameters()]
-    model.to("cuda")
-    assert {p.graph.device.name for p in model.parameters()} == {"cuda:0"}
-    with on_device(device_of("cuda")):
-        found, gradients = run_textbook(model)
-    same(  # with what was computed on the CPU
-        (found, {name: ln.tensor(g.numpy(), device="cpu") for name, g in gradients.items()}),
-        expected,
-    )
-    model.to("cpu")
-    same(run_textbook(model), expected)
-    assert addresses != [p.graph.address for p in model.parameters()]
-
-
-@pytest.mark.parametrize("name", ["SparseSGD", "SparseAdam"])
-def test_rows_that_were_looked_up_are_changed_in_one_launch(name):
-    def trained():
-        ln.manual_seed(0)
-        weight = ln.Parameter(np.random.randn(9, 4).astype(np.float32))
-        optimizer = getattr(ln.optim, name)([weight], lr=0.1)
-        for rows in ([3, 1, 3], [7], [1, 0]):
-            optimizer.zero_grad()
-            sum_of(sum_of(ln.tanh(ln.lookup(weight, rows)))).backward()
-            before = weight.graph.device.counts.get("launches", 0)
-            optimizer.step()
-            assert weight.graph.device.counts.get("launches", 0) - before <= 1
-        return [weight.numpy(), weight.grad.numpy()]
-
-    agree(trained)

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 from on_cuda import MARKS, agree, on
+from test_merging import Textbook, same
+from test_merging import run as run_textbook
 
 import lazynet as ln
 from lazynet import automatic
 from lazynet.automatic import AutomaticCell
+from lazynet.device import device_of, on_device
 
 pytestmark = MARKS
 
@@ -185,3 +188,38 @@ def test_what_fails_on_the_cpu_leaves_the_device_alone():
     with pytest.raises(ValueError, match="no"):
         bad.numpy()
     assert good.tolist() == [2.0, 4.0] and there.tolist() == [3.0, 3.0]
+
+
+def test_weights_of_merged_products_move_together():
+    ln.manual_seed(0)
+    model = Textbook()
+    expected = run_textbook(model)
+    addresses = [p.graph.address for p in model.parameters()]
+    model.to("cuda")
+    assert {p.graph.device.name for p in model.parameters()} == {"cuda:0"}
+    with on_device(device_of("cuda")):
+        found, gradients = run_textbook(model)
+    same(  # with what was computed on the CPU
+        (found, {name: ln.tensor(g.numpy(), device="cpu") for name, g in gradients.items()}),
+        expected,
+    )
+    model.to("cpu")
+    same(run_textbook(model), expected)
+    assert addresses != [p.graph.address for p in model.parameters()]
+
+
+@pytest.mark.parametrize("name", ["SparseSGD", "SparseAdam"])
+def test_rows_that_were_looked_up_are_changed_in_one_launch(name):
+    def trained():
+        ln.manual_seed(0)
+        weight = ln.Parameter(np.random.randn(9, 4).astype(np.float32))
+        optimizer = getattr(ln.optim, name)([weight], lr=0.1)
+        for rows in ([3, 1, 3], [7], [1, 0]):
+            optimizer.zero_grad()
+            ln.sum(ln.sum(ln.tanh(ln.lookup(weight, rows)))).backward()
+            before = weight.graph.device.counts.get("launches", 0)
+            optimizer.step()
+            assert weight.graph.device.counts.get("launches", 0) - before <= 1
+        return [weight.numpy(), weight.grad.numpy()]
+
+    agree(trained)
