@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from lazynet import bench, cuda, data, demo
 from lazynet.kernels import blas
+from lazynet.kernels.ahead import processors
 from lazynet.kernels.jit import cache_directory
 from lazynet.modes import get_num_threads
 from lazynet.ops.reduce import mean
@@ -82,13 +82,6 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def processors() -> int:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def blas_in_use() -> str:
     try:
         blas.context()
@@ -152,9 +145,7 @@ def _demo(args: argparse.Namespace) -> None:
 
 
 def _compile(workload: demo.Workload, batch: int) -> None:
-    """Run one step for its kernels alone, and say why it takes a while the first time."""
-    if not Path(cache_directory()).is_dir():
-        print(f"Compiling kernels, this once; they are kept in {cache_directory()}", flush=True)
+    """Run one step for its kernels alone, so that they are there when steps are measured."""
     mean([workload.loss(example) for example in workload.train[:batch]]).backward()
     workload.model.zero_grad()
 

@@ -23,6 +23,8 @@ from numba.core import caching, types
 from numba.core.ccallback import CFunc
 from platformdirs import user_cache_dir
 
+from lazynet.kernels import ahead
+
 # Fast-math flags without `nnan` and `ninf`: a NaN that enters a kernel must come out of it. And
 # without `arcp`: 1 / sqrt(0) is infinite, which the processor's estimate of it is not, and 1 / y
 # overflows where x / y does not.
@@ -129,11 +131,13 @@ class _Cache(caching.FunctionCache):
     def __init__(self, function):
         super().__init__(function)
         # A generated function has no useful file name: its stamp and its name identify it.
+        name = f"{function.__name__}-{self._impl.locator.get_disambiguator()}"
         self._cache_file = caching.IndexDataCacheFile(
             cache_path=self._cache_path,
-            filename_base=f"{function.__name__}-{self._impl.locator.get_disambiguator()}",
+            filename_base=name,
             source_stamp=self._impl.locator.get_source_stamp(),
         )
+        self.index = os.path.join(self._cache_path, f"{name}.nbi")
 
     def _index_key(self, signature, codegen):
         # numba's key hashes closure cells by pickling them; ours are covered by the digest.
@@ -223,9 +227,12 @@ def borrowing(function):
 
 
 def entered(function):
-    """`borrowing`, for what Python calls: it gives nothing back."""
+    """`borrowing`, for what Python calls: it gives nothing back.
+
+    These take longest to compile; `precompile.py` has them compiled by another process meanwhile.
+    """
     dispatcher = numba.njit(_nrt=False, **OPTIONS, no_cfunc_wrapper=True)(function)
-    dispatcher._cache = _DeferredCache(function)
+    dispatcher._cache = _AwaitedCache(function)
     return dispatcher
 
 
@@ -233,6 +240,9 @@ def as_written(function):
     """`word`, without fast math: what it does is not regrouped with what is around it."""
     options = {**OPTIONS, "fastmath": False}
     return _for_any_number(numba.njit(**options, no_cfunc_wrapper=True)(function))
+
+
+_awaited: list["_AwaitedCache"] = []
 
 
 class _DeferredCache(caching.NullCache):
@@ -246,10 +256,33 @@ class _DeferredCache(caching.NullCache):
         return _Cache(self._function)
 
     def load_overload(self, signature, target_context):
-        return self._cache.load_overload(signature, target_context)
+        found = self._cache.load_overload(signature, target_context)
+        ours = self._function.__module__.startswith("lazynet.")
+        if found is None and ours and not all(awaited.kept() for awaited in _awaited):
+            ahead.begin(cache_directory())
+        return found
 
     def save_overload(self, signature, data):
         self._cache.save_overload(signature, data)
+
+
+class _AwaitedCache(_DeferredCache):
+    """Of a function that another process may be compiling right now."""
+
+    def __init__(self, function):
+        super().__init__(function)
+        _awaited.append(self)
+
+    def kept(self) -> bool:
+        """Whether this machine has compiled it before."""
+        return os.path.exists(self._cache.index)
+
+    def load_overload(self, signature, target_context):
+        found = super().load_overload(signature, target_context)
+        if found is None:
+            look = functools.partial(self._cache.load_overload, signature, target_context)
+            found = ahead.wait(look)
+        return found
 
 
 @made_once

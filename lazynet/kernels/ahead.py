@@ -1,0 +1,87 @@
+"""On a machine's first run a second process compiles the longest functions meanwhile.
+
+Threads would not help: numba compiles one function at a time in a process. What the other process
+has compiled is found in the cache, so it is an ordinary miss and hit for whoever asks.
+"""
+
+import atexit
+import contextlib
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+# What the other process runs: it must find the same lazynet, and start no third one.
+COMMAND = (
+    "import sys; sys.path[:] = sys.argv[1:]; "
+    "from lazynet.batching.precompile import compile_plans; compile_plans()"
+)
+_state: dict[str, Any] = {"begun": False, "process": None}
+
+
+def processors() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def wanted() -> bool:
+    """Whether a second process can help: there is a core for it, and a Python to start it with."""
+    name = pathlib.Path(sys.executable or "").name.lower()
+    return (
+        processors() > 1
+        and name.startswith("python")  # no program that holds an interpreter
+        and not getattr(sys, "frozen", False)
+        and os.environ.get("LAZYNET_COMPILE_AHEAD", "1") != "0"
+    )
+
+
+def begin(cache: str) -> None:
+    """Say that kernels are being compiled and start the process, both once.
+
+    `cache` is where it will leave what it compiles.
+    """
+    if _state["begun"]:
+        return
+    _state["begun"] = True
+    if sys.stderr is not None:
+        print(
+            f"lazynet: compiling its kernels, this once, for about half a minute, into {cache}",
+            file=sys.stderr,
+        )
+    with contextlib.suppress(OSError):  # then everything is compiled here
+        os.makedirs(cache, exist_ok=True)
+        if not (wanted() and os.access(cache, os.W_OK)):
+            return
+        _state["process"] = subprocess.Popen(
+            [sys.executable, "-c", COMMAND, *sys.path],
+            env={**os.environ, "LAZYNET_COMPILE_AHEAD": "0"},
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        atexit.register(end)
+
+
+def running() -> bool:
+    """Whether the process is still compiling."""
+    process = _state["process"]
+    return process is not None and process.poll() is None
+
+
+def wait(look: Callable[[], Any]) -> Any:
+    """What `look` finds, as soon as it finds it; None once the process has ended without it."""
+    while running():
+        if (found := look()) is not None:
+            return found
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            _state["process"].wait(0.05)
+    return look()
+
+
+def end() -> None:
+    """End the process with the program that started it."""
+    if running():
+        _state["process"].terminate()
+        _state["process"].wait()
