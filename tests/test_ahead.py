@@ -63,7 +63,7 @@ def test_when_it_fails_nobody_waits(fresh, tmp_path):
 def test_it_compiles_with_the_same_lazynet_and_starts_no_third(fresh, tmp_path):
     report = tmp_path / "report"
     command = "import sys, os; sys.path[:] = sys.argv[1:]; import lazynet; "
-    command += f"print(lazynet.__file__, os.environ['LAZYNET_COMPILE_AHEAD'], "
+    command += "print(lazynet.__file__, os.environ['LAZYNET_COMPILE_AHEAD'], "
     command += f"file=open({str(report)!r}, 'w'))"
     fresh.setattr(ahead, "COMMAND", command)
     ahead.begin(str(tmp_path))
