@@ -1,6 +1,6 @@
 """Compiles the functions that take longest; `kernels/ahead.py` runs this in a process of its own.
 
-Functions are compiled for types: those of what `executor.forward` and `executor.backward` give them.
+They are compiled for types, those of what `executor.forward` and `executor.backward` give them.
 """
 
 import contextlib
