@@ -23,7 +23,6 @@ NAMES = {"none": NONE, "depth": DEPTH, "agenda": AGENDA, "frontier": FRONTIER, "
 
 # How `by_agenda` looks at ranks: not at all, at those from the start, at those from both ends.
 PLAIN, AHEAD, BOTH = range(3)
-NOTHING = np.zeros(0, np.int32)
 # How much the share of ready nodes with most of their signature behind them counts beside the
 # longest path behind one. Found by trying on trees of words, lattices and random graphs; any number
 # gives valid schedules.
@@ -76,19 +75,10 @@ def schedule(signature, starts, dependencies, signatures, policy):
     # Large arrays are made here and not in compiled code: numpy asks for large pages of memory.
     words = np.empty((nodes, WORDS), np.int32)
     edges = np.empty((len(dependencies), EDGE_WORDS), np.int32)
-    if policy == AGENDA or (policy == AUTO and nodes * signatures > FRONTIER_LIMIT):
-        return by_agenda(*graph, signatures, NOTHING, NOTHING, words, edges, PLAIN)
-    rank, longest = chains(*graph, np.empty((nodes, signatures), np.int32))
-    found = by_agenda(*graph, signatures, rank, longest, words, edges, AHEAD)
-    if len(found[1]) == longest.sum():
-        return found  # as few batches as there can be
-    words[:, W_BEHIND], words[:, W_PATH] = chains_behind(*graph, signatures, longest)
-    others = [by_agenda(*graph, signatures, rank, longest, words, edges, BOTH)]
-    if policy == AUTO:
-        others.append(by_agenda(*graph, signatures, rank, longest, words, edges, PLAIN))
-    for other in others:
-        found = other if len(other[1]) < len(found[1]) else found
-    return found
+    if policy == AUTO and nodes * signatures > FRONTIER_LIMIT:
+        policy = AGENDA
+    longest = np.empty((0 if policy == AGENDA else nodes, signatures), np.int32)
+    return by_ready(*graph, longest, words, edges, policy)
 
 
 def longest_chains(signature, starts, dependencies, signatures) -> np.ndarray:
@@ -193,12 +183,13 @@ def chains(signature, starts, dependencies, longest):
     return rank, top
 
 
-@jit
-def chains_behind(signature, starts, dependencies, signatures, top):
+@inline
+def chains_behind(graph, signatures, top):
     """The same seen from the end: 0 for a node with most of its own signature behind it.
 
     Also the length of the longest path behind each node. `top`: the longest chains.
     """
+    signature, starts, dependencies = graph
     nodes = signature.size
     longest = np.zeros((nodes, signatures), np.int32)
     rank = np.empty(nodes, np.int32)
@@ -217,8 +208,9 @@ def chains_behind(signature, starts, dependencies, signatures, top):
 
 
 @borrowing
-def connect(signature, starts, dependencies, rank, words, edges):
+def connect(graph, rank, words, edges):
     """Fill the words of every node, and the list of those that depend on it, as recorded."""
+    signature, starts, dependencies = graph
     for i in range(signature.size):
         words[i, W_SIGNATURE], words[i, W_WAITING] = signature[i], starts[i + 1] - starts[i]
         words[i, W_FIRST_EDGE] = words[i, W_LAST_EDGE] = -1
@@ -364,7 +356,32 @@ def run_agenda(words, edges, way, order, agenda, counts, run, batches):
 
 
 @jit
-def by_agenda(signature, starts, dependencies, signatures, rank, longest, words, edges, way):
+def by_ready(signature, starts, dependencies, longest, words, edges, policy):
+    """The policies that keep the ready nodes of each signature: agenda, frontier, auto.
+
+    Args:
+        longest: room for a word for each node and signature; none for agenda.
+        words, edges: room for what is known of nodes, and of edges.
+    """
+    graph = signature, starts, dependencies
+    signatures = longest.shape[1]
+    none = np.zeros(0, np.int32)
+    if policy == AGENDA:
+        return by_agenda(graph, signatures, none, none, words, edges, PLAIN)
+    rank, top = chains(signature, starts, dependencies, longest)
+    found = by_agenda(graph, signatures, rank, top, words, edges, AHEAD)
+    if len(found[1]) == top.sum():
+        return found  # as few batches as there can be
+    words[:, W_BEHIND], words[:, W_PATH] = chains_behind(graph, signatures, top)
+    for way in (BOTH, PLAIN):
+        if way == BOTH or policy == AUTO:
+            other = by_agenda(graph, signatures, rank, top, words, edges, way)
+            found = other if len(other[1]) < len(found[1]) else found
+    return found
+
+
+@inline
+def by_agenda(graph, signatures, rank, longest, words, edges, way):
     """Keep the ready nodes by signature; run all of one signature, then see what became ready.
 
     The signature goes first whose pending nodes have the least average depth; looking AHEAD, the
@@ -372,8 +389,8 @@ def by_agenda(signature, starts, dependencies, signatures, rank, longest, words,
     looking BOTH ways, the one with the best `_score`. Nodes become ready in first-in-first-out
     order, so that neighbours stay neighbours.
     """
-    nodes = signature.size
-    connect(signature, starts, dependencies, rank, words, edges)
+    nodes = words.shape[0]
+    connect(graph, rank, words, edges)
     agenda, counts = new_agenda(words, signatures, longest)
     order, run = np.empty(nodes, np.int32), np.empty(nodes, np.int32)
     batches = np.empty((nodes, 3), np.int32)
