@@ -44,7 +44,7 @@ def stops_of(graph: Graph, run: Run) -> dict[int, list[Any]]:
     """
     position = np.empty_like(run.order)
     position[run.order] = np.arange(len(run.order), dtype=run.order.dtype)
-    begins, firsts = run.laid.batches[:, B_FIRST_NODE], run.columns[FIRST]
+    begins, firsts = run.laid.batches[:, B_FIRST_NODE], run.columns[:, FIRST]
 
     def batch_of(row: int) -> int:
         """The batch that made a row; -1 if it is of another forward, or nothing leads there."""

@@ -36,7 +36,7 @@ _looks: dict[str, int] = {}
 
 def note_look(run: Run) -> None:
     """Count forwards in which nothing batched, by the line that asked; say so once a line."""
-    nodes = run.columns.shape[1]
+    nodes = run.columns.shape[0]
     if nodes == 0 or run.batches < nodes:
         return
     site = call_site()

@@ -127,7 +127,7 @@ class profile:
         self._arenas[graph.number] = graph.arena.size()
         for phase, seconds in run.seconds.items():
             self.seconds[phase] += seconds
-        signature = np.ascontiguousarray(run.columns[SIGNATURE])
+        signature = np.ascontiguousarray(run.columns[:, SIGNATURE])
         bounds = longest_chains(signature, *run.dependencies, len(run.used)).tolist()
         local = []
         for number, bound in zip(run.used[:, 0].tolist(), bounds, strict=True):

@@ -59,12 +59,12 @@ def collect_rows(nodes, order, start, stop, arguments, base, rows):
         m = 0
         for x in range(start, stop):
             i = order[x]
-            form, first = nodes.columns[FORM, i], nodes.columns[POSITION, i]
+            form, first = nodes.columns[i, FORM], nodes.columns[i, POSITION]
             if form == SINGLE:
                 rows[k, m] = row_place(nodes, np.int64(nodes.tape[first + k]), base)
                 m += 1
                 continue
-            count = nodes.columns[ITEM_COUNT, i]
+            count = nodes.columns[i, ITEM_COUNT]
             for j in range(count):
                 row = source_row(nodes.tape, form, first, count, k, j)
                 rows[k, m] = row_place(nodes, row, base)
@@ -76,7 +76,7 @@ def collect_ones(nodes, order, start, stop, arguments, base, rows):
     """The same for nodes of one row each."""
     for k in range(arguments):
         for x in range(start, stop):
-            row = np.int64(nodes.tape[nodes.columns[POSITION, order[x]] + k])
+            row = np.int64(nodes.tape[nodes.columns[order[x], POSITION] + k])
             rows[k, x - start] = row_place(nodes, row, base)
 
 
@@ -87,9 +87,9 @@ def collect_singles(nodes, order, start, stop, along, singles, base, rows):
         m = 0
         for x in range(start, stop):
             i = order[x]
-            segments = nodes.columns[SEGMENT_COUNT, i]
-            behind = along * nodes.columns[ITEM_COUNT, i] + segments  # the items' ids, the counts
-            first = nodes.columns[POSITION, i] + behind + z * segments
+            segments = nodes.columns[i, SEGMENT_COUNT]
+            behind = along * nodes.columns[i, ITEM_COUNT] + segments  # the items' ids, the counts
+            first = nodes.columns[i, POSITION] + behind + z * segments
             for j in range(segments):
                 rows[along + z, m] = row_place(nodes, np.int64(nodes.tape[first + j]), base)
                 m += 1
@@ -107,8 +107,8 @@ def collect_runs(nodes, order, start, stop, arguments, words, base, rows, offset
         offsets[k * width] = 0
     for x in range(start, stop):
         i, segment = order[x], x - start
-        offsets[segment + 1] = offsets[segment] + nodes.columns[ITEM_COUNT, i]
-        q = nodes.columns[POSITION, i]
+        offsets[segment + 1] = offsets[segment] + nodes.columns[i, ITEM_COUNT]
+        q = nodes.columns[i, POSITION]
         for k in range(arguments):
             m = offsets[(k + 1) * width + segment]
             pieces = nodes.tape[q]
@@ -211,8 +211,8 @@ def describe_states(nodes, order, argument, first_state, states, nodes_in, base,
         start = new_vector(frame, nodes_in)
         for q in range(nodes_in):
             i = order[work.sorted_nodes[q]]
-            first = nodes.columns[POSITION, i]
-            row = source_row(nodes.tape, nodes.columns[FORM, i], first, 1, first_state + k, 0)
+            first = nodes.columns[i, POSITION]
+            row = source_row(nodes.tape, nodes.columns[i, FORM], first, 1, first_state + k, 0)
             store(start + 8 * q, row_place(nodes, row, base))
         describe(argument[first_state + k], start, nodes_in, frame)
 
@@ -228,8 +228,8 @@ def place_rows(nodes, order, start, stop, outputs, items, natural_order, frame, 
         width = frame[slot(frame, FORWARD_WIDTHS, z)]
         m = 0
         for x in range(start, stop):
-            count = np.int64(nodes.columns[ITEM_COUNT, order[x]])
-            first = nodes.columns[FIRST, order[x]] + z * count
+            count = np.int64(nodes.columns[order[x], ITEM_COUNT])
+            first = nodes.columns[order[x], FIRST] + z * count
             for j in range(count):
                 q = m + j if natural_order else np.int64(work.inverse[m + j])
                 nodes.place[first + j] = base + width * q
@@ -242,7 +242,7 @@ def place_segments(nodes, order, start, stop, outputs, frame):
     m = 0
     for x in range(start, stop):
         i = order[x]
-        count, first = nodes.columns[SEGMENT_COUNT, i], nodes.columns[FIRST, i]
+        count, first = nodes.columns[i, SEGMENT_COUNT], nodes.columns[i, FIRST]
         for z in range(outputs):
             base = frame[slot(frame, FORWARD_REGIONS, z)]
             width = frame[slot(frame, FORWARD_WIDTHS, z)]
@@ -263,7 +263,7 @@ def scan_order(nodes, order, start, stop, alive, work):
     for t in range(times + 2):
         count[t] = 0
     for x in range(start, stop):
-        count[nodes.columns[ITEM_COUNT, order[x]]] += 1
+        count[nodes.columns[order[x], ITEM_COUNT]] += 1
     for t in range(times - 1, -1, -1):
         count[t] += count[t + 1]  # sequences of at least t rows
     for length in range(times + 1):
@@ -274,7 +274,7 @@ def scan_order(nodes, order, start, stop, alive, work):
         begin[t + 1] = begin[t] + alive[t]
     m = 0
     for x in range(start, stop):
-        length = nodes.columns[ITEM_COUNT, order[x]]
+        length = nodes.columns[order[x], ITEM_COUNT]
         r = rank[length]
         rank[length] += 1
         work.sorted_nodes[r] = x
@@ -289,10 +289,10 @@ def fill_segments(nodes, order, start, stop, arguments, offsets, numbers):
     q = segment = 0
     for x in range(start, stop):
         i = order[x]
-        n, k = nodes.columns[ITEM_COUNT, i], nodes.columns[SEGMENT_COUNT, i]
-        counts = nodes.columns[POSITION, i] + n * arguments
+        n, k = nodes.columns[i, ITEM_COUNT], nodes.columns[i, SEGMENT_COUNT]
+        counts = nodes.columns[i, POSITION] + n * arguments
         for j in range(k):
-            length = nodes.tape[counts + j] if nodes.columns[FORM, i] == LISTED else n
+            length = nodes.tape[counts + j] if nodes.columns[i, FORM] == LISTED else n
             offsets[segment] = q
             for _ in range(length):
                 numbers[q] = segment
@@ -307,9 +307,9 @@ def fill_payload(nodes, order, start, stop, arguments, words, natural_order, wor
     m = 0
     for x in range(start, stop):
         i = order[x]
-        single = nodes.columns[FORM, i] == SINGLE
-        first = nodes.columns[POSITION, i] + arguments * (1 if single else 2)
-        for j in range(nodes.columns[ITEM_COUNT, i]):
+        single = nodes.columns[i, FORM] == SINGLE
+        first = nodes.columns[i, POSITION] + arguments * (1 if single else 2)
+        for j in range(nodes.columns[i, ITEM_COUNT]):
             q = m if natural_order else work.inverse[m]
             for w in range(words):
                 payload[q * words + w] = nodes.tape[first + j * words + w]

@@ -83,11 +83,11 @@ def listed_word(numbers, s, items, segments, a):
 
 
 def new_columns(nodes: int) -> np.ndarray:
-    """Room for the columns of so many nodes, indexed by column and node.
+    """Room for the columns of so many nodes, indexed by node and column.
 
     Later stages go through nodes in any order: what they read of one shall be in one cache line.
     """
-    return np.empty((nodes, NODE_COLUMNS), np.int32).T
+    return np.empty((nodes, NODE_COLUMNS), np.int32)
 
 
 @jit
@@ -127,7 +127,7 @@ def decode(tape, numbers, base, columns, ids, marks, head, needs, root, shift):
         the local signature number of each node, dependency starts, dependencies, and what each
         local signature number stands for (`USED_WORDS`).
     """
-    nodes, aliases = columns.shape[1], root.size > 0
+    nodes, aliases = columns.shape[0], root.size > 0
     signature = np.empty(nodes, np.int32)
     starts = np.empty(nodes + 1, np.int32)
     dependencies = np.empty(ids, np.int32)
@@ -169,7 +169,7 @@ def decode(tape, numbers, base, columns, ids, marks, head, needs, root, shift):
             p = end
             continue
         starts[i] = d
-        columns[ROWS_READ, i] = 0
+        columns[i, ROWS_READ] = 0
         need = numbers[s, NEEDS] != 0
         stride = 2 if form == STEPPED else 1
         if form == PIECES:
@@ -181,7 +181,7 @@ def decode(tape, numbers, base, columns, ids, marks, head, needs, root, shift):
                     source = np.int64(tape[q])
                     if tape[q + 2] > 0:
                         need = need or needs[source] != 0
-                        columns[ROWS_READ, i] += tape[q + 2]
+                        columns[i, ROWS_READ] += tape[q + 2]
                         if source >= base and producer[source - base] >= 0:
                             dependencies[d] = producer[source - base]
                             d += 1
@@ -201,7 +201,7 @@ def decode(tape, numbers, base, columns, ids, marks, head, needs, root, shift):
                     dependencies[d] = producer[source - base]
                     d += 1
         # A node without rows goes with those that have some, which most often need gradients.
-        need = need or (columns[ROWS_READ, i] == 0 if form == PIECES else n == 0)
+        need = need or (columns[i, ROWS_READ] == 0 if form == PIECES else n == 0)
         need = need and recording and numbers[s, BACKWARD] != NO_DERIVATIVE
         slot = 1 if need else 0
         if local[s, slot] < 0:
@@ -209,11 +209,11 @@ def decode(tape, numbers, base, columns, ids, marks, head, needs, root, shift):
             used[signatures, U_SIGNATURE], used[signatures, U_NEEDS] = s, slot
             used[signatures, U_ONES] = 1
             signatures += 1
-        signature[i] = columns[SIGNATURE, i] = local[s, slot]
+        signature[i] = columns[i, SIGNATURE] = local[s, slot]
         if form != SINGLE:
             used[local[s, slot], U_ONES] = 0
-        columns[ITEM_COUNT, i], columns[SEGMENT_COUNT, i] = n, k
-        columns[FORM, i], columns[POSITION, i], columns[FIRST, i] = form, first, v
+        columns[i, ITEM_COUNT], columns[i, SEGMENT_COUNT] = n, k
+        columns[i, FORM], columns[i, POSITION], columns[i, FIRST] = form, first, v
         for j in range(rows * numbers[s, OUTPUTS]):
             head[v + j] = v
             needs[v + j] = slot

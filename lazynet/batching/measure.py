@@ -104,10 +104,10 @@ def count_nodes(columns, order, start, stop, scan):
     items = segments = longest = read = np.int64(0)
     for x in range(start, stop):
         i = order[x]
-        items += columns[ITEM_COUNT, i]
-        segments += columns[SEGMENT_COUNT, i]
-        longest = max(longest, np.int64(columns[ITEM_COUNT, i]))
-        read += columns[ROWS_READ, i]
+        items += columns[i, ITEM_COUNT]
+        segments += columns[i, SEGMENT_COUNT]
+        longest = max(longest, np.int64(columns[i, ITEM_COUNT]))
+        read += columns[i, ROWS_READ]
     if scan:
         return items, np.int64(stop - start), read, longest
     return items, segments, read, np.int64(1)

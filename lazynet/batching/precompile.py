@@ -43,7 +43,7 @@ def _alone() -> Iterator[None]:
 def _forward() -> tuple:
     """Arguments of the types that `lay_out` gets."""
     tape = np.frombuffer(b"", np.int32)
-    nodes = Nodes(tape, new_columns(2), _shorts(), _words(), _words())
+    nodes = Nodes(tape, new_columns(0), _shorts(), _words(), _words())
     work = Work(_table(), _shorts(), _shorts(), _shorts(), _table())
     used, simple = np.empty((0, 0), np.int32), np.empty(0, np.uint8)
     return (

@@ -94,19 +94,19 @@ P_BATCH, P_START, P_STOP = range(3)
 @inline
 def node_rows(columns, i, signatures):
     """Rows of each output of node `i`."""
-    s = columns[SIGNATURE, i]
+    s = columns[i, SIGNATURE]
     if signatures[s, KIND] == SEGMENT and signatures[s, PER_ITEM] == 0:
-        return columns[SEGMENT_COUNT, i]
-    return columns[ITEM_COUNT, i]
+        return columns[i, SEGMENT_COUNT]
+    return columns[i, ITEM_COUNT]
 
 
 @inline
 def mark_sources(tape, columns, i, signatures, head, needs, marked):
     """Mark what node `i` depends on, as far as it needs gradients."""
-    form, position, items = columns[FORM, i], columns[POSITION, i], columns[ITEM_COUNT, i]
-    s = columns[SIGNATURE, i]
+    form, position, items = columns[i, FORM], columns[i, POSITION], columns[i, ITEM_COUNT]
+    s = columns[i, SIGNATURE]
     if form == LISTED:
-        segments = columns[SEGMENT_COUNT, i]
+        segments = columns[i, SEGMENT_COUNT]
         for a in range(listed_words(signatures, s, items, segments)):
             source = head[tape[position + listed_word(signatures, s, items, segments, a)]]
             if needs[source]:
@@ -135,12 +135,12 @@ def mark(tape, columns, signatures, head, needs, consumed, wanted):
     Returns whether a wanted node was gone through before.
     """
     again = False
-    for i in range(columns.shape[1] - 1, -1, -1):
-        first = columns[FIRST, i]
+    for i in range(columns.shape[0] - 1, -1, -1):
+        first = columns[i, FIRST]
         if node_rows(columns, i, signatures) == 0 or not wanted[first] or not needs[first]:
             continue
         again = again or consumed[first] != 0
-        if columns[ITEM_COUNT, i] or columns[FORM, i] == LISTED:
+        if columns[i, ITEM_COUNT] or columns[i, FORM] == LISTED:
             mark_sources(tape, columns, i, signatures, head, needs, wanted)
     return again
 
@@ -148,8 +148,8 @@ def mark(tape, columns, signatures, head, needs, consumed, wanted):
 @jit
 def spend(columns, signatures, needs, wanted, consumed):
     """Note that every wanted node has been gone through."""
-    for i in range(columns.shape[1]):
-        first = columns[FIRST, i]
+    for i in range(columns.shape[0]):
+        first = columns[i, FIRST]
         if node_rows(columns, i, signatures) and wanted[first] and needs[first]:
             consumed[first] = 1
 
@@ -157,9 +157,9 @@ def spend(columns, signatures, needs, wanted, consumed):
 @jit
 def mark_unspent(tape, columns, signatures, head, needs, consumed, used):
     """Mark the rows that nodes which backward may still visit depend on."""
-    for i in range(columns.shape[1]):
-        first = columns[FIRST, i]
-        empty = columns[ITEM_COUNT, i] == 0 and columns[FORM, i] != LISTED
+    for i in range(columns.shape[0]):
+        first = columns[i, FIRST]
+        empty = columns[i, ITEM_COUNT] == 0 and columns[i, FORM] != LISTED
         if empty or not needs[first] or consumed[first]:
             continue
         mark_sources(tape, columns, i, signatures, head, needs, used)
@@ -171,7 +171,7 @@ def count_wanted(columns, order, batch, signatures, needs, wanted):
     found = missing = 0
     for x in range(batch[B_FIRST_NODE], batch[B_LAST_NODE]):
         i = order[x]
-        first = columns[FIRST, i]
+        first = columns[i, FIRST]
         if node_rows(columns, i, signatures) == 0:
             continue
         if wanted[first] and needs[first]:
@@ -187,7 +187,7 @@ def mark_rows(columns, order, batch, begin, width, place, needs, wanted, visited
     visited[: batch[B_ITEMS]] = 0
     for x in range(batch[B_FIRST_NODE], batch[B_LAST_NODE]):
         i = order[x]
-        first, rows = columns[FIRST, i], columns[ITEM_COUNT, i]
+        first, rows = columns[i, FIRST], columns[i, ITEM_COUNT]
         if rows and wanted[first] and needs[first]:
             for j in range(rows):
                 visited[(place[first + j] - begin) // width] = 1
@@ -218,7 +218,7 @@ def split(columns, order, signatures, laid, place, needs, wanted):
     longest = 0
     for b in range(laid.batches.shape[0]):
         longest = max(longest, laid.batches[b, B_ITEMS])
-    parts = np.empty((columns[ITEM_COUNT].sum() + laid.batches.shape[0], 3), np.int64)
+    parts = np.empty((columns[:, ITEM_COUNT].sum() + laid.batches.shape[0], 3), np.int64)
     visited = np.zeros(longest, np.uint8)
     count = 0
     for b in range(laid.batches.shape[0]):

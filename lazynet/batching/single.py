@@ -81,7 +81,7 @@ def place_row(nodes, i, program, programs, laid, first_region, done, outputs, sc
             row = laid.regions[first_region + v] + width * done
         frame[slot(frame, REGIONS, v)] = row
         if v < outputs:
-            nodes.place[nodes.columns[FIRST, i] + v] = row
+            nodes.place[nodes.columns[i, FIRST] + v] = row
 
 
 @spliced
@@ -126,12 +126,12 @@ def lay_out_row(nodes, i, b, signatures, programs, base, scratch, laid, frame):
     s, argument = laid.batches[b, B_SIGNATURE], np.int64(laid.batches[b, B_ARGUMENTS])
     done, payload = laid.batches[b, B_FIRST_ITEM], np.int64(laid.batches[b, B_PAYLOAD])
     program, words = signatures[s, FORWARD], signatures[s, PAYLOAD]
-    arguments, first = signatures[s, ARGUMENTS], np.int64(nodes.columns[POSITION, i])
+    arguments, first = signatures[s, ARGUMENTS], np.int64(nodes.columns[i, POSITION])
     place_row(
         nodes, i, program, programs, laid, laid.first[s], done, signatures[s, OUTPUTS], scratch,
         frame,
     )  # fmt: skip
-    each = 1 if nodes.columns[FORM, i] == SINGLE else 2
+    each = 1 if nodes.columns[i, FORM] == SINGLE else 2
     for k in range(arguments):
         row = np.int64(nodes.tape[first + k * each])
         laid.arguments[argument + k, 0] = row_place(nodes, row, base)
