@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import reprlib
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,7 @@ from lazynet.batching.reverse import mark, spend, split
 from lazynet.careful import Careful, Kept, hooked, stops_of
 from lazynet.device import running_in
 from lazynet.graph import Graph
-from lazynet.kernels.jit import interruptible
+from lazynet.kernels.jit import clock, interruptible
 from lazynet.modes import no_grad
 from lazynet.op import TABLE
 from lazynet.parameter import GOING, STATICS, Leaf, leaf_of
@@ -93,7 +92,7 @@ def backward(
     graph.raise_failure(value.id)
     if not graph.needs_gradient(value.id):
         raise RuntimeError(NO_GRADIENT)
-    start = time.perf_counter()
+    start = clock()
     plan = _Plan(graph, rows_of(value))
     GOING.back += 1
     try:
@@ -110,7 +109,7 @@ def backward(
         shrink_spent()
         note_spent(graph, value)
     for observer in observers:
-        observer(Pass(time.perf_counter() - start, plan.batches, plan.calls))
+        observer(Pass(clock() - start, plan.batches, plan.calls))
 
 
 NO_GRADIENT = (

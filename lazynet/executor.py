@@ -7,7 +7,6 @@ compiled interpreter: a few nanoseconds a call beside the kernels themselves.
 from __future__ import annotations
 
 import functools
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,7 +60,7 @@ from lazynet.batching.reverse import (
 from lazynet.batching.single import row_wise
 from lazynet.device import CPU, Device
 from lazynet.kernels import blas, cpu, host, threads
-from lazynet.kernels.jit import interruptible, jit
+from lazynet.kernels.jit import clock, interruptible, jit
 from lazynet.kernels.memory import call, load
 from lazynet.op import TABLE, Signature
 from lazynet.parameter import STATICS
@@ -201,7 +200,7 @@ def forward(
         device: where the rows lie, and where to run.
     """
     host.refuse_inside()
-    times = [time.perf_counter()]
+    times = [clock()]
     pending = len(place) - base
     nodes, ids, aliases = count(tape, TABLE.numbers)
     apart = pending if aliases else 0  # rows that may lie in others
@@ -211,9 +210,9 @@ def forward(
         tape, TABLE.numbers, base, columns, ids, marks, head, needs, root, shift
     )
     signatures = _prepared(used[:, 0], device)
-    times.append(time.perf_counter())
+    times.append(clock())
     order, batches = schedule(signature, starts, dependencies, len(used), policy)
-    times.append(time.perf_counter())
+    times.append(clock())
     programs = PROGRAMS.words
     planned = np.empty((len(batches), BATCH_COLUMNS), np.int32)
     measured, totals = measure(columns, order, batches, signatures, used, programs, planned)
@@ -255,13 +254,13 @@ def forward(
         row_wise(signatures, programs), base, scratch.address if scratch else 0, laid, programs,
         frame, *_rooms(frame, sizes[M_OPERANDS]), work,
     )  # fmt: skip
-    times.append(time.perf_counter())
+    times.append(clock())
     try:
         resident = _run(device, frame, calls, vectors, laid)
     finally:
         if scratch:
             device.pool.give(scratch)
-    times.append(time.perf_counter())
+    times.append(clock())
     start, decoded, scheduled, laid_out, done = times
     seconds = {
         "decode": decoded - start, "schedule": scheduled - decoded,

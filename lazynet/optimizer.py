@@ -5,13 +5,13 @@ What is pending runs before a parameter changes, so values keep the weights they
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lazynet.device import Device
+from lazynet.kernels.jit import clock
 from lazynet.parameter import Leaf
 from lazynet.tensor import Parameter, settle
 from lazynet.touched import table_of_rows
@@ -119,7 +119,7 @@ class Optimizer:
     def step(self) -> None:
         """Change every parameter that has a gradient."""
         settle()
-        start = time.perf_counter()
+        start = clock()
         for group in self.param_groups:
             calls: dict[Any, list[np.ndarray]] = {}
             for p in group["params"]:
@@ -138,7 +138,7 @@ class Optimizer:
             for (device, dtype, rule, numbers), tables in calls.items():
                 device.updates.each(rule, dtype, np.concatenate(tables), numbers)
         for observer in observers:
-            observer(time.perf_counter() - start)
+            observer(clock() - start)
 
     def _rule(self, leaf: Leaf, state: dict[str, Any], group: Group) -> Update | None:
         """What is to be done with a parameter; None where `_update` does it."""

@@ -7,7 +7,6 @@ what to look at: something keeps its nodes from running together.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from threading import get_ident
 from typing import Any
@@ -23,10 +22,12 @@ from lazynet.batching.layout import B_ITEMS, B_SEGMENTS, B_SIGNATURE, B_TIMES
 from lazynet.batching.policies import longest_chains
 from lazynet.device import OPENED
 from lazynet.executor import Run
+from lazynet.kernels.jit import clock, compiling
 from lazynet.op import TABLE, RowType, Signature
 
-# In the order in which they happen. "build" is the program itself, and any other Python.
-PHASES = ("build", "decode", "schedule", "lay out", "forward", "backward", "update")
+# "compile" is for what runs for the first time: it is compiled, or read from disk. The others are in
+# the order in which they happen; "build" is the program itself, and any other Python.
+PHASES = ("compile", "build", "decode", "schedule", "lay out", "forward", "backward", "update")
 _LONGEST_NAME = 60
 
 
@@ -46,7 +47,7 @@ class profile:
     """Records every forward, backward and optimizer step of this thread while it is entered.
 
     What is pending at the end runs, so that it counts. Print it for a table, or take `summary()`.
-    What runs for the first time is also compiled; the phase in which that happens shows it.
+    What runs for the first time is compiled first, or read from disk, a phase of its own.
 
     Args:
         examples: the number of examples that the program inside works on; tells the nodes recorded
@@ -82,7 +83,8 @@ class profile:
         for observers, observer in self._hooks():
             observers.append(observer)
         self._count_devices(-1)
-        self._elapsed -= time.perf_counter()
+        self._elapsed -= clock()
+        self.seconds["compile"] -= compiling.seconds
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -91,9 +93,10 @@ class profile:
             if error[0] is None and graph is not None and graph.pending:
                 graph.forward()
         finally:
-            self._elapsed += time.perf_counter()
+            self._elapsed += clock()
+            self.seconds["compile"] += compiling.seconds
             self._count_devices(1)
-            engine = sum(self.seconds[phase] for phase in PHASES[1:])
+            engine = sum(self.seconds[phase] for phase in PHASES[2:])
             self.seconds["build"] = max(0.0, self._elapsed - engine)
             for observers, observer in self._hooks():
                 observers.remove(observer)
@@ -117,7 +120,7 @@ class profile:
     def _forward(self, graph: graphs.Graph, run: Run) -> None:
         if get_ident() != self._thread:
             return
-        start = time.perf_counter()
+        start = clock()
         self.forwards += 1
         self.kernel_calls += run.calls
         self.bytes_gathered += run.bytes_gathered
@@ -146,7 +149,7 @@ class profile:
             per_item = run.signatures[batch[B_SIGNATURE], words.PER_ITEM]
             entry.rows += batch[B_SEGMENTS if per_segment and not per_item else B_ITEMS]
             entry.kernel_calls += calls + loop * batch[B_TIMES]
-        self._elapsed -= time.perf_counter() - start
+        self._elapsed -= clock() - start
 
     def _backward(self, done: backwards.Pass) -> None:
         if get_ident() != self._thread:
@@ -262,6 +265,8 @@ class profile:
         total = seconds["total"] or 1.0
         rows = [["phase", "ms", "share"]]
         for phase, value in seconds.items():
+            if phase == "compile" and not value:
+                continue  # everything was there
             rows.append([phase, f"{1e3 * value:.2f}", f"{value / total:.0%}"])
         return aligned(rows)
 

@@ -122,11 +122,27 @@ def test_the_table_tells_what_the_summary_holds(weight):
     with ln.profile(examples=2) as p:
         ends = [_chain(ln.tensor([1.0, 2.0, 3.0]), weight, 3) for _ in range(2)]
         ln.sum([ln.sum(end) for end in ends]).backward()
-    text = str(p)
+    text, told = str(p), p.summary()
     assert f"{p.nodes} nodes ({p.nodes / 2:.1f} an example) in {p.batches} batches" in text
     assert f"(lower bound {p.lower_bound})" in text
     assert "linear [3] W[3, 3]" in text
-    assert all(phase in text for phase in PHASES)
+    assert all(phase in text for phase in PHASES if told["seconds"][phase])
+
+
+def test_compiling_is_a_phase_of_its_own():
+    @ln.cell
+    def unseen(x):
+        return ln.tanh(x * 0.2839) + ln.sigmoid(x - 0.4711)  # no other test has this formula
+
+    def run():
+        with ln.profile() as p:
+            unseen(ln.ones(3)).numpy()
+        return p
+
+    first, second = run(), run()
+    assert first.seconds["compile"] > 0.0 and "compile" in str(first)
+    assert first.seconds["forward"] < first.seconds["compile"]
+    assert second.seconds["compile"] == 0.0 and "compile" not in str(second)
 
 
 def test_an_empty_profile_prints_too():

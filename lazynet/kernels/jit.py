@@ -13,13 +13,14 @@ import hashlib
 import os
 import pathlib
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
 import numba
 import numpy as np
-from numba.core import caching, types
+from numba.core import caching, event, types
 from numba.core.ccallback import CFunc
 from platformdirs import user_cache_dir
 
@@ -63,6 +64,38 @@ def made_once(function: _Function) -> _Function:
             return cached(*arguments)
 
     return found  # type: ignore[return-value]
+
+
+class _Compiling(event.Listener):
+    """How long compiling took, and reading from the cache; numba lets one thread at a time do it."""
+
+    def __init__(self):
+        self.seconds, self._depth, self._start = 0.0, 0, 0.0
+
+    def __enter__(self):
+        if self._depth == 0:
+            self._start = time.perf_counter()
+        self._depth += 1
+
+    def __exit__(self, *error):
+        self._depth -= 1
+        if self._depth == 0:
+            self.seconds += time.perf_counter() - self._start
+
+    def on_start(self, event):
+        self.__enter__()
+
+    def on_end(self, event):
+        self.__exit__()
+
+
+compiling = _Compiling()
+event.register("numba:compile", compiling)
+
+
+def clock() -> float:
+    """Seconds since some moment, without those that compiling took."""
+    return time.perf_counter() - compiling.seconds
 
 
 @functools.cache
@@ -256,7 +289,8 @@ class _DeferredCache(caching.NullCache):
         return _Cache(self._function)
 
     def load_overload(self, signature, target_context):
-        found = self._cache.load_overload(signature, target_context)
+        with compiling:
+            found = self._cache.load_overload(signature, target_context)
         ours = self._function.__module__.startswith("lazynet.")
         if found is None and ours and not all(awaited.kept() for awaited in _awaited):
             ahead.begin(cache_directory())
@@ -281,7 +315,8 @@ class _AwaitedCache(_DeferredCache):
         found = super().load_overload(signature, target_context)
         if found is None:
             look = functools.partial(self._cache.load_overload, signature, target_context)
-            found = ahead.wait(look)
+            with compiling:
+                found = ahead.wait(look)
         return found
 
 
@@ -289,7 +324,8 @@ class _AwaitedCache(_DeferredCache):
 def _compiled(function, signature):
     callback = CFunc(function, (signature.args, signature.return_type), {}, dict(OPTIONS))
     callback._cache = _Cache(function)
-    callback.compile()
+    with compiling:
+        callback.compile()
     return callback
 
 
