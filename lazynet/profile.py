@@ -25,8 +25,8 @@ from lazynet.executor import Run
 from lazynet.kernels.jit import clock, compiling
 from lazynet.op import TABLE, RowType, Signature
 
-# "compile" is for what runs for the first time: it is compiled, or read from disk. The others are in
-# the order in which they happen; "build" is the program itself, and any other Python.
+# "compile" is for what runs for the first time: it is compiled, or read from disk. The others are
+# in the order in which they happen; "build" is the program itself, and any other Python.
 PHASES = ("compile", "build", "decode", "schedule", "lay out", "forward", "backward", "update")
 _LONGEST_NAME = 60
 

@@ -67,7 +67,7 @@ def made_once(function: _Function) -> _Function:
 
 
 class _Compiling(event.Listener):
-    """How long compiling took, and reading from the cache; numba lets one thread at a time do it."""
+    """How long compiling took, and reading from disk; numba lets one thread at a time do it."""
 
     def __init__(self):
         self.seconds, self._depth, self._start = 0.0, 0, 0.0
