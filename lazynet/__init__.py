@@ -1,6 +1,9 @@
 """lazynet: write the program for one example; everything pending runs as a few large kernels."""
 
+import sys as _sys
+
 from lazynet import backward as _backward  # noqa: F401 - attaches the methods
+from lazynet import elsewhere as _elsewhere
 from lazynet import hooks as _hooks  # noqa: F401 - attaches the methods
 from lazynet import nn as nn
 from lazynet import ops as ops
@@ -234,3 +237,7 @@ from lazynet.transforms import jacobian as jacobian
 from lazynet.transforms import jvp as jvp
 from lazynet.transforms import value_and_grad as value_and_grad
 from lazynet.transforms import vjp as vjp
+
+
+def __getattr__(name: str):
+    raise _elsewhere.missing(_sys.modules[__name__], f"module {__name__!r}", name)

@@ -158,13 +158,23 @@ def beside_operands(function):
 def _named(name: str) -> Device:
     if name == "cpu":
         return CPU
-    kind, _, number = name.partition(":")
+    kind, _, number = str(name).partition(":")
     if kind != "cuda" or (number and not number.isdigit()):
-        raise DeviceError(f"unknown device {name!r}; there are 'cpu', 'cuda' and 'cuda:1', ...")
+        known = "'cpu', 'cuda' and 'cuda:1', ..."
+        raise DeviceError(f"unknown device {name!r}; there are {known}{_about_dtypes(name)}")
     from lazynet.cuda import open_device
 
     OPENED.append(open_device(int(number or 0)))
     return OPENED[-1]
+
+
+def _about_dtypes(name: Any) -> str:
+    """What to say to who wants another dtype."""
+    try:
+        np.dtype(name)
+    except TypeError:
+        return ""
+    return "; x.astype(dtype), and .float() and .double() also of modules, change the dtype"
 
 
 def device_of(name: str | Device | None) -> Device:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lazynet import elsewhere
 from lazynet import graph as graphs
 from lazynet.arrays import array_of, dtype_of
 from lazynet.device import CPU, Device, DeviceError, device_of
@@ -164,6 +165,10 @@ class Value:
     def device(self) -> str:
         """Where the value lives: "cpu", "cuda:0", ..."""
         return (self.graph.device or CPU).name
+
+    def __getattr__(self, name: str):
+        kind = type(self).__name__
+        raise elsewhere.missing(self, f"{kind!r} object", name)
 
     def to(self, device: str | Device):
         """The value on a device: itself if it is there, else a copy. Runs what is pending.

@@ -1,12 +1,13 @@
 """What somebody new gets wrong: told in one sentence, with what would have been right."""
 
+import functools
 import re
 
 import numpy as np
 import pytest
 
 import lazynet as ln
-from lazynet import data, nn, optim
+from lazynet import data, elsewhere, nn, optim
 
 LAYER, CELL, READER = nn.Linear(4, 3), nn.LSTMCell(4, 5), nn.LSTM(4, 5)
 
@@ -199,3 +200,42 @@ def test_an_optimizer_of_ones_own_keeps_what_it_likes():
 
 def test_sizes_of_numpy_are_sizes():
     assert ln.zeros(np.int64(3)).shape == ln.ones([3]).shape == ln.full(np.int32(3), 1.0).shape
+
+
+@pytest.mark.parametrize("name", ["float64", np.float64, np.dtype("int64")])
+@pytest.mark.parametrize("moved", [ln.ones(2), ln.nn.Linear(2, 2)])
+def test_a_dtype_is_no_device(moved, name):
+    with pytest.raises(ln.DeviceError, match=r"unknown device .*; x\.astype\(dtype\)"):
+        moved.to(name)
+
+
+@pytest.mark.parametrize("value", [ln.ones(2), ln.sequence(np.ones((2, 3))), ln.Parameter([1.0])])
+def test_names_from_elsewhere_tell_the_name_here(value):
+    kind = type(value).__name__
+    with pytest.raises(AttributeError, match=rf"'{kind}' object .*'numel'; here: x\.size"):
+        value.numel()
+    with pytest.raises(AttributeError, match=r"values never change, x = x\.add\(\.\.\.\)"):
+        value.add_(1.0)
+    with pytest.raises(AttributeError, match=rf"^'{kind}' object has no attribute 'nonsense'$"):
+        value.nonsense()
+    assert not hasattr(value, "__array_interface__")
+
+
+def test_names_of_other_packages_tell_the_name_here():
+    with pytest.raises(AttributeError, match="dtypes are numpy's, or their names"):
+        ln.zeros(3, dtype=ln.float32)
+    with pytest.raises(AttributeError, match="graphs begin and end by themselves"):
+        ln.renew_cg()
+    with pytest.raises(AttributeError, match=r"^module 'lazynet' has no attribute 'nonsense'$"):
+        ln.nonsense()
+
+
+def test_what_is_told_is_there():
+    values = ln.ones(2), ln.sequence(np.ones((2, 3)))
+    for table, owners in (elsewhere.OF_VALUES, values), (elsewhere.OF_PACKAGE, (ln,)):
+        for name, instead in table.items():
+            assert not any(hasattr(owner, name) for owner in owners), name
+            for path in re.findall(r"ln\.([\w.]+)", instead):
+                functools.reduce(getattr, path.split("."), ln)
+            for attribute in re.findall(r"\bx\.(\w+)", instead):
+                assert hasattr(ln.Tensor, attribute), instead
