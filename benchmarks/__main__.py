@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cells, micro, report, scaling
+from benchmarks import cells, micro, orders, report, scaling
 from benchmarks.contenders import contenders
 from benchmarks.workloads import NAMES, Spec
 from lazynet import race
@@ -19,6 +19,7 @@ FIGURES: dict[str, dict[str, Callable[[float], Iterator[micro.Row] | list[micro.
     "micro": micro.FIGURES,
     "scaling": {"Scaling": scaling.figures},
     "cells": {"Cells": cells.figures},
+    "orders": {"Orders": orders.figures},
 }
 SIZES = ("64/64", "128/256")
 _TOLERANCE = 1e-3

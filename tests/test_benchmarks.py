@@ -1,5 +1,6 @@
 """The benchmarks at toy size: they run, and all contenders compute the same thing."""
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +131,37 @@ def _ratio(name, way):
 )  # fmt: skip
 def test_schedules_have_as_few_batches_as_the_bound(name, way):
     assert _ratio(name, way) <= 1.02
+
+
+def test_the_shortest_common_order_is_what_trying_all_gives():
+    def holds(order, letters):
+        rest = iter(order)
+        return all(letter in rest for letter in letters)
+
+    def tried(orders):
+        for length in itertools.count():
+            for order in itertools.product(range(3), repeat=length):
+                if all(holds(order, letters) for letters in orders):
+                    return length
+
+    from benchmarks import orders
+
+    rng = np.random.default_rng(0)
+    for count in (1, 2, 3, 4):
+        for _ in range(5):
+            some = [rng.integers(0, 3, rng.integers(0, 4)).astype(np.int8) for _ in range(count)]
+            assert orders.shortest(some) == tried(some)
+
+
+def test_lattices_have_few_batches_for_the_orders_of_their_sentences(told):
+    (figures,) = told("orders")["figures"].values()
+    values = {what: value for what, value, _ in figures}
+    for number in range(3):
+        batches, bound, higher = (
+            values[f"lattice, minibatch {number}: {what}"]
+            for what in ("batches", "the lower bound", "the bound by 4 sentences")
+        )
+        assert bound <= higher <= batches <= 1.2 * higher
 
 
 # -- what is measured ------------------------------------------------------------------------------
