@@ -1,6 +1,7 @@
 """lazynet: write the program for one example; everything pending runs as a few large kernels."""
 
 import sys as _sys
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from lazynet import backward as _backward  # noqa: F401 - attaches the methods
 from lazynet import elsewhere as _elsewhere
@@ -238,6 +239,7 @@ from lazynet.transforms import jvp as jvp
 from lazynet.transforms import value_and_grad as value_and_grad
 from lazynet.transforms import vjp as vjp
 
+if not _TYPE_CHECKING:  # a type checker would take any name for one that is there
 
-def __getattr__(name: str):
-    raise _elsewhere.missing(_sys.modules[__name__], f"module {__name__!r}", name)
+    def __getattr__(name: str):
+        raise _elsewhere.missing(_sys.modules[__name__], f"module {__name__!r}", name)

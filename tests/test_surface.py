@@ -1,12 +1,17 @@
 """Every public function and module: it batches, its rows are Tensors, and docs/ops.md is true."""
 
+import ast
 import importlib.util
+import inspect
 from pathlib import Path
 
 import numpy as np
 import pytest
 from facts import EXAMPLES, LENGTHS, attempt, computed, facts
 from surface import FUNCTIONS, MODULES, Example, call_of, public_functions, public_modules
+
+import lazynet as ln
+from lazynet import methods
 
 SURFACE = {**public_functions(), **public_modules()}
 every_name = pytest.mark.parametrize("name", SURFACE)
@@ -60,3 +65,24 @@ def test_a_sequence_without_rows_gives_an_answer_or_one_sentence(name):
 def test_the_table_of_the_documentation_is_what_trying_gives():
     page = make_ops()
     assert page.PLACE.read_text(encoding="utf-8") == page.page(), "run python docs/make_ops.py"
+
+
+def test_the_methods_that_type_checkers_see_are_those_that_values_have():
+    """What ops attach stands in `methods.py`, with the names that its arguments have."""
+    told = {}
+    (listed,) = (
+        n for n in ast.parse(inspect.getsource(methods)).body if isinstance(n, ast.ClassDef)
+    )
+    for node in ast.walk(listed):
+        if isinstance(node, ast.FunctionDef):
+            own = node.args
+            names = [a.arg for a in (own.vararg, *own.args[1:], *own.kwonlyargs) if a is not None]
+            told[node.name] = set(names) - {"dim"}
+    found = {}
+    for name, value in {**vars(ln.Sequence), **vars(ln.Tensor)}.items():
+        function = value.fget if isinstance(value, property) else value
+        home = getattr(function, "__module__", "") or ""
+        if callable(function) and home.startswith("lazynet") and home != "lazynet.tensor":
+            _, *names = inspect.signature(function).parameters
+            found[name] = set() if isinstance(value, property) else set(names) - {"dim"}
+    assert told == found
