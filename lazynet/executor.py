@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -186,6 +186,31 @@ def _prepared(used: np.ndarray, device: Device) -> np.ndarray:
     return TABLE.numbers.take(used, 0)
 
 
+class _Read(NamedTuple):
+    """What is pending on a tape, as `decode` found it."""
+
+    columns: np.ndarray
+    root: np.ndarray
+    shift: np.ndarray
+    signature: np.ndarray  # of each node, by local number
+    dependencies: tuple[np.ndarray, np.ndarray]
+    used: np.ndarray
+    signatures: np.ndarray
+
+
+class _Planned(NamedTuple):
+    """A schedule, laid out: where rows lie, and the calls that compute them."""
+
+    laid: Laid
+    totals: np.ndarray
+    sizes: list[int]
+    output: int  # address of the block of output rows
+    scratch: Any  # a buffer, for as long as the calls run
+    frame: np.ndarray
+    calls: np.ndarray
+    vectors: np.ndarray
+
+
 @interruptible
 def forward(
     tape, base, place, head, needs, marks, arena: Arena, policy: int, device: Device = CPU
@@ -201,7 +226,29 @@ def forward(
     """
     host.refuse_inside()
     times = [clock()]
-    pending = len(place) - base
+    read = _read(tape, base, len(place) - base, marks, head, needs, device)
+    times.append(clock())
+    order, batches = schedule(read.signature, *read.dependencies, len(read.used), policy)
+    times.append(clock())
+    plan = _lay_out(read, order, batches, tape, base, place, arena, device)
+    times.append(clock())
+    try:
+        resident = _run(device, plan.frame, plan.calls, plan.vectors, plan.laid)
+    finally:
+        if plan.scratch:
+            device.pool.give(plan.scratch)
+    times.append(clock())
+    spans = zip(("decode", "schedule", "lay out", "forward"), times, times[1:], strict=False)
+    return Run(
+        base, tape, read.columns, order, read.signatures, read.used, plan.totals, plan.laid,
+        (plan.output, plan.sizes[M_OUTPUT]), plan.vectors, read.dependencies, len(batches),
+        int(plan.frame[CALLS]), int(plan.frame[BYTES_GATHERED]), plan.sizes[M_WIDEST],
+        {phase: end - start for phase, start, end in spans}, resident,
+    )  # fmt: skip
+
+
+def _read(tape, base, pending, marks, head, needs, device: Device) -> _Read:
+    """Read a tape, and see to it that its signatures can run on the device."""
     nodes, ids, aliases = count(tape, TABLE.numbers)
     apart = pending if aliases else 0  # rows that may lie in others
     root, shift = np.empty(apart, np.int32), np.empty(apart, np.int64)
@@ -210,9 +257,14 @@ def forward(
         tape, TABLE.numbers, base, columns, ids, marks, head, needs, root, shift
     )
     signatures = _prepared(used[:, 0], device)
-    times.append(clock())
-    order, batches = schedule(signature, starts, dependencies, len(used), policy)
-    times.append(clock())
+    return _Read(columns, root, shift, signature, (starts, dependencies), used, signatures)
+
+
+def _lay_out(
+    read: _Read, order, batches, tape, base, place, arena: Arena, device: Device
+) -> _Planned:
+    """Take memory for the rows of a schedule, and write the calls that compute them."""
+    columns, signatures, used = read.columns, read.signatures, read.used
     programs = PROGRAMS.words
     planned = np.empty((len(batches), BATCH_COLUMNS), np.int32)
     measured, totals = measure(columns, order, batches, signatures, used, programs, planned)
@@ -246,31 +298,16 @@ def forward(
         np.empty((max(sizes[M_ARITY], 1), longest), np.int64),
         np.empty(longest, np.int32),
         np.empty(longest, np.int32),
-        np.empty(nodes, np.int32),
+        np.empty(len(order), np.int32),
         np.empty((3, longest + 2), np.int64),
     )
+    nodes = Nodes(tape, columns, read.root, read.shift, place)
     lay_out(
-        Nodes(tape, columns, root, shift, place), order, signatures, used,
-        row_wise(signatures, programs), base, scratch.address if scratch else 0, laid, programs,
-        frame, *_rooms(frame, sizes[M_OPERANDS]), work,
+        nodes, order, signatures, used, row_wise(signatures, programs), base,
+        scratch.address if scratch else 0, laid, programs, frame,
+        *_rooms(frame, sizes[M_OPERANDS]), work,
     )  # fmt: skip
-    times.append(clock())
-    try:
-        resident = _run(device, frame, calls, vectors, laid)
-    finally:
-        if scratch:
-            device.pool.give(scratch)
-    times.append(clock())
-    start, decoded, scheduled, laid_out, done = times
-    seconds = {
-        "decode": decoded - start, "schedule": scheduled - decoded,
-        "lay out": laid_out - scheduled, "forward": done - laid_out,
-    }  # fmt: skip
-    return Run(
-        base, tape, columns, order, signatures, used, totals, laid, (output, sizes[M_OUTPUT]),
-        vectors, (starts, dependencies), len(batches), int(frame[CALLS]),
-        int(frame[BYTES_GATHERED]), sizes[M_WIDEST], seconds, resident,
-    )  # fmt: skip
+    return _Planned(laid, totals, sizes, output, scratch, frame, calls, vectors)
 
 
 def _run(device: Any, frame, calls, vectors, laid: Laid, before: Run | None = None):
