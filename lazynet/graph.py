@@ -207,7 +207,10 @@ class Graph:
         if not count:
             return 0  # nothing is read there, and a link would take the number of the next row
         if isinstance(source, Leaf):
-            addresses = source.address + width * (first + step * np.arange(count))
+            start, stride = source.address + width * first, width * step
+            addresses = np.full(count, start)
+            if stride:
+                addresses = np.arange(start, start + stride * count, stride)
             needs = source.requires_grad
             self._held.append(source)
             if source.number >= 0:

@@ -254,15 +254,16 @@ def _must_follow(later: Step, earlier: Step) -> bool:
     What both only add to may be added in any order.
     """
     for ref, adds in zip(earlier.outputs, earlier.accumulate, strict=True):
-        if any(_overlap(ref, other) for other in later.inputs):
+        if any(overlap(ref, other) for other in later.inputs):
             return True
         for other, adds_too in zip(later.outputs, later.accumulate, strict=True):
-            if _overlap(ref, other) and not (adds and adds_too):
+            if overlap(ref, other) and not (adds and adds_too):
                 return True
-    return any(_overlap(ref, other) for ref in earlier.inputs for other in later.outputs)
+    return any(overlap(ref, other) for ref in earlier.inputs for other in later.outputs)
 
 
-def _overlap(ref: Ref, other: Ref) -> bool:
+def overlap(ref: Ref, other: Ref) -> bool:
+    """Whether two operands share bytes of a row."""
     same = (ref.space, ref.index) == (other.space, other.index)
     return (
         same and ref.offset < other.offset + other.width and other.offset < ref.offset + ref.width

@@ -2,6 +2,7 @@
 
 merge_products      products that share an operand become one (`merging.py`)
 fold_accumulation   a product that is only added somewhere is added there by its own kernel
+place               what is only copied into a part of a wider row is made there
 defer               steps that give a parameter's gradient run once, over all rows
 fuse                elementwise steps of one width become one loop
 drop_unused         what nobody reads is not computed
@@ -16,8 +17,15 @@ from typing import Any
 
 from lazynet.batching import layout as words
 from lazynet.fusing import fuse
-from lazynet.merging import Merged, Numbers, merge_derivative, merge_products
-from lazynet.program import Program, Step
+from lazynet.merging import (
+    Merged,
+    Numbers,
+    merge_derivative,
+    merge_products,
+    overlap,
+    relocated,
+)
+from lazynet.program import Program, Ref, Step
 
 _ACCUMULATING = {
     "add_elements", "add_rows", "matmul", "repeat_axis", "segment_sum", "sum_axis", "take_elements",
@@ -38,7 +46,7 @@ def optimize_backward(
     Args:
         weights: of each product of the forward that was merged.
     """
-    program = merge_derivative(fold_accumulation(program), weights)
+    program = place(merge_derivative(fold_accumulation(program), weights))
     for change in (postpone if scan else defer, fuse, drop_unused, keep_for_deferred):
         program = change(program)
     return program
@@ -128,6 +136,58 @@ def sum_in_place(program: Program) -> Program:
         steps = [other for other in steps if other is not None]
         return sum_in_place(with_steps(program, steps))
     return program
+
+
+def place(program: Program) -> Program:
+    """`r = ...`, then `wide[part] = r`, makes r in that part: r is the part from then on.
+
+    So the cotangents of gates lie side by side, for one product, without being copied there.
+    """
+    for number, step in enumerate(program.steps):
+        if not (is_copy(step) and step.accumulate == (False,)):
+            continue
+        source, target = step.inputs[0], step.outputs[0]
+        if not (_is_whole(program, source) and _is_its_own(program, number)):
+            continue
+        own, wide = program.regions[source.index], program.regions[target.index]
+        if own.domain != wide.domain or words.OUTPUT in (own.lifetime, wide.lifetime):
+            continue
+        kept = words.SAVED in (own.lifetime, wide.lifetime)
+        regions = list(program.regions)
+        regions[source.index] = replace(own, width=0)
+        regions[target.index] = replace(wide, lifetime=words.SAVED if kept else words.SCRATCH)
+        steps = [other for other in program.steps if other is not step]
+        moved = {source.index: (target.index, target.offset)}
+        placed = relocated(with_steps(program, steps), moved, words.REGION)
+        return place(replace(placed, regions=regions))
+    return program
+
+
+def _is_whole(program: Program, ref: Ref) -> bool:
+    """Whether an operand is all of a row of a region."""
+    return (
+        ref.space == words.REGION
+        and ref.offset == 0
+        and ref.width == program.regions[ref.index].width
+    )
+
+
+def _is_its_own(program: Program, number: int) -> bool:
+    """Whether a copy is all that is written to its target, of a source that has its last value."""
+    copy = program.steps[number]
+    source, target = copy.inputs[0], copy.outputs[0]
+    if target.space != words.REGION or target.index == source.index:
+        return False
+    if (target.size, target.dtype) != (source.size, source.dtype):
+        return False  # one element for all, or another dtype
+    for k, step in enumerate(program.steps):
+        if any(overlap(ref, target) for ref in step.outputs) and k != number:
+            return False
+        if k < number and any(overlap(ref, target) for ref in step.inputs):
+            return False
+        if k > number and any(overlap(ref, source) for ref in step.outputs):
+            return False
+    return True
 
 
 def _is_sum(step: Step) -> bool:

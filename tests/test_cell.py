@@ -156,7 +156,7 @@ def nodes_of(program):
     seen = []
 
     def observe(graph, run):
-        seen.append((run.columns.shape[1], run.batches))
+        seen.append((run.columns.shape[0], run.batches))
 
     graphs.observers.append(observe)
     try:

@@ -103,6 +103,46 @@ def test_a_product_with_two_readers_stays_by_itself():
     assert passes.fold_accumulation(before).steps == before.steps
 
 
+def test_what_is_copied_into_a_part_of_a_wider_row_is_made_there():
+    before = program(
+        [
+            elementwise("tanh(x0)", [argument(0)], region(1)),
+            product(argument(1), region(2)),
+            product(region(1), region(0)),
+            elementwise("x0", [region(2)], region(3, 4, 0)),
+            elementwise("x0", [region(1)], region(3, 4, 16)),
+        ]
+    )
+    before.regions[3] = Region(32, words.ITEMS, words.SCRATCH)
+    after = passes.place(before)
+    assert [step.outputs[0] for step in after.steps] == [
+        region(3, 4, 16), region(3, 4, 0), region(0)
+    ]  # fmt: skip
+    assert after.steps[2].inputs[0] == region(3, 4, 16)  # who reads it finds it there
+    assert [r.width for r in after.regions[:4]] == [16, 0, 0, 32]
+
+
+def test_what_is_copied_stays_where_its_place_is_not_its_own():
+    def copied(*more, source=None, target=None, first=()):
+        made = elementwise("tanh(x0)", [argument(0)], region(1))
+        copy = elementwise("x0", [source or region(1)], target or region(2))
+        return program([*first, made, copy, *more])
+
+    unchanged = [
+        copied(elementwise("x0", [argument(1)], region(2))),  # also written by another step
+        copied(elementwise("x0", [argument(1)], region(1))),  # the source changes afterwards
+        copied(source=region(1, 1), target=region(2)),  # one element for all of the row
+        copied(target=region(0)),  # an output is where callers look for it
+        copied(target=Ref(words.D_ARGUMENT, 0, "float32", 4)),
+        copied(first=[elementwise("x0", [region(2)], region(3))]),  # read before it is written
+    ]
+    segments = copied()
+    segments.regions[2] = Region(16, words.SEGMENTS, words.SCRATCH)
+    for before in (*unchanged, segments):
+        assert passes.place(before) is before
+    assert len(passes.place(copied()).steps) == 1
+
+
 def test_what_does_not_depend_on_the_state_is_hoisted():
     state = Ref(words.STATE, 0, "float32", 4)
     before = program(
