@@ -200,6 +200,8 @@ class Graph:
         found = self._links.get(key)
         if found is not None:
             return found[0]
+        if source.device is None:  # of a trace, which tells that this value is from outside it
+            source.link(self, first, step, count, None)
         if source.device is not self.device:
             if not isinstance(source, Leaf) or source.copies is None:
                 raise mixed("a value", self.device, source.device)

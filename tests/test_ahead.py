@@ -44,7 +44,7 @@ def test_it_compiles_for_the_types_that_plans_have():
 
 def test_what_it_leaves_is_found_while_it_still_runs(fresh, tmp_path, capsys):
     kept = str(tmp_path / "kept")
-    fresh.setattr(ahead, "COMMAND", f"import time; open({kept!r}, 'w').close(); time.sleep(600)")
+    fresh.setattr(ahead, "COMMAND", f"import time; open({kept!r}, 'w').close(); time.sleep(30)")
     ahead.begin(str(tmp_path))
     ahead.begin(str(tmp_path))  # a second time does nothing
     assert capsys.readouterr().err.count(str(tmp_path)) == 1
@@ -85,12 +85,14 @@ def test_where_it_cannot_help_it_is_not_started(fresh, tmp_path, reason):
     elif reason == "frozen":
         fresh.setattr(sys, "frozen", True, raising=False)
     elif reason == "no python":
-        fresh.setattr(sys, "executable", "/usr/bin/blender")
+        os.symlink(sys.executable, tmp_path / "blender")  # which holds an interpreter
+        fresh.setattr(sys, "executable", str(tmp_path / "blender"))
     elif reason == "not wanted":
         fresh.setenv("LAZYNET_COMPILE_AHEAD", "0")
     else:
         cache.write_text("no folder")
     ahead.begin(str(cache))
+    assert ahead._state["process"] is None
     assert not ahead.running() and ahead.wait(lambda: None) is None
 
 

@@ -130,6 +130,6 @@ def test_the_programs_of_the_readme_run_and_print_what_it_says(monkeypatch, tmp_
     for program in programs:
         exec(compile(program, str(README), "exec"), names)
     printed = capsys.readouterr().out.splitlines()
-    claims = re.findall(r"^ *print\(.*\) +# ([(A-Z].*)$", "".join(programs), re.MULTILINE)
+    claims = re.findall(r"^ *print\(.*\) +# ([\[(A-Z].*)$", "".join(programs), re.MULTILINE)
     assert claims
     assert set(claims) <= set(printed)

@@ -111,6 +111,8 @@ def test_a_step_that_uses_a_foreign_value_is_refused():
     outside = ln.tensor(np.ones(3)) * 2.0
     with pytest.raises(TypeError, match="only its arguments, parameters and constants"):
         ln.scan(lambda x, s: (s[0] + outside,), (outside,), ln.sequence(np.zeros((2, 3))))
+    with pytest.raises(TypeError, match="only its arguments, parameters and constants"):
+        ln.scan(lambda x, s: (outside + s[0],), (outside,), ln.sequence(np.zeros((2, 3))))
 
 
 def test_a_step_that_changes_the_shape_of_its_state_is_refused():

@@ -1,13 +1,15 @@
 """Worker threads: parts of large calls give what the whole gives."""
 
 import os
+import sys
 import threading
 
 import numpy as np
 import pytest
 
 import lazynet as ln
-from lazynet import nn
+from lazynet import executor, nn
+from lazynet.batching.emit import CALL_LENGTH
 from lazynet.kernels import threads
 
 generator = np.random.default_rng(5)
@@ -51,7 +53,23 @@ def expected():
 def test_parts_give_what_the_whole_gives(workers, expected):
     for ours, whole in zip(step(*model()), expected, strict=True):
         np.testing.assert_allclose(ours, whole, rtol=2e-4, atol=2e-4)
-    assert ln.get_num_threads() in (1, workers)
+    assert ln.get_num_threads() == (workers if sys.platform == "linux" else 1)
+
+
+def test_large_calls_are_marked_to_be_split(monkeypatch):
+    marked = []
+
+    def count(calls, stop):
+        at = 0
+        while at < stop:
+            marked.append(int(calls[at + 1]) >> 32 != 0)
+            at += int(calls[at + 1]) & CALL_LENGTH
+        return execute(calls, stop)
+
+    execute = executor.execute
+    monkeypatch.setattr(executor, "execute", count)
+    step(*model())
+    assert True in marked and False in marked
 
 
 def test_runs_are_repeatable_with_workers(workers):
