@@ -104,6 +104,8 @@ def missing(owner: Any, kind: str, name: str) -> AttributeError:
     table = OF_PACKAGE if kind.startswith("module") else OF_VALUES
     if instead := table.get(name):
         text += f"; here: {instead}"
-    elif table is OF_VALUES and name.endswith("_") and not name.startswith("_"):
+    elif name.endswith("_") and hasattr(type(owner), "copy_"):
+        text += "; here: p.copy_(values), or p.data[...] = values"
+    elif name.endswith("_") and hasattr(type(owner), name[:-1]):
         text += f"; values never change, x = x.{name[:-1]}(...) names a new one"
     return AttributeError(text, name=name, obj=owner)

@@ -48,6 +48,8 @@ class Value(Methods):
     else:  # a type checker would take any name for one that is there
 
         def __getattr__(self, name: str):
+            if hasattr(type(self), name):  # a property failed: once more, for its own error
+                return object.__getattribute__(self, name)
             kind = type(self).__name__
             raise elsewhere.missing(self, f"{kind!r} object", name)
 

@@ -78,7 +78,7 @@ def test_its_command_runs():
 
 
 @pytest.mark.parametrize("reason", ["one processor", "frozen", "no python", "not wanted", "a file"])
-def test_where_it_cannot_help_it_is_not_started(fresh, tmp_path, reason):
+def test_where_it_cannot_help_it_is_not_started(fresh, tmp_path, capsys, reason):
     cache = tmp_path / "cache"
     if reason == "one processor":
         fresh.setattr(ahead, "processors", lambda: 1)
@@ -93,7 +93,18 @@ def test_where_it_cannot_help_it_is_not_started(fresh, tmp_path, reason):
         cache.write_text("no folder")
     ahead.begin(str(cache))
     assert ahead._state["process"] is None
+    told = capsys.readouterr().err
+    assert ("for this process alone" if reason == "a file" else "this once, into") in told
     assert not ahead.running() and ahead.wait(lambda: None) is None
+
+
+def test_a_first_run_needs_no_stderr(fresh, tmp_path):
+    fresh.setattr(ahead, "wanted", lambda: False)
+    for stderr in (None, open(os.devnull)):  # noqa: SIM115
+        fresh.setattr(ahead, "_state", {"begun": False, "process": None})
+        fresh.setattr(sys, "stderr", stderr)
+        ahead.begin(str(tmp_path))
+    stderr.close()
 
 
 @pytest.mark.slow

@@ -214,11 +214,23 @@ def test_names_from_elsewhere_tell_the_name_here(value):
     kind = type(value).__name__
     with pytest.raises(AttributeError, match=rf"'{kind}' object .*'numel'; here: x\.size"):
         value.numel()
-    with pytest.raises(AttributeError, match=r"values never change, x = x\.add\(\.\.\.\)"):
+    kept = r"p\.copy_\(values\)" if kind == "Parameter" else r"values never change, x = x\.add\("
+    with pytest.raises(AttributeError, match=kept):
         value.add_(1.0)
+    with pytest.raises(AttributeError, match=r"has no attribute 'wrong_'"):
+        value.wrong_()
     with pytest.raises(AttributeError, match=rf"^'{kind}' object has no attribute 'nonsense'$"):
         value.nonsense()
     assert not hasattr(value, "__array_interface__")
+
+
+def test_what_a_property_raises_is_not_taken_for_a_missing_name(monkeypatch):
+    def broken(x):
+        raise AttributeError("of the user's own code")
+
+    monkeypatch.setattr(ln.Tensor, "halves", property(broken), raising=False)
+    with pytest.raises(AttributeError, match="of the user's own code"):
+        ln.ones(2).halves
 
 
 def test_names_of_other_packages_tell_the_name_here():

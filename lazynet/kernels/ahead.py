@@ -47,15 +47,15 @@ def begin(cache: str) -> None:
     if _state["begun"]:
         return
     _state["begun"] = True
-    if sys.stderr is not None:
-        print(
-            f"lazynet: compiling its kernels, this once, for about half a minute, into {cache}",
-            file=sys.stderr,
-        )
-    with contextlib.suppress(OSError):  # then everything is compiled here
+    with contextlib.suppress(OSError):
         os.makedirs(cache, exist_ok=True)
-        if not (wanted() and os.access(cache, os.W_OK)):
-            return
+    kept = os.path.isdir(cache) and os.access(cache, os.W_OK)
+    where = f"this once, into {cache}" if kept else f"for this process alone: no {cache}"
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # a stderr that is not there
+        sys.stderr.write(f"lazynet: compiling its kernels for about half a minute, {where}\n")
+    if not (kept and wanted()):
+        return
+    with contextlib.suppress(OSError):  # then everything is compiled here
         _state["process"] = subprocess.Popen(
             [sys.executable, "-c", COMMAND, *sys.path],
             env={**os.environ, "LAZYNET_COMPILE_AHEAD": "0"},

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import os
 import pathlib
+import sys
 import threading
 import time
 import warnings
@@ -66,8 +67,8 @@ def made_once(function: _Function) -> _Function:
     return found  # type: ignore[return-value]
 
 
-class _Compiling(event.Listener):
-    """How long compiling took, and reading from disk; numba lets one thread at a time do it."""
+class _Compiling(threading.local, event.Listener):
+    """How long compiling took this thread, and reading from disk."""
 
     def __init__(self):
         self.seconds, self._depth, self._start = 0.0, 0, 0.0
@@ -94,7 +95,7 @@ event.register("numba:compile", compiling)
 
 
 def clock() -> float:
-    """Seconds since some moment, without those that compiling took."""
+    """Seconds since some moment, without those that compiling took this thread."""
     return time.perf_counter() - compiling.seconds
 
 
@@ -126,7 +127,10 @@ def _imported(module: str) -> set[pathlib.Path]:
 def cache_directory() -> str:
     """Where compiled kernels are kept: `$LAZYNET_CACHE` or the user's cache directory."""
     root = os.environ.get("LAZYNET_CACHE") or user_cache_dir("lazynet", appauthor=False)
-    return os.path.join(root, f"numba-{numba.__version__}-numpy-{np.__version__}")
+    versions = f"numba-{numba.__version__}-numpy-{np.__version__}"
+    return os.path.join(
+        root, f"{sys.implementation.cache_tag}{getattr(sys, 'abiflags', '')}-{versions}"
+    )
 
 
 class _Locator(caching._CacheLocator):
