@@ -1,4 +1,7 @@
-"""Writes docs/ops.md: `python docs/make_ops.py`. What stands there is found out by trying."""
+"""Writes docs/ops.md and docs/names.md: `python docs/make_ops.py`.
+
+What stands in the first is found out by trying, what stands in the second is what errors tell.
+"""
 
 import inspect
 import sys
@@ -10,7 +13,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from facts import BENT, facts  # noqa: E402
 from surface import public_functions, public_modules  # noqa: E402
 
+from lazynet import elsewhere  # noqa: E402
+
 PLACE = ROOT / "docs" / "ops.md"
+NAMES_PLACE = ROOT / "docs" / "names.md"
 HEAD = """# Every function and module
 
 Written by `python docs/make_ops.py`, which calls each of them on small examples; a test does the
@@ -68,6 +74,56 @@ def page():
     )
 
 
+NAMES_HEAD = """# Coming from PyTorch or DyNet
+
+Names are PyTorch's where it has one, and modules have its parameters, gate order and initial
+values: `load_state_dict` takes its weights. What changes is how a program is written.
+
+- **There is no batch axis.** Write the program for one example; those of a minibatch are a Python
+  list. `ln.sequence(array)` makes rows of an array of (n, features); words of a sentence are a
+  list of integers, one call for each sentence. Nothing is padded, and nothing is masked.
+- **Nothing runs while you write.** `.item()`, `.numpy()`, `if x > 0` and `.backward()` run what is
+  pending; printing a value or looking at it in a debugger shows that it is pending, and runs
+  nothing. So collect the losses of a minibatch, then call `backward` once. A loop that looks at a
+  value in every example gets a `PerformanceHint`; `ln.map` runs such loops in step.
+- **Values do not change in place.** Parameters do: `p.copy_(values)`, `p.data[...] = values`.
+
+## Not the same as in PyTorch
+
+| PyTorch | lazynet |
+|---|---|
+| `torch.cat(xs)` joins along axis 0 | `ln.cat(xs)` joins features, `ln.cat(xs, 0)` rows |
+| `x.chunk(n)`, `x.split(size)` cut axis 0 | the last axis |
+| `x.max(dim)` gives values and places | values; `x.argmax(dim)` gives places |
+| `x.argmax()` looks at all elements | along the last axis |
+| `torch.stack` gives a tensor | `ln.stack` gives a Sequence, of any length |
+| `x.size()`, `x.numel()` | `x.shape`, `x.size` |
+| `rnn(x)` gives rows and the last state | rows; with `return_state=True` the state, too |
+| `LSTM(batch_first=...)`, packed sequences | neither: a Sequence is one example |
+| `Embedding` of a matrix of indices | of a list of indices: one example |
+| `DataLoader` with a `collate_fn` | `data.Loader`, which gives lists of examples |
+
+DyNet's `--dynet-autobatch` is always on; its policy is `ln.batching("agenda")`, the default is
+`"auto"`.
+"""
+
+
+def names_of(title, package, values):
+    """The names of one package and what is written here instead."""
+    rows = [(f"`{name}`", instead) for name, instead in package.items()]
+    rows += [(f"`x.{name}`", instead) for name, instead in values.items()]
+    lines = [f"| {name} | {instead} |\n" for name, instead in sorted(rows, key=str)]
+    return f"\n## Names of {title}\n\n| | here |\n|---|---|\n" + "".join(lines)
+
+
+def names_page():
+    """The page of names that errors tell of."""
+    of_torch = names_of("PyTorch", elsewhere.TORCH_PACKAGE, elsewhere.TORCH_VALUES)
+    of_dynet = names_of("DyNet", elsewhere.DYNET_PACKAGE, elsewhere.DYNET_VALUES)
+    return f"{NAMES_HEAD}{of_torch}{of_dynet}"
+
+
 if __name__ == "__main__":
-    PLACE.write_text(page(), encoding="utf-8")
-    print(f"wrote {PLACE}")
+    for place, text in (PLACE, page()), (NAMES_PLACE, names_page()):
+        place.write_text(text, encoding="utf-8")
+        print(f"wrote {place}")

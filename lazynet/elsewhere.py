@@ -14,8 +14,7 @@ _MODEL = "an ln.nn.Module, whose parameters are attributes"
 _DATA = "x.numpy(), which runs what is pending"
 
 # Of values, x being one.
-OF_VALUES = {
-    # PyTorch
+TORCH_VALUES = {
     "contiguous": "nothing; where values lie is not yours to keep",
     "data": "x.detach(), or x.numpy()",
     "dim": "x.ndim",
@@ -33,7 +32,8 @@ OF_VALUES = {
     "requires_grad_": "ln.tensor(data, requires_grad=True)",
     "t": "x.T",
     "zero_grad": "a new tensor, or ln.Parameter(data), which keeps its gradient until zero_grad()",
-    # DyNet
+}
+DYNET_VALUES = {
     "forward": _DATA,
     "gradient": "x.grad, of a leaf or after x.retain_grad()",
     "npvalue": _DATA,
@@ -43,8 +43,7 @@ OF_VALUES = {
 }
 
 # Of the package.
-OF_PACKAGE = {
-    # PyTorch
+TORCH_PACKAGE = {
     "arange": "ln.tensor(numpy.arange(n))",
     "as_tensor": _TENSOR,
     "bool": _DTYPE,
@@ -62,14 +61,12 @@ OF_PACKAGE = {
     "numel": "x.size",
     "set_default_dtype": "module.double(), or dtypes of tensors",
     "utils": "ln.nn.utils",
-    # DyNet
+}
+DYNET_PACKAGE = {
     "AdamTrainer": "ln.optim.Adam(model.parameters())",
-    "Model": _MODEL,
-    "MomentumSGDTrainer": "ln.optim.SGD(model.parameters(), lr, momentum=0.9)",
-    "ParameterCollection": _MODEL,
-    "SimpleSGDTrainer": "ln.optim.SGD(model.parameters(), lr)",
     "affine_transform": "ln.linear(x, weight, bias), or sums of products",
     "average": "ln.mean(values)",
+    "BiRNNBuilder": "ln.nn.LSTM(size, hidden, bidirectional=True)",
     "cmult": "x * y",
     "colwise_add": "x + y",
     "concatenate": "ln.cat(values)",
@@ -79,23 +76,35 @@ OF_PACKAGE = {
     "dot_product": "ln.dot(x, y)",
     "emax": "ln.maximum(x, y)",
     "esum": "ln.sum(values)",
+    "GRUBuilder": "ln.nn.GRU(size, hidden)",
     "inputTensor": _TENSOR,
     "inputVector": _TENSOR,
-    "lookup_batch": _LOOKUP,
     "logistic": "ln.sigmoid(x)",
+    "lookup_batch": _LOOKUP,
+    "LSTMBuilder": "ln.nn.LSTM(size, hidden), or ln.nn.LSTMCell in a loop",
     "max_dim": "ln.max(x, dim)",
     "mean_dim": "ln.mean(x, dim)",
+    "Model": _MODEL,
+    "MomentumSGDTrainer": "ln.optim.SGD(model.parameters(), lr, momentum=0.9)",
     "nobackprop": "x.detach()",
     "noise": "ln.gaussian_noise(x, std)",
+    "ParameterCollection": _MODEL,
+    "parameters": "model.parameters()",
     "pickneglogsoftmax": "ln.cross_entropy(x, target)",
     "rectify": "ln.relu(x)",
     "renew_cg": "nothing; graphs begin and end by themselves",
     "scalarInput": _TENSOR,
+    "SimpleRNNBuilder": "ln.nn.RNN(size, hidden)",
+    "SimpleSGDTrainer": "ln.optim.SGD(model.parameters(), lr)",
     "squared_norm": "ln.sum(ln.square(x))",
     "sum_batches": "ln.sum(losses)",
     "sum_elems": "ln.sum(x)",
+    "VanillaLSTMBuilder": "ln.nn.LSTM(size, hidden), or ln.nn.LSTMCell in a loop",
     "vecInput": _TENSOR,
 }
+
+OF_VALUES = {**TORCH_VALUES, **DYNET_VALUES}
+OF_PACKAGE = {**TORCH_PACKAGE, **DYNET_PACKAGE}
 
 
 def missing(owner: Any, kind: str, name: str) -> AttributeError:

@@ -64,7 +64,8 @@ def test_a_sequence_without_rows_gives_an_answer_or_one_sentence(name):
 
 def test_the_table_of_the_documentation_is_what_trying_gives():
     page = make_ops()
-    assert page.PLACE.read_text(encoding="utf-8") == page.page(), "run python docs/make_ops.py"
+    for place, text in (page.PLACE, page.page()), (page.NAMES_PLACE, page.names_page()):
+        assert place.read_text(encoding="utf-8") == text, "run python docs/make_ops.py"
 
 
 def test_the_methods_that_type_checkers_see_are_those_that_values_have():
