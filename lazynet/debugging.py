@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import sys
 import warnings
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,18 @@ looking_for_infinities: contextvars.ContextVar[bool] = contextvars.ContextVar(
 
 def call_site() -> str:
     """The file and line outside lazynet from which the current call comes."""
-    frame = sys._getframe(1)
+    return _told(_caller())
+
+
+def _caller() -> FrameType:
+    """The innermost frame outside lazynet."""
+    frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("lazynet."):
         frame = frame.f_back
+    return frame
+
+
+def _told(frame: FrameType) -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
@@ -31,20 +41,21 @@ class PerformanceHint(UserWarning):
 
 
 LOOKS_BEFORE_HINT = 500
-_looks: dict[str, int] = {}
+_looks: dict[tuple[int, int], int] = {}  # by the place in the code that asked
 
 
 def note_look(run: Run) -> None:
-    """Count forwards in which nothing batched, by the line that asked; say so once a line."""
+    """Count forwards in which nothing batched, by who asked; say so once."""
     nodes = run.columns.shape[0]
     if nodes == 0 or run.batches < nodes:
         return
-    site = call_site()
-    _looks[site] = looks = _looks.get(site, 0) + 1
+    caller = _caller()
+    place = id(caller.f_code), caller.f_lasti
+    _looks[place] = looks = _looks.get(place, 0) + 1
     if looks == LOOKS_BEFORE_HINT:
         warnings.warn(
-            f"{site} asked for a value {looks} times, one example each, so that nothing could "
-            "batch: collect the losses of a minibatch before asking, or use ln.map",
+            f"{_told(caller)} asked for a value {looks} times, one example each, so that nothing "
+            "could batch: collect the losses of a minibatch before asking, or use ln.map",
             PerformanceHint,
             stacklevel=2,
         )
