@@ -8,7 +8,7 @@ import pytest
 from test_ops import observed
 
 import lazynet as ln
-from lazynet import nn
+from lazynet import device, graph, nn
 from lazynet.batching.policies import NAMES
 
 A, B = np.random.default_rng(5).standard_normal((2, 3))
@@ -290,6 +290,23 @@ def test_a_device_that_is_not_the_cpu_is_refused():
             Product()(x, x)
     finally:
         x.graph.device = cpu
+
+
+@pytest.mark.parametrize("mode", [ln.batching("none"), ln.autocast(enabled=False)])
+def test_a_mode_ends_when_the_forward_at_its_end_fails(mode):
+    mode._precision = "float16"  # of autocast alone: one that can be told from none
+    with pytest.raises(ArithmeticError, match="below 0"), mode:
+        held = Root()(ln.tensor([-1.0]))
+    assert held is not None
+    assert (graph.policy(), device.product_precision.get()) == ("auto", "")
+
+
+def test_autocast_that_an_error_ends_leaves_what_is_pending():
+    with pytest.raises(OSError, match="mine"), ln.autocast(enabled=False):
+        held = Root()(ln.tensor([-1.0]))
+        raise OSError("mine")
+    with pytest.raises(ArithmeticError):
+        held.numpy()
 
 
 # -- what fails is set apart ---------------------------------------------------------------------
