@@ -231,10 +231,10 @@ class Graph:
 
     def link_nothing(self, first: int, count: int, error: Exception) -> None:
         """Put rows on the tape that could not be computed."""
-        self.tape += words_of(-_LINK.index - 1, count)
-        self._link_rows.append((first, np.zeros(count, np.int64)))
         self._grow(first + count)
         self.needs[first : first + count] = 0
+        self._link_rows.append((first, np.zeros(count, np.int64)))
+        self.tape += words_of(-_LINK.index - 1, count)
         self.failures.update(dict.fromkeys(range(first, first + count), error))
 
     def literal(self, value: Any, dtype: str) -> int:
