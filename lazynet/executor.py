@@ -314,7 +314,11 @@ def _run(device: Any, frame, calls, vectors, laid: Laid, before: Run | None = No
     """Run calls where their rows lie; gives what then is on the device."""
     stop = int(frame[CALL_WORDS])
     if device is CPU:
-        execute(calls, stop)
+        try:
+            execute(calls, stop)
+        except BaseException:  # Ctrl-C: what a kernel raised before is no other plan's error
+            host.forget()
+            raise
         host.raise_error()
         return None
     used = vectors[: int(frame[VECTOR_WORDS])]

@@ -1,5 +1,6 @@
 """Ops of one's own in numpy: they batch, check, profile and fail like built-in ones."""
 
+import contextlib
 import copy
 import pickle
 
@@ -8,7 +9,7 @@ import pytest
 from test_ops import observed
 
 import lazynet as ln
-from lazynet import device, graph, nn
+from lazynet import device, executor, graph, nn
 from lazynet.batching.policies import NAMES
 
 A, B = np.random.default_rng(5).standard_normal((2, 3))
@@ -377,6 +378,39 @@ def test_a_function_that_fails_once_has_not_failed():
     with pytest.raises(OSError, match="busy"):
         y.numpy()
     assert y.tolist() == [2.0]
+
+
+@pytest.mark.parametrize("last", range(1, 6))
+def test_an_interrupt_while_things_are_set_apart_leaves_the_rest_pending(monkeypatch, last):
+    root, run, runs = Root(), executor.forward, []
+
+    def broken(*arguments):
+        runs.append(arguments)
+        if len(runs) == last + 1:
+            raise KeyboardInterrupt
+        return run(*arguments)
+
+    values = [ln.sum(root(ln.tensor([x, 1.0]) * 1.0)) + x for x in (4.0, -9.0, 16.0, 25.0)]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(executor, "forward", broken)
+        values[0].numpy()
+    with contextlib.suppress(ArithmeticError):  # if what fails was not set apart before
+        values[3].numpy()
+    assert [values[k].item() for k in (0, 2, 3)] == [7.0, 21.0, 31.0]
+    with pytest.raises(ArithmeticError, match="below 0"):
+        values[1].numpy()
+
+
+def test_what_fails_in_a_forward_that_is_interrupted_is_no_other_forwards_error(monkeypatch):
+    def interrupted(*arguments):
+        execute(*arguments)
+        raise KeyboardInterrupt
+
+    execute, y = executor.execute, Root()(ln.tensor([-1.0]))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(executor, "execute", interrupted)
+        y.numpy()
+    assert (ln.tensor([1.0]) + 1.0).tolist() == [2.0]
 
 
 # -- beside everything else ------------------------------------------------------------------------
