@@ -131,6 +131,35 @@ def test_a_forked_child_has_workers_of_its_own(expected):
     assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="there are workers on Linux only")
+@pytest.mark.parametrize("allowed", [0, 1, 3])
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_workers_that_cannot_be_started_are_done_without(expected, monkeypatch, allowed, error):
+    start, started = threading.Thread.start, []
+
+    def limited(thread):
+        if len(started) == allowed:
+            raise error
+        started.append(thread)
+        start(thread)
+
+    before = ln.get_num_threads()
+    ln.set_num_threads(5)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", limited)
+            if error is KeyboardInterrupt:
+                with pytest.raises(KeyboardInterrupt):
+                    step(*model())
+            else:
+                step(*model())
+                assert ln.get_num_threads() == allowed + 1
+        for ours, whole in zip(step(*model()), expected, strict=True):
+            np.testing.assert_allclose(ours, whole, rtol=2e-4, atol=2e-4)
+    finally:
+        ln.set_num_threads(before)
+
+
 class Noted:
     """A lock that notes what is done with it."""
 
