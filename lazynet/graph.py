@@ -394,7 +394,7 @@ class Graph:
         self.needs, self.consumed = np.ones(count, np.uint8), np.ones(count, np.uint8)
         self.runs, self._links, self._held = [], {}, []
         self.literals, self.numbers, self.linked = {}, {}, {}
-        self.memo, self.constants, self.sites = {}, set(), {}
+        self.memo, self.constants, self.sites, self.failures = {}, set(), {}, {}
 
     def _leave(self) -> None:
         self.open = False

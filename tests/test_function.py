@@ -351,6 +351,17 @@ def test_what_fails_keeps_nothing_else_from_being_computed(policy):
     np.testing.assert_allclose(w.grad.numpy(), slope + 6.0, rtol=1e-5)
 
 
+def test_a_graph_of_which_one_value_is_kept_forgets_what_failed_in_it():
+    bad = Root()(ln.tensor([-1.0]))
+    good = ln.sequence(leaf(np.ones((3, 2)))) * 2.0
+    with pytest.raises(ArithmeticError):
+        good.numpy()
+    assert bad.id <= 2  # which is a row of `good` from here on
+    good.graph.shrink([good.id + k for k in range(3)], good.type.width)
+    good.id = 0
+    assert good[bad.id].tolist() == [2.0, 2.0]
+
+
 def test_what_fails_among_rows_fails_for_the_sequence_alone():
     root = Root()
     good, bad = (root(ln.sequence(np.float32(x))) for x in ([[1.0], [4.0]], [[1.0], [-4.0]]))
