@@ -16,24 +16,34 @@ from lazynet.tape import Node, read_entries
 
 
 def set_apart(graph: Any) -> None:
-    """Compute what can be computed of what is pending, after an error."""
+    """Compute what can be computed of what is pending, after an error.
+
+    What ends this in the middle leaves the rest pending.
+    """
     tape, values = np.frombuffer(bytes(graph.tape), np.int32), graph.values
     entries = list(read_entries(tape.tolist(), graph.done))
     if not any(node.signature.op.host for node, _, _ in entries):
         return  # it was no user's code: nothing is known to be at fault
     graph.tape.clear()
-    for node, start, end in entries:
-        alone = node.signature.op.host
-        if alone:
-            graph.compute(node.first)
-        error = _behind(graph, node)
-        if error is None:
-            graph.tape += tape[start:end].tobytes()
+    rest = 0  # the first word that is not on the tape again
+    try:
+        for node, start, end in entries:
+            alone = node.signature.op.host
             if alone:
-                error = _failed(graph, node)
-        if error is not None:
-            graph.link_nothing(node.first, node.every_row, error)
-    graph.compute(values)
+                graph.compute(node.first)
+            error = _behind(graph, node)
+            if error is None:
+                graph.tape += tape[start:end].tobytes()
+                rest = end
+                if alone:
+                    error = _failed(graph, node)
+            if error is not None:
+                graph.link_nothing(node.first, node.every_row, error)
+                rest = end
+        graph.compute(values)
+    except BaseException:
+        graph.tape += tape[rest:].tobytes()
+        raise
 
 
 def _failed(graph: Any, node: Node) -> Exception | None:

@@ -144,7 +144,8 @@ def _add_to_leaf(value: Value, seed: np.ndarray) -> None:
     if leaf.hooks and row is leaf.type:
         seed = hooked(leaf, seed)
     start = leaf.want_gradient().ctypes.data
-    for k, part in zip(rows_of(value), seed.reshape(-1, row.size), strict=True):
+    rows = seed.reshape(len(rows_of(value)), row.size)
+    for k, part in zip(rows_of(value), rows, strict=True):
         leaf.device.add(start + k * row.stride + row.offset, part)
 
 

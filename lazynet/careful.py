@@ -140,8 +140,12 @@ class Careful:
             old = leaf.gradient
             copied = None if old is None else np.array(np.asarray(old))
             self._before.append((leaf, copied, leaf.recorded))
-        for leaf in self._hooked:
-            leaf.clear_gradient()
+        try:
+            for leaf in self._hooked:
+                leaf.clear_gradient()
+        except BaseException:  # Ctrl-C, before there is anything to leave
+            self._undo()
+            raise
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:

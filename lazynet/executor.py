@@ -268,15 +268,33 @@ def _lay_out(
     programs = PROGRAMS.words
     planned = np.empty((len(batches), BATCH_COLUMNS), np.int32)
     measured, totals = measure(columns, order, batches, signatures, used, programs, planned)
-    sizes = measured.tolist()
+    sizes, scratch = measured.tolist(), None
     try:
         if sizes[M_HIGHEST] > MOST_ROWS:
             raise MemoryError
         output = arena.allocate(sizes[M_OUTPUT])
         saved = arena.allocate(sizes[M_SAVED]) if sizes[M_SAVED] else 0
         scratch = device.pool.take(sizes[M_SCRATCH]) if sizes[M_SCRATCH] else None
-    except MemoryError:
-        raise MemoryError(_largest(used, totals, sizes)) from None
+        at = scratch.address if scratch else 0
+        laid, *calls = _emit(
+            read, order, planned, tape, base, place, totals, sizes, output, saved, at
+        )
+        return _Planned(laid, totals, sizes, output, scratch, *calls)
+    except BaseException as error:
+        if scratch:
+            device.pool.give(scratch)
+        if isinstance(error, MemoryError):
+            raise MemoryError(_largest(used, totals, sizes)) from None
+        raise
+
+
+def _emit(read: _Read, order, planned, tape, base, place, totals, sizes, output, saved, scratch):
+    """Lay a measured schedule out; gives where rows lie, the frame, the calls and their vectors.
+
+    `output`, `saved` and `scratch` are the addresses of the memory that it takes.
+    """
+    columns, signatures, used = read.columns, read.signatures, read.used
+    programs = PROGRAMS.words
     laid = Laid(
         planned,
         np.zeros((sizes[M_ARGUMENTS], 3), np.int64),
@@ -303,18 +321,21 @@ def _lay_out(
     )
     nodes = Nodes(tape, columns, read.root, read.shift, place)
     lay_out(
-        nodes, order, signatures, used, row_wise(signatures, programs), base,
-        scratch.address if scratch else 0, laid, programs, frame,
-        *_rooms(frame, sizes[M_OPERANDS]), work,
+        nodes, order, signatures, used, row_wise(signatures, programs), base, scratch, laid,
+        programs, frame, *_rooms(frame, sizes[M_OPERANDS]), work,
     )  # fmt: skip
-    return _Planned(laid, totals, sizes, output, scratch, frame, calls, vectors)
+    return laid, frame, calls, vectors
 
 
 def _run(device: Any, frame, calls, vectors, laid: Laid, before: Run | None = None):
     """Run calls where their rows lie; gives what then is on the device."""
     stop = int(frame[CALL_WORDS])
     if device is CPU:
-        execute(calls, stop)
+        try:
+            execute(calls, stop)
+        except BaseException:  # Ctrl-C: what a kernel raised before is no other plan's error
+            host.forget()
+            raise
         host.raise_error()
         return None
     used = vectors[: int(frame[VECTOR_WORDS])]
@@ -362,30 +383,25 @@ def backward(
             if signature.backward is not None:
                 STATICS.check(signature.op.name, signature.backward.statics, device)
     sizes = measure_reverse(parts, run.laid.batches, signatures, run.totals, programs).tolist()
-    saved = device.pool.take(sizes[R_SAVED]) if sizes[R_SAVED] else None
+    buffers: list[Any] = []
     try:
-        scratch = device.pool.take(sizes[R_SCRATCH]) if sizes[R_SCRATCH] else None
-    except MemoryError:
-        if saved:
-            device.pool.give(saved)
-        raise
-    regions = np.zeros(sizes[R_REGIONS], np.int64)
-    bases, widths = np.zeros(len(signatures), np.int64), np.empty_like(regions)
-    place_regions(
-        signatures, run.used, words.BACKWARD, run.totals, programs, 0,
-        saved.address if saved else 0, regions, bases, widths,
-    )  # fmt: skip
-    laid = run.laid._replace(reverse_regions=regions)
-    calls, vectors = np.empty(sizes[R_CALLS], np.int64), np.empty(sizes[R_VECTORS], np.int64)
-    frame = new_frame(signatures, programs, STATICS.addresses, calls, vectors)
-    begin_reverse(frame, run.outputs[0], gradients, chunks, trash)
-    at = scratch.address if scratch else 0
-    rooms = _rooms(frame, sizes[R_OPERANDS])
-    lay_out_reverse(parts, laid, signatures, bases, at, programs, frame, *rooms)
-    try:
+        for size in (sizes[R_SAVED], sizes[R_SCRATCH]):
+            buffers.append(device.pool.take(size) if size else None)
+        saved, scratch = (buffer.address if buffer else 0 for buffer in buffers)
+        regions = np.zeros(sizes[R_REGIONS], np.int64)
+        bases, widths = np.zeros(len(signatures), np.int64), np.empty_like(regions)
+        place_regions(
+            signatures, run.used, words.BACKWARD, run.totals, programs, 0, saved, regions, bases,
+            widths,
+        )  # fmt: skip
+        laid = run.laid._replace(reverse_regions=regions)
+        calls, vectors = np.empty(sizes[R_CALLS], np.int64), np.empty(sizes[R_VECTORS], np.int64)
+        frame = new_frame(signatures, programs, STATICS.addresses, calls, vectors)
+        begin_reverse(frame, run.outputs[0], gradients, chunks, trash)
+        rooms = _rooms(frame, sizes[R_OPERANDS])
+        lay_out_reverse(parts, laid, signatures, bases, scratch, programs, frame, *rooms)
         _run(device, frame, calls, vectors, laid, run)
     finally:
-        for buffer in (saved, scratch):
-            if buffer:
-                device.pool.give(buffer)
+        for buffer in filter(None, buffers):
+            device.pool.give(buffer)
     return int(frame[CALLS])

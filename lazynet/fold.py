@@ -143,16 +143,21 @@ class _Plan:
             (places, [value.id for value in trace.constants(graph)])
             for trace, places in self._constants
         ]
-        base = graph.values
-        words = self._words + np.array([0, first, base], np.int32).take(self._adds)
-        for places, ids in constants:
-            for at, number in zip(places, ids, strict=True):
-                words[at] = number
-        graph.tape += words.tobytes()
         nodes, outputs = self._nodes, len(self.rows)
-        # The rows of one Sequence come from one node: for each output there is one that lists them.
-        vid = base + outputs * nodes
-        graph.values = vid + outputs * nodes
+        while True:
+            base = graph.values
+            words = self._words + np.array([0, first, base], np.int32).take(self._adds)
+            for places, ids in constants:
+                for at, number in zip(places, ids, strict=True):
+                    words[at] = number
+            entries = words.tobytes()
+            # The rows of one Sequence come from one node: for each output, one that lists them.
+            vid = base + outputs * nodes
+            following = vid + outputs * nodes
+            if graph.values == base:  # else finalizers have recorded meanwhile
+                break
+        graph.tape += entries
+        graph.values = following
         return self.result(
             [Sequence(graph, vid + k * nodes, row.stored, nodes) for k, row in enumerate(self.rows)]
         )

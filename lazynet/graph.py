@@ -2,8 +2,8 @@
 
 A graph is a tape of integers. Handles (`tensor.py`) own it; the thread that records holds it
 weakly, so that a loop that drops its values drops its graph. Recording moves on to a new graph
-after a backward, or after a forward under `no_grad`; an older value that is used again enters the
-new graph as a link.
+after a backward, and under `no_grad` after a forward that leaves a large graph; an older value that
+is used again enters the new graph as a link.
 """
 
 from __future__ import annotations
@@ -231,10 +231,10 @@ class Graph:
 
     def link_nothing(self, first: int, count: int, error: Exception) -> None:
         """Put rows on the tape that could not be computed."""
-        self.tape += words_of(-_LINK.index - 1, count)
-        self._link_rows.append((first, np.zeros(count, np.int64)))
         self._grow(first + count)
         self.needs[first : first + count] = 0
+        self._link_rows.append((first, np.zeros(count, np.int64)))
+        self.tape += words_of(-_LINK.index - 1, count)
         self.failures.update(dict.fromkeys(range(first, first + count), error))
 
     def literal(self, value: Any, dtype: str) -> int:
@@ -394,7 +394,7 @@ class Graph:
         self.needs, self.consumed = np.ones(count, np.uint8), np.ones(count, np.uint8)
         self.runs, self._links, self._held = [], {}, []
         self.literals, self.numbers, self.linked = {}, {}, {}
-        self.memo, self.constants, self.sites = {}, set(), {}
+        self.memo, self.constants, self.sites, self.failures = {}, set(), {}, {}
 
     def _leave(self) -> None:
         self.open = False
@@ -405,15 +405,20 @@ class Graph:
 
 observers: list[Any] = []
 # What is compiled or loaded when recording goes on after the first forward: neither an import nor
-# the first results wait for it.
+# the first results wait for it. Each takes itself off the list when it is done.
 after_first_forward: list[Any] = []
 _forwards = [0]  # that have run, while the list holds anything
+_going_on = threading.Lock()
 
 
 def _go_on() -> None:
     """Get ready for more, if a forward has run."""
-    while after_first_forward and _forwards[0]:
-        after_first_forward.pop()()
+    if after_first_forward and _forwards[0] and _going_on.acquire(blocking=False):
+        try:  # another thread, or a finalizer, does not wait for it
+            for ready in tuple(after_first_forward):
+                ready()
+        finally:
+            _going_on.release()
 
 
 def words_of(*integers: int) -> bytes:

@@ -119,8 +119,12 @@ class autocast(contextlib.ContextDecorator):
         return self
 
     def __exit__(self, *error):
-        end_recording()
-        product_precision.reset(self._tokens.pop())
+        token = self._tokens.pop()
+        try:
+            if error[0] is None:
+                end_recording()
+        finally:
+            product_precision.reset(token)
 
 
 class UnknownPolicy(ValueError):
@@ -157,10 +161,12 @@ class batching(contextlib.ContextDecorator):
         return self
 
     def __exit__(self, *error):
-        graph = pending_graph()
-        if graph is not None and graph.open and graph.owner == get_ident() and error[0] is None:
-            graph.forward()
-        current_policy.reset(self._tokens.pop())
+        token, graph = self._tokens.pop(), pending_graph()
+        try:
+            if graph is not None and graph.open and graph.owner == get_ident() and error[0] is None:
+                graph.forward()
+        finally:
+            current_policy.reset(token)
 
 
 def set_batching(policy: str) -> None:

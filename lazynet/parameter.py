@@ -221,14 +221,13 @@ class StaticTable:
         self._copies: dict[int, dict[Device, Any]] = {}
         self._numbers = itertools.count()
         self._outgrown: list[np.ndarray] = []
-        self._lock = threading.Lock()
 
     def add(self, leaf: Leaf, constant: bool = False) -> None:
         """Give `leaf` a number, for good: numbers are not used twice.
 
         A `constant` is found on every device; a parameter is where it was moved to.
         """
-        with self._lock:
+        with MAKING:  # which a finalizer may hold already, and no forked child waits for
             leaf.number = next(self._numbers)
             leaf.__class__ = Static
             if leaf.number >= len(self.addresses):
@@ -242,7 +241,7 @@ class StaticTable:
 
     def moved(self, leaf: Leaf) -> None:
         """Note the new address of a leaf."""
-        with self._lock:
+        with MAKING:
             self.version += 1
             self.devices.add(leaf.device)
             if leaf.number >= 0:

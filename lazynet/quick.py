@@ -303,7 +303,10 @@ _waiting: list[Short] = []
 def _compile_waiting() -> None:
     with MAKING:
         while _waiting:
-            _waiting.pop().compile()
+            short = _waiting[-1]
+            short.compile()
+            _waiting.remove(short)
+        after_first_forward.remove(_compile_waiting)  # at the end: what is interrupted begins again
 
 
 if python.available():

@@ -8,6 +8,7 @@ For every kind of call the written function tests just that, and lets the compil
 from __future__ import annotations
 
 import linecache
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -86,8 +87,9 @@ class _Writer:
             self.test(f"{name} is {form if form is not _MISSING else 'MISSING'}")
             return True
         if form.__class__ in (int, float, str):
-            zero = form.__class__ is float and not form  # 0.0 == -0.0
-            same = f"repr({name}) == {repr(form)!r}" if zero else f"{name} == {form!r}"
+            # 0.0 == -0.0, and an infinity has no literal
+            by_name = form.__class__ is float and (not form or math.isinf(form))
+            same = f"repr({name}) == {repr(form)!r}" if by_name else f"{name} == {form!r}"
             self.test(f"{name}.__class__ is {form.__class__.__name__} and {same}")
             return form == form
         if form.__class__ in (tuple, list):

@@ -1,5 +1,8 @@
 """Attention: PyTorch's values and gradients on one example, of any number of queries and keys."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from checks import normal
@@ -50,6 +53,39 @@ class TestAttention:
         np.testing.assert_allclose(y.numpy(), want.detach(), rtol=1e-12, atol=1e-14)
         for a, b in zip(ours, leaves, strict=True):
             np.testing.assert_allclose(a.grad.numpy(), b.grad, rtol=1e-11, atol=1e-13)
+
+    @pytest.mark.parametrize("options", [{}, {"is_causal": True}], ids=["all", "causal"])
+    def test_many_queries_go_in_parts(self, torch, options):
+        arrays, w = (normal(1400, 4), normal(1500, 4), normal(1500, 6)), normal(1400, 6)
+        ours = [ln.tensor(a, requires_grad=True) for a in arrays]
+        y = attend(*map(ln.sequence, ours), heads=2, **options)
+        ln.sum(y * ln.sequence(w)).backward()
+        leaves = [torch.tensor(a, requires_grad=True) for a in arrays]
+        want = theirs(torch, *leaves, 2, **options)
+        (want * torch.tensor(w)).sum().backward()
+        np.testing.assert_allclose(y.numpy(), want.detach(), rtol=1e-10, atol=1e-13)
+        for a, b in zip(ours, leaves, strict=True):
+            np.testing.assert_allclose(a.grad.numpy(), b.grad, rtol=1e-9, atol=1e-12)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+    def test_memory_does_not_grow_with_the_pairs(self):
+        import resource
+
+        def step(n):
+            leaves = [ln.tensor(np.ones((n, 1), "float32"), requires_grad=True) for _ in range(3)]
+            loss = attend(*map(ln.sequence, leaves)).sum(0)
+            loss.backward()
+            return loss.item(), [x.grad.numpy().sum() for x in leaves]
+
+        step(10)
+        held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (held + (200 << 20), before[1]))
+        try:
+            loss, gradients = step(9000)  # 324 MB of weights
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, before)
+        np.testing.assert_allclose([loss, *gradients], [9000.0, 0.0, 0.0, 9000.0], 1e-4, 0.5)
 
     def test_a_mask_that_lets_all_pass_changes_nothing(self):
         q, k, v = ln.sequence(normal(3, 4)), ln.sequence(normal(5, 4)), ln.sequence(normal(5, 2))

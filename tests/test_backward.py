@@ -76,6 +76,12 @@ def test_backward_of_no_rows_changes_nothing():
     close(np.zeros((3, 2)) if x.grad is None else x.grad, np.zeros((3, 2)))
 
 
+def test_backward_of_a_leaf_without_elements_changes_nothing():
+    for x in (leaf(0), ln.sequence(leaf(2, 0))):
+        x.backward(np.zeros(x.shape))
+        assert x.graph.gradient.size == 0
+
+
 def test_backward_of_a_leaf_is_one():
     x = ln.tensor(3.0, requires_grad=True)
     x.backward()

@@ -400,6 +400,13 @@ def test_zero_is_not_minus_zero():
         assert [over(x, k).item() for k in (0.0, -0.0)] == [np.inf, -np.inf]
 
 
+def test_numbers_without_a_literal_may_be_arguments():
+    cell, x = ln.cell(lambda x, k: x * k), ln.ones(1)
+    for _ in range(3):
+        for k in (1.0, np.inf, -np.inf, np.nan, 2.0):
+            np.testing.assert_equal(cell(x, float(k)).numpy(), [k])
+
+
 def test_a_call_with_more_arguments_than_were_seen_is_not_taken_for_one_with_fewer():
     cell = ln.cell(lambda x, y=None: x if y is None else x + y)
     one = ln.ones(2) * 1.0

@@ -1,5 +1,6 @@
 """A backward that is interrupted, or fails, leaves every gradient as it was."""
 
+import gc
 import signal
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 import lazynet as ln
 from lazynet import backward, executor
+from lazynet.arena import POOL
 
 
 class Shaky(ln.Function):
@@ -112,6 +114,26 @@ def test_users_code_that_fails_or_is_interrupted_leaves_them(leaves, place, act,
     assert (w.grad.tolist(), x.grad.tolist()) == ([[2.0] * 3] * 2, [9.0] * 3)
 
 
+def test_ctrl_c_while_gradients_are_set_aside_for_hooks_puts_them_back(monkeypatch):
+    old = [ln.tensor(np.ones(3), requires_grad=True) for _ in range(2)]
+    ln.sum([(x * 5.0).sum() for x in old]).backward()
+    for x in old:
+        x.register_hook(lambda g: None)
+    clear, pressed = ln.parameter.Leaf.clear_gradient, []
+
+    def pressing(x):
+        clear(x)
+        if not pressed:
+            pressed.append(x)
+            raise KeyboardInterrupt
+
+    loss = ln.sum([(x * 2.0).sum() for x in old])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ln.parameter.Leaf, "clear_gradient", pressing)
+        loss.backward()
+    assert [x.grad.tolist() for x in old] == [[5.0] * 3] * 2
+
+
 def test_a_hook_that_fails_while_gradients_are_recorded_leaves_them(leaves):
     w, x = leaves
     h = x * 2.0
@@ -137,3 +159,33 @@ def test_a_later_backward_starts_at_0_after_one_that_failed(monkeypatch):
     assert w.grad is None
     loss.backward()
     assert w.grad.tolist() == [2.0] * 3
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize("stage", ["lay_out", "lay_out_reverse"])
+def test_what_is_not_laid_out_gives_its_memory_back(monkeypatch, stage, error):
+    def broken(*arguments):
+        raise error
+
+    def step():
+        rows = [ln.tensor(np.ones(3), requires_grad=True) * float(k) for k in range(5)]
+        loss = ln.sum([ln.linear(x, weight).tanh().sum() for x in rows[::2] + rows[1::2]])
+        loss.backward()
+
+    def held():
+        gc.collect()
+        return POOL.held()
+
+    weight = ln.Parameter(np.ones((3, 3)))
+    for _ in range(2):
+        step()
+    before = held()
+    with monkeypatch.context() as patch:
+        patch.setattr(executor, stage, broken)
+        try:
+            step()
+        except error as raised:
+            message = str(raised)
+    assert held() == before
+    forward = stage == "lay_out" and error is MemoryError
+    assert message.startswith("this forward needs" if forward else "")

@@ -109,6 +109,26 @@ def test_folds_of_many_examples_run_as_one_batch_for_each_height():
     assert counted[0] == counted[1]
 
 
+def test_what_finalizers_record_while_a_fold_is_recorded_is_beside_it():
+    class Interrupted(np.ndarray):
+        """Words in whose sum another value is recorded."""
+
+        def __add__(self, other):
+            if len(made) < 3:
+                made.append(x[0] + float(len(made)))
+            return np.asarray(self) + other
+
+    made: list = []
+    structure, x = ln.Structure(LEAVES), ln.sequence(rows(3)) * 1.0
+    expected = ln.fold(total_of_leaves, x, structure).numpy()
+    (plan,) = structure.plans.values()
+    plan._words = plan._words.view(Interrupted)
+    np.testing.assert_array_equal(ln.fold(total_of_leaves, x, structure).numpy(), expected)
+    for k, value in enumerate(made):
+        np.testing.assert_allclose(value.numpy(), x[0].numpy() + k, rtol=1e-6)
+    assert len(made) == 3
+
+
 def test_debug_mode_and_cells_around_a_fold_take_the_loop():
     x = ln.sequence(rows(3))
     expected = ln.fold(total_of_leaves, x, LEAVES).numpy()

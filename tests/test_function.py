@@ -1,5 +1,6 @@
 """Ops of one's own in numpy: they batch, check, profile and fail like built-in ones."""
 
+import contextlib
 import copy
 import pickle
 
@@ -8,7 +9,7 @@ import pytest
 from test_ops import observed
 
 import lazynet as ln
-from lazynet import nn
+from lazynet import device, executor, graph, nn
 from lazynet.batching.policies import NAMES
 
 A, B = np.random.default_rng(5).standard_normal((2, 3))
@@ -292,6 +293,23 @@ def test_a_device_that_is_not_the_cpu_is_refused():
         x.graph.device = cpu
 
 
+@pytest.mark.parametrize("mode", [ln.batching("none"), ln.autocast(enabled=False)])
+def test_a_mode_ends_when_the_forward_at_its_end_fails(mode):
+    mode._precision = "float16"  # of autocast alone: one that can be told from none
+    with pytest.raises(ArithmeticError, match="below 0"), mode:
+        held = Root()(ln.tensor([-1.0]))
+    assert held is not None
+    assert (graph.policy(), device.product_precision.get()) == ("auto", "")
+
+
+def test_autocast_that_an_error_ends_leaves_what_is_pending():
+    with pytest.raises(OSError, match="mine"), ln.autocast(enabled=False):
+        held = Root()(ln.tensor([-1.0]))
+        raise OSError("mine")
+    with pytest.raises(ArithmeticError):
+        held.numpy()
+
+
 # -- what fails is set apart ---------------------------------------------------------------------
 
 
@@ -333,6 +351,17 @@ def test_what_fails_keeps_nothing_else_from_being_computed(policy):
     np.testing.assert_allclose(w.grad.numpy(), slope + 6.0, rtol=1e-5)
 
 
+def test_a_graph_of_which_one_value_is_kept_forgets_what_failed_in_it():
+    bad = Root()(ln.tensor([-1.0]))
+    good = ln.sequence(leaf(np.ones((3, 2)))) * 2.0
+    with pytest.raises(ArithmeticError):
+        good.numpy()
+    assert bad.id <= 2  # which is a row of `good` from here on
+    good.graph.shrink([good.id + k for k in range(3)], good.type.width)
+    good.id = 0
+    assert good[bad.id].tolist() == [2.0, 2.0]
+
+
 def test_what_fails_among_rows_fails_for_the_sequence_alone():
     root = Root()
     good, bad = (root(ln.sequence(np.float32(x))) for x in ([[1.0], [4.0]], [[1.0], [-4.0]]))
@@ -360,6 +389,39 @@ def test_a_function_that_fails_once_has_not_failed():
     with pytest.raises(OSError, match="busy"):
         y.numpy()
     assert y.tolist() == [2.0]
+
+
+@pytest.mark.parametrize("last", range(1, 6))
+def test_an_interrupt_while_things_are_set_apart_leaves_the_rest_pending(monkeypatch, last):
+    root, run, runs = Root(), executor.forward, []
+
+    def broken(*arguments):
+        runs.append(arguments)
+        if len(runs) == last + 1:
+            raise KeyboardInterrupt
+        return run(*arguments)
+
+    values = [ln.sum(root(ln.tensor([x, 1.0]) * 1.0)) + x for x in (4.0, -9.0, 16.0, 25.0)]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(executor, "forward", broken)
+        values[0].numpy()
+    with contextlib.suppress(ArithmeticError):  # if what fails was not set apart before
+        values[3].numpy()
+    assert [values[k].item() for k in (0, 2, 3)] == [7.0, 21.0, 31.0]
+    with pytest.raises(ArithmeticError, match="below 0"):
+        values[1].numpy()
+
+
+def test_what_fails_in_a_forward_that_is_interrupted_is_no_other_forwards_error(monkeypatch):
+    def interrupted(*arguments):
+        execute(*arguments)
+        raise KeyboardInterrupt
+
+    execute, y = executor.execute, Root()(ln.tensor([-1.0]))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(executor, "execute", interrupted)
+        y.numpy()
+    assert (ln.tensor([1.0]) + 1.0).tolist() == [2.0]
 
 
 # -- beside everything else ------------------------------------------------------------------------

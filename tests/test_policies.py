@@ -1,11 +1,14 @@
 """Every policy gives a legal schedule, and none beats the lower bound."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from naive import check_schedule, longest_chains
 
+from lazynet.batching import policies
 from lazynet.batching.policies import NAMES, NONE, lower_bound, schedule
 
 
@@ -70,6 +73,21 @@ def test_none_runs_nodes_one_by_one_as_recorded(dag):
 @given(dag=dags())
 def test_the_lower_bound_is_the_sum_of_the_longest_chains(dag):
     assert lower_bound(*columns(dag)) == sum(longest_chains(dag[0], dag[1]).values())
+
+
+@pytest.mark.parametrize("words", [1, 7000, 40_000])
+def test_the_lower_bound_of_many_signatures_takes_memory_for_some_at_once(monkeypatch, words):
+    dag = large_dag(400, 3000, 400)
+    whole = lower_bound(*columns(dag))
+    monkeypatch.setattr(policies, "CHAINS_AT_ONCE", words)
+    tracemalloc.start()
+    try:
+        bound = lower_bound(*columns(dag))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert bound == whole == sum(longest_chains(dag[0], dag[1]).values())
+    assert peak < 4 * 3000 * 400 / 3
 
 
 @given(dag=dags())

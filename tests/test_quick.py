@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import lazynet as ln
+from lazynet import graph as graphs
 from lazynet import nn, quick
 from lazynet.kernels import python
 from lazynet.op import RowType
@@ -192,6 +193,26 @@ def test_importing_compiles_nothing(tmp_path):
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert int(done.stdout) > 10 and not (tmp_path / "cache").exists()
+
+
+def test_short_ways_whose_compiling_is_interrupted_are_compiled_later():
+    class Shaky:
+        tries = 0
+
+        def compile(self):
+            self.tries += 1
+            if self.tries == 1:
+                raise KeyboardInterrupt
+
+    shaky = Shaky()
+    for _ in range(2):  # the second of which compiles all others
+        (ln.ones(2) + 1.0).numpy()
+    quick._waiting.append(shaky)
+    graphs.after_first_forward.append(quick._compile_waiting)
+    with pytest.raises(KeyboardInterrupt):
+        (ln.ones(3) + 1.0).numpy()
+    assert (ln.ones(3) + 1.0).tolist() == [2.0] * 3
+    assert shaky.tries == 2 and not quick._waiting and not graphs.after_first_forward
 
 
 def test_expressions_of_parameters_are_recorded_once_also_when_their_ops_were_met():

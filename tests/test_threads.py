@@ -6,11 +6,13 @@ import threading
 
 import numpy as np
 import pytest
+from numba.core.compiler_lock import global_compiler_lock
 
 import lazynet as ln
 from lazynet import executor, nn
 from lazynet.batching.emit import CALL_LENGTH
 from lazynet.kernels import threads
+from lazynet.parameter import STATICS
 
 generator = np.random.default_rng(5)
 ROWS = [generator.standard_normal((n, 32)).astype(np.float32) for n in (40, 1, 0, 25, 60) * 4]
@@ -127,6 +129,82 @@ def test_a_forked_child_has_workers_of_its_own(expected):
         )
         os._exit(0 if same else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there are workers on Linux only")
+@pytest.mark.parametrize("allowed", [0, 1, 3])
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_workers_that_cannot_be_started_are_done_without(expected, monkeypatch, allowed, error):
+    start, started = threading.Thread.start, []
+
+    def limited(thread):
+        if len(started) == allowed:
+            raise error
+        started.append(thread)
+        start(thread)
+
+    before = ln.get_num_threads()
+    ln.set_num_threads(5)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", limited)
+            if error is KeyboardInterrupt:
+                with pytest.raises(KeyboardInterrupt):
+                    step(*model())
+            else:
+                step(*model())
+                assert ln.get_num_threads() == allowed + 1
+        for ours, whole in zip(step(*model()), expected, strict=True):
+            np.testing.assert_allclose(ours, whole, rtol=2e-4, atol=2e-4)
+    finally:
+        ln.set_num_threads(before)
+
+
+class Noted:
+    """A lock that notes what is done with it."""
+
+    def __init__(self, lock):
+        self.lock, self.done = lock, []
+
+    def acquire(self):
+        self.done.append("acquired")
+        return self.lock.acquire()
+
+    def release(self):
+        self.done.append("released")
+        self.lock.release()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_is_forked_while_no_thread_compiles(monkeypatch):
+    noted = Noted(global_compiler_lock._lock)
+    with monkeypatch.context() as patch:
+        patch.setattr(global_compiler_lock, "_lock", noted)
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if noted.done == ["acquired", "released"] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert noted.done == ["acquired", "released"]
+
+
+def test_a_parameter_may_be_made_while_another_is():
+    made, forget = [], STATICS._forget
+
+    def also(number):
+        if not made:  # as a finalizer may
+            made.append(None)
+            made.append(ln.Parameter(np.full(2, 2.0)))
+        return forget(number)
+
+    def work():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(STATICS, "_forget", also)
+            made.append(ln.Parameter(np.full(3, 3.0)))
+
+    thread = threading.Thread(target=work, daemon=True)  # that it would wait for itself in
+    thread.start()
+    thread.join(60)
+    assert [value.tolist() for value in made[1:]] == [[2.0] * 2, [3.0] * 3]
 
 
 def test_a_senseless_number_of_threads_is_refused():

@@ -31,6 +31,8 @@ BEHIND = 0.1
 # `auto` compares agenda and frontier up to this many (nodes x signatures), and trusts agenda
 # beyond: the ranks of `frontier` cost one word each.
 FRONTIER_LIMIT = 4_000_000
+# The bound goes through the signatures in groups of at most this many (nodes x signatures) words.
+CHAINS_AT_ONCE = 1 << 25
 
 
 # Words of a node as the agenda sees it, side by side since nodes are gone through in any order:
@@ -83,8 +85,17 @@ def schedule(signature, starts, dependencies, signatures, policy):
 
 def longest_chains(signature, starts, dependencies, signatures) -> np.ndarray:
     """How many nodes of each signature lie on the longest chain of it; so many batches it needs."""
-    room = np.empty((len(signature), signatures), np.int32)
-    return chains(signature, starts, dependencies, room)[1]
+    group = max(CHAINS_AT_ONCE // max(len(signature), 1), 1)
+    if signatures <= group:
+        room = np.empty((len(signature), signatures), np.int32)
+        return chains(signature, starts, dependencies, room)[1]
+    room = np.empty((len(signature), group + 1), np.int32)
+    found = []
+    for first in range(0, signatures, group):
+        local = signature - first
+        local[(local < 0) | (local >= group)] = group  # the others, as one
+        found.append(chains(local, starts, dependencies, room)[1][:group])
+    return np.concatenate(found)[:signatures]
 
 
 def lower_bound(signature, starts, dependencies, signatures) -> int:

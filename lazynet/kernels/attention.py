@@ -2,7 +2,8 @@
 
 Queries, keys and values are rows of (heads, width). Rows of an example that are evenly spaced are a
 matrix as they lie; others are copied into one, example by example. What is kept of the weights is
-one example's, for one head.
+one example's, for one head and as many queries as have `PAIRS_AT_ONCE` weights: memory grows with
+the rows and not with their pairs.
 """
 
 import numpy as np
@@ -20,6 +21,8 @@ from lazynet.kernels.words import (
     row,
     row_index,
 )
+
+PAIRS_AT_ONCE = 1 << 20
 
 
 @word
@@ -97,7 +100,7 @@ def attention(call, context):
     payload = payload_words(load(first + 2 * OPERAND), 3 * nodes)
     kept, limit = constant(kept_scale(p_drop)), drop_limit(p_drop)
     most = max(longest_run(left, nodes), longest_run(right, nodes))
-    pairs = np.full(most_pairs(left, right, nodes), constant(0))
+    pairs = np.full(max(min(most_pairs(left, right, nodes), PAIRS_AT_ONCE), most), constant(0))
     room = np.full((3, most * heads * max(d, e)), constant(0))
     wide, size = heads * d * itemsize, heads * e * itemsize
     for s in range(nodes):
@@ -110,12 +113,15 @@ def attention(call, context):
         v, ld_v = matrix_of(first + 5 * OPERAND, other, m, size, room[2].ctypes.data)
         y, p = address(first + 6 * OPERAND, start), np.int64(pairs.ctypes.data)
         key, counter = drop_key(payload[3 * s + 1], payload[3 * s + 2])
-        for h in range(heads):
-            by_d, by_e = h * d * itemsize, h * e * itemsize
-            ld = ld_q // itemsize
-            product(context, 0, 0, 1, n, m, d, q + by_d, ld, k + by_d, ld_k // itemsize, p, m)
-            for i in range(n):
-                weights, seen = pairs[i * m : (i + 1) * m], min(m, i + payload[3 * s] + 1)
+        each = max(min(n, PAIRS_AT_ONCE // m), 1)
+        for turn in range(heads * ((n + each - 1) // each)):
+            h, begin = turn % heads, turn // heads * each
+            some, by_d, by_e = min(each, n - begin), h * d * itemsize, h * e * itemsize
+            ld, at = ld_q // itemsize, q + begin * ld_q + by_d
+            product(context, 0, 0, 1, some, m, d, at, ld, k + by_d, ld_k // itemsize, p, m)
+            for i in range(begin, begin + some):
+                weights = pairs[(i - begin) * m : (i - begin + 1) * m]
+                seen = min(m, i + payload[3 * s] + 1)
                 top, total = constant(-np.inf), constant(0)
                 for j in range(seen):
                     weights[j] *= scale
@@ -129,8 +135,8 @@ def attention(call, context):
                     number = counter + np.uint64((i * m + j) * heads + h)
                     weights[j] *= kept if squares32(number, key) >= limit else constant(0)
                 weights[seen:] = 0
-            ld = ld_v // itemsize
-            product(context, 0, 0, 0, n, e, m, p, m, v + by_e, ld, y + by_e, heads * e)
+            ld, at = ld_v // itemsize, y + begin * size + by_e
+            product(context, 0, 0, 0, some, e, m, p, m, v + by_e, ld, at, heads * e)
 
 
 def attention_backward(call, context):
@@ -147,7 +153,7 @@ def attention_backward(call, context):
     payload = payload_words(load(first + 2 * OPERAND), 3 * nodes)
     kept, limit = constant(kept_scale(p_drop)), drop_limit(p_drop)
     most = max(longest_run(left, nodes), longest_run(right, nodes))
-    pairs = np.full((2, most_pairs(left, right, nodes)), constant(0))
+    pairs = np.full((2, max(min(most_pairs(left, right, nodes), PAIRS_AT_ONCE), most)), constant(0))
     room = np.full((7, most * heads * max(d, e)), constant(0))
     share = np.full(most, constant(0))
     # Of q, k, v, dy and the three gradients: widths in bytes, whether they go by queries; for each
@@ -170,13 +176,17 @@ def attention_backward(call, context):
             ld[z] = stride // itemsize
         p, ds = np.int64(pairs[0].ctypes.data), np.int64(pairs[1].ctypes.data)
         key, counter = drop_key(payload[3 * s + 1], payload[3 * s + 2])
-        for h in range(heads):
-            by_d, by_e = h * d * itemsize, h * e * itemsize
-            q, k, v, g = at[0] + by_d, at[1] + by_d, at[2] + by_e, at[3] + by_e
-            product(context, 0, 0, 1, n, m, d, q, ld[0], k, ld[1], p, m)
-            product(context, 0, 0, 1, n, m, e, g, ld[3], v, ld[2], ds, m)
-            for i in range(n):
-                weights, slope = pairs[0, i * m : (i + 1) * m], pairs[1, i * m : (i + 1) * m]
+        each = max(min(n, PAIRS_AT_ONCE // m), 1)
+        for turn in range(heads * ((n + each - 1) // each)):
+            h, begin = turn % heads, turn // heads * each
+            some, by_d, by_e = min(each, n - begin), h * d * itemsize, h * e * itemsize
+            q, g = at[0] + begin * ld[0] * itemsize + by_d, at[3] + begin * ld[3] * itemsize + by_e
+            k, v, dq = at[1] + by_d, at[2] + by_e, at[4] + begin * ld[4] * itemsize + by_d
+            product(context, 0, 0, 1, some, m, d, q, ld[0], k, ld[1], p, m)
+            product(context, 0, 0, 1, some, m, e, g, ld[3], v, ld[2], ds, m)
+            for i in range(begin, begin + some):
+                here, end = (i - begin) * m, (i - begin + 1) * m
+                weights, slope = pairs[0, here:end], pairs[1, here:end]
                 seen = min(m, i + payload[3 * s] + 1)
                 top, total, mean = constant(-np.inf), constant(0), constant(0)
                 for j in range(seen):
@@ -199,9 +209,9 @@ def attention_backward(call, context):
                     weights[j] *= share[j]
                 weights[seen:] = 0
                 slope[seen:] = 0
-            product(context, 1, 1, 0, m, e, n, p, m, g, ld[3], at[6] + by_e, ld[6])
-            product(context, 1, 0, 0, n, d, m, ds, m, k, ld[1], at[4] + by_d, ld[4])
-            product(context, 1, 1, 0, m, d, n, ds, m, q, ld[0], at[5] + by_d, ld[5])
+            product(context, 1, 1, 0, m, e, some, p, m, g, ld[3], at[6] + by_e, ld[6])
+            product(context, 1, 0, 0, some, d, m, ds, m, k, ld[1], dq, ld[4])
+            product(context, 1, 1, 0, m, d, some, ds, m, q, ld[0], at[5] + by_d, ld[5])
         for z in range(4, 7):
             if at[z] != room[z].ctypes.data:
                 continue

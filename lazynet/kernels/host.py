@@ -85,6 +85,11 @@ def raise_error() -> None:
         raise error
 
 
+def forget() -> None:
+    """Forget what a kernel raised, in a plan that ends in another error."""
+    _state.error = None
+
+
 def refuse_inside() -> None:
     """Raise if this thread is inside such a kernel: no plan runs inside another."""
     if _state.inside:

@@ -23,6 +23,7 @@ import numba
 import numpy as np
 from numba.core import caching, event, types
 from numba.core.ccallback import CFunc
+from numba.core.compiler_lock import global_compiler_lock
 from platformdirs import user_cache_dir
 
 from lazynet.kernels import ahead
@@ -47,10 +48,11 @@ _state = {"warned": False}
 # Held by whoever makes signatures, programs or kernels. What is made is kept for good and known to
 # plans by address, so nothing may be made twice, with one of the two dropped again.
 MAKING = threading.RLock()
-if hasattr(os, "register_at_fork"):  # a child is forked while nothing is half made
-    os.register_at_fork(
-        before=MAKING.acquire, after_in_parent=MAKING.release, after_in_child=MAKING.release
-    )
+if hasattr(os, "register_at_fork"):  # a child is forked while nothing is half made, or compiled
+    for lock in (global_compiler_lock, MAKING):  # what was registered last is acquired first
+        os.register_at_fork(
+            before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
+        )
 
 _Function = TypeVar("_Function", bound=Callable)
 

@@ -272,13 +272,29 @@ class Pool:
                                  (PART64, parts[1]), (YIELD, self._address("sched_yield")),
                                  (WORKERS, self._wanted - 1)):  # fmt: skip
                 store_words(board + offset, word)
+            self.context = np.array([*context[:-1], board], np.int64)
+            self.wake = self._address("sem_post")
+            if not self._start_workers(board, wait):
+                return context
+            self.board = board
+            return self.context
+
+    def _start_workers(self, board: int, wait: int) -> int:
+        """Start as many workers as are wanted and the system allows; how many there are."""
+        started = 0
+        try:
             for number in range(self._wanted - 1):
                 arguments = (board, number, wait)
                 threading.Thread(target=work_until_told, args=arguments, daemon=True).start()
-            self.context = np.array([*context[:-1], board], np.int64)
-            self.wake = self._address("sem_post")
-            self.board = board
-            return self.context
+                started += 1
+        except (RuntimeError, MemoryError):  # no more threads: go on with those there are
+            store_words(board + WORKERS, started)
+            self._wanted = started + 1
+        except BaseException:  # Ctrl-C: those that have started look at the board once more
+            dismiss(board, self.wake)
+            self._dismissed.append((self._memory, self._alone, self.context))
+            raise
+        return started
 
     def _address(self, name: str) -> int:
         return ctypes.cast(getattr(self._library, name), ctypes.c_void_p).value
