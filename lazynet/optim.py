@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lazynet.optimizer import Group, Optimizer, Update, observers, zeros
+from lazynet.optimizer import Group, Optimizer, Update, observers, sign_of, zeros
 from lazynet.parameter import Leaf
 from lazynet.touched import table_of_rows
 
@@ -32,6 +32,7 @@ class SGD(Optimizer):
     Args:
         params: parameters, or dicts of parameters and options.
         lr: learning rate.
+        maximize: whether to go up the gradient, -g taking the place of g.
 
     >>> p = ln.Parameter([2.0])
     >>> optimizer = ln.optim.SGD([p], lr=0.25)
@@ -54,11 +55,13 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        *,
+        maximize: bool = False,
     ) -> None:
         super().__init__(
             params,
             {"lr": lr, "momentum": momentum, "dampening": dampening,
-             "weight_decay": weight_decay, "nesterov": nesterov},
+             "weight_decay": weight_decay, "nesterov": nesterov, "maximize": maximize},
         )  # fmt: skip
 
     def _check(self, group: Group) -> None:
@@ -69,13 +72,13 @@ class SGD(Optimizer):
     def _rule(self, leaf: Leaf, state: dict[str, Any], group: Group) -> Update:
         rate, decay, keep = group["lr"], group["weight_decay"], group["momentum"]
         if not keep:
-            return Update("sgd", (), (rate, decay))
+            return Update("sgd", (), (sign_of(group), rate, decay))
         take = 1.0 - group["dampening"]
         if "momentum_buffer" not in state:  # the first buffer is d itself
             state["momentum_buffer"] = zeros(leaf)
             take = 1.0
         rule = "nesterov" if group["nesterov"] else "momentum"
-        return Update(rule, (state["momentum_buffer"],), (rate, decay, keep, take))
+        return Update(rule, (state["momentum_buffer"],), (sign_of(group), rate, decay, keep, take))
 
 
 class Adam(Optimizer):
@@ -90,6 +93,7 @@ class Adam(Optimizer):
         lr: learning rate.
         betas: (beta1, beta2).
         eps: keeps the quotient finite.
+        maximize: whether to go up the gradient, -g taking the place of g.
 
     >>> p = ln.Parameter([2.0])
     >>> optimizer = ln.optim.Adam([p], lr=0.5)
@@ -111,9 +115,14 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
     ) -> None:
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, defaults)
+        super().__init__(
+            params,
+            {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
+             "maximize": maximize},
+        )  # fmt: skip
 
     def _decay(self, group: Group) -> tuple[float, float]:
         """(factor of the parameter, what is added to the gradient for each unit of it)."""
@@ -125,7 +134,8 @@ class Adam(Optimizer):
         shrink, decay = self._decay(group)
         rate = group["lr"] / (1.0 - beta1**step)
         scale = 1.0 / math.sqrt(1.0 - beta2**step)
-        numbers = (shrink, decay, beta1, 1.0 - beta1, beta2, 1.0 - beta2, rate, scale, group["eps"])
+        means = (beta1, 1.0 - beta1, beta2, 1.0 - beta2)
+        numbers = (sign_of(group), shrink, decay, *means, rate, scale, group["eps"])
         return Update("adam", averages, numbers)
 
 
@@ -140,6 +150,8 @@ class AdamW(Adam):
     1.4
     """
 
+    _decouples = True
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -147,8 +159,10 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
+        *,
+        maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay)
+        super().__init__(params, lr, betas, eps, weight_decay, maximize=maximize)
 
     def _decay(self, group: Group) -> tuple[float, float]:
         return 1.0 - group["lr"] * group["weight_decay"], 0.0
@@ -183,6 +197,7 @@ class SparseSGD(_OfRows):
     Args:
         params: parameters, such as the weights of `nn.Embedding`.
         lr: learning rate.
+        maximize: whether to go up the gradient.
 
     >>> table = nn.Embedding(100_000, 2)
     >>> optimizer = ln.optim.SparseSGD(table.parameters(), lr=1.0)
@@ -198,11 +213,11 @@ class SparseSGD(_OfRows):
 
     _keeps = ()
 
-    def __init__(self, params: Iterable[Any], lr: float = 1e-3) -> None:
-        super().__init__(params, {"lr": lr})
+    def __init__(self, params: Iterable[Any], lr: float = 1e-3, *, maximize: bool = False) -> None:
+        super().__init__(params, {"lr": lr, "maximize": maximize})
 
     def _rule(self, leaf: Leaf, state: dict[str, Any], group: Group) -> Update:
-        return Update("sgd", (), (group["lr"], 0.0))
+        return Update("sgd", (), (sign_of(group), group["lr"], 0.0))
 
 
 class SparseAdam(_OfRows):
@@ -219,6 +234,7 @@ class SparseAdam(_OfRows):
         lr: learning rate.
         betas: (beta1, beta2).
         eps: keeps the quotient finite.
+        maximize: whether to go up the gradient.
 
     >>> table = nn.Embedding(100_000, 2)
     >>> optimizer = ln.optim.SparseAdam(table.parameters(), lr=0.5)
@@ -241,14 +257,17 @@ class SparseAdam(_OfRows):
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        *,
+        maximize: bool = False,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize})
 
     def _rule(self, leaf: Leaf, state: dict[str, Any], group: Group) -> Update:
         averages, step = _averages(leaf, state)
         beta1, beta2 = group["betas"]
         rate = group["lr"] * math.sqrt(1.0 - beta2**step) / (1.0 - beta1**step)
-        return Update("sparse_adam", averages, (1.0 - beta1, 1.0 - beta2, rate, group["eps"]))
+        numbers = (sign_of(group), 1.0 - beta1, 1.0 - beta2, rate, group["eps"])
+        return Update("sparse_adam", averages, numbers)
 
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "SparseAdam", "SparseSGD", "observers"]

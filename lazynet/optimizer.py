@@ -17,6 +17,11 @@ from lazynet.tensor import Parameter, settle
 from lazynet.touched import table_of_rows
 
 Group = dict[str, Any]
+# What groups of PyTorch say besides options: how a step is computed, names, bounds of schedules.
+_WITHOUT_EFFECT = {
+    "params", "decoupled_weight_decay", "foreach", "fused", "capturable", "differentiable",
+    "name", "param_names", "max_lr", "min_lr", "base_momentum", "max_momentum",
+}  # fmt: skip
 # Called with the seconds of every step; what was pending before it is not in them.
 observers: list[Any] = []
 
@@ -42,6 +47,7 @@ class Optimizer:
     """
 
     _keeps: tuple[str, ...] | None = None  # what a parameter's state holds, where it is told
+    _decouples = False  # whether weight decay passes the gradient by
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         self.defaults = defaults
@@ -173,7 +179,8 @@ class Optimizer:
         """Take over options and state; PyTorch's for the same optimizer will do.
 
         Raises:
-            ValueError: if groups, numbers of parameters or shapes differ; nothing has changed then.
+            ValueError: if groups, numbers of parameters or shapes differ, or an option is set that
+                this optimizer does not have; nothing has changed then.
         """
         if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
             raise ValueError(
@@ -201,12 +208,26 @@ class Optimizer:
                     f"{self._name}: the state of a parameter holds {', '.join(sorted(names))}, "
                     f"which is another optimizer's; expected {', '.join(self._keeps)}"
                 )
-        options = [{k: v for k, v in group.items() if k in self.defaults} for group in groups]
+        options = [self._options(group) for group in groups]
         for group in options:
             self._check({**self.defaults, **group})
         self.state = {p: {k: v for k, v in s.items() if v is not None} for p, s in loaded.items()}
         for group, new in zip(self.param_groups, options, strict=True):
             group.update(new)
+
+    def _options(self, group: Mapping[str, Any]) -> Group:
+        """The options of a group that is loaded; those that mean something else are refused."""
+        decouples = group.get("decoupled_weight_decay", self._decouples)
+        if decouples != self._decouples and group.get("weight_decay"):
+            raise ValueError(
+                f"{self._name}: the state is of an optimizer that "
+                + ("decays parameters, as AdamW does" if decouples else "adds decay to gradients")
+            )
+        kept = {k: v for k, v in group.items() if k in self.defaults or k == "initial_lr"}
+        others = sorted(set(group) - set(kept) - _WITHOUT_EFFECT)
+        if unknown := ", ".join(f"{k}={group[k]!r}" for k in others if group[k]):
+            raise ValueError(f"{self._name}: the state has an option that there is not: {unknown}")
+        return kept
 
     def _loaded(self, name: str, value: Any, p: Parameter) -> Any:
         if value is None or name == "step":
@@ -229,6 +250,11 @@ class Optimizer:
 def zeros(leaf: Leaf) -> Any:
     """Zeros for each element of a parameter, where it is."""
     return leaf.device.zeros_like(leaf.array.reshape(-1))
+
+
+def sign_of(group: Group) -> float:
+    """What a gradient is multiplied with: -1 to go up."""
+    return -1.0 if group["maximize"] else 1.0
 
 
 def _follow(state: dict[str, Any], device: Device) -> None:

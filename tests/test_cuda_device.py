@@ -222,6 +222,7 @@ OPTIMIZERS = {
     "nesterov": {"lr": 0.1, "momentum": 0.9, "nesterov": True},
     "Adam": {"weight_decay": 0.1},
     "AdamW": {},
+    "maximized": {"lr": 0.1, "momentum": 0.9, "nesterov": True, "maximize": True},
 }
 
 

@@ -12,11 +12,16 @@ OPTIMIZERS_UNDER_TEST = [
     ("SGD", {"lr": 0.05, "momentum": 0.9}),
     ("SGD", {"lr": 0.05, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.1}),
     ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.3, "maximize": True}),
+    ("SGD", {"lr": 0.05, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.1, "maximize": True}),
+    ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1, "maximize": True}),
     ("Adam", {}),
     ("Adam", {"lr": 0.1, "betas": (0.5, 0.7), "eps": 1e-3}),
     ("Adam", {"lr": 0.1, "weight_decay": 0.3}),
     ("AdamW", {}),
     ("AdamW", {"lr": 0.1, "betas": (0.8, 0.9), "weight_decay": 0.3}),
+    ("Adam", {"lr": 0.1, "weight_decay": 0.3, "maximize": True}),
+    ("AdamW", {"lr": 0.1, "weight_decay": 0.3, "maximize": True}),
 ]
 each = pytest.mark.parametrize("name, options", OPTIMIZERS_UNDER_TEST)
 SHAPES = [(5, 7), (3,), ()]
@@ -96,18 +101,19 @@ def test_the_state_of_pytorch_can_be_loaded(torch, name, options):
 
 
 @each
-def test_a_step_reduces_the_loss_of_a_model(name, options):
+def test_a_step_reduces_the_loss_of_a_model_or_raises_what_is_maximized(name, options):
     ln.manual_seed(0)
+    sign = -1.0 if options.get("maximize") else 1.0
     net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
     opt = getattr(optim, name)(net.parameters(), **{**options, "lr": 1e-3})
     x = ln.tensor([1.0, -2.0, 0.5])
     losses = []
     for _ in range(5):
-        loss = (net(x) - 3.0).square().sum()
+        loss = sign * (net(x) - 3.0).square().sum()
         opt.zero_grad()
         loss.backward()
         opt.step()
-        losses.append(loss.item())
+        losses.append(sign * loss.item())
     assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0]
 
 
@@ -214,6 +220,43 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
     with pytest.raises(ValueError, match="groups"):
         opt.load_state_dict(optim.Adam([a, b]).state_dict())
     assert opt.lr == 1e-3 and not opt.state
+
+
+@each
+def test_up_a_gradient_is_down_its_negative(name, options):
+    p = nn.Parameter(np.ones(3))
+    other = nn.Parameter(np.ones(3))
+    up = getattr(optim, name)([p], **{**options, "maximize": True})
+    down = getattr(optim, name)([other], **{**options, "maximize": False})
+    for _ in range(3):
+        (g,) = gradients([p])
+        p.grad, other.grad = g, -g
+        up.step()
+        down.step()
+        np.testing.assert_array_equal(p.numpy(), other.numpy())
+
+
+def test_options_of_another_meaning_are_refused_when_a_state_is_loaded(torch):
+    def state(kind, **options):
+        q = torch.nn.Parameter(torch.ones(1))
+        return getattr(torch.optim, kind)([q], **options).state_dict()
+
+    def load(kind, given):
+        optimizer = getattr(optim, kind)([nn.Parameter([1.0])])
+        optimizer.load_state_dict(given)
+        return optimizer
+
+    with pytest.raises(ValueError, match=r"Adam: the state has an option .* amsgrad=True"):
+        load("Adam", state("Adam", amsgrad=True))
+    with pytest.raises(ValueError, match="decays parameters, as AdamW does"):
+        load("Adam", state("AdamW"))
+    with pytest.raises(ValueError, match="adds decay to gradients"):
+        load("AdamW", state("Adam", weight_decay=0.1))
+    assert load("Adam", state("Adam", foreach=True)).param_groups[0]["maximize"] is False
+    assert load("AdamW", state("AdamW", maximize=True)).param_groups[0]["maximize"] is True
+    assert load("SparseSGD", state("SGD", lr=0.5)).lr == 0.5
+    with pytest.raises(ValueError, match=r"momentum=0\.9"):
+        load("SparseSGD", state("SGD", momentum=0.9))
 
 
 def test_a_state_is_a_copy():
