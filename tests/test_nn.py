@@ -205,6 +205,20 @@ class TestState:
         with pytest.raises(TypeError, match="buffer"):
             module.register_buffer("bad", parameter(1))
 
+    @pytest.mark.parametrize("value", [0.5, np.ones(1), [1.0]], ids=["float", "array", "list"])
+    def test_a_buffer_stays_one(self, value):
+        norm = nn.BatchNorm1d(2)
+        names = list(norm.state_dict())
+        with pytest.raises(TypeError, match=r"BatchNorm1d.running_mean is a buffer .* ln\.tensor"):
+            norm.running_mean = value
+        assert list(norm.state_dict()) == names
+        norm.running_mean = ln.ones(2)
+        assert norm.state_dict()["running_mean"].tolist() == [1.0, 1.0]
+        norm.running_mean = None
+        assert "running_mean" not in norm.state_dict()
+        norm.running_mean = ln.zeros(2)
+        assert list(norm.state_dict()) == names
+
 
 class TestContainers:
     def test_sequential_calls_one_after_the_other(self):

@@ -107,6 +107,11 @@ class Module:
                 f"{type(self).__name__}.{name} is a parameter and cannot become a "
                 f"{type(value).__name__}; change its value with .copy_(...)"
             )
+        if name in self._buffers and value is not None and not isinstance(value, Tensor):
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a buffer and cannot become a "
+                f"{type(value).__name__}; assign a Tensor, ln.tensor(...), or None"
+            )
         CHANGES[0] += 1
         object.__setattr__(self, name, value)
 
