@@ -180,6 +180,15 @@ class TestState:
         for name, value in net.state_dict().items():
             np.testing.assert_array_equal(value, before[name])
 
+    @pytest.mark.parametrize("bad", [np.array(["a", "b"]), [None, {}]], ids=["text", "objects"])
+    def test_what_holds_no_numbers_is_told_and_changes_nothing(self, bad):
+        net = nn.Linear(2, 2)
+        before = net.state_dict()
+        with pytest.raises(RuntimeError, match=r"bias: the state holds \w+, which is not float32"):
+            net.load_state_dict({"weight": np.ones((2, 2)), "bias": bad})
+        for name, value in net.state_dict().items():
+            np.testing.assert_array_equal(value, before[name])
+
     def test_without_strict_what_fits_is_loaded_and_the_rest_is_told(self):
         net = nn.Linear(2, 2)
         passed = net.load_state_dict({"bias": np.ones(2), "other": np.ones(1)}, strict=False)

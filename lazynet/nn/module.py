@@ -391,7 +391,8 @@ class Module:
             strict: whether the names must be exactly those of `state_dict()`.
 
         Raises:
-            RuntimeError: naming each missing or unexpected key, and each shape that differs.
+            RuntimeError: naming each missing or unexpected key, each shape that differs, and what
+                holds no numbers.
             TypeError: for something that is no dict.
         """
         if not isinstance(state, Mapping):
@@ -407,11 +408,18 @@ class Module:
             problems.append("Missing key(s): " + ", ".join(missing))
         if strict and unexpected:
             problems.append("Unexpected key(s): " + ", ".join(unexpected))
-        arrays = {name: _as_array(state[name]) for name in places if name in state}
-        for name, array in arrays.items():
-            shape = places[name].value.shape
-            if array.shape != shape:
-                problems.append(f"{name}: the state has shape {array.shape}, the module {shape}")
+        arrays: dict[str, np.ndarray] = {}
+        for name in (name for name in places if name in state):
+            array, ours = _as_array(state[name]), places[name].value
+            if array.shape != ours.shape:
+                problem = f"the state has shape {array.shape}, the module {ours.shape}"
+                problems.append(f"{name}: {problem}")
+                continue
+            try:
+                arrays[name] = array.astype(ours.dtype)
+            except (TypeError, ValueError):
+                problem = f"the state holds {array.dtype.name}, which is not {ours.dtype}"
+                problems.append(f"{name}: {problem}")
         if problems:
             what = f"Error(s) in loading state_dict for {type(self).__name__}:"
             raise RuntimeError("\n    ".join([what, *problems]))
@@ -420,7 +428,7 @@ class Module:
             if isinstance(old, Parameter):
                 old.copy_(array)
             else:
-                owner._replace(key, tensor(array.astype(old.dtype), device=old.device))
+                owner._replace(key, tensor(array, device=old.device))
         return IncompatibleKeys(missing, unexpected)
 
     def __getstate__(self) -> dict[str, Any]:
