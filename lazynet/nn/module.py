@@ -215,6 +215,29 @@ class Module:
         """Make a parameter an attribute: the same as assigning it."""
         setattr(self, name, value)
 
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Make a module an attribute: the same as assigning it, for names that are computed."""
+        own = type(self).__name__
+        if not isinstance(name, str) or not name or "." in name:
+            raise KeyError(f"{own}: add_module: a name is a string without dots, not {name!r}")
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"{own}: add_module: expected a Module, not {type(module).__name__}")
+        old = dict(self._members()).get(name, getattr(self, name, None))
+        if old is not None and not isinstance(old, Module):
+            raise KeyError(f"{own}: add_module: there is an attribute {name!r}, which is no module")
+        self._add(name, module)
+
+    def _add(self, name: str, module: Module | None) -> None:
+        setattr(self, name, module)
+
+    def get_parameter(self, path: str) -> Parameter:
+        """The parameter of this dotted name."""
+        owner, _, key = path.rpartition(".")
+        value = dict(self.get_submodule(owner)._members()).get(key)
+        if not isinstance(value, Parameter):
+            raise AttributeError(f"{type(self).__name__} has no parameter {path!r}")
+        return value
+
     def _entries(
         self, prefix: str, seen: set[int] | None, recurse: bool = True
     ) -> Iterator[_Entry]:
