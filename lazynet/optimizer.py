@@ -5,6 +5,7 @@ What is pending runs before a parameter changes, so values keep the weights they
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -163,10 +164,7 @@ class Optimizer:
         params = [p for group in self.param_groups for p in group["params"]]
         number = {id(p): k for k, p in enumerate(params)}
         state = {
-            number[id(p)]: {
-                name: np.array(v).reshape(p.shape) if hasattr(v, "dtype") else v
-                for name, v in kept.items()
-            }
+            number[id(p)]: {name: _saved(value, p) for name, value in kept.items()}
             for p, kept in self.state.items()
         }
         groups = [
@@ -230,14 +228,18 @@ class Optimizer:
         return kept
 
     def _loaded(self, name: str, value: Any, p: Parameter) -> Any:
-        if value is None or name == "step":
-            return None if value is None else int(value)
-        array = np.asarray(value).astype(p.dtype)
-        if array.shape != p.shape:
-            raise ValueError(
-                f"{self._name}: {name} has shape {array.shape}, its parameter {p.shape}"
-            )
-        return array.reshape(-1)
+        if value is None:
+            return None
+        if self._keeps is None and not hasattr(value, "dtype"):
+            return copy.deepcopy(value)  # a number, or what else a user's optimizer keeps
+        if name == "step":
+            return int(value)
+        array = np.asarray(value)
+        if array.shape == p.shape:
+            return array.astype(p.dtype).reshape(-1)
+        if self._keeps is None:
+            return array.copy()
+        raise ValueError(f"{self._name}: {name} has shape {array.shape}, its parameter {p.shape}")
 
     def __repr__(self) -> str:
         lines = [f"{self._name} ("]
@@ -250,6 +252,14 @@ class Optimizer:
 def zeros(leaf: Leaf) -> Any:
     """Zeros for each element of a parameter, where it is."""
     return leaf.device.zeros_like(leaf.array.reshape(-1))
+
+
+def _saved(value: Any, p: Parameter) -> Any:
+    """A copy of what a state holds; what has an element for each of the parameter, in its shape."""
+    if not hasattr(value, "dtype"):
+        return copy.deepcopy(value)
+    array = np.array(value)
+    return array.reshape(p.shape) if array.shape == (p.size,) else array
 
 
 def sign_of(group: Group) -> float:

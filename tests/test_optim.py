@@ -271,6 +271,41 @@ def test_a_state_is_a_copy():
     assert state["state"][0]["step"] == 1
 
 
+class Factored(optim.Optimizer):
+    """Keeps a sum of squares for each row, how many steps there were, and what it moved last."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, {"lr": lr})
+
+    def _update(self, p, g, state, group):
+        rows = g.reshape(3, -1)
+        if not state:
+            state.update(count=0, rows=np.zeros(3), last=np.zeros(p.size), told=["made"], mean=0.0)
+        state["count"] += 1
+        state["mean"] += float(g.mean())
+        state["rows"] += np.square(rows).sum(1)
+        state["last"] = group["lr"] * (rows / np.sqrt(state["rows"])[:, None]).reshape(-1)
+        p -= state["last"] * (1.0 + state["mean"]) / state["count"]
+
+
+def test_the_state_of_a_users_optimizer_may_hold_numbers_and_arrays_of_any_shape():
+    first = [nn.Parameter(np.random.standard_normal((3, 2)))]
+    steps = [gradients(first) for _ in range(5)]
+    a = Factored(first)
+    walk(a, first, steps[:2])
+    saved = a.state_dict()
+    kept = saved["state"][0]
+    assert kept["count"] == 2 and kept["rows"].shape == (3,) and kept["last"].shape == (3, 2)
+    second = copies(first)
+    b = Factored(second)
+    b.load_state_dict(saved)
+    walk(a, first, steps[2:])
+    assert kept["count"] == 2 and kept["told"] == ["made"]  # a copy
+    walk(b, second, steps[2:])
+    np.testing.assert_array_equal(first[0].numpy(), second[0].numpy())
+    assert b.state[second[0]]["count"] == 5 and b.state[second[0]]["told"] == ["made"]
+
+
 def test_a_model_is_no_list_of_parameters():
     with pytest.raises(TypeError, match=r"Adam: expected parameters, not Linear; .*\.parameters"):
         ln.optim.Adam(ln.nn.Linear(2, 2))
