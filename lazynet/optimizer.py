@@ -124,14 +124,14 @@ class Optimizer:
                 p.zero_grad()
 
     def step(self) -> None:
-        """Change every parameter that has a gradient."""
+        """Change every parameter that has a gradient and still wants one."""
         settle()
         start = clock()
         for group in self.param_groups:
             calls: dict[Any, list[np.ndarray]] = {}
             for p in group["params"]:
                 leaf = p.graph
-                if leaf.gradient is not None:
+                if leaf.gradient is not None and leaf.requires_grad:
                     state = self.state.setdefault(p, {})
                     _follow(state, leaf.device)
                     array = p.data  # what is pending has run, and this counts as a change

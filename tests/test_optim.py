@@ -128,6 +128,21 @@ def test_parameters_without_gradient_stay_as_they_are(name, options):
     assert kept not in opt.state
 
 
+@each
+def test_what_was_frozen_after_its_backward_stays_as_it_is(name, options):
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    opt = getattr(optim, name)(net.parameters(), **options)
+    ln.sum(net(ln.ones(2))).backward()
+    net[0].requires_grad_(False)
+    before = net.state_dict()
+    opt.step()
+    changed = [name for name, v in net.state_dict().items() if (v != before[name]).any()]
+    assert changed == ["1.weight", "1.bias"] and net[0].weight not in opt.state
+    net[0].requires_grad_()
+    opt.step()
+    assert (net[0].weight.numpy() != before["0.weight"]).any()
+
+
 def test_what_is_pending_keeps_the_weights_it_was_recorded_with():
     p = nn.Parameter([1.0])
     opt = optim.SGD([p], lr=0.5)
