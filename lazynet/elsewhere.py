@@ -63,10 +63,12 @@ OF_PACKAGE = {
     "set_default_dtype": "module.double(), or dtypes of tensors",
     "utils": "ln.nn.utils",
     # DyNet
+    "AdagradTrainer": "ln.optim.Adagrad(model.parameters())",
     "AdamTrainer": "ln.optim.Adam(model.parameters())",
     "Model": _MODEL,
     "MomentumSGDTrainer": "ln.optim.SGD(model.parameters(), lr, momentum=0.9)",
     "ParameterCollection": _MODEL,
+    "RMSPropTrainer": "ln.optim.RMSprop(model.parameters())",
     "SimpleSGDTrainer": "ln.optim.SGD(model.parameters(), lr)",
     "affine_transform": "ln.linear(x, weight, bias), or sums of products",
     "average": "ln.mean(values)",

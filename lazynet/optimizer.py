@@ -18,6 +18,9 @@ from lazynet.tensor import Parameter, settle
 from lazynet.touched import table_of_rows
 
 Group = dict[str, Any]
+_NOT_NEGATIVE = (
+    "lr", "eps", "weight_decay", "momentum", "lr_decay", "initial_accumulator_value", "alpha",
+)  # fmt: skip
 # What groups of PyTorch say besides options: how a step is computed, names, bounds of schedules.
 _WITHOUT_EFFECT = {
     "params", "decoupled_weight_decay", "foreach", "fused", "capturable", "differentiable",
@@ -93,7 +96,7 @@ class Optimizer:
         self.param_groups.append(made)
 
     def _check(self, group: Group) -> None:
-        for name in ("lr", "eps", "weight_decay", "momentum"):
+        for name in _NOT_NEGATIVE:
             value = group.get(name, 0.0)
             if not isinstance(value, (int, float, np.number)):
                 raise TypeError(f"{self._name}: {name} must be a number, not {value!r}")
@@ -117,11 +120,11 @@ class Optimizer:
         for group in self.param_groups:
             group["lr"] = value
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters; unless `set_to_none`, make them 0."""
         for group in self.param_groups:
             for p in group["params"]:
-                p.zero_grad()
+                p.zero_grad(set_to_none)
 
     def step(self) -> None:
         """Change every parameter that has a gradient and still wants one."""
@@ -200,18 +203,28 @@ class Optimizer:
             for p, n in zip(params, numbers, strict=True)
             if int(n) in kept
         }
-        for names in ({k for k, v in s.items() if v is not None} for s in loaded.values()):
-            if names and self._keeps is not None and names != set(self._keeps):
-                raise ValueError(
-                    f"{self._name}: the state of a parameter holds {', '.join(sorted(names))}, "
-                    f"which is another optimizer's; expected {', '.join(self._keeps)}"
-                )
+        for group, given in zip(self.param_groups, groups, strict=True):
+            expected = self._kept({**self.defaults, **given})
+            for p in group["params"]:
+                self._check_kept(loaded.get(p, {}), expected)
         options = [self._options(group) for group in groups]
         for group in options:
             self._check({**self.defaults, **group})
         self.state = {p: {k: v for k, v in s.items() if v is not None} for p, s in loaded.items()}
         for group, new in zip(self.param_groups, options, strict=True):
             group.update(new)
+
+    def _kept(self, group: Mapping[str, Any]) -> set[str] | None:
+        """What the state of a parameter holds under these options; None where it is not told."""
+        return None if self._keeps is None else set(self._keeps)
+
+    def _check_kept(self, state: Mapping[str, Any], expected: set[str] | None) -> None:
+        names = {name for name, value in state.items() if value is not None}
+        if names and expected is not None and names != expected:
+            raise ValueError(
+                f"{self._name}: the state of a parameter holds {', '.join(sorted(names))}, "
+                f"which is another optimizer's; expected {', '.join(sorted(expected))}"
+            )
 
     def _options(self, group: Mapping[str, Any]) -> Group:
         """The options of a group that is loaded; those that mean something else are refused."""

@@ -419,9 +419,12 @@ class Parameter(Tensor):
         """A copy on another device, which is no parameter; `Module.to` moves parameters."""
         return self if device_of(device) is self.graph.device else self.detach().to(device)
 
-    def zero_grad(self) -> None:
-        """Forget the gradient."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradient; unless `set_to_none`, make it 0, where there is one."""
+        collected = self.graph.gradient is not None
         self.graph.clear_gradient()
+        if collected and not set_to_none:
+            self.graph.want_gradient()  # zeros
 
     @property
     def grad(self) -> Tensor | None:

@@ -22,6 +22,14 @@ OPTIMIZERS_UNDER_TEST = [
     ("AdamW", {"lr": 0.1, "betas": (0.8, 0.9), "weight_decay": 0.3}),
     ("Adam", {"lr": 0.1, "weight_decay": 0.3, "maximize": True}),
     ("AdamW", {"lr": 0.1, "weight_decay": 0.3, "maximize": True}),
+    ("Adagrad", {}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.2, "weight_decay": 0.3, "eps": 1e-3}),
+    ("Adagrad", {"initial_accumulator_value": 0.5, "maximize": True}),
+    ("RMSprop", {}),
+    ("RMSprop", {"lr": 0.05, "alpha": 0.8, "eps": 1e-3, "weight_decay": 0.3}),
+    ("RMSprop", {"momentum": 0.9, "maximize": True}),
+    ("RMSprop", {"alpha": 0.9, "centered": True, "weight_decay": 0.1}),
+    ("RMSprop", {"centered": True, "momentum": 0.5}),
 ]
 each = pytest.mark.parametrize("name, options", OPTIMIZERS_UNDER_TEST)
 SHAPES = [(5, 7), (3,), ()]
@@ -153,6 +161,58 @@ def test_what_is_pending_keeps_the_weights_it_was_recorded_with():
     assert (p * 10.0).item() == 5.0
 
 
+def test_adagrad_and_rmsprop_in_closed_form():
+    gradients, p, q, r = np.array([3.0, -1.0, 2.0]), *(nn.Parameter([1.0]) for _ in range(3))
+    ours = [
+        (p, optim.Adagrad([p], lr=0.5, lr_decay=1.0, initial_accumulator_value=7.0)),
+        (q, optim.RMSprop([q], lr=0.5, alpha=0.75)),
+        (r, optim.RMSprop([r], lr=0.5, alpha=0.75, centered=True, momentum=0.5)),
+    ]
+    for g in gradients:
+        for value, optimizer in ours:
+            value.grad = [g]
+            optimizer.step()
+    age = np.subtract.outer(np.arange(3), np.arange(3))
+    weights = 0.25 * np.tril(0.75**age)
+    square, mean = weights @ gradients**2, weights @ gradients
+    parts = gradients / np.sqrt(square - mean**2)
+    expected = [
+        1.0 - sum(0.5 / np.arange(1, 4) * gradients / np.sqrt(7.0 + np.cumsum(gradients**2))),
+        1.0 - 0.5 * sum(gradients / np.sqrt(square)),
+        1.0 - 0.5 * (1.75 * parts[0] + 1.5 * parts[1] + parts[2]),
+    ]
+    np.testing.assert_allclose([v.item() for v, _ in ours], expected, rtol=1e-5)
+
+
+def test_momentum_may_be_asked_of_rmsprop_later():
+    p = nn.Parameter([1.0])
+    opt = optim.RMSprop([p], lr=0.1)
+    p.grad = [1.0]
+    opt.step()
+    opt.param_groups[0].update(momentum=0.5, centered=True)
+    before = p.item()
+    opt.step()
+    assert p.item() < before
+    again = optim.RMSprop([p])
+    again.load_state_dict(opt.state_dict())
+    with pytest.raises(ValueError, match="expected square_avg, step"):
+        state = opt.state_dict()
+        state["param_groups"][0].update(momentum=0.0, centered=False)
+        again.load_state_dict(state)
+
+
+def test_gradients_may_be_made_zeros():
+    p, unused = nn.Parameter([1.0]), nn.Parameter([1.0])
+    for owner in (optim.SGD([p, unused]), nn.ParameterList([p, unused]), p):
+        p.grad = [2.0]
+        owner.zero_grad(set_to_none=False)
+        assert p.grad.tolist() == [0.0] and unused.grad is None
+        (p * 3.0).sum().backward()
+        assert p.grad.tolist() == [3.0]
+        owner.zero_grad(set_to_none=True)
+        assert p.grad is None
+
+
 def test_zero_grad_forgets_the_gradients():
     p = nn.Parameter([1.0])
     opt = optim.Adam([p])
@@ -200,6 +260,8 @@ def test_repr_tells_the_options():
         ("Adam", {"eps": -1e-8}, "eps"),
         ("AdamW", {"weight_decay": -1.0}, "weight_decay"),
         ("SGD", {"momentum": -0.5}, "momentum"),
+        ("Adagrad", {"lr_decay": -0.5}, "lr_decay"),
+        ("RMSprop", {"alpha": -0.5}, "alpha"),
         ("SGD", {"nesterov": True}, "nesterov"),
         ("SGD", {"nesterov": True, "momentum": 0.9, "dampening": 0.5}, "nesterov"),
     ],

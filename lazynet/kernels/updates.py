@@ -67,6 +67,64 @@ def sparse_adam(p, g, first, second, sign, take1, take2, rate, eps):
 
 
 @word
+def adagrad(p, g, total, sign, rate, decay, eps):
+    """d = sign g + decay p;  s += d^2;  p -= rate d / (sqrt(s) + eps)."""
+    for i in range(p.size):
+        d = sign * g[i] + decay * p[i]
+        s = total[i] + d * d
+        total[i] = s
+        p[i] -= rate * d / (np.sqrt(s) + eps)
+
+
+@word
+def rmsprop(p, g, square, sign, rate, decay, keep, take, eps):
+    """d = sign g + decay p;  v = keep v + take d^2;  p -= rate d / (sqrt(v) + eps)."""
+    for i in range(p.size):
+        d = sign * g[i] + decay * p[i]
+        v = keep * square[i] + take * d * d
+        square[i] = v
+        p[i] -= rate * d / (np.sqrt(v) + eps)
+
+
+@word
+def rmsprop_momentum(p, g, square, buffer, sign, rate, decay, keep, take, eps, mass):
+    """As `rmsprop`, with b = mass b + d / (sqrt(v) + eps);  p -= rate b."""
+    for i in range(p.size):
+        d = sign * g[i] + decay * p[i]
+        v = keep * square[i] + take * d * d
+        b = mass * buffer[i] + d / (np.sqrt(v) + eps)
+        square[i] = v
+        buffer[i] = b
+        p[i] -= rate * b
+
+
+@word
+def rmsprop_centered(p, g, square, mean, sign, rate, decay, keep, take, eps):
+    """As `rmsprop`, with m += take (d - m), and v - m^2 in the root."""
+    for i in range(p.size):
+        d = sign * g[i] + decay * p[i]
+        v = keep * square[i] + take * d * d
+        m = mean[i] + take * (d - mean[i])
+        square[i] = v
+        mean[i] = m
+        p[i] -= rate * d / (np.sqrt(v - m * m) + eps)
+
+
+@word
+def rmsprop_centered_momentum(p, g, square, mean, buffer, sign, rate, decay, keep, take, eps, mass):
+    """As `rmsprop_centered`, with the momentum of `rmsprop_momentum`."""
+    for i in range(p.size):
+        d = sign * g[i] + decay * p[i]
+        v = keep * square[i] + take * d * d
+        m = mean[i] + take * (d - mean[i])
+        b = mass * buffer[i] + d / (np.sqrt(v - m * m) + eps)
+        square[i] = v
+        mean[i] = m
+        buffer[i] = b
+        p[i] -= rate * b
+
+
+@word
 def erase(p):
     """p = 0."""
     for i in range(p.size):

@@ -269,10 +269,10 @@ class Module:
         function(self)
         return self
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters; unless `set_to_none`, make them 0."""
         for parameter in self.parameters():
-            parameter.zero_grad()
+            parameter.zero_grad(set_to_none)
 
     def requires_grad_(self, flag: bool = True) -> Self:
         """Set `requires_grad` of all parameters; without it, backward and optimizers skip them."""
