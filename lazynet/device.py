@@ -33,6 +33,9 @@ class Device:
     def __repr__(self) -> str:
         return f"Device({self.name!r})"
 
+    def __reduce__(self):
+        return device_of, (self.name,)  # there is one of each name
+
     def own(self, array: np.ndarray) -> Any:
         """A copy of an array in memory of the device: what a leaf holds."""
         return np.array(array, order="C", copy=True)

@@ -63,6 +63,7 @@ TORCH_PACKAGE = {
     "utils": "ln.nn.utils",
 }
 DYNET_PACKAGE = {
+    "AdagradTrainer": "ln.optim.Adagrad(model.parameters())",
     "AdamTrainer": "ln.optim.Adam(model.parameters())",
     "affine_transform": "ln.linear(x, weight, bias), or sums of products",
     "average": "ln.mean(values)",
@@ -93,6 +94,7 @@ DYNET_PACKAGE = {
     "pickneglogsoftmax": "ln.cross_entropy(x, target)",
     "rectify": "ln.relu(x)",
     "renew_cg": "nothing; graphs begin and end by themselves",
+    "RMSPropTrainer": "ln.optim.RMSprop(model.parameters())",
     "scalarInput": _TENSOR,
     "SimpleRNNBuilder": "ln.nn.RNN(size, hidden)",
     "SimpleSGDTrainer": "ln.optim.SGD(model.parameters(), lr)",

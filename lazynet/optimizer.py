@@ -5,6 +5,7 @@ What is pending runs before a parameter changes, so values keep the weights they
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -17,6 +18,14 @@ from lazynet.tensor import Parameter, settle
 from lazynet.touched import table_of_rows
 
 Group = dict[str, Any]
+_NOT_NEGATIVE = (
+    "lr", "eps", "weight_decay", "momentum", "lr_decay", "initial_accumulator_value", "alpha",
+)  # fmt: skip
+# What groups of PyTorch say besides options: how a step is computed, names, bounds of schedules.
+_WITHOUT_EFFECT = {
+    "params", "decoupled_weight_decay", "foreach", "fused", "capturable", "differentiable",
+    "name", "param_names", "max_lr", "min_lr", "base_momentum", "max_momentum",
+}  # fmt: skip
 # Called with the seconds of every step; what was pending before it is not in them.
 observers: list[Any] = []
 
@@ -42,6 +51,7 @@ class Optimizer:
     """
 
     _keeps: tuple[str, ...] | None = None  # what a parameter's state holds, where it is told
+    _decouples = False  # whether weight decay passes the gradient by
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         self.defaults = defaults
@@ -86,7 +96,7 @@ class Optimizer:
         self.param_groups.append(made)
 
     def _check(self, group: Group) -> None:
-        for name in ("lr", "eps", "weight_decay", "momentum"):
+        for name in _NOT_NEGATIVE:
             value = group.get(name, 0.0)
             if not isinstance(value, (int, float, np.number)):
                 raise TypeError(f"{self._name}: {name} must be a number, not {value!r}")
@@ -110,21 +120,21 @@ class Optimizer:
         for group in self.param_groups:
             group["lr"] = value
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters; unless `set_to_none`, make them 0."""
         for group in self.param_groups:
             for p in group["params"]:
-                p.zero_grad()
+                p.zero_grad(set_to_none)
 
     def step(self) -> None:
-        """Change every parameter that has a gradient."""
+        """Change every parameter that has a gradient and still wants one."""
         settle()
         start = clock()
         for group in self.param_groups:
             calls: dict[Any, list[np.ndarray]] = {}
             for p in group["params"]:
                 leaf = p.graph
-                if leaf.gradient is not None:
+                if leaf.gradient is not None and leaf.requires_grad:
                     state = self.state.setdefault(p, {})
                     _follow(state, leaf.device)
                     array = p.data  # what is pending has run, and this counts as a change
@@ -157,10 +167,7 @@ class Optimizer:
         params = [p for group in self.param_groups for p in group["params"]]
         number = {id(p): k for k, p in enumerate(params)}
         state = {
-            number[id(p)]: {
-                name: np.array(v).reshape(p.shape) if hasattr(v, "dtype") else v
-                for name, v in kept.items()
-            }
+            number[id(p)]: {name: _saved(value, p) for name, value in kept.items()}
             for p, kept in self.state.items()
         }
         groups = [
@@ -173,7 +180,8 @@ class Optimizer:
         """Take over options and state; PyTorch's for the same optimizer will do.
 
         Raises:
-            ValueError: if groups, numbers of parameters or shapes differ; nothing has changed then.
+            ValueError: if groups, numbers of parameters or shapes differ, or an option is set that
+                this optimizer does not have; nothing has changed then.
         """
         if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
             raise ValueError(
@@ -195,28 +203,56 @@ class Optimizer:
             for p, n in zip(params, numbers, strict=True)
             if int(n) in kept
         }
-        for names in ({k for k, v in s.items() if v is not None} for s in loaded.values()):
-            if names and self._keeps is not None and names != set(self._keeps):
-                raise ValueError(
-                    f"{self._name}: the state of a parameter holds {', '.join(sorted(names))}, "
-                    f"which is another optimizer's; expected {', '.join(self._keeps)}"
-                )
-        options = [{k: v for k, v in group.items() if k in self.defaults} for group in groups]
+        for group, given in zip(self.param_groups, groups, strict=True):
+            expected = self._kept({**self.defaults, **given})
+            for p in group["params"]:
+                self._check_kept(loaded.get(p, {}), expected)
+        options = [self._options(group) for group in groups]
         for group in options:
             self._check({**self.defaults, **group})
         self.state = {p: {k: v for k, v in s.items() if v is not None} for p, s in loaded.items()}
         for group, new in zip(self.param_groups, options, strict=True):
             group.update(new)
 
-    def _loaded(self, name: str, value: Any, p: Parameter) -> Any:
-        if value is None or name == "step":
-            return None if value is None else int(value)
-        array = np.asarray(value).astype(p.dtype)
-        if array.shape != p.shape:
+    def _kept(self, group: Mapping[str, Any]) -> set[str] | None:
+        """What the state of a parameter holds under these options; None where it is not told."""
+        return None if self._keeps is None else set(self._keeps)
+
+    def _check_kept(self, state: Mapping[str, Any], expected: set[str] | None) -> None:
+        names = {name for name, value in state.items() if value is not None}
+        if names and expected is not None and names != expected:
             raise ValueError(
-                f"{self._name}: {name} has shape {array.shape}, its parameter {p.shape}"
+                f"{self._name}: the state of a parameter holds {', '.join(sorted(names))}, "
+                f"which is another optimizer's; expected {', '.join(sorted(expected))}"
             )
-        return array.reshape(-1)
+
+    def _options(self, group: Mapping[str, Any]) -> Group:
+        """The options of a group that is loaded; those that mean something else are refused."""
+        decouples = group.get("decoupled_weight_decay", self._decouples)
+        if decouples != self._decouples and group.get("weight_decay"):
+            raise ValueError(
+                f"{self._name}: the state is of an optimizer that "
+                + ("decays parameters, as AdamW does" if decouples else "adds decay to gradients")
+            )
+        kept = {k: v for k, v in group.items() if k in self.defaults or k == "initial_lr"}
+        others = sorted(set(group) - set(kept) - _WITHOUT_EFFECT)
+        if unknown := ", ".join(f"{k}={group[k]!r}" for k in others if group[k]):
+            raise ValueError(f"{self._name}: the state has an option that there is not: {unknown}")
+        return kept
+
+    def _loaded(self, name: str, value: Any, p: Parameter) -> Any:
+        if value is None:
+            return None
+        if self._keeps is None and not hasattr(value, "dtype"):
+            return copy.deepcopy(value)  # a number, or what else a user's optimizer keeps
+        if name == "step":
+            return int(value)
+        array = np.asarray(value)
+        if array.shape == p.shape:
+            return array.astype(p.dtype).reshape(-1)
+        if self._keeps is None:
+            return array.copy()
+        raise ValueError(f"{self._name}: {name} has shape {array.shape}, its parameter {p.shape}")
 
     def __repr__(self) -> str:
         lines = [f"{self._name} ("]
@@ -229,6 +265,19 @@ class Optimizer:
 def zeros(leaf: Leaf) -> Any:
     """Zeros for each element of a parameter, where it is."""
     return leaf.device.zeros_like(leaf.array.reshape(-1))
+
+
+def _saved(value: Any, p: Parameter) -> Any:
+    """A copy of what a state holds; what has an element for each of the parameter, in its shape."""
+    if not hasattr(value, "dtype"):
+        return copy.deepcopy(value)
+    array = np.array(value)
+    return array.reshape(p.shape) if array.shape == (p.size,) else array
+
+
+def sign_of(group: Group) -> float:
+    """What a gradient is multiplied with: -1 to go up."""
+    return -1.0 if group["maximize"] else 1.0
 
 
 def _follow(state: dict[str, Any], device: Device) -> None:

@@ -50,6 +50,7 @@ class GradScaler:
         self.growth_interval = growth_interval
         # Of each optimizer since `update`, whether its gradients are finite; they are divided.
         self._unscaled: dict[int, bool] = {}
+        self._stepped: set[int] = set()  # optimizers, since `update`
 
     def is_enabled(self) -> bool:
         """Whether it does anything."""
@@ -79,19 +80,27 @@ class GradScaler:
         for group in optimizer.param_groups:
             for p in group["params"]:
                 if p.graph.gradient is not None:
+                    p.graph.recorded = None  # what is divided is a number from here on
                     g, rules = p.graph.gradient.reshape(-1), p.graph.device.updates
                     rules.scale(g, p.dtype.type(1.0 / self._scale))
                     finite = finite and bool(np.isfinite(rules.square_sum(g)))
         self._unscaled[id(optimizer)] = finite
 
     def step(self, optimizer: Optimizer) -> bool:
-        """A step of the optimizer, unless a gradient is not finite; whether there was one."""
+        """A step of the optimizer, unless a gradient is not finite; whether there was one.
+
+        Raises:
+            RuntimeError: if there was one since the last `update`.
+        """
         if not self._enabled:
             optimizer.step()
             return True
+        if id(optimizer) in self._stepped:
+            raise RuntimeError("GradScaler: step was called since the last update()")
         if id(optimizer) not in self._unscaled:
             self.unscale_(optimizer)
         finite = self._unscaled[id(optimizer)]
+        self._stepped.add(id(optimizer))
         if finite:
             optimizer.step()
         return finite
@@ -100,7 +109,7 @@ class GradScaler:
         """Grow or shrink the number, after the steps of all optimizers; or set it."""
         if not self._enabled:
             return
-        found, self._unscaled = self._unscaled, {}
+        found, self._unscaled, self._stepped = self._unscaled, {}, set()
         if new_scale is not None:
             self._scale = float(new_scale)
         elif not all(found.values()):
@@ -111,7 +120,9 @@ class GradScaler:
                 self._scale, self._finite_steps = self._scale * self.growth_factor, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The number and how far it is from growing, as PyTorch lays it out."""
+        """The number and how far it is from growing, as PyTorch lays it out; of none, nothing."""
+        if not self._enabled:
+            return {}
         return {
             "scale": self._scale,
             "growth_factor": self.growth_factor,
@@ -121,7 +132,19 @@ class GradScaler:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over a state; PyTorch's will do."""
+        """Take over a state; PyTorch's will do. A scaler that is not enabled takes nothing.
+
+        Raises:
+            RuntimeError: for what is no scaler's state, or that of one that was not enabled.
+        """
+        if not self._enabled:
+            return
+        missing = ", ".join(name for name in self.state_dict() if name not in state_dict)
+        if missing:
+            raise RuntimeError(
+                f"GradScaler: load_state_dict: the state has no {missing}; a scaler that is not "
+                "enabled saves an empty one"
+            )
         self._scale = float(state_dict["scale"])
         self.growth_factor = float(state_dict["growth_factor"])
         self.backoff_factor = float(state_dict["backoff_factor"])

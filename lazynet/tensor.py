@@ -15,7 +15,7 @@ from lazynet import graph as graphs
 from lazynet.arrays import array_of, dtype_of
 from lazynet.device import CPU, Device, DeviceError, device_of
 from lazynet.methods import Methods
-from lazynet.op import RowType
+from lazynet.op import RowType, row_type
 from lazynet.parameter import STATICS, Leaf, leaf_of, update_needs
 
 FLOATS = ("float32", "float64")
@@ -169,11 +169,19 @@ class Value(Methods):
             text += f", shape={shape}"
         return f"{name}({text}, dtype={self.dtype})"
 
+    def __copy__(self):
+        return self  # values never change
+
     def __deepcopy__(self, memo):
         if not isinstance(self.graph, Leaf):
             raise TypeError("only leaves can be copied; use .detach() and ln.tensor(x.numpy())")
-        leaf = self.graph
-        return tensor(self.numpy(), requires_grad=leaf.requires_grad, device=leaf.device)
+        ragged = isinstance(self, Sequence)
+        return _rebuilt(self.numpy(), self.graph.requires_grad, ragged, self.graph.device)
+
+    def __reduce__(self):
+        if not isinstance(self.graph, Leaf):
+            return self.graph.__reduce__()  # says why a computed value cannot be pickled
+        return _rebuilt, (self.numpy(), self.graph.requires_grad, isinstance(self, Sequence))
 
 
 class Tensor(Value):
@@ -413,9 +421,12 @@ class Parameter(Tensor):
         """A copy on another device, which is no parameter; `Module.to` moves parameters."""
         return self if device_of(device) is self.graph.device else self.detach().to(device)
 
-    def zero_grad(self) -> None:
-        """Forget the gradient."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradient; unless `set_to_none`, make it 0, where there is one."""
+        collected = self.graph.gradient is not None
         self.graph.clear_gradient()
+        if collected and not set_to_none:
+            self.graph.want_gradient()  # zeros
 
     @property
     def grad(self) -> Tensor | None:
@@ -430,6 +441,9 @@ class Parameter(Tensor):
         self.graph.clear_gradient()
         if value is not None:
             self.graph.want_gradient()[...] = np.asarray(value)
+
+    def __copy__(self):
+        return self.__deepcopy__({})  # parameters do change
 
     def __deepcopy__(self, memo):
         copied = Parameter(self.graph.array, self.requires_grad, self.graph.device)
@@ -462,6 +476,15 @@ def tensor(
     if requires_grad and leaf.type.dtype not in FLOATS:
         raise TypeError(f"only float tensors can require gradients, not {leaf.type.dtype}")
     return Tensor(leaf, 0, leaf.type)
+
+
+def _rebuilt(array: np.ndarray, requires_grad: bool, ragged: bool, device: Device | None = None):
+    """A leaf's copy from its numbers, on the default device unless told: what pickles hold."""
+    whole = tensor(array, requires_grad=requires_grad, device=device)
+    if not ragged:
+        return whole
+    row = row_type(whole.type.dtype, array.shape[1:])
+    return Sequence(whole.graph, 0, row, len(array))
 
 
 def _array_of(data) -> np.ndarray:

@@ -222,12 +222,18 @@ OPTIMIZERS = {
     "nesterov": {"lr": 0.1, "momentum": 0.9, "nesterov": True},
     "Adam": {"weight_decay": 0.1},
     "AdamW": {},
+    "Adagrad": {"lr_decay": 0.1, "initial_accumulator_value": 0.5},
+    "RMSprop": {},
+    "RMSprop momentum": {"momentum": 0.9},
+    "RMSprop centered": {"centered": True},
+    "RMSprop centered momentum": {"centered": True, "momentum": 0.9},
+    "maximized": {"lr": 0.1, "momentum": 0.9, "nesterov": True, "maximize": True},
 }
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers_agree_and_their_states_are_free_of_devices(name, tmp_path):
-    kind = getattr(ln.optim, name, ln.optim.SGD)
+    kind = getattr(ln.optim, name.split()[0], ln.optim.SGD)
 
     def steps():
         ln.manual_seed(0)

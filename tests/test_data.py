@@ -1,5 +1,6 @@
 """Readers, vocabularies, minibatches and the corpora made from the standard library's source."""
 
+import pickle
 from collections import Counter
 from itertools import chain
 
@@ -163,6 +164,15 @@ def test_a_missing_file_and_a_folder_are_told_in_one_sentence(tmp_path, read):
         read(tmp_path / "absent.txt")
     with pytest.raises(DataError, match="expected a file, found a folder"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("line", [None, 3])
+def test_an_error_comes_back_from_a_pickle_as_it_was(tmp_path, line):
+    error = DataError(tmp_path / "words.txt", line, "expected a number")
+    error.add_note("while reading")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is DataError and str(again) == str(error)
+    assert again.__notes__ == ["while reading"]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_word(written):

@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -180,6 +181,15 @@ class TestState:
         for name, value in net.state_dict().items():
             np.testing.assert_array_equal(value, before[name])
 
+    @pytest.mark.parametrize("bad", [np.array(["a", "b"]), [None, {}]], ids=["text", "objects"])
+    def test_what_holds_no_numbers_is_told_and_changes_nothing(self, bad):
+        net = nn.Linear(2, 2)
+        before = net.state_dict()
+        with pytest.raises(RuntimeError, match=r"bias: the state holds \w+, which is not float32"):
+            net.load_state_dict({"weight": np.ones((2, 2)), "bias": bad})
+        for name, value in net.state_dict().items():
+            np.testing.assert_array_equal(value, before[name])
+
     def test_without_strict_what_fits_is_loaded_and_the_rest_is_told(self):
         net = nn.Linear(2, 2)
         passed = net.load_state_dict({"bias": np.ones(2), "other": np.ones(1)}, strict=False)
@@ -205,6 +215,20 @@ class TestState:
         with pytest.raises(TypeError, match="buffer"):
             module.register_buffer("bad", parameter(1))
 
+    @pytest.mark.parametrize("value", [0.5, np.ones(1), [1.0]], ids=["float", "array", "list"])
+    def test_a_buffer_stays_one(self, value):
+        norm = nn.BatchNorm1d(2)
+        names = list(norm.state_dict())
+        with pytest.raises(TypeError, match=r"BatchNorm1d.running_mean is a buffer .* ln\.tensor"):
+            norm.running_mean = value
+        assert list(norm.state_dict()) == names
+        norm.running_mean = ln.ones(2)
+        assert norm.state_dict()["running_mean"].tolist() == [1.0, 1.0]
+        norm.running_mean = None
+        assert "running_mean" not in norm.state_dict()
+        norm.running_mean = ln.zeros(2)
+        assert list(norm.state_dict()) == names
+
 
 class TestContainers:
     def test_sequential_calls_one_after_the_other(self):
@@ -217,6 +241,88 @@ class TestContainers:
     def test_sequential_takes_names(self):
         net = nn.Sequential({"first": nn.Linear(2, 3), "second": nn.Linear(3, 1)})
         assert next(iter(net.state_dict())) == "first.weight"
+
+    def test_names_are_kept_as_in_pytorch(self, torch):
+        def keys_of(home):
+            made = lambda: home.Linear(2, 2, bias=False)  # noqa: E731
+            plain = home.Sequential(made(), made(), made())
+            net = home.Sequential(OrderedDict(first=made(), second=made(), third=made()))
+            told = [list(part.state_dict()) for part in (net[1:], net[:1], plain[1:], net[::2])]
+            net[1] = plain.pop(0)
+            net.first = made()
+            told += [list(net.state_dict()), list(plain.state_dict())]
+            net.append(made())
+            net.add_module("last", made())
+            told += [list(net.state_dict())]
+            del net.second
+            told += [list(net.state_dict())]
+            del net[0]
+            return [*told, list(net.state_dict())]
+
+        assert keys_of(nn) == keys_of(torch.nn)
+
+    def test_modules_are_attributes_by_their_names(self):
+        net = nn.Sequential({"first": nn.Linear(2, 3), "second": nn.Linear(3, 1)})
+        assert net.first is net[0] and getattr(nn.Sequential(net), "0") is net
+        assert copy.deepcopy(net).second.weight.shape == (1, 3)
+        net.second = other = nn.Linear(3, 2)
+        assert net[1] is other and net(ln.zeros(2)).shape == (2,)
+        with pytest.raises(TypeError, match="Sequential holds modules, not int"):
+            net.second = 1
+        with pytest.raises(AttributeError, match="Sequential has no attribute 'third'"):
+            net.third
+        heads = nn.ModuleDict({"forward": net, "training": other, "left": net})
+        assert heads.left is net and heads.training is True
+        assert heads.eval().training is False and heads["training"] is other
+        with pytest.raises(AttributeError, match="forward"):
+            heads(ln.zeros(2))
+
+    def test_a_cell_sees_that_a_named_module_was_replaced(self):
+        net = nn.Sequential({"only": nn.Linear(2, 2)})
+
+        @ln.cell
+        def twice(x):
+            return net.only(x) * 2.0
+
+        x = ln.ones(2)
+        twice(x).numpy()
+        net.only = nn.Linear(2, 2)
+        np.testing.assert_allclose(twice(x).numpy(), 2.0 * net[0](x).numpy(), rtol=1e-6)
+
+    def test_appending_to_a_part_replaces_nothing(self):
+        part = nn.Sequential(nn.Identity(), nn.Tanh(), nn.ReLU())[1:]
+        assert [type(m).__name__ for m in part.append(nn.ELU())] == ["Tanh", "ReLU", "ELU"]
+
+    def test_what_is_popped_is_given_and_gone(self):
+        a, b, c = (nn.Linear(1, 1) for _ in range(3))
+        layers = nn.ModuleList([a, b, c])
+        assert layers.pop(0) is a and layers.pop() is c and list(layers) == [b]
+        assert list(layers.state_dict()) == ["0.weight", "0.bias"]
+        named = nn.ModuleDict({"left": a, "right": b})
+        assert named.pop("left") is a and list(named) == ["right"]
+        with pytest.raises(KeyError):
+            named.pop("left")
+        with pytest.raises(IndexError):
+            layers.pop(3)
+
+    def test_modules_and_parameters_by_computed_names(self):
+        net = Net()
+        net.add_module("added", inner := nn.Linear(2, 2))
+        assert net.added is inner and net.get_parameter("added.bias") is inner.bias
+        assert net.get_parameter("scale") is net.scale
+        layers = nn.Sequential()
+        layers.add_module("inner", inner)
+        assert layers[0] is layers.inner is inner
+        for name, value, error, told in [
+            ("a.b", inner, KeyError, "without dots"), ("", inner, KeyError, "without dots"),
+            ("scale", inner, KeyError, "no module"), ("train", inner, KeyError, "no module"),
+            ("new", 1, TypeError, "expected a Module, not int"),
+        ]:  # fmt: skip
+            with pytest.raises(error, match=told):
+                net.add_module(name, value)
+        for path in ("added", "added.other", "other.bias", ""):
+            with pytest.raises(AttributeError, match="has no"):
+                net.get_parameter(path)
 
     def test_a_list_can_be_changed(self):
         layers = nn.ModuleList([nn.Linear(1, 1)])

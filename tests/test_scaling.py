@@ -82,6 +82,38 @@ def test_a_disabled_scaler_changes_nothing():
     assert (p.item(), scaler.get_scale(), scaler.is_enabled()) == (0.0, 1.0, False)
 
 
+def test_there_is_one_step_between_updates():
+    p = ln.Parameter(np.ones(1, "float32"))
+    optimizer, scaler = ln.optim.SGD([p], lr=1.0), ln.GradScaler(init_scale=4.0)
+    scaler.scale(p.sum()).backward()
+    scaler.step(optimizer)
+    with pytest.raises(RuntimeError, match="step was called since the last update"):
+        scaler.step(optimizer)
+    assert p.item() == 0.0
+    scaler.update()
+    assert scaler.step(optimizer)
+
+
+def test_gradients_that_were_recorded_are_divided_too():
+    p = ln.Parameter(np.array([3.0], "float32"))
+    scaler = ln.GradScaler(init_scale=4.0)
+    scaler.scale((p * p).sum()).backward(create_graph=True)
+    scaler.unscale_(ln.optim.SGD([p], lr=1.0))
+    assert p.grad.tolist() == [6.0]
+
+
+def test_states_of_disabled_scalers_are_empty_as_pytorchs(torch):
+    off = ln.GradScaler(enabled=False)
+    assert off.state_dict() == torch.amp.GradScaler("cpu", enabled=False).state_dict() == {}
+    off.load_state_dict({})
+    off.load_state_dict(ln.GradScaler(init_scale=2.0).state_dict())
+    assert off.get_scale() == 1.0
+    scaler = ln.GradScaler(init_scale=2.0)
+    with pytest.raises(RuntimeError, match=r"has no scale, .*not enabled saves an empty one"):
+        scaler.load_state_dict({})
+    assert scaler.get_scale() == 2.0
+
+
 @pytest.mark.parametrize(
     "options", [{"init_scale": 0.0}, {"growth_factor": 1.0}, {"backoff_factor": 1.0}], ids=str
 )

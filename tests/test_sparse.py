@@ -10,7 +10,8 @@ STEPS = [[3, 1, 3], [1], [], [7, 0], [3]]
 each = pytest.mark.parametrize(
     "name, options",
     [("SparseSGD", {"lr": 0.1}), ("SparseAdam", {}),
-     ("SparseAdam", {"lr": 0.1, "betas": (0.5, 0.7), "eps": 1e-3})],
+     ("SparseAdam", {"lr": 0.1, "betas": (0.5, 0.7), "eps": 1e-3}),
+     ("SparseSGD", {"lr": 0.1, "maximize": True}), ("SparseAdam", {"maximize": True})],
 )  # fmt: skip
 
 

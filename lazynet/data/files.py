@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 PathLike = str | os.PathLike[str]
 
@@ -15,6 +16,10 @@ class DataError(ValueError):
     def __init__(self, path: PathLike, line: int | None, problem: str):
         place = os.fspath(path) if line is None else f"{os.fspath(path)}, line {line}"
         super().__init__(f"{place}: {problem}")
+        self._told = os.fspath(path), line, problem
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._told, vars(self)  # so that it leaves a process of a pool
 
 
 def numbered_lines(path: PathLike) -> Iterator[tuple[int, str]]:

@@ -1,7 +1,8 @@
 """What changes parameters: one pass over flat arrays for each update rule, and norms.
 
 A rule of several parameters is one call (`each`), whose table says where their arrays lie. Scalars
-come in the arrays' dtype, so that nothing is computed in another one. Bound: memory.
+come in the arrays' dtype, so that nothing is computed in another one. `sign` is -1 where the
+gradient is to be gone up, else 1. Bound: memory.
 """
 
 import linecache
@@ -13,39 +14,40 @@ from lazynet.kernels.memory import ROW
 
 
 @word
-def sgd(p, g, rate, decay):
-    """p -= rate (g + decay p)."""
+def sgd(p, g, sign, rate, decay):
+    """p -= rate (sign g + decay p)."""
     for i in range(p.size):
-        p[i] -= rate * (g[i] + decay * p[i])
+        p[i] -= rate * (sign * g[i] + decay * p[i])
 
 
 @word
-def momentum(p, g, buffer, rate, decay, keep, take):
-    """b = keep b + take (g + decay p);  p -= rate b."""
+def momentum(p, g, buffer, sign, rate, decay, keep, take):
+    """b = keep b + take (sign g + decay p);  p -= rate b."""
     for i in range(p.size):
-        b = keep * buffer[i] + take * (g[i] + decay * p[i])
+        b = keep * buffer[i] + take * (sign * g[i] + decay * p[i])
         buffer[i] = b
         p[i] -= rate * b
 
 
 @word
-def nesterov(p, g, buffer, rate, decay, keep, take):
-    """d = g + decay p;  b = keep b + take d;  p -= rate (d + keep b)."""
+def nesterov(p, g, buffer, sign, rate, decay, keep, take):
+    """d = sign g + decay p;  b = keep b + take d;  p -= rate (d + keep b)."""
     for i in range(p.size):
-        d = g[i] + decay * p[i]
+        d = sign * g[i] + decay * p[i]
         b = keep * buffer[i] + take * d
         buffer[i] = b
         p[i] -= rate * (d + keep * b)
 
 
 @word
-def adam(p, g, first, second, shrink, decay, keep1, take1, keep2, take2, rate, scale, eps):
+def adam(p, g, first, second, sign, shrink, decay, keep1, take1, keep2, take2, rate, scale, eps):
     """Adam; `shrink` multiplies p (AdamW), `decay` adds to the gradient (Adam).
 
-    m = keep1 m + take1 d;  v = keep2 v + take2 d^2;  p = shrink p - rate m / (scale sqrt(v) + eps)
+    d = sign g + decay p;  m = keep1 m + take1 d;  v = keep2 v + take2 d^2;
+    p = shrink p - rate m / (scale sqrt(v) + eps)
     """
     for i in range(p.size):
-        d = g[i] + decay * p[i]
+        d = sign * g[i] + decay * p[i]
         m = keep1 * first[i] + take1 * d
         v = keep2 * second[i] + take2 * d * d
         first[i] = m
@@ -54,14 +56,72 @@ def adam(p, g, first, second, shrink, decay, keep1, take1, keep2, take2, rate, s
 
 
 @word
-def sparse_adam(p, g, first, second, take1, take2, rate, eps):
-    """m += take1 (g - m);  v += take2 (g^2 - v);  p -= rate m / (sqrt(v) + eps)."""
+def sparse_adam(p, g, first, second, sign, take1, take2, rate, eps):
+    """m += take1 (sign g - m);  v += take2 (g^2 - v);  p -= rate m / (sqrt(v) + eps)."""
     for i in range(p.size):
-        m = first[i] + take1 * (g[i] - first[i])
+        m = first[i] + take1 * (sign * g[i] - first[i])
         v = second[i] + take2 * (g[i] * g[i] - second[i])
         first[i] = m
         second[i] = v
         p[i] -= rate * m / (np.sqrt(v) + eps)
+
+
+@word
+def adagrad(p, g, total, sign, rate, decay, eps):
+    """d = sign g + decay p;  s += d^2;  p -= rate d / (sqrt(s) + eps)."""
+    for i in range(p.size):
+        d = sign * g[i] + decay * p[i]
+        s = total[i] + d * d
+        total[i] = s
+        p[i] -= rate * d / (np.sqrt(s) + eps)
+
+
+@word
+def rmsprop(p, g, square, sign, rate, decay, keep, take, eps):
+    """d = sign g + decay p;  v = keep v + take d^2;  p -= rate d / (sqrt(v) + eps)."""
+    for i in range(p.size):
+        d = sign * g[i] + decay * p[i]
+        v = keep * square[i] + take * d * d
+        square[i] = v
+        p[i] -= rate * d / (np.sqrt(v) + eps)
+
+
+@word
+def rmsprop_momentum(p, g, square, buffer, sign, rate, decay, keep, take, eps, mass):
+    """As `rmsprop`, with b = mass b + d / (sqrt(v) + eps);  p -= rate b."""
+    for i in range(p.size):
+        d = sign * g[i] + decay * p[i]
+        v = keep * square[i] + take * d * d
+        b = mass * buffer[i] + d / (np.sqrt(v) + eps)
+        square[i] = v
+        buffer[i] = b
+        p[i] -= rate * b
+
+
+@word
+def rmsprop_centered(p, g, square, mean, sign, rate, decay, keep, take, eps):
+    """As `rmsprop`, with m += take (d - m), and v - m^2 in the root."""
+    for i in range(p.size):
+        d = sign * g[i] + decay * p[i]
+        v = keep * square[i] + take * d * d
+        m = mean[i] + take * (d - mean[i])
+        square[i] = v
+        mean[i] = m
+        p[i] -= rate * d / (np.sqrt(v - m * m) + eps)
+
+
+@word
+def rmsprop_centered_momentum(p, g, square, mean, buffer, sign, rate, decay, keep, take, eps, mass):
+    """As `rmsprop_centered`, with the momentum of `rmsprop_momentum`."""
+    for i in range(p.size):
+        d = sign * g[i] + decay * p[i]
+        v = keep * square[i] + take * d * d
+        m = mean[i] + take * (d - mean[i])
+        b = mass * buffer[i] + d / (np.sqrt(v - m * m) + eps)
+        square[i] = v
+        mean[i] = m
+        buffer[i] = b
+        p[i] -= rate * b
 
 
 @word

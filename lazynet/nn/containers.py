@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -31,6 +32,29 @@ class _Container(Module):
         else:
             super()._replace(name, value)
 
+    def __getattr__(self, name: str) -> Any:
+        held = vars(self).get("_held", {})
+        return held[name] if name in held and name != "forward" else super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._named(name):
+            self._held = {**self._held, name: self._check(value)}
+        else:
+            super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if self._named(name):
+            self._held = {key: m for key, m in self._held.items() if key != name}
+        else:
+            super().__delattr__(name)
+
+    def _named(self, name: str) -> bool:
+        """Whether an attribute of this name is a module that is held."""
+        return name in vars(self).get("_held", {}) and not hasattr(type(self), name)
+
+    def _add(self, name: str, module: Any) -> None:
+        self._held = {**self._held, name: self._check(module)}
+
     def _check(self, value: Any) -> Module:
         if not isinstance(value, Module):
             raise TypeError(f"{type(self).__name__} holds modules, not {type(value).__name__}")
@@ -44,7 +68,7 @@ class _Container(Module):
 
 
 class _Listed(_Container):
-    """Modules by position; their names are "0", "1", ..."""
+    """Modules by position; their names are "0", "1", ... where they were given none."""
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__()
@@ -56,8 +80,11 @@ class _Listed(_Container):
 
     def extend(self, modules: Iterable[Module]) -> Any:
         """Add modules at the end."""
-        added = {str(k): self._check(m) for k, m in enumerate(modules, len(self._held))}
-        self._held = {**self._held, **added}
+        held = dict(self._held)
+        for module in modules:
+            free = (str(k) for k in itertools.count(len(held)) if str(k) not in held)
+            held[next(free)] = self._check(module)
+        self._held = held
         return self
 
     def insert(self, index: int, module: Module) -> None:
@@ -66,23 +93,29 @@ class _Listed(_Container):
         modules.insert(index, self._check(module))
         self._set(modules)
 
+    def pop(self, index: int = -1) -> Any:
+        """Remove a module, and give it."""
+        module = self[index]
+        del self[index]
+        return module
+
     def _set(self, modules: list[Module]) -> None:
         self._held = {str(k): m for k, m in enumerate(modules)}
 
-    def _made(self, modules: list[Module]) -> Any:
-        return type(self)(modules)
+    def _made(self, held: dict[str, Any]) -> Any:
+        return type(self)(held.values())
 
     def __iter__(self) -> Iterator[Module]:
         return iter(list(self._held.values()))
 
     def __getitem__(self, index: int | slice) -> Any:
-        found = list(self._held.values())[index]
-        return self._made(found) if isinstance(found, list) else found
+        if isinstance(index, slice):
+            return self._made(dict(list(self._held.items())[index]))
+        return list(self._held.values())[index]
 
     def __setitem__(self, index: int, module: Module) -> None:
-        modules = list(self)
-        modules[index] = self._check(module)
-        self._set(modules)
+        name = list(self._held)[index]
+        self._held = {**self._held, name: self._check(module)}
 
     def __delitem__(self, index: int | slice) -> None:
         modules = list(self)
@@ -111,6 +144,13 @@ class Sequential(_Listed):
     >>> model(ln.zeros(3)).shape, model(ln.zeros(3, length=5)).shape
     ((2,), (5, 2))
 
+    Names are kept where modules are replaced and in slices, as in PyTorch; where one is inserted or
+    removed, all are numbered anew.
+
+    >>> model = nn.Sequential({"inner": nn.Linear(3, 4), "outer": nn.Linear(4, 2)})
+    >>> model.inner is model[0], list(model[1:].state_dict())
+    (True, ['outer.weight', 'outer.bias'])
+
     Args:
         modules: in the order in which they are called, or one dict of them by name.
 
@@ -125,8 +165,8 @@ class Sequential(_Listed):
         else:
             super().__init__(modules)  # type: ignore[arg-type]
 
-    def _made(self, modules: list[Module]) -> Any:
-        return Sequential(*modules)
+    def _made(self, held: dict[str, Any]) -> Any:
+        return Sequential(held)
 
     def forward(self, x: Any) -> Any:
         for module in self._held.values():
@@ -165,6 +205,12 @@ class ModuleDict(_Container):
         held = dict(self._held)
         del held[name]
         self._held = held
+
+    def pop(self, name: str) -> Any:
+        """Remove a module, and give it."""
+        module = self[name]
+        del self[name]
+        return module
 
     def __contains__(self, name: object) -> bool:
         return name in self._held

@@ -107,6 +107,11 @@ class Module:
                 f"{type(self).__name__}.{name} is a parameter and cannot become a "
                 f"{type(value).__name__}; change its value with .copy_(...)"
             )
+        if name in self._buffers and value is not None and not isinstance(value, Tensor):
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a buffer and cannot become a "
+                f"{type(value).__name__}; assign a Tensor, ln.tensor(...), or None"
+            )
         CHANGES[0] += 1
         object.__setattr__(self, name, value)
 
@@ -210,6 +215,29 @@ class Module:
         """Make a parameter an attribute: the same as assigning it."""
         setattr(self, name, value)
 
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Make a module an attribute: the same as assigning it, for names that are computed."""
+        own = type(self).__name__
+        if not isinstance(name, str) or not name or "." in name:
+            raise KeyError(f"{own}: add_module: a name is a string without dots, not {name!r}")
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"{own}: add_module: expected a Module, not {type(module).__name__}")
+        old = dict(self._members()).get(name, getattr(self, name, None))
+        if old is not None and not isinstance(old, Module):
+            raise KeyError(f"{own}: add_module: there is an attribute {name!r}, which is no module")
+        self._add(name, module)
+
+    def _add(self, name: str, module: Module | None) -> None:
+        setattr(self, name, module)
+
+    def get_parameter(self, path: str) -> Parameter:
+        """The parameter of this dotted name."""
+        owner, _, key = path.rpartition(".")
+        value = dict(self.get_submodule(owner)._members()).get(key)
+        if not isinstance(value, Parameter):
+            raise AttributeError(f"{type(self).__name__} has no parameter {path!r}")
+        return value
+
     def _entries(
         self, prefix: str, seen: set[int] | None, recurse: bool = True
     ) -> Iterator[_Entry]:
@@ -241,10 +269,10 @@ class Module:
         function(self)
         return self
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters; unless `set_to_none`, make them 0."""
         for parameter in self.parameters():
-            parameter.zero_grad()
+            parameter.zero_grad(set_to_none)
 
     def requires_grad_(self, flag: bool = True) -> Self:
         """Set `requires_grad` of all parameters; without it, backward and optimizers skip them."""
@@ -386,7 +414,8 @@ class Module:
             strict: whether the names must be exactly those of `state_dict()`.
 
         Raises:
-            RuntimeError: naming each missing or unexpected key, and each shape that differs.
+            RuntimeError: naming each missing or unexpected key, each shape that differs, and what
+                holds no numbers.
             TypeError: for something that is no dict.
         """
         if not isinstance(state, Mapping):
@@ -402,11 +431,18 @@ class Module:
             problems.append("Missing key(s): " + ", ".join(missing))
         if strict and unexpected:
             problems.append("Unexpected key(s): " + ", ".join(unexpected))
-        arrays = {name: _as_array(state[name]) for name in places if name in state}
-        for name, array in arrays.items():
-            shape = places[name].value.shape
-            if array.shape != shape:
-                problems.append(f"{name}: the state has shape {array.shape}, the module {shape}")
+        arrays: dict[str, np.ndarray] = {}
+        for name in (name for name in places if name in state):
+            array, ours = _as_array(state[name]), places[name].value
+            if array.shape != ours.shape:
+                problem = f"the state has shape {array.shape}, the module {ours.shape}"
+                problems.append(f"{name}: {problem}")
+                continue
+            try:
+                arrays[name] = array.astype(ours.dtype)
+            except (TypeError, ValueError):
+                problem = f"the state holds {array.dtype.name}, which is not {ours.dtype}"
+                problems.append(f"{name}: {problem}")
         if problems:
             what = f"Error(s) in loading state_dict for {type(self).__name__}:"
             raise RuntimeError("\n    ".join([what, *problems]))
@@ -415,7 +451,7 @@ class Module:
             if isinstance(old, Parameter):
                 old.copy_(array)
             else:
-                owner._replace(key, tensor(array.astype(old.dtype), device=old.device))
+                owner._replace(key, tensor(array, device=old.device))
         return IncompatibleKeys(missing, unexpected)
 
     def __getstate__(self) -> dict[str, Any]:
