@@ -324,6 +324,8 @@ def over_segments(op: Op, x, index, count: int, name: str):
     order = np.argsort(numbers, kind="stable")
     counts = np.bincount(numbers, minlength=count) if count else np.zeros(0, np.int64)
     x = x if isinstance(x, Sequence) else sequence(x)
+    if op is ROW_SUM and x.type.dtype == "bool":
+        x = x.astype("int64")  # a count
     return record_segments(op, x, counts=counts, chosen=order)
 
 

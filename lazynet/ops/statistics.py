@@ -261,8 +261,8 @@ def segment_mean(x, index, count: int):
     """
     totals = over_segments(ROW_SUM, x, index, count, "segment_mean")
     sizes = np.maximum(np.bincount(np.asarray(index, np.int64), minlength=count), 1)
-    weights = (1.0 / sizes).astype(x.type.dtype)
-    shape = (count, *(1 for _ in x.type.shape))
+    weights = (1.0 / sizes).astype(totals.type.dtype if totals.type.is_float else "float32")
+    shape = (count, *(1 for _ in totals.type.shape))
     return totals * sequence(weights.reshape(shape))
 
 
