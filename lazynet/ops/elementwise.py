@@ -75,7 +75,7 @@ def prepare(op: Op, *operands):
         operands = tuple(x if isinstance(x, (bool, int, float)) else as_value(x, op.name)
                          for x in operands)  # fmt: skip
         values = [x for x in operands if isinstance(x, Value)]
-    dtype = np.result_type(*(x.dtype for x in values)).name if values else "float32"
+    dtype = _common_dtype(values, operands)
     if dtype == "bool" and any(isinstance(x, (int, float)) and not isinstance(x, bool)
                                for x in operands):  # fmt: skip
         dtype = "int64"
@@ -89,6 +89,16 @@ def prepare(op: Op, *operands):
     made = [x if x.type.dtype == dtype else cast(x, dtype) for x in made]
     target = _broadcast(op.name, *(x.type for x in made))
     return [x if x.type.shape == target or x.type.size == 1 else expand(x, target) for x in made]
+
+
+def _common_dtype(values: list, operands: tuple) -> str:
+    """The dtype in which operands meet: of floats the widest, whatever integers are beside them."""
+    if values:
+        dtypes = [x.dtype for x in values]
+        return np.result_type(*([d for d in dtypes if d.kind == "f"] or dtypes)).name
+    if all(isinstance(x, bool) for x in operands):
+        return "bool"
+    return "int64" if all(isinstance(x, int) for x in operands) else "float32"
 
 
 def _literal(op: Op, x, dtype: str) -> Literal:
