@@ -56,3 +56,61 @@ def test_a_layer_takes_what_floats_and_integers_make():
 @pytest.mark.parametrize("numbers", [(1, 0), (True, False), (1.0, 0), (2, 0.5)])
 def test_where_of_numbers_has_their_dtype(torch, numbers):
     same(ln.where(given(ln, "bool"), *numbers), torch.where(given(torch, "bool"), *numbers))
+
+
+MASKS = [np.array([True, False, True, True]), np.zeros(3, bool), np.ones((2, 3), bool)]
+COUNTS = {
+    "sum": lambda h, x: h.sum(x, 0),
+    "prod": lambda h, x: h.prod(x, 0),
+    "cumsum": lambda h, x: h.cumsum(x, 0),
+    "cumprod": lambda h, x: h.cumprod(x, 0),
+    "square": lambda h, x: h.square(x),
+    "power": lambda h, x: x**2,
+    "or": lambda h, x: (x + x).long(),
+    "and": lambda h, x: (x * x).long(),
+    "amax": lambda h, x: h.amax(x, 0),
+    "amin": lambda h, x: h.amin(x, 0),
+    "least": lambda h, x: h.min(x),
+    "largest": lambda h, x: h.max(x),
+}
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("mask", MASKS, ids=str)
+@pytest.mark.parametrize("name", COUNTS)
+def test_bools_are_counted_as_pytorch_counts_them(torch, name, mask, many):
+    found = COUNTS[name](ln, (ln.sequence if many else ln.tensor)(mask))
+    same(found, COUNTS[name](torch, torch.tensor(mask)))
+
+
+def test_lists_of_bools_are_counted():
+    values = [ln.tensor([True, False]), ln.tensor([True, True])]
+    assert ln.sum(values).tolist() == [2, 1] and ln.mean(values).tolist() == [1.0, 0.5]
+    assert ln.sum([values[0], True, np.array([True, True])]).tolist() == [3, 2]
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_the_least_of_bools_and_of_the_least_integers(many):
+    make = ln.sequence if many else ln.tensor
+    for array in (
+        [True, False, True],
+        [5, -(2**63), 2**63 - 1],
+        [2**63 - 1, -(2**63)],
+        [2.0, -1.0],
+    ):
+        x = np.array(array)
+        assert ln.min(make(x)).item() == ln.amin(make(x), 0).item() == x.min()
+        assert ln.argmin(make(x), 0).item() == x.argmin()
+        assert ln.argmax(make(x), 0).item() == x.argmax()
+
+
+def test_bools_have_no_differences_and_no_powers():
+    x, rows = ln.tensor([True, False]), ln.sequence([[True, False]])
+    for wrong in (lambda: x - x, lambda: x - rows, lambda: x - True, lambda: False - x,
+                  lambda: x ** x, lambda: True**x):  # fmt: skip
+        with pytest.raises(ln.DtypeError, match=r"^(sub|pow): bools are no numbers here"):
+            wrong()
+    for v in (x, rows):
+        with pytest.raises(ln.DtypeError, match=r"^neg: bools are no numbers here; ~x is"):
+            -v
+    assert (1 - x).tolist() == [0, 1] and (x - 1.0).tolist() == [0.0, -1.0]
