@@ -58,6 +58,27 @@ def test_where_of_numbers_has_their_dtype(torch, numbers):
     same(ln.where(given(ln, "bool"), *numbers), torch.where(given(torch, "bool"), *numbers))
 
 
+@pytest.mark.parametrize("value", [0, 1, 7, 0.0, 0.5, -2.5, True, 2**40 + 1])
+@pytest.mark.parametrize("dtype", VALUES)
+def test_what_is_filled_has_the_dtype_asked_for(torch, dtype, value):
+    theirs = getattr(torch, dtype)
+    same(ln.full((2,), value, dtype=dtype), torch.full((2,), value, dtype=theirs))
+    same(ln.full_like(ln.ones(3), value, dtype), torch.full((3,), value, dtype=theirs))
+    same(ln.full_like(given(ln, dtype), value), torch.full_like(given(torch, dtype), value))
+    rows = ln.full_like(given(ln, dtype, many=True), value)
+    same(rows, torch.full_like(given(torch, dtype), value))
+
+
+@pytest.mark.parametrize("dtype", VALUES)
+def test_ones_and_zeros_have_the_dtype_asked_for(torch, dtype):
+    for name in ("ones", "zeros"):
+        theirs = getattr(torch, name)(2, 3, dtype=getattr(torch, dtype))
+        same(getattr(ln, name)(2, 3, dtype=dtype), theirs)
+        same(getattr(ln, name)(3, dtype=dtype, length=2), theirs)
+        like = f"{name}_like"
+        same(getattr(ln, like)(given(ln, dtype)), getattr(torch, like)(given(torch, dtype)))
+
+
 MASKS = [np.array([True, False, True, True]), np.zeros(3, bool), np.ones((2, 3), bool)]
 COUNTS = {
     "sum": lambda h, x: h.sum(x, 0),
