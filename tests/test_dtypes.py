@@ -135,3 +135,32 @@ def test_bools_have_no_differences_and_no_powers():
         with pytest.raises(ln.DtypeError, match=r"^neg: bools are no numbers here; ~x is"):
             -v
     assert (1 - x).tolist() == [0, 1] and (x - 1.0).tolist() == [0.0, -1.0]
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("sign", ["&", "|", "^"])
+def test_operators_of_masks_are_pytorchs(torch, sign, many):
+    function = {"&": operator.and_, "|": operator.or_, "^": operator.xor}[sign]
+    pair = np.array([True, True, False, False]), np.array([True, False, True, False])
+    x, y = (ln.sequence(a) if many else ln.tensor(a) for a in pair)
+    want = function(*map(torch.tensor, pair))
+    for found in (function(x, y), function(x, pair[1]) if not many else function(x, y)):
+        same(found, want)
+    same(function(x, True), function(torch.tensor(pair[0]), True))
+    same(function(False, x), function(False, torch.tensor(pair[0])))
+    same(~x, ~torch.tensor(pair[0]))
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_operators_of_masks_refuse_numbers(many):
+    numbers, mask = given(ln, "int64", many), given(ln, "bool", many)
+    told = r"^{}: expected bools, not {}; ln.{} takes numbers"
+    for sign, name, function in (("&", "logical_and", operator.and_),
+                                 (r"\|", "logical_or", operator.or_),
+                                 (r"\^", "logical_xor", operator.xor)):  # fmt: skip
+        for pair in ((numbers, numbers), (numbers, mask), (mask, numbers), (mask, 2), (1, mask)):
+            with pytest.raises(ln.DtypeError, match=told.format(sign, "int64", name)):
+                function(*pair)
+    with pytest.raises(ln.DtypeError, match=told.format("~", "float32", "logical_not")):
+        ~given(ln, "float32", many)
+    assert ln.logical_and(numbers, mask).tolist() == [True, False, True]
