@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from lazynet.batching import layout as words
 from lazynet.op import Op, Sample, row_type
-from lazynet.ops.reduce import reshape, retyped
+from lazynet.ops.reduce import reshape
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.told import told
 from lazynet.program import Ref, Step, call, elementwise, lowered, operand_refs, output_refs
@@ -232,8 +232,6 @@ def dot(x, y):
 
 
 for _class in (Tensor, Sequence):
-    _class.__matmul__ = matmul
-    _class.__rmatmul__ = lambda b, a: matmul(a, b)
     _class.dot = dot
 
-__all__ = ["LINEAR", "MATMUL", "dot", "linear", "matmul", "retyped"]
+__all__ = ["LINEAR", "MATMUL", "dot", "linear", "matmul"]
