@@ -164,3 +164,22 @@ def test_operators_of_masks_refuse_numbers(many):
     with pytest.raises(ln.DtypeError, match=told.format("~", "float32", "logical_not")):
         ~given(ln, "float32", many)
     assert ln.logical_and(numbers, mask).tolist() == [True, False, True]
+
+
+PRODUCTS = {
+    "bmm": lambda a: ln.bmm(a, a),
+    "matmul": lambda a: ln.matmul(a, a),
+    "@": lambda a: a @ a,
+    "einsum": lambda a: ln.einsum("bij,bjk->bik", a, a),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_of_integers_are_refused_where_they_are_written(name):
+    told = "matmul" if name == "@" else name
+    for dtype in ("int64", "bool"):
+        with pytest.raises(ln.DtypeError, match=f"^{told}: operands must be of one float dtype"):
+            PRODUCTS[name](ln.tensor(np.ones((2, 3, 3), dtype)))
+    with pytest.raises(ln.DtypeError, match=r"^bmm: .* not float32 and float64"):
+        ln.bmm(ln.ones(1, 2, 2), ln.ones(1, 2, 2, dtype="float64"))
+    assert PRODUCTS[name](ln.ones(2, 3, 3)).tolist() == np.full((2, 3, 3), 3.0).tolist()
