@@ -28,8 +28,8 @@ from lazynet.merging import (
 from lazynet.program import Program, Ref, Step
 
 _ACCUMULATING = {
-    "add_elements", "add_rows", "matmul", "repeat_axis", "segment_sum", "sum_axis", "take_elements",
-    "transpose",
+    "add_elements", "add_rows", "matmul", "put_axis", "repeat_axis", "segment_sum", "sum_axis",
+    "take_axis", "take_elements", "transpose",
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from test_runs import run as run_runs  # noqa: E402
 import lazynet as ln  # noqa: E402
 from lazynet.batching import layout as words  # noqa: E402
 from lazynet.op import REGISTRY  # noqa: E402
-from lazynet.ops.sorting import TAKE_AXIS  # noqa: E402
+from lazynet.ops.take import TAKE_AXIS  # noqa: E402
 from lazynet.record import record  # noqa: E402
 
 LENGTHS = (0, 1, 5)

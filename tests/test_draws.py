@@ -132,3 +132,24 @@ def test_a_scan_refuses_to_draw():
 
     with pytest.raises(TypeError, match="random draws cannot be part of a scan"):
         ln.scan(step, (ln.zeros(2),), ln.ones(2, length=3))
+
+
+BOUNDS = {
+    "a scalar and a row": (lambda: ln.tensor(0.0), lambda: ln.ones(50), (50,)),
+    "a row and a scalar": (lambda: ln.zeros(50), lambda: ln.tensor(1.0), (50,)),
+    "a number and a row": (lambda: 0.0, lambda: ln.ones(50), (50,)),
+    "a column and an array": (lambda: ln.zeros(2, 1), lambda: np.ones(25, "f"), (2, 25)),
+    "a scalar and rows": (lambda: ln.tensor(0.0), lambda: ln.ones(length=50), (50,)),
+    "rows of scalars and a row": (lambda: ln.zeros(length=10), lambda: ln.ones(5), (10, 5)),
+    "a row and rows of scalars": (lambda: ln.zeros(5), lambda: ln.ones(length=10), (10, 5)),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+@pytest.mark.parametrize("function", [ln.uniform, ln.normal])
+def test_each_element_of_what_bounds_broadcast_to_is_a_draw_of_its_own(function, name):
+    first, second, shape = BOUNDS[name]
+    drawn = function(first(), second())
+    assert drawn.shape == shape
+    assert np.unique(drawn.numpy()).size == np.prod(shape)
+    assert drawn.numpy().dtype == "float32"

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from checks import agrees_with_torch, batches_over_examples, normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lazynet as ln
+from lazynet.ops import take
 
 EXAMPLES = settings(max_examples=150, deadline=None, derandomize=True)
 
@@ -109,3 +111,87 @@ def test_new_axes_are_views():
         ln.forward()
     assert y.shape == (1, 2, 1, 3)
     assert "alias" not in {entry.name for entry in seen.signatures.values()}
+
+
+# Shapes of x, of the source, and the axis: axes of 1 beside larger ones, parts of x, and nothing.
+SCATTERED = [
+    ((2, 3), (2, 1), 0), ((2, 3), (1, 3), 1), ((2, 3), (1, 1), 0), ((2, 3), (5, 2), 0),
+    ((3, 2, 4), (1, 6, 1), 1), ((3, 1), (4, 1), 0), ((2, 3), (0, 3), 0), ((4,), (7,), 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize(("shape", "source", "axis"), SCATTERED)
+def test_scatter_add_puts_elements_where_pytorch_does(torch, shape, source, axis, many):
+    numbers = np.random.randint(shape[axis], size=source)
+    rows = (2,) * many
+    every = np.broadcast_to(numbers, (*rows, *source)).copy()
+    agrees_with_torch(
+        torch,
+        lambda x, y: ln.scatter_add(x, axis + many, numbers, y),
+        lambda x, y: torch.scatter_add(x, axis + many, torch.tensor(every), y),
+        [normal(*rows, *shape), normal(*rows, *source)],
+        many,
+    )
+
+
+def test_a_source_larger_than_what_it_is_added_to_is_refused():
+    for source in ((2, 4), (2, 3, 1), (2,)):
+        with pytest.raises(
+            ln.ShapeError, match=r"^scatter_add: a source of .* for rows of \(2, 3\)"
+        ):
+            ln.scatter_add(ln.zeros(2, 3), 0, np.zeros(source, int), ln.zeros(*source))
+
+
+@pytest.mark.parametrize(
+    ("shape", "numbers"), [((2, 3), (1, 1)), ((2, 1), (1, 4)), ((2, 3), (5, 3))]
+)
+def test_numbers_along_an_axis_broadcast_as_pytorchs(torch, shape, numbers):
+    chosen = np.random.randint(shape[0], size=numbers)
+    agrees_with_torch(
+        torch,
+        lambda x: ln.take_along_dim(x, 0, chosen),
+        lambda x: torch.take_along_dim(x, torch.tensor(chosen), 0),
+        [normal(*shape)],
+    )
+
+
+GIVEN = {
+    "a list": lambda x, n, w: (x * 1.0)[list(n[0])],
+    "lists": lambda x, n, w: (x * 1.0)[list(n[0]), :, list(n[1] % 2)],
+    "index_select": lambda x, n, w: ln.index_select(x, 1, n[0] % 3),
+    "take_along_dim": lambda x, n, w: ln.take_along_dim(x, 0, n[:, :, None]),
+    "scatter_add": lambda x, n, w: ln.scatter_add(x, 0, n[:, :, None], w),
+    "repeat_interleave": lambda x, n, w: ln.repeat_interleave(x, np.roll([2, 0, 1], n[0, 0]), 1),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_examples_with_different_numbers_batch_and_leave_nothing_behind(name):
+    function = GIVEN[name]
+
+    def example(k):
+        x, w = (ln.tensor(a, requires_grad=True) for a in (normal(4, 3, 2), normal(2, 3, 1)))
+        return function(x, np.random.randint(4, size=(2, 3)), w)
+
+    example(0)
+    known = len(take._tables)
+    batches_over_examples(example)
+    assert len(take._tables) == known
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_derivatives_of_what_numbers_choose(name):
+    numbers, w = np.random.randint(4, size=(2, 3)), normal(2, 3, 1)
+    ln.check_grads(
+        lambda x, w: GIVEN[name](x.tanh(), numbers, w.tanh()).square(), (normal(4, 3, 2), w)
+    )
+
+
+def test_an_index_of_another_kind_is_not_taken_for_an_integer():
+    x = ln.ones(2, 3) * np.arange(3.0)
+    assert x[:, 1].tolist() == x[:, np.int64(1)].tolist() == x[:, ln.tensor(1)].tolist() == [1, 1]
+    array = x.numpy()
+    np.testing.assert_array_equal(x[:, True].numpy(), array[:, True])
+    with pytest.raises(IndexError):
+        x[:, 1.0]

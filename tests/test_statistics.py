@@ -97,6 +97,21 @@ def test_means_of_rows_by_index():
     assert not means[[1, 3]].any()
 
 
+@pytest.mark.parametrize("make", [ln.sequence, ln.tensor])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
+@pytest.mark.parametrize("shape", [(), (2,), (2, 3)])
+def test_sums_and_means_by_index_are_numpys_for_every_kind_of_rows(make, dtype, shape):
+    rows = generator.integers(0, 2 if dtype == "bool" else 9, (5, *shape)).astype(dtype)
+    index = [2, 0, 2, 2, 0]
+    sums, means = (f(make(rows), index, 4) for f in (ln.segment_sum, ln.segment_mean))
+    own = [rows[np.equal(index, s)] for s in range(4)]
+    assert sums.numpy().dtype == ("int64" if dtype == "bool" else dtype)
+    assert sums.shape == means.shape == (4, *shape)
+    np.testing.assert_array_equal(sums.numpy(), [r.sum(0) for r in own])
+    want = [r.mean(0) if len(r) else np.zeros(shape) for r in own]
+    np.testing.assert_allclose(means.numpy(), want, rtol=1e-6)
+
+
 NAMES = """
 sum mean prod var std max min amax amin argmax argmin logsumexp norm any all cumsum cumprod softmax
 log_softmax

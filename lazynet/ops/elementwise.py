@@ -16,7 +16,7 @@ from lazynet.ops.reduce import expand, unbroadcast
 from lazynet.ops.told import told
 from lazynet.program import elementwise as elementwise_step
 from lazynet.program import lowered, operand_refs, output_refs
-from lazynet.record import Literal, ShapeError, as_value, binary, record, unary
+from lazynet.record import DtypeError, Literal, ShapeError, as_value, binary, record, unary
 from lazynet.tensor import Sequence, Tensor, Value
 
 ONE = (Sample(((5,),)),)
@@ -39,13 +39,16 @@ def _broadcast(name: str, *rows: RowType) -> tuple[int, ...]:
         ) from None
 
 
-def elementwise(name, formula, scalar, vjp=None, result=None, samples=ONE, listed=True) -> Op:
+def elementwise(
+    name, formula, scalar, vjp=None, result=None, samples=ONE, listed=True, of_bools=None
+) -> Op:
     """An elementwise op.
 
     Args:
         scalar: the formula that gives one element.
         vjp: cotangents of the operands as if nothing were broadcast; sums are added by themselves.
         result: dtype of the result, if it is not that of the operands.
+        of_bools: the formula where all are bools, if it is another.
     """
 
     def shape(*rows):
@@ -53,7 +56,10 @@ def elementwise(name, formula, scalar, vjp=None, result=None, samples=ONE, liste
         return (row_type(dtype, _broadcast(name, *rows)),)
 
     def lower(signature):
-        step = elementwise_step(scalar, operand_refs(signature), output_refs(signature)[0])
+        bools = of_bools is not None and signature.type.dtype == "bool"
+        step = elementwise_step(
+            of_bools if bools else scalar, operand_refs(signature), output_refs(signature)[0]
+        )
         return lowered(signature, [step])
 
     def derivative(g, y, *operands):
@@ -75,12 +81,17 @@ def prepare(op: Op, *operands):
         operands = tuple(x if isinstance(x, (bool, int, float)) else as_value(x, op.name)
                          for x in operands)  # fmt: skip
         values = [x for x in operands if isinstance(x, Value)]
-    dtype = np.result_type(*(x.dtype for x in values)).name if values else "float32"
+    dtype = _common_dtype(values, operands)
     if dtype == "bool" and any(isinstance(x, (int, float)) and not isinstance(x, bool)
                                for x in operands):  # fmt: skip
         dtype = "int64"
     if dtype in ("int64", "bool") and (op is DIVIDE or any(isinstance(x, float) for x in operands)):
         dtype = "float32"
+    if dtype == "bool" and op in (SUBTRACT, POWER):
+        raise DtypeError(
+            f"{op.name}: bools are no numbers here; give numbers, x.long(), or, to tell where two "
+            "masks differ, x ^ y"
+        )
     if op is POWER and dtype == "int64" and isinstance(operands[1], int) and operands[1] < 0:
         raise ValueError(
             f"pow: an integer to the power {operands[1]} is none; give floats, x.float() ** -1"
@@ -89,6 +100,16 @@ def prepare(op: Op, *operands):
     made = [x if x.type.dtype == dtype else cast(x, dtype) for x in made]
     target = _broadcast(op.name, *(x.type for x in made))
     return [x if x.type.shape == target or x.type.size == 1 else expand(x, target) for x in made]
+
+
+def _common_dtype(values: list, operands: tuple) -> str:
+    """The dtype in which operands meet: of floats the widest, whatever integers are beside them."""
+    if values:
+        dtypes = [x.dtype for x in values]
+        return np.result_type(*([d for d in dtypes if d.kind == "f"] or dtypes)).name
+    if all(isinstance(x, bool) for x in operands):
+        return "bool"
+    return "int64" if all(isinstance(x, int) for x in operands) else "float32"
 
 
 def _literal(op: Op, x, dtype: str) -> Literal:
@@ -117,6 +138,17 @@ def _none_is_different(function, answer: bool):
     return compared
 
 
+def number_of(x):
+    """Bools as integers, of which there may be more than 1."""
+    return cast(x, "int64") if x.type.dtype == "bool" else x
+
+
+def _no_mask(x):
+    if x.type.dtype == "bool":
+        raise DtypeError("neg: bools are no numbers here; ~x is true where x is not")
+    return x
+
+
 cast_ops: dict[str, Op] = {}
 
 
@@ -136,7 +168,9 @@ def cast(x, dtype: str):
 
 # -- arithmetic ------------------------------------------------------------------------------------
 
-ADD = elementwise("add", "z = x + y", "x0 + x1", lambda g, z, x, y: (g, g), samples=PAIRS)
+ADD = elementwise(
+    "add", "z = x + y", "x0 + x1", lambda g, z, x, y: (g, g), samples=PAIRS, of_bools="x0 | x1"
+)
 SUBTRACT = elementwise("sub", "z = x - y", "x0 - x1", lambda g, z, x, y: (g, -g), samples=PAIRS)
 MULTIPLY = elementwise(
     "mul", "z = x y", "x0 * x1", lambda g, z, x, y: (g * y, g * x), samples=PAIRS
@@ -238,9 +272,9 @@ maximum, minimum = binary(MAXIMUM, prepare), binary(MINIMUM, prepare)
 less, less_equal = binary(LESS, prepare), binary(LESS_EQUAL, prepare)
 greater, greater_equal = binary(GREATER, prepare), binary(GREATER_EQUAL, prepare)
 equal, not_equal = binary(EQUAL, prepare), binary(NOT_EQUAL, prepare)
-negative = unary(NEGATIVE)
+negative = unary(NEGATIVE, _no_mask)
 exp, log, sqrt = unary(EXP, _floating), unary(LOG, _floating), unary(SQRT, _floating)
-absolute, sign, square = unary(ABSOLUTE), unary(SIGN), unary(SQUARE)
+absolute, sign, square = unary(ABSOLUTE), unary(SIGN), unary(SQUARE, number_of)
 tanh, sigmoid, relu = unary(TANH, _floating), unary(SIGMOID, _floating), unary(RELU)
 detach = unary(DETACH)
 

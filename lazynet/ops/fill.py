@@ -6,6 +6,7 @@ import numpy as np
 
 from lazynet.device import beside_operands
 from lazynet.op import Op, Sample, row_type
+from lazynet.ops.elementwise import cast
 from lazynet.ops.told import told
 from lazynet.program import elementwise, lowered, output_refs
 from lazynet.record import as_value, record
@@ -51,7 +52,13 @@ def full(shape, value, dtype: str = "float32", length: int | None = None):
     >>> ln.full((2,), 7.0).numpy().tolist()
     [7.0, 7.0]
     """
-    return zeros(*_sizes((shape,)), dtype=dtype, length=length) + value
+    return _filled(zeros(*_sizes((shape,)), dtype=dtype, length=length), value)
+
+
+def _filled(made, value):
+    """Zeros with a number added to each, in the dtype that they have."""
+    filled = made + value
+    return filled if filled.type.dtype == made.type.dtype else cast(filled, made.type.dtype)
 
 
 @told
@@ -79,7 +86,7 @@ def full_like(x, value, dtype: str | None = None):
     x = as_value(x, "full_like")
     length = x.length if isinstance(x, Sequence) else None
     made = zeros(x.type.shape, dtype=dtype or x.type.dtype, length=length)
-    return made if value.__class__ in (int, float) and value == 0 else made + value
+    return made if value.__class__ in (int, float) and value == 0 else _filled(made, value)
 
 
 @told

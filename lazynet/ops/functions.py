@@ -25,7 +25,7 @@ from lazynet.ops.elementwise import (
     zeros_like,
 )
 from lazynet.ops.told import told
-from lazynet.record import Literal, as_value, binary, record, unary
+from lazynet.record import DtypeError, Literal, as_value, binary, record, unary
 from lazynet.tensor import Sequence, Tensor
 
 
@@ -257,6 +257,30 @@ logical_not = unary(NOT, lambda x: x if x.type.dtype == "bool" else cast(x, "boo
 remainder, floor_divide = binary(REMAINDER, prepare), binary(FLOOR_DIVIDE, prepare)
 
 
+def _of_masks(sign: str, function):
+    """A logical function as an operator, which means bits to who has integers: of bools only."""
+
+    def operator(x, y):
+        x, y = (_mask(v, sign, function) for v in (x, y))
+        return function(x, y)
+
+    return operator
+
+
+def _mask(x, sign: str, function):
+    x = as_value(x, sign)
+    if x.type.dtype != "bool":
+        raise DtypeError(
+            f"{sign}: expected bools, not {x.type.dtype}; ln.{function.__name__} takes numbers, "
+            "which are true where they are not 0"
+        )
+    return x
+
+
+def _inverted(x):
+    return logical_not(_mask(x, "~", logical_not))
+
+
 _INT64 = np.iinfo(np.int64)
 
 
@@ -294,9 +318,9 @@ for _class in (Tensor, Sequence):
     _class.__mod__, _class.__floordiv__ = remainder, floor_divide
     _class.__rmod__ = lambda x, y: remainder(y, x)
     _class.__rfloordiv__ = lambda x, y: floor_divide(y, x)
-    _class.__and__ = _class.__rand__ = logical_and
-    _class.__or__ = _class.__ror__ = logical_or
-    _class.__xor__ = _class.__rxor__ = logical_xor
-    _class.__invert__ = logical_not
+    _class.__and__ = _class.__rand__ = _of_masks("&", logical_and)
+    _class.__or__ = _class.__ror__ = _of_masks("|", logical_or)
+    _class.__xor__ = _class.__rxor__ = _of_masks("^", logical_xor)
+    _class.__invert__ = _inverted
 
 __all__ = ["absolute", "square", *(method.__name__ for method in _METHODS)]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from lazynet.device import beside_operands
 from lazynet.ops import reduce, views
 from lazynet.ops.reduce import axis_of
 from lazynet.ops.rows import sequence
-from lazynet.ops.take import PUT, numbers_key, rearranged, row_axis, table_of
+from lazynet.ops.take import places_of, put_in, rearranged, row_axis, taken
 from lazynet.ops.told import told
-from lazynet.record import ShapeError, as_value, record
+from lazynet.record import ShapeError, as_value
 from lazynet.tensor import Sequence, Tensor, tensor
 
 
@@ -23,13 +21,18 @@ def index(x, key):
         IndexError: as numpy does, if the key does not fit.
     """
     parts = key if isinstance(key, tuple) else (key,)
-    parts = tuple(views.index_array(s, "index") if isinstance(s, list) else s for s in parts)
-    name = tuple(
-        (s.start, s.stop, s.step, "slice") if isinstance(s, slice)
-        else s if s is None or s is Ellipsis or isinstance(s, int) else numbers_key(s)
-        for s in parts
-    )  # fmt: skip
+    parts = tuple(_part_of_index(s) for s in parts)
+    if any(isinstance(s, np.ndarray) for s in parts):
+        return taken(x, places_of(x.type.shape)[parts])
+    name = tuple((s.start, s.stop, s.step, "slice") if isinstance(s, slice) else s for s in parts)
     return rearranged(x, ("index", name), lambda numbers: numbers[parts])
+
+
+def _part_of_index(part):
+    """What indexes one axis: None, `...`, a slice or an int; an array of whatever else it is."""
+    if part is None or part is Ellipsis or isinstance(part, slice) or type(part) is int:
+        return part
+    return int(part) if isinstance(part, np.integer) else views.index_array(part, "index")
 
 
 @told
@@ -49,16 +52,14 @@ def index_select(x, dim: int, numbers):
     if at is None:
         return x[list(numbers)]
     chosen = views.indices(numbers, x.type.shape[at], "index_select")
-    return rearranged(
-        x, ("index_select", at, numbers_key(chosen)), lambda index: index.take(chosen, at)
-    )
+    return taken(x, places_of(x.type.shape).take(chosen, at))
 
 
 @told
 def take_along_dim(x, dim: int, numbers):
-    """y[i][j] = x[numbers[i][j]][j] along `dim`, as torch.gather, for an array of numbers.
+    """y[i][j] = x[numbers[i][j]][j] along `dim`, for an array of numbers; as torch.take_along_dim.
 
-    Shapes: that of the numbers.
+    Shapes: that of the numbers; other axes than `dim` broadcast.
 
     >>> ln.take_along_dim(ln.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, [[1], [0]]).numpy().tolist()
     [[2.0], [3.0]]
@@ -66,24 +67,17 @@ def take_along_dim(x, dim: int, numbers):
     Raises:
         IndexError: if a number is out of range. ShapeError: if shapes do not match.
     """
-    x, chosen = as_value(x, "take_along_dim"), np.asarray(numbers)
+    x = as_value(x, "take_along_dim")
     at = row_axis(x, dim, "take_along_dim")
-    if chosen.size and not 0 <= chosen.min() <= chosen.max() < x.type.shape[at]:
-        raise IndexError(
-            f"take_along_dim: a number is out of range; the axis has {x.type.shape[at]}"
-        )
-    return rearranged(
-        x,
-        ("take_along_dim", at, numbers_key(chosen)),
-        lambda index: np.take_along_axis(index, chosen, at),
-    )
+    chosen = _numbers_along(numbers, x.type.shape[at], "take_along_dim")
+    return taken(x, np.take_along_axis(places_of(x.type.shape), chosen, at))
 
 
 @told
 def scatter_add(x, dim: int, numbers, source):
     """x with source[i][j] added at [numbers[i][j]][j] along `dim`, as torch.scatter_add.
 
-    Shapes: numbers and source alike -> that of x.
+    Shapes: numbers and source alike, in other axes than `dim` at most as large as x -> that of x.
 
     >>> ln.scatter_add(ln.zeros(3), 0, [1, 1], ln.tensor([2.0, 3.0])).numpy().tolist()
     [0.0, 5.0, 0.0]
@@ -91,23 +85,32 @@ def scatter_add(x, dim: int, numbers, source):
     Raises:
         IndexError: if a number is out of range. ShapeError: if shapes do not match.
     """
-    x, source, chosen = (
-        as_value(x, "scatter_add"),
-        as_value(source, "scatter_add"),
-        np.asarray(numbers),
-    )
+    x, source = as_value(x, "scatter_add"), as_value(source, "scatter_add")
     at, shape = row_axis(x, dim, "scatter_add"), x.type.shape
+    chosen = _numbers_along(numbers, shape[at], "scatter_add")
     if chosen.shape != source.type.shape:
         raise ShapeError(
             f"scatter_add: numbers of {chosen.shape} for a source of {source.type.shape}"
         )
-    if chosen.size and not 0 <= chosen.min() <= chosen.max() < shape[at]:
-        raise IndexError(f"scatter_add: a number is out of range; the axis has {shape[at]}")
-    whole = np.arange(math.prod(shape)).reshape(shape)
-    table, _ = table_of(
-        ("scatter", shape, at, numbers_key(chosen)), lambda: np.take_along_axis(whole, chosen, at)
-    )
-    return x + record(PUT, (source,), (("table", table), ("shape", shape)))
+    met = (*chosen.shape[:at], shape[at], *chosen.shape[at + 1 :])
+    if len(met) != len(shape) or any(m > n for m, n in zip(met, shape, strict=True)):
+        raise ShapeError(
+            f"scatter_add: a source of {chosen.shape} for rows of {shape}; in other axes than "
+            f"{dim} it may be no larger"
+        )
+    # The part of x that the source meets, which has its sizes: nothing of it is broadcast.
+    places = places_of(shape)[tuple(map(slice, met))]
+    return x + put_in(source, np.take_along_axis(places, chosen, at), shape)
+
+
+def _numbers_along(numbers, limit: int, name: str) -> np.ndarray:
+    """Numbers of elements of an axis, checked against its size."""
+    chosen = np.asarray(numbers)
+    if not chosen.size:
+        return chosen.astype(np.int64)
+    if not 0 <= chosen.min() <= chosen.max() < limit:
+        raise IndexError(f"{name}: a number is out of range; the axis has {limit}")
+    return chosen
 
 
 @told

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from lazynet.batching import layout as words
 from lazynet.op import Op, Sample, row_type
-from lazynet.ops.reduce import reshape, retyped
+from lazynet.ops.reduce import reshape
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.told import told
 from lazynet.program import Ref, Step, call, elementwise, lowered, operand_refs, output_refs
@@ -19,7 +19,8 @@ from lazynet.record import DtypeError, ShapeError, as_value, note_layer, record
 from lazynet.tensor import Sequence, Tensor
 
 
-def _check_dtypes(name: str, *rows) -> None:
+def check_dtypes(name: str, *rows) -> None:
+    """Raise unless the rows of a product are all of one float dtype."""
     dtypes = [row.dtype for row in rows]
     if len(set(dtypes)) > 1 or not rows[0].is_float:
         raise DtypeError(
@@ -48,7 +49,7 @@ def _sizes(a, b, ta: int, tb: int) -> tuple[int, int, int, int]:
 
 
 def _matmul_shape(a, b, ta, tb):
-    _check_dtypes("matmul", a, b)
+    check_dtypes("matmul", a, b)
     m, n, k, inner = _sizes(a, b, ta, tb)
     if k != inner:
         raise ShapeError(f"matmul: {a.shape} and {b.shape} do not match: {k} against {inner}")
@@ -131,7 +132,7 @@ def matmul(a, b):
 
 
 def _linear_shape(x, weight, bias=None):
-    _check_dtypes("linear", x, weight, *([bias] if bias else []))
+    check_dtypes("linear", x, weight, *([bias] if bias else []))
     if len(weight.shape) != 2 or not x.shape or x.shape[-1] != weight.shape[1]:
         raise ShapeError(
             f"linear: input row {x.shape} does not match weight {weight.shape}; expected rows of "
@@ -232,8 +233,6 @@ def dot(x, y):
 
 
 for _class in (Tensor, Sequence):
-    _class.__matmul__ = matmul
-    _class.__rmatmul__ = lambda b, a: matmul(a, b)
     _class.dot = dot
 
-__all__ = ["LINEAR", "MATMUL", "dot", "linear", "matmul", "retyped"]
+__all__ = ["LINEAR", "MATMUL", "dot", "linear", "matmul"]

@@ -22,12 +22,11 @@ from lazynet.tensor import Sequence, Tensor
 
 
 def _batched_shape(a, b, ta, tb):
+    plain.check_dtypes("bmm", a, b)
     m, k = a.shape[1:][::-1] if ta else a.shape[1:]
     inner, n = b.shape[1:][::-1] if tb else b.shape[1:]
     if k != inner or a.shape[0] != b.shape[0]:
         raise ShapeError(f"bmm: {a.shape} and {b.shape} do not match")
-    if a.dtype != b.dtype:
-        raise TypeError(f"bmm: dtypes differ: {a.dtype} and {b.dtype}")
     return (row_type(a.dtype, (a.shape[0], m, n)),)
 
 
@@ -77,7 +76,7 @@ def bmm(a, b):
     (2, 3, 5)
 
     Raises:
-        ShapeError: if the sizes do not match.
+        ShapeError: if the sizes do not match. DtypeError: unless both have one float dtype.
     """
     a, b = as_value(a, "bmm"), as_value(b, "bmm")
     if len(a.type.shape) != 3 or len(b.type.shape) != 3:
@@ -101,6 +100,7 @@ def matmul(a, b):
     a, b = as_value(a, "matmul"), as_value(b, "matmul")
     if len(a.type.shape) <= 2 and len(b.type.shape) <= 2:
         return plain.matmul(a, b)
+    plain.check_dtypes("matmul", a.type, b.type)
     if not a.type.shape or not b.type.shape:
         raise ShapeError("matmul: expected vectors or matrices, not scalars")
     left = a if len(a.type.shape) > 1 else reshape(a, (1, a.type.size))

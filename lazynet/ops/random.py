@@ -135,6 +135,17 @@ def like(op: Op, x):
     return _draw(op, x.type.shape, x.length if isinstance(x, Sequence) else None, x.type.dtype)
 
 
+@beside_operands
+def _for_each(op: Op, x, y):
+    """A draw for each element of what x and y broadcast to, in the dtype of x."""
+    if isinstance(y, (int, float)):
+        return like(op, x)
+    y = as_value(y, op.name)
+    lengths = [v.length for v in (x, y) if isinstance(v, Sequence)]
+    shape = np.broadcast_shapes(x.type.shape, y.type.shape)
+    return _draw(op, shape, lengths[0] if lengths else None, x.type.dtype)
+
+
 # -- samples ---------------------------------------------------------------------------------------
 
 
@@ -189,11 +200,11 @@ def normal(mean, std=1.0):
     (3,)
 
     Args:
-        mean: a value; draws have its shape.
-        std: a number, or a value that broadcasts against the mean.
+        mean: a value.
+        std: a number, or a value; the two broadcast, and each element is a draw of its own.
     """
     mean = floats_of(mean, "normal")
-    return mean + like(NORMAL, mean) * std
+    return mean + _for_each(NORMAL, mean, std) * std
 
 
 @told
@@ -206,7 +217,8 @@ def uniform(low, high):
     (3,)
     """
     low = floats_of(low, "uniform")
-    return low + (high - low) * like(UNIFORM, low)
+    width = high - low
+    return low + width * _for_each(UNIFORM, low, width)
 
 
 @told

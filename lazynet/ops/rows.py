@@ -287,13 +287,15 @@ def _share_of_rows(x):
 def _sum_list(values):
     if not values:
         raise ShapeError("sum: an empty list has no shape")
+    values = [as_value(v, "sum") for v in values]
+    values = [v.astype("int64") if v.type.dtype == "bool" else v for v in values]
     if all(v.__class__ is Tensor for v in values):
         first = values[0].type
         if all(v.type is first for v in values):
             return record_segments(ROW_SUM, values)
         if all(v.type.shape == first.shape and v.type.dtype == first.dtype for v in values):
             return record_segments(ROW_SUM, [as_stored(v) for v in values])
-    total, *others = (as_value(v, "sum") for v in values)
+    total, *others = values
     for value in others:
         total = total + value
     return total
@@ -324,6 +326,8 @@ def over_segments(op: Op, x, index, count: int, name: str):
     order = np.argsort(numbers, kind="stable")
     counts = np.bincount(numbers, minlength=count) if count else np.zeros(0, np.int64)
     x = x if isinstance(x, Sequence) else sequence(x)
+    if op is ROW_SUM and x.type.dtype == "bool":
+        x = x.astype("int64")  # a count
     return record_segments(op, x, counts=counts, chosen=order)
 
 

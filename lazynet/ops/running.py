@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lazynet.ops import reduce
+from lazynet.ops.elementwise import number_of
 from lazynet.ops.joining import cat as joined
 from lazynet.ops.reduce import SUM, axis_of, reshape
 from lazynet.ops.shape import unsqueeze
@@ -17,7 +18,7 @@ def prod(x, axis: int | None = None, keepdim: bool = False):
 
     Halves are multiplied with each other, so gradients are right where elements are 0.
 
-    Shapes: as `sum`.
+    Shapes: as `sum`; bools are counted as integers.
 
     >>> float(ln.prod(ln.tensor([2.0, 3.0, 4.0])))
     24.0
@@ -25,7 +26,7 @@ def prod(x, axis: int | None = None, keepdim: bool = False):
     Raises:
         ShapeError: if there is no such axis.
     """
-    x = as_value(x, "prod")
+    x = number_of(as_value(x, "prod"))
     if axis is None:
         if isinstance(x, Sequence):
             x = prod(x, 0)
@@ -84,7 +85,7 @@ def cumprod(x, axis: int = -1):
 
 def _running(x, axis: int, name: str, join):
     """Prefixes by doubling (Hillis and Steele, 1986): a logarithmic number of nodes."""
-    at = axis_of(x, axis, name)
+    at, x = axis_of(x, axis, name), number_of(x)
     step = 1
     if at is None:
         while step < len(x):

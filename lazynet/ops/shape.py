@@ -14,7 +14,7 @@ from lazynet.device import beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.reduce import axis_of, reshape
 from lazynet.ops.rows import cat as cat_rows
-from lazynet.ops.take import numbers_key, rearranged, row_axis
+from lazynet.ops.take import places_of, rearranged, row_axis, taken
 from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value
 from lazynet.tensor import Sequence, Tensor, tensor
@@ -248,7 +248,9 @@ def repeat_interleave(x, repeats, dim: int = -1):
         raise ShapeError(f"repeat_interleave: {len(repeats)} numbers for an axis of {count}")
     if at is None:
         return x[np.repeat(np.arange(count), repeats)]
-    key = ("repeat_interleave", numbers_key(repeats), at)
+    if np.ndim(repeats):
+        return taken(x, np.repeat(places_of(x.type.shape), repeats, at))
+    key = ("repeat_interleave", int(repeats), at)
     return rearranged(x, key, lambda index: np.repeat(index, repeats, at))
 
 

@@ -23,6 +23,7 @@ from lazynet.ops.runs import (
     rows_in,
     step,
 )
+from lazynet.ops.take import TAKE_AXIS, check_places
 from lazynet.ops.told import told
 from lazynet.program import call, lowered, operand_refs, output_refs
 from lazynet.record import ShapeError, as_value, record, record_runs
@@ -58,53 +59,6 @@ ARGSORT = Op(
 )  # fmt: skip
 
 
-def _check_places(name: str, n) -> None:
-    if n.dtype != "int64":
-        raise TypeError(f"{name}: places are int64, not {n.dtype}")
-
-
-def _take_shape(x, n, axis):
-    _check_places("take_axis", n)
-    return (row_type(x.dtype, n.shape),)
-
-
-def _put_shape(x, n, axis, size):
-    _check_places("put_axis", n)
-    return (row_type(x.dtype, (*x.shape[:axis], size, *x.shape[axis + 1 :])),)
-
-
-def _moved(kernel: str):
-    def lower(signature):
-        axis = dict(signature.attributes)["axis"]
-        refs, y = operand_refs(signature), signature.outputs[0]
-        outer, count, inner = split(y, axis)
-        if kernel == "take_axis":
-            attributes = (outer, refs[0].size // (outer * inner or 1), inner, count)
-        else:
-            attributes = (outer, count, inner, refs[0].size // (outer * inner or 1))
-        return lowered(
-            signature, [call(kernel, refs, output_refs(signature)[0], attributes, y.dtype)]
-        )
-
-    return lower
-
-
-TAKE_AXIS = Op(
-    "take_axis", "y[k] = x[n[k]] along the axis", _take_shape, _moved("take_axis"),
-    lambda g, y, x, n, axis: (
-        record(PUT_AXIS, (g, n), (("axis", axis), ("size", x.type.shape[axis]))), None,
-    ),
-    samples=(Sample(((3,), (3,)), (("axis", 0),), 0.0, 2.9, dtypes=("", "int64")),
-             Sample(((2, 3, 2), (2, 4, 2)), (("axis", 1),), 0.0, 2.9, dtypes=("", "int64"))),
-)  # fmt: skip
-PUT_AXIS = Op(
-    "put_axis", "y[n[k]] += x[k] along the axis, from zeros", _put_shape, _moved("put_axis"),
-    lambda g, y, x, n, axis, size: (record(TAKE_AXIS, (g, n), (("axis", axis),)), None),
-    samples=(Sample(((3,), (3,)), (("axis", 0), ("size", 4)), 0.0, 2.9, dtypes=("", "int64")),
-             Sample(((2, 3, 2), (2, 3, 2)), (("axis", 1), ("size", 3)), 0.0, 2.9,
-                    dtypes=("", "int64"))),
-)  # fmt: skip
-
 # -- along the rows of a Sequence ------------------------------------------------------------------
 
 
@@ -126,7 +80,7 @@ ARGSORT_ROWS = Op(
 
 
 def _each_shape(x, n):
-    _check_places("take_each", n)
+    check_places("take_each", n)
     if x.shape != n.shape:
         raise ShapeError(f"rows of {x.shape} cannot be taken by rows of {n.shape}")
     return (x.stored,)

@@ -81,7 +81,14 @@ def amin(x, axis: Any = None, keepdim: bool = False):
     Raises:
         ShapeError: if there is no such axis.
     """
-    return -amax(-as_value(x, "amin"), axis, keepdim)
+    return _turned(amax(_turned(as_value(x, "amin")), axis, keepdim))
+
+
+def _turned(x):
+    """What is large where x is small; each value has one, the least integer too."""
+    if x.type.is_float:
+        return -x
+    return ~x if x.type.dtype == "bool" else -1 - x
 
 
 @told
@@ -114,7 +121,7 @@ def argmin(x, axis: int | None = -1, keepdim: bool = False):
     x = as_value(x, "argmin")
     if axis is not None:
         axis_of(x, axis, "argmin")
-    return reduce.argmax(-x, axis, keepdim)
+    return reduce.argmax(_turned(x), axis, keepdim)
 
 
 @told
@@ -261,8 +268,8 @@ def segment_mean(x, index, count: int):
     """
     totals = over_segments(ROW_SUM, x, index, count, "segment_mean")
     sizes = np.maximum(np.bincount(np.asarray(index, np.int64), minlength=count), 1)
-    weights = (1.0 / sizes).astype(x.type.dtype)
-    shape = (count, *(1 for _ in x.type.shape))
+    weights = (1.0 / sizes).astype(totals.type.dtype if totals.type.is_float else "float32")
+    shape = (count, *(1 for _ in totals.type.shape))
     return totals * sequence(weights.reshape(shape))
 
 
