@@ -58,6 +58,8 @@ MISTAKES = {
     "bias": (lambda: linear(vector(3), WEIGHT, vector(3)), ValueError, r"bias \(3,\)"),
     "matmul": (lambda: vector(4) @ WEIGHT, ValueError, r"matmul: \(1, 4\) and \(2, 3\)"),
     "matmul scalar": (lambda: ln.tensor(1.0) @ vector(3), ValueError, "vectors or matrices"),
+    "dot": (lambda: ln.dot(vector(3), vector(1)), ValueError, r"^dot: .* of \(3,\) and \(1,\)"),
+    "dot scalar": (lambda: ln.dot(vector(3), 2.0), ValueError, "^dot: expected vectors"),
     "reshape": (lambda: vector(6).reshape(4, 2), ValueError, r"have 6 elements, not \(4, 2\)"),
     "chunk": (lambda: vector(5).chunk(0), ValueError, "expected one or more parts, not 0"),
     "split": (lambda: vector(5).split([2, 2]), ValueError, "cannot be cut"),

@@ -216,6 +216,20 @@ def _linear(x, weight, bias=None):
     return made
 
 
+def vectors_of(name: str, x, y, axis: int = -1):
+    """Two values with vectors of one size along an axis, which is counted from the last one."""
+    x, y = as_value(x, name), as_value(y, name)
+    shapes = x.shape, y.shape
+    if not x.type.shape or not y.type.shape:
+        raise ShapeError(f"{name}: expected vectors, not rows of {x.type.shape} and {y.type.shape}")
+    if len({shape[axis] if len(shape) >= -axis else None for shape in shapes}) > 1:
+        raise ShapeError(
+            f"{name}: expected as many elements along axis {axis} of both, not values of "
+            f"{shapes[0]} and {shapes[1]}"
+        )
+    return x, y
+
+
 @told
 def dot(x, y):
     """The inner product of two vectors: sum of x_i y_i; row by row for Sequences.
@@ -228,6 +242,7 @@ def dot(x, y):
     Raises:
         ShapeError: if the sizes differ.
     """
+    x, y = vectors_of("dot", x, y)
     return sum_of(x * y, -1)
 
 
