@@ -122,6 +122,21 @@ MISTAKES = {
         TypeError,
         "^sum: .* not a list",
     ),
+    "sum of a list along an axis": (
+        lambda: ln.sum([vector(), vector()], axis=1),
+        TypeError,
+        r"^sum: axis 1 of a list, whose items are added up .*: ln.sequence\(list\) or ln.stack",
+    ),
+    "mean of a list along an axis": (
+        lambda: ln.mean([vector(), vector()], -1),
+        TypeError,
+        "^mean: axis -1 of a list",
+    ),
+    "mean of a list with its axis": (
+        lambda: ln.mean([vector(), vector()], 0, keepdim=True),
+        TypeError,
+        "^mean: keepdim of a list",
+    ),
     "sum of words": (lambda: ln.sum(["a"]), TypeError, "^sum: expected a Tensor or Sequence"),
     "sum of what comes": (lambda: ln.sum(x for x in "a"), TypeError, "^sum: .*; a list would do"),
     "no largest row": (lambda: ln.argmax(sequence(3)[:0], 0), IndexError, "^argmax: no row of"),

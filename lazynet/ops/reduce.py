@@ -227,6 +227,16 @@ def _each(function, name: str, x, axes, keepdim: bool):
 # -- functions -------------------------------------------------------------------------------------
 
 
+def _whole(name: str, axis, keepdim: bool) -> None:
+    """Refuse an axis of a list, whose items are added up as a whole."""
+    if axis not in (None, 0) or keepdim:
+        given = "keepdim" if keepdim else f"axis {axis}"
+        raise TypeError(
+            f"{name}: {given} of a list, whose items are added up element by element; for an axis "
+            "of theirs give one value: ln.sequence(list) or ln.stack(list) makes one"
+        )
+
+
 # What each reduction does along the ragged axis; `ops/rows.py` enters itself here.
 ROW_REDUCTIONS: dict = {}
 
@@ -236,9 +246,10 @@ def _reduce(name: str, op: Op, x, axis, keepdim: bool = False):
     if axis is None:
         if isinstance(x, Sequence):
             x = ROW_REDUCTIONS[name](x)
-        if x.type.size == 1:
-            return reshape(x, ()) if x.type.shape else x
-        return record(op, (reshape(x, (x.type.size,)),), (("axis", 0),))
+        shape = (1,) * len(x.type.shape) if keepdim else ()
+        if x.type.size != 1:
+            x = record(op, (reshape(x, (x.type.size,)),), (("axis", 0),))
+        return reshape(x, shape) if x.type.shape != shape else x
     own = axis_of(x, axis, name)
     if own is None:
         return ROW_REDUCTIONS[name](x)
@@ -255,16 +266,18 @@ def sum(x, axis: int | tuple[int, ...] | None = None, keepdim: bool = False):
 
     A list of Tensors is summed element by element. Shapes: without an axis any -> (); else the axis
     (or several in a tuple) is left out, or of size 1 with `keepdim`; over other axes than the rows,
-    n rows -> n rows.
+    n rows -> n rows. The rows are left out with `keepdim`, too: without them the sum is what goes
+    together with each of them, as in `x - ln.mean(x, 0, keepdim=True)`.
 
     >>> x = ln.sequence([[1.0, 2.0], [3.0, 4.0]])
     >>> ln.sum(x).item(), ln.sum(x, 0).tolist(), ln.sum(x, 1).tolist()
     (10.0, [4.0, 6.0], [3.0, 7.0])
 
     Raises:
-        ShapeError: if there is no such axis.
+        ShapeError: if there is no such axis. TypeError: for an axis of a list.
     """
     if isinstance(x, (list, tuple)):
+        _whole("sum", axis, keepdim)
         return ROW_REDUCTIONS["sum"](x)
     if isinstance(axis, tuple):
         return _each(sum, "sum", x, axis, keepdim)
@@ -284,11 +297,12 @@ def mean(x, axis: int | tuple[int, ...] | None = None, keepdim: bool = False):
     [2.0, 4.0]
 
     Raises:
-        ShapeError: if there is no such axis.
+        ShapeError: if there is no such axis. TypeError: for an axis of a list.
     """
     if isinstance(x, (list, tuple)):
         if not x:
             raise ShapeError("mean: an empty list has no shape")
+        _whole("mean", axis, keepdim)
         return _over_rows(ROW_REDUCTIONS["sum"](x), x, 1)
     if isinstance(axis, tuple):
         return _each(mean, "mean", x, axis, keepdim)
@@ -337,7 +351,8 @@ def argmax(x, axis: int | None = -1, keepdim: bool = False):
     """
     x = as_value(x, "argmax")
     if axis is None and not isinstance(x, Sequence):
-        x, axis = reshape(x, (x.type.size,)), 0
+        y = argmax(reshape(x, (x.type.size,)), 0)
+        return reshape(y, (1,) * len(x.type.shape)) if keepdim else y
     own = axis_of(x, axis, "argmax")
     if own is None:
         if not x.length:
