@@ -23,7 +23,7 @@ def index(x, key):
         IndexError: as numpy does, if the key does not fit.
     """
     parts = key if isinstance(key, tuple) else (key,)
-    parts = tuple(views.index_array(s, "index") if isinstance(s, list) else s for s in parts)
+    parts = tuple(views.index_array(s, "index") if isinstance(s, views.ARRAYS) else s for s in parts)
     name = tuple(
         (s.start, s.stop, s.step, "slice") if isinstance(s, slice)
         else s if s is None or s is Ellipsis or isinstance(s, int) else numbers_key(s)
