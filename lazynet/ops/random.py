@@ -286,8 +286,8 @@ def gumbel_softmax(logits, tau: float = 1.0, hard: bool = False):
     soft = softmax((logits + gumbel(logits)) * (1.0 / tau), -1)
     if not hard:
         return soft
-    numbers = tensor(np.arange(logits.type.size))
-    chosen = (argmax(soft) == numbers).astype(logits.type.dtype)
+    numbers = tensor(np.arange(logits.type.shape[-1]))
+    chosen = (argmax(soft, -1, keepdim=True) == numbers).astype(logits.type.dtype)
     return chosen + (soft - soft.detach())
 
 
