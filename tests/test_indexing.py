@@ -102,6 +102,16 @@ def test_rows_are_joined_with_rows():
             ln.cat([row, x], axis)
 
 
+@pytest.mark.parametrize("axis", [1, -2])
+def test_an_axis_of_what_is_joined_counts_the_rows_wherever_they_stand(axis):
+    row, rows = np.random.rand(1, 3), np.random.rand(2, 2, 3)
+    repeated = np.broadcast_to(row, (2, 1, 3))
+    one, many = ln.tensor(row), ln.sequence(rows)
+    first, last = ln.cat([one, many], axis), ln.cat([many, one], axis)
+    np.testing.assert_array_equal(first.numpy(), np.concatenate([repeated, rows], axis))
+    np.testing.assert_array_equal(last.numpy(), np.concatenate([rows, repeated], axis))
+
+
 def test_new_axes_are_views():
     x = ln.ones(2, 3) * 2.0
     with ln.profile() as seen:
