@@ -6,6 +6,7 @@ are the same op with other transposes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from lazynet.batching import layout as words
@@ -83,7 +84,7 @@ def product_formula(product):
 
 MATMUL = Op(
     "matmul", "C = A B", _matmul_shape, _matmul_lower, product_formula(_product),
-    flops=lambda a, b, ta, tb: 2 * a.size * b.size // b.shape[1 if tb else 0],
+    flops=lambda a, b, ta, tb: 2 * a.size * b.shape[0 if tb else 1],
     samples=(
         Sample(((3, 4), (4, 2)), (("ta", 0), ("tb", 0))),
         Sample(((4, 3), (4, 2)), (("ta", 1), ("tb", 0))),
@@ -147,7 +148,7 @@ def _linear_lower(signature):
     rows = signature.types
     y = output_refs(signature)[0]
     out, k = rows[1].shape
-    m = rows[0].size // k
+    m = math.prod(rows[0].shape[:-1])
     step = product(x, weight, y, m, out, k, 0, 1, rows[0].dtype)
     if not bias:
         return lowered(signature, [step])
@@ -160,8 +161,8 @@ def _linear_lower(signature):
 
 
 def _as_matrix(x):
-    width = x.type.shape[-1]
-    return x if len(x.type.shape) == 2 else reshape(x, (x.type.size // width, width))
+    *rows, width = x.type.shape
+    return x if len(rows) == 1 else reshape(x, (math.prod(rows), width))
 
 
 def _linear_vjp(g, y, x, weight, *bias):
@@ -170,13 +171,12 @@ def _linear_vjp(g, y, x, weight, *bias):
     dw = _product(gm, xm, 1, 0)
     if not bias:
         return dx, dw
-    db = gm if gm.type.shape[0] > 1 else reshape(gm, bias[0].type.shape)
-    return dx, dw, (sum_of(db, 0) if gm.type.shape[0] > 1 else db)
+    return dx, dw, reshape(gm, bias[0].type.shape) if gm.type.shape[0] == 1 else sum_of(gm, 0)
 
 
 LINEAR = Op(
     "linear", "y = W x + b", _linear_shape, _linear_lower, _linear_vjp,
-    flops=lambda x, weight, bias=None: 2 * weight.size * x.size // weight.shape[1],
+    flops=lambda x, weight, bias=None: 2 * weight.size * math.prod(x.shape[:-1]),
     samples=(Sample(((4,), (3, 4), (3,))), Sample(((4,), (3, 4))), Sample(((2, 4), (3, 4), (3,)))),
 )  # fmt: skip
 _short = Short(record_layer, LINEAR)

@@ -347,7 +347,7 @@ def argmax(x, axis: int | None = -1, keepdim: bool = False):
     1
 
     Raises:
-        ShapeError: if there is no such axis. IndexError: of no rows.
+        ShapeError: if there is no such axis. IndexError: of no elements.
     """
     x = as_value(x, "argmax")
     if axis is None and not isinstance(x, Sequence):
@@ -358,7 +358,10 @@ def argmax(x, axis: int | None = -1, keepdim: bool = False):
         if not x.length:
             raise IndexError("argmax: no row of a Sequence of 0 rows is the largest")
         return ROW_REDUCTIONS["argmax"](x)
-    y, shape = record(ARGMAX, (x,), (("axis", own),)), x.type.shape
+    shape = x.type.shape
+    if not shape[own]:
+        raise IndexError(f"argmax: no element along axis {axis} of {x.shape} is the largest")
+    y = record(ARGMAX, (x,), (("axis", own),))
     return reshape(y, (*shape[:own], 1, *shape[own + 1 :])) if keepdim else y
 
 

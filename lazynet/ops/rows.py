@@ -181,6 +181,10 @@ def cat(values, axis: int = -1):
         ShapeError: if the rows differ in another axis than the last, or there is nothing to join.
     """
     if axis == 0 and any(isinstance(v, Sequence) for v in values):
+        kinds = {(v.type.shape, v.type.dtype): v.type.stored for v in values}
+        if len(kinds) > 1:  # also where there are no rows of one kind
+            told = " and ".join(map(str, kinds.values()))
+            raise ShapeError(f"cat: rows of {told} do not make one Sequence")
         rows = [row for v in values for row in (v if isinstance(v, Sequence) else [v])]
         return sequence(rows) if rows else values[0]
     return cat_features(values)
