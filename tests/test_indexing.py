@@ -157,8 +157,8 @@ def test_a_mask_that_is_computed_chooses_elements_with_their_gradients():
 def test_dots_stand_for_the_axes_that_are_left_of_rows():
     x = ln.sequence(A)
     for y, want in (
-        (x[...], A), (x[..., 0], A[..., 0]), (x[..., -1:], A[..., -1:]), (x[..., None], A[..., None]),
-        (x[..., 1, 2], A[..., 1, 2]), (x[..., :1, 2], A[..., :1, 2]), (x[1, ...], A[1]), (x[()], A),
+        (x[...], A), (x[..., 0], A[:, 0]), (x[..., -1:], A[:, -1:]), (x[..., None], A[..., None]),
+        (x[..., 1, 2], A[1, 2]), (x[..., :1, 2], A[:1, 2]), (x[1, ...], A[1]), (x[()], A),
     ):  # fmt: skip
         np.testing.assert_array_equal(y.numpy(), want)
 

@@ -192,7 +192,7 @@ class TestPositions:
 
     def test_there_are_none_before_the_first(self):
         for x in (ln.zeros(6), ln.zeros(6, length=2)):
-            with pytest.raises(ValueError, match="^SinusoidalPositions: .* begin at 0, not -1"):
+            with pytest.raises(ValueError, match=r"^SinusoidalPositions: .* begin at 0, not -1"):
                 nn.SinusoidalPositions(6)(x, start=-1)
 
     def test_a_module_adds_them_from_any_start(self):

@@ -8,8 +8,8 @@ from __future__ import annotations
 from lazynet.ops import reduce
 from lazynet.ops.elementwise import maximum, minimum, sqrt, where
 from lazynet.ops.functions import clamp
-from lazynet.ops.loss import reduced
 from lazynet.ops.linear import vectors_of
+from lazynet.ops.loss import reduced
 from lazynet.ops.losses import signs_of
 from lazynet.ops.statistics import norm
 from lazynet.ops.told import told

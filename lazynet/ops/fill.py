@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from lazynet.device import beside_operands
 from lazynet.op import Op, Sample, row_type
+from lazynet.ops.reduce import sizes_of
 from lazynet.ops.told import told
 from lazynet.program import elementwise, lowered, output_refs
 from lazynet.record import as_value, record
@@ -22,14 +21,6 @@ ZEROS = Op(
 )  # fmt: skip
 
 
-def _sizes(shape: tuple) -> tuple:
-    """Sizes that were given one by one, or in one tuple or list."""
-    sizes = tuple(shape[0]) if len(shape) == 1 and np.iterable(shape[0]) else shape
-    if not all(isinstance(size, (int, np.integer)) for size in sizes):
-        raise TypeError(f"shape: sizes must be integers, not {sizes}")
-    return sizes
-
-
 @told
 def zeros(*shape, dtype: str = "float32", length: int | None = None):
     """Zeros: a Tensor of this shape, or a Sequence of `length` such rows.
@@ -39,7 +30,7 @@ def zeros(*shape, dtype: str = "float32", length: int | None = None):
     >>> ln.zeros(2).tolist(), ln.zeros(2, length=3).shape
     ([0.0, 0.0], (3, 2))
     """
-    return record(ZEROS, (), (("shape", _sizes(shape)), ("dtype", dtype)), length=length)
+    return record(ZEROS, (), (("shape", sizes_of(shape)), ("dtype", dtype)), length=length)
 
 
 @told
@@ -51,7 +42,7 @@ def full(shape, value, dtype: str = "float32", length: int | None = None):
     >>> ln.full((2,), 7.0).numpy().tolist()
     [7.0, 7.0]
     """
-    return zeros(*_sizes((shape,)), dtype=dtype, length=length) + value
+    return zeros(*sizes_of((shape,)), dtype=dtype, length=length) + value
 
 
 @told
@@ -63,7 +54,7 @@ def ones(*shape, dtype: str = "float32", length: int | None = None):
     >>> ln.ones(2, 3).shape
     (2, 3)
     """
-    return full(_sizes(shape), 1, dtype, length)
+    return full(sizes_of(shape), 1, dtype, length)
 
 
 @told

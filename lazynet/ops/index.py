@@ -23,7 +23,9 @@ def index(x, key):
         IndexError: as numpy does, if the key does not fit.
     """
     parts = key if isinstance(key, tuple) else (key,)
-    parts = tuple(views.index_array(s, "index") if isinstance(s, views.ARRAYS) else s for s in parts)
+    parts = tuple(
+        views.index_array(s, "index") if isinstance(s, views.ARRAYS) else s for s in parts
+    )
     name = tuple(
         (s.start, s.stop, s.step, "slice") if isinstance(s, slice)
         else s if s is None or s is Ellipsis or isinstance(s, int) else numbers_key(s)
@@ -193,8 +195,8 @@ def one_hot(numbers, classes: int, dtype: str = "float32"):
     Raises:
         IndexError: if a number is not below `classes`.
     """
-    single = isinstance(numbers, (int, np.integer))
-    chosen = views.indices([numbers] if single else numbers, classes, "one_hot")
+    single = np.isscalar(numbers) or getattr(numbers, "shape", None) == ()
+    chosen = views.indices(np.reshape(numbers, -1) if single else numbers, classes, "one_hot")
     rows = np.zeros((len(chosen), classes), dtype)
     rows[np.arange(len(chosen)), chosen] = 1
     return tensor(rows[0]) if single else sequence(rows)

@@ -8,8 +8,10 @@ or from 1 up.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from lazynet.op import Op, Sample, row_type
+from lazynet.ops.axes import axes_of, axis_of, sizes_of
 from lazynet.ops.told import told
 from lazynet.program import call, lowered, operand_refs, output_refs
 from lazynet.quick import Short, record_values
@@ -157,19 +159,20 @@ def reshape(x, *shape):
     Raises:
         ShapeError: if the number of elements differs.
     """
-    shape = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else tuple(shape)
-    known = math.prod(s for s in shape if s != -1)
+    shape = sizes_of(shape)
+    row = x.type.views.get(("reshape", shape))
+    return retyped(x, _reshaped(x.type, shape) if row is None else row)
+
+
+def _reshaped(row, shape: tuple[int, ...]):
+    """A row type in another shape, which it keeps for the next time."""
+    given, known = shape, math.prod(s for s in shape if s != -1)
     if shape.count(-1) == 1 and known:
-        shape = tuple(x.type.size // known if s == -1 else s for s in shape)
-    if math.prod(shape) != x.type.size or any(s < 0 for s in shape):
-        raise ShapeError(
-            f"reshape: rows of {x.type.shape} have {x.type.size} elements, not {shape}"
-        )
-    key = ("reshape", shape)
-    row = x.type.views.get(key)
-    if row is None:
-        row = x.type.views[key] = x.type.view(shape)
-    return retyped(x, row)
+        shape = tuple(row.size // known if s == -1 else s for s in shape)
+    if math.prod(shape) != row.size or any(s < 0 for s in shape):
+        raise ShapeError(f"reshape: rows of {row.shape} have {row.size} elements, not {shape}")
+    made = row.views["reshape", given] = row.view(shape)
+    return made
 
 
 def expand(x, shape: tuple[int, ...]):
@@ -192,28 +195,6 @@ def unbroadcast(g, row):
             total = record(SUM, (g,), (("axis", axis),))
             g = reshape(total, (*g.type.shape[:axis], 1, *g.type.shape[axis + 1 :]))
     return g
-
-
-def axis_of(x, axis: int | None, name: str) -> int | None:
-    """A user's axis as an axis of the rows; None for the ragged axis of a Sequence."""
-    ragged = isinstance(x, Sequence)
-    ndim = len(x.type.shape) + ragged
-    if not isinstance(axis, int) or not -ndim <= axis < ndim:
-        raise ShapeError(f"{name}: no axis {axis} in a value of shape {x.shape}")
-    axis = axis % ndim
-    if ragged:
-        return None if axis == 0 else axis - 1
-    return axis
-
-
-def axes_of(x, axes, name: str) -> list[int]:
-    """Several axes counted from 0, the last first, so that those that remain keep their numbers."""
-    for axis in axes:
-        axis_of(x, axis, name)
-    found = sorted({axis % len(x.shape) for axis in axes}, reverse=True)
-    if len(found) < len(axes):
-        raise ShapeError(f"{name}: an axis appears twice in {tuple(axes)}")
-    return found
 
 
 def _each(function, name: str, x, axes, keepdim: bool):
@@ -261,7 +242,7 @@ def _reduce(name: str, op: Op, x, axis, keepdim: bool = False):
 
 
 @told
-def sum(x, axis: int | tuple[int, ...] | None = None, keepdim: bool = False):
+def sum(x, axis: Any = None, keepdim: bool = False):
     """The sum over an axis, or over everything; axis 0 of a Sequence is its rows.
 
     A list of Tensors is summed element by element. Shapes: without an axis any -> (); else the axis
@@ -279,7 +260,7 @@ def sum(x, axis: int | tuple[int, ...] | None = None, keepdim: bool = False):
     if isinstance(x, (list, tuple)):
         _whole("sum", axis, keepdim)
         return ROW_REDUCTIONS["sum"](x)
-    if isinstance(axis, tuple):
+    if isinstance(axis, (tuple, list)):
         return _each(sum, "sum", x, axis, keepdim)
     x = as_value(x, "sum")
     if x.type.dtype == "bool":
@@ -288,7 +269,7 @@ def sum(x, axis: int | tuple[int, ...] | None = None, keepdim: bool = False):
 
 
 @told
-def mean(x, axis: int | tuple[int, ...] | None = None, keepdim: bool = False):
+def mean(x, axis: Any = None, keepdim: bool = False):
     """The mean over an axis, or over everything; of nothing it is NaN, as in numpy.
 
     A list of Tensors is averaged element by element. Shapes: as `sum`.
@@ -304,7 +285,7 @@ def mean(x, axis: int | tuple[int, ...] | None = None, keepdim: bool = False):
             raise ShapeError("mean: an empty list has no shape")
         _whole("mean", axis, keepdim)
         return _over_rows(ROW_REDUCTIONS["sum"](x), x, 1)
-    if isinstance(axis, tuple):
+    if isinstance(axis, (tuple, list)):
         return _each(mean, "mean", x, axis, keepdim)
     total = sum(x, axis, keepdim)
     if isinstance(x, Sequence) and (axis is None or axis_of(x, axis, "mean") is None):
