@@ -232,11 +232,20 @@ class TestMultiheadAttention:
         assert np.abs(weight).max() <= np.sqrt(6 / 256) and weight.std() > 0.08
         assert not mha.in_proj_bias.numpy().any() and not mha.out_proj.bias.numpy().any()
 
-    def test_true_in_a_mask_hides_a_key_as_in_pytorchs_module(self):
+    @pytest.mark.parametrize("form", ["array", "list", "Tensor", "Sequence"])
+    def test_true_in_a_mask_hides_a_key_as_in_pytorchs_module(self, form):
         mha, x = nn.MultiheadAttention(4, 2), ln.sequence(normal(5, 4).astype(np.float32))
         hidden = np.triu(np.ones((5, 5), bool), 1)
+        mask = {
+            "array": hidden,
+            "list": hidden.tolist(),
+            "Tensor": ln.tensor(hidden),
+            "Sequence": ln.sequence(hidden.reshape(25, 1)),
+        }[form]
         causal = mha(x, is_causal=True)[0].numpy()
-        np.testing.assert_allclose(mha(x, attn_mask=hidden)[0].numpy(), causal, atol=1e-6)
+        np.testing.assert_allclose(mha(x, attn_mask=mask)[0].numpy(), causal, atol=1e-6)
+        _, weights = mha(x, attn_mask=mask, need_weights=True)
+        assert not weights[0].numpy()[1:].any() and weights[4].numpy().all()
 
     def test_self_attention_projects_once(self):
         mha, x = nn.MultiheadAttention(4, 2), ln.sequence(normal(5, 4).astype(np.float32))

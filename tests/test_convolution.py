@@ -259,3 +259,10 @@ ROWS = ln.sequence(np.zeros((9, 4), np.float32))
 def test_mistakes_are_told(call, error, told):
     with pytest.raises(error, match=told):
         call()
+
+
+@pytest.mark.parametrize("mode", ["zeros", "circular", "reflect", "replicate"])
+def test_a_signal_of_no_rows_stays_one_in_any_padding(mode):
+    layer = nn.Conv1d(2, 3, 3, padding=1, padding_mode=mode)
+    assert layer(ln.zeros(2, length=0)).shape == (0, 3)
+    assert layer(ln.zeros(2, length=4)).shape == (4, 3)

@@ -53,3 +53,37 @@ def test_rows_of_none_from_an_older_graph_bring_no_gradients_there():
     assert none.shape == (0, 2)
     expected = 5.0 + 5.0 * (1.0 - np.tanh([5.0, 10.0]) ** 2)
     np.testing.assert_allclose(w.grad.numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (0, 0)], ids=str)
+def test_a_layer_of_no_features_gives_its_bias(shape, bias):
+    x = ln.tensor(np.zeros(shape), requires_grad=True)
+    w, b = (
+        ln.tensor(np.zeros((3, 0)), requires_grad=True),
+        ln.tensor([1.0, 2.0, 3.0], "float64", True),
+    )
+    y = ln.linear(x * 2.0, w, b if bias else None)
+    np.testing.assert_array_equal(y.numpy(), np.zeros((*shape[:-1], 3)) + bias * b.numpy())
+    ln.sum(y * 3.0).backward()
+    assert w.grad.shape == (3, 0)
+    if bias:
+        np.testing.assert_array_equal(b.grad.numpy(), np.full(3, 3.0 * np.prod(shape[:-1])))
+
+
+@pytest.mark.parametrize("of", [ln.argmax, ln.argmin])
+@pytest.mark.parametrize("make", [ln.tensor, ln.sequence])
+def test_no_element_is_the_largest_of_none(make, of):
+    with pytest.raises(IndexError, match=rf"^{of.__name__}: no element along axis -1 of \(2, 0\)"):
+        of(make(np.zeros((2, 0))))
+    assert of(ln.zeros(0, 2)).shape == (0,)
+
+
+def test_rows_of_none_are_joined_with_rows_of_their_shape_alone():
+    x = ln.ones(2, length=3)
+    assert ln.cat([ln.zeros(2, length=0), x], 0).shape == (3, 2)
+    for other in (ln.zeros(5, length=0), ln.zeros(2, length=0, dtype="float64")):
+        with pytest.raises(ln.ShapeError, match=r"^cat: rows of .* do not make one Sequence"):
+            ln.cat([other, x], 0)
+        with pytest.raises(ln.ShapeError, match=r"^cat: rows of .* do not make one Sequence"):
+            ln.cat([x[:0], other], 0)

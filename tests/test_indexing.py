@@ -104,6 +104,16 @@ def test_rows_are_joined_with_rows():
             ln.cat([row, x], axis)
 
 
+@pytest.mark.parametrize("axis", [1, -2])
+def test_an_axis_of_what_is_joined_counts_the_rows_wherever_they_stand(axis):
+    row, rows = np.random.rand(1, 3), np.random.rand(2, 2, 3)
+    repeated = np.broadcast_to(row, (2, 1, 3))
+    one, many = ln.tensor(row), ln.sequence(rows)
+    first, last = ln.cat([one, many], axis), ln.cat([many, one], axis)
+    np.testing.assert_array_equal(first.numpy(), np.concatenate([repeated, rows], axis))
+    np.testing.assert_array_equal(last.numpy(), np.concatenate([rows, repeated], axis))
+
+
 def test_new_axes_are_views():
     x = ln.ones(2, 3) * 2.0
     with ln.profile() as seen:
@@ -195,3 +205,59 @@ def test_an_index_of_another_kind_is_not_taken_for_an_integer():
     np.testing.assert_array_equal(x[:, True].numpy(), array[:, True])
     with pytest.raises(IndexError):
         x[:, 1.0]
+
+
+A = np.arange(6.0).reshape(2, 3)
+# of A: what indexes it, where an array is made a value by `of`
+BY_VALUES = {
+    "numbers": lambda x, of: x[of([1, 0])],
+    "numbers from the end": lambda x, of: x[of([-1, -1])],
+    "a mask": lambda x, of: x[of([True, False])],
+    "one number": lambda x, of: x[of(1)],
+    "of an axis": lambda x, of: x[:, of([2, 0])],
+    "behind dots": lambda x, of: x[..., of([-1])],
+    "of both axes": lambda x, of: x[of([1, 0]), of([-1, 0])],
+    "and a mask": lambda x, of: x[of([1, 0]), of([True, False, True])],
+}
+
+
+@pytest.mark.parametrize("make", [ln.tensor, ln.sequence])
+@pytest.mark.parametrize("case", BY_VALUES)
+def test_values_index_as_the_arrays_do_that_they_hold(case, make):
+    choose = BY_VALUES[case]
+    for of in (ln.tensor, np.array):
+        y = choose(make(A), of)
+        np.testing.assert_array_equal(y.numpy(), choose(A, np.array))
+
+
+def test_a_mask_that_is_computed_chooses_elements_with_their_gradients():
+    x = ln.tensor(A, requires_grad=True)
+    y = x[x * 2.0 > 5.0]
+    assert y.tolist() == [3.0, 4.0, 5.0]
+    ln.sum(y).backward()
+    assert x.grad.tolist() == [[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
+    with pytest.raises(TypeError, match="a traced function cannot look at values"):
+        ln.cell(lambda x: x[x > 2.0])(ln.tensor([1.0, 3.0]))
+
+
+def test_dots_stand_for_the_axes_that_are_left_of_rows():
+    x = ln.sequence(A)
+    for y, want in (
+        (x[...], A), (x[..., 0], A[:, 0]), (x[..., -1:], A[:, -1:]), (x[..., None], A[..., None]),
+        (x[..., 1, 2], A[1, 2]), (x[..., :1, 2], A[:1, 2]), (x[1, ...], A[1]), (x[()], A),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(y.numpy(), want)
+
+
+@pytest.mark.parametrize(
+    ("choose", "told"),
+    [
+        (lambda x: x[[0, 1], [0, 3]], "index 3 is out of bounds"),
+        (lambda x: x[[0, 1], [0, -4]], "index -4 is out of bounds"),
+        (lambda x: x[[0, 1], [0, 1, 2]], r"columns of \(3,\) for 2 rows"),
+        (lambda x: x[[0, 1], [0, 1], [0, 1]], "rows and axes of rows cannot be indexed by arrays"),
+    ],
+)
+def test_elements_of_rows_that_are_not_there_are_refused(choose, told):
+    with pytest.raises(IndexError, match=told):
+        choose(ln.sequence(A))

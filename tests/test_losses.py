@@ -224,6 +224,14 @@ class TestPairs:
                     (x, y),
                 )
 
+    def test_one_vector_is_compared_with_each_row(self):
+        x, y = normal(3, 2, 4), normal(2, 4)
+        for dim, same in ((-1, 2), (1, 1), (-2, 1)):
+            np.testing.assert_allclose(
+                F.cosine_similarity(ln.sequence(x), ln.tensor(y), dim).numpy(),
+                naive.cosine(np.moveaxis(x, same, -1), np.moveaxis(y, same - 1, -1)),
+            )
+
     @pytest.mark.parametrize("margin", [0.0, 0.3])
     def test_cosine_embedding(self, margin):
         x, y, t = normal(6, 5), normal(6, 5), signs(6)
@@ -543,6 +551,12 @@ ROW, ROWS = ln.zeros(3), ln.sequence(np.zeros((2, 3), np.float32))
         (lambda: F.cross_entropy(ln.zeros(2, 3), 1), ln.ShapeError, "cross_entropy: expected"),
         (lambda: F.multi_margin_loss(ROW, 1, p=3), ValueError, "p must be 1 or 2"),
         (lambda: F.cosine_similarity(ln.tensor(1.0), ROW), ln.ShapeError, "cosine_similarity"),
+        (lambda: F.cosine_similarity(ROW, ln.ones(1)), ln.ShapeError,
+         r"^cosine_similarity: .* of \(3,\) and \(1,\)"),
+        (lambda: F.cosine_similarity(ROWS, ROW, 0), ln.ShapeError, "elements along axis -2 of"),
+        (lambda: F.cosine_similarity(ROW, ROW, 1), ln.ShapeError, "no axis 1"),
+        (lambda: F.pairwise_distance(ROW, ln.ones(1)), ln.ShapeError, "pairwise_distance: expect"),
+        (lambda: F.cosine_embedding_loss(ROW, ln.ones(1), 1), ln.ShapeError, "along axis -1"),
         (lambda: F.margin_ranking_loss(ROW, ln.zeros(2), ROW), ln.ShapeError, "margin_ranking"),
         (lambda: F.cosine_embedding_loss(ROWS, ROWS, ROWS[:1]), ln.ShapeError, "1 targets for 2"),
     ],

@@ -80,6 +80,8 @@ def test_classes_come_as_often_as_softmax_says():
     counts = np.bincount(ln.categorical(logits).numpy(), minlength=3) / len(logits)
     want = np.exp([0, 1, -1]) / np.exp([0, 1, -1]).sum()
     np.testing.assert_allclose(counts, want, atol=0.02)
+    hard = ln.gumbel_softmax(ln.zeros(4, 3), hard=True).numpy()  # of several in a row
+    np.testing.assert_array_equal(np.sort(hard, 1), [[0.0, 0.0, 1.0]] * 4)
     hard = ln.gumbel_softmax(logits, hard=True).numpy()
     np.testing.assert_allclose(hard.mean(0), want, atol=0.02)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import lazynet as ln
+from lazynet import nn
 
 generator = np.random.default_rng(11)
 X = generator.standard_normal((3, 4, 2))
@@ -123,3 +124,58 @@ def test_numbers_become_rows_with_a_one():
 def test_mistakes_are_told(call, error, told):
     with pytest.raises(error, match=told):
         call(ln.tensor(X))
+
+
+M, N = np.arange(6.0).reshape(2, 3), np.int64
+# sizes and axes as they may be given: (ours, what numpy makes of M)
+GIVEN = {
+    "sum": (lambda x: ln.sum(x, N(0)), M.sum(0)),
+    "mean": (lambda x: x.mean(N(-1)), M.mean(-1)),
+    "softmax": (lambda x: ln.softmax(x, N(1)).sum(1), np.ones(2)),
+    "reshape": (lambda x: x.reshape(N(3), N(2)), M.reshape(3, 2)),
+    "reshape to one size": (lambda x: x.reshape(N(6)), M.reshape(6)),
+    "reshape to an array": (lambda x: x.reshape(np.array([3, -1])), M.reshape(3, 2)),
+    "permute": (lambda x: x.permute(N(1), N(0)), M.T),
+    "transpose": (lambda x: x.transpose(N(1), N(0)), M.T),
+    "roll": (lambda x: x.roll(N(1), N(1)), np.roll(M, 1, 1)),
+    "tile": (lambda x: x.tile(N(2)), np.tile(M, 2)),
+    "expand": (lambda x: x[0].expand(N(4), N(-1)), np.tile(M[0], (4, 1))),
+    "flip": (lambda x: x.flip([0, 1]), M[::-1, ::-1]),
+    "flip one": (lambda x: ln.flip(x, (N(1),)), M[:, ::-1]),
+    "sum in a list": (lambda x: ln.sum(x, [0, 1]), M.sum()),
+    "mean in a list": (lambda x: x.mean(dim=[N(1)]), M.mean(1)),
+    "zeros": (lambda x: x + ln.zeros([N(2), 3], dtype="float64"), M),
+    "rand": (lambda x: x + 0.0 * ln.rand((2, 3), dtype="float64"), M),
+    "randn": (lambda x: x + 0.0 * ln.randn([N(2), N(3)], dtype="float64"), M),
+    "randint": (lambda x: x + ln.randint(0, 1, (2, 3)).astype("float64"), M),
+    "one_hot": (lambda x: ln.one_hot(ln.tensor(1), N(3)), [0.0, 1.0, 0.0]),
+    "one_hot of several": (lambda x: ln.one_hot(ln.tensor([1, 0]), 2), [[0.0, 1.0], [1.0, 0.0]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_sizes_and_axes_are_given_one_by_one_or_together_and_as_integers_of_numpy(name):
+    ours, want = GIVEN[name]
+    np.testing.assert_allclose(ours(ln.tensor(M)).numpy(), want)
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda: ln.ones(4).reshape(2.0, 2), r"^reshape: sizes must be integers, not \(2.0, 2\)"),
+        (lambda: ln.rand((2, 0.5)), r"^rand: sizes must be integers, not \(2, 0.5\)"),
+        (lambda: ln.flip(ln.ones(2), "a"), "^flip: sizes must be integers"),
+        (lambda: nn.LayerNorm(4.0), "sizes must be integers, not"),
+    ],
+)
+def test_sizes_that_are_no_integers_are_told(made, told):
+    with pytest.raises(TypeError, match=told):
+        made()
+
+
+def test_modules_take_integers_of_numpy():
+    x = ln.tensor(M)
+    for module in (nn.LayerNorm(N(3)), nn.RMSNorm([N(3)]), nn.ZeroPad1d(N(0))):
+        assert module.double()(x).shape == (2, 3)
+    assert nn.HierarchicalSoftmax(3, N(5)).n_classes == 5
+    assert nn.functional.layer_norm(x, N(3)).shape == (2, 3)

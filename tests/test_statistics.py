@@ -46,6 +46,22 @@ def test_reductions_of_a_sequence(name, axis):
     np.testing.assert_allclose(y.numpy(), naive(X, axis=axis), rtol=1e-10)
 
 
+KEPT = [ln.sum, ln.mean, ln.max, ln.min, ln.amax, ln.amin, ln.var, ln.std, ln.norm, ln.logsumexp,
+        ln.any, ln.all]  # fmt: skip
+
+
+@pytest.mark.parametrize("ours", KEPT, ids=lambda f: f.__name__)
+def test_what_is_kept_of_an_axis_goes_together_with_the_value(ours):
+    x, rows = ln.tensor(X), ln.sequence(X)
+    assert ours(x, axis=None, keepdim=True).shape == (1, 1, 1)
+    assert ours(rows, axis=None, keepdim=True).shape == (1, 1)  # rows are left out
+    for axis in (None, 0, 1):
+        whole = (x - ours(x, axis=axis, keepdim=True)).numpy()
+        got = (rows - ours(rows, axis=axis, keepdim=True)).numpy()
+        assert got.shape == X.shape
+        np.testing.assert_allclose(got, whole, rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize("axis", [0, 1, -1])
 @pytest.mark.parametrize("make", [ln.tensor, ln.sequence])
 @pytest.mark.parametrize(("ours", "naive"), [(ln.cumsum, np.cumsum), (ln.cumprod, np.cumprod)])

@@ -190,6 +190,11 @@ class TestPositions:
                 np.testing.assert_allclose(table[t, 2 * k : 2 * k + 2], want, atol=1e-6)
         assert nn.sinusoidal_positions(3, 5).shape == (3, 5)
 
+    def test_there_are_none_before_the_first(self):
+        for x in (ln.zeros(6), ln.zeros(6, length=2)):
+            with pytest.raises(ValueError, match=r"^SinusoidalPositions: .* begin at 0, not -1"):
+                nn.SinusoidalPositions(6)(x, start=-1)
+
     def test_a_module_adds_them_from_any_start(self):
         add, x = nn.SinusoidalPositions(6), normal(200, 6).astype("f4")
         want = x + nn.sinusoidal_positions(200, 6)

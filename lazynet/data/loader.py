@@ -31,7 +31,7 @@ class Loader(Generic[Example]):
         if not hasattr(examples, "__len__") or not hasattr(examples, "__getitem__"):
             kind = type(examples).__name__
             raise TypeError(f"Loader: expected a list of examples, not {kind}; a list would do")
-        if not isinstance(batch_size, int) or batch_size < 1:
+        if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValueError(
                 f"Loader: batch_size must be an integer of at least 1, not {batch_size!r}"
             )

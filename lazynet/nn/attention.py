@@ -10,6 +10,7 @@ from lazynet.nn import init
 from lazynet.nn.linear import Linear, sizes
 from lazynet.nn.module import Module
 from lazynet.ops.attention import drop_key, pair_weights, scaled_dot_product_attention
+from lazynet.ops.functions import logical_not
 from lazynet.ops.linear import linear
 from lazynet.ops.pairs import pair_drop, pair_sum
 from lazynet.ops.reduce import mean, reshape
@@ -130,8 +131,9 @@ class MultiheadAttention(Module):
             query: n rows of (embed,); a Tensor is one row.
             key: m rows of (kdim,), by default the queries; or what `project` gave.
             value: m rows of (vdim,), by default the keys.
-            attn_mask: an array of (n, m): True, as in PyTorch's module, where a key must NOT be
-                seen, or numbers that are added to the scores.
+            attn_mask: an array, list or Tensor of (n, m), or a Sequence with a row for each pair:
+                True, as in PyTorch's module, where a key must NOT be seen, or numbers that are
+                added to the scores.
             is_causal: a query sees the keys up to its own only.
             need_weights: give the weights, too.
             average_attn_weights: give their mean over the heads.
@@ -151,8 +153,7 @@ class MultiheadAttention(Module):
             cache = KeyValueCache() if cache is None else cache
             cache.append(k, v)
             keys, values = cache.keys, cache.values
-        if isinstance(attn_mask, np.ndarray) and attn_mask.dtype == bool:
-            attn_mask = ~attn_mask
+        attn_mask = None if attn_mask is None else _kept(attn_mask)
         p = self.dropout if self.training else 0.0
         if not need_weights:
             y = scaled_dot_product_attention(
@@ -197,6 +198,14 @@ class MultiheadAttention(Module):
 
     def extra_repr(self) -> str:
         return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}"
+
+
+def _kept(mask: Any) -> Any:
+    """A mask as attention takes it: its booleans say which pairs count, not which do not."""
+    if isinstance(mask, Value):
+        return logical_not(mask) if mask.type.dtype == "bool" else mask
+    mask = np.asarray(mask)
+    return ~mask if mask.dtype == bool else mask
 
 
 def _xavier(*shape: int) -> Parameter:

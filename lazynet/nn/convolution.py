@@ -94,7 +94,9 @@ class _Forward(_Convolution):
             several(self.dilation, axes, name, "dilation"),
         )
         found = pairs_of(self.padding, name, self.kernel_size, stride, dilation)
-        if isinstance(x, Sequence) and len(x.type.shape) == 1 and len(x):
+        if isinstance(x, Sequence) and len(x.type.shape) == 1:
+            if not len(x):
+                return x  # there is nothing to pad with
             modes = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
             mode: Any = modes[self.padding_mode]
             return x[np.pad(np.arange(len(x)), found[0], mode)]

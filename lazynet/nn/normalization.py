@@ -16,6 +16,7 @@ from lazynet.ops.normalization import (
     instance_statistics,
     scaled_by,
 )
+from lazynet.ops.reduce import sizes_of
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.record import ShapeError
 from lazynet.tensor import Parameter, Tensor, Value, tensor
@@ -49,9 +50,7 @@ class LayerNorm(Module):
         bias: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
-        shape = (
-            (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        )
+        shape = sizes_of((normalized_shape,))
         self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
         self.weight = _ones(*shape) if elementwise_affine else None
         self.bias = _zeros(*shape) if elementwise_affine and bias else None
@@ -89,9 +88,7 @@ class RMSNorm(Module):
         self, normalized_shape: Any, eps: float | None = None, elementwise_affine: bool = True
     ) -> None:
         super().__init__()
-        shape = (
-            (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        )
+        shape = sizes_of((normalized_shape,))
         self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
         self.weight = _ones(*shape) if elementwise_affine else None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from lazynet.nn import functional as F
 from lazynet.nn.module import Module
 from lazynet.record import ShapeError
@@ -16,15 +18,18 @@ class _Pad(Module):
     mode = "constant"
     value = 0.0
 
-    def __init__(self, padding: int | tuple[int, ...]) -> None:
+    def __init__(self, padding: Any) -> None:
         super().__init__()
-        widths = (padding,) * (2 * self.axes) if isinstance(padding, int) else tuple(padding)
-        if len(widths) != 2 * self.axes or any(not isinstance(w, int) for w in widths):
+        one = isinstance(padding, (int, np.integer))
+        widths: tuple[Any, ...] = (padding,) * (2 * self.axes) if one else tuple(padding)
+        if len(widths) != 2 * self.axes or any(
+            not isinstance(w, (int, np.integer)) for w in widths
+        ):
             raise ValueError(
                 f"{type(self).__name__}: padding must be an integer or {2 * self.axes} of them, "
                 f"not {padding!r}"
             )
-        self.padding = widths
+        self.padding = tuple(map(int, widths))
 
     def forward(self, x: Any) -> Any:
         y = F.pad(x, self.padding, self.mode, self.value)

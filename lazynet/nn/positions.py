@@ -54,6 +54,8 @@ class SinusoidalPositions(Module):
             raise ShapeError(
                 f"SinusoidalPositions: rows of {x.type.shape}; expected rows of ({self.dim},)"
             )
+        if start < 0:
+            raise ValueError(f"SinusoidalPositions: positions begin at 0, not {start}")
         count = 1 if isinstance(x, Tensor) else len(x)
         key = (self.dim, x.type.dtype)
         table = _TABLES.get(key)

@@ -241,7 +241,7 @@ class HierarchicalSoftmax(_Output):
 
     def __init__(self, in_features: int, counts: Listed[float] | int) -> None:
         super().__init__()
-        given = [1.0] * counts if isinstance(counts, int) else list(counts)
+        given = [1.0] * int(counts) if isinstance(counts, (int, np.integer)) else list(counts)
         sizes("HierarchicalSoftmax", in_features=in_features, words=len(given))
         if len(given) < 2:
             raise ValueError("HierarchicalSoftmax: a tree has two words at least")

@@ -162,7 +162,7 @@ def ctc_loss(
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{name}: expected a reduction 'mean', 'sum' or 'none', not {reduction!r}")
     classes = x.type.size
-    if not isinstance(blank, int) or not 0 <= blank < classes:
+    if not isinstance(blank, (int, np.integer)) or not 0 <= blank < classes:
         raise IndexError(f"{name}: the blank {blank} is out of range; there are {classes} classes")
     numbers = indices(targets, classes, name)
     if (numbers == blank).any():

@@ -8,10 +8,12 @@ from __future__ import annotations
 from lazynet.ops import reduce
 from lazynet.ops.elementwise import maximum, minimum, sqrt, where
 from lazynet.ops.functions import clamp
+from lazynet.ops.linear import vectors_of
 from lazynet.ops.loss import reduced
-from lazynet.ops.losses import signs_of, vectors_of
+from lazynet.ops.losses import signs_of
 from lazynet.ops.statistics import norm
 from lazynet.ops.told import told
+from lazynet.record import as_value
 
 
 @told
@@ -68,9 +70,13 @@ def cosine_similarity(x, y, dim: int = -1, eps: float = 1e-8):
     Raises:
         ShapeError: if the sizes differ.
     """
-    x, y = vectors_of("cosine_similarity", x, y)
-    size = maximum(norm(x, 2, dim), eps) * maximum(norm(y, 2, dim), eps)
-    return reduce.sum(x * y, dim) / size
+    x, y = as_value(x, "cosine_similarity"), as_value(y, "cosine_similarity")
+    longer = max(x, y, key=lambda v: len(v.shape))
+    reduce.axis_of(longer, dim, "cosine_similarity")
+    axis = dim if dim < 0 else dim - len(longer.shape)  # of both, counted from their ends
+    x, y = vectors_of("cosine_similarity", x, y, axis)
+    size = maximum(norm(x, 2, axis), eps) * maximum(norm(y, 2, axis), eps)
+    return reduce.sum(x * y, axis) / size
 
 
 @told

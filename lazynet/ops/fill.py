@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from lazynet.device import beside_operands
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.elementwise import cast
+from lazynet.ops.reduce import sizes_of
 from lazynet.ops.told import told
 from lazynet.program import elementwise, lowered, output_refs
 from lazynet.record import as_value, record
@@ -23,14 +22,6 @@ ZEROS = Op(
 )  # fmt: skip
 
 
-def _sizes(shape: tuple) -> tuple:
-    """Sizes that were given one by one, or in one tuple or list."""
-    sizes = tuple(shape[0]) if len(shape) == 1 and np.iterable(shape[0]) else shape
-    if not all(isinstance(size, (int, np.integer)) for size in sizes):
-        raise TypeError(f"shape: sizes must be integers, not {sizes}")
-    return sizes
-
-
 @told
 def zeros(*shape, dtype: str = "float32", length: int | None = None):
     """Zeros: a Tensor of this shape, or a Sequence of `length` such rows.
@@ -40,7 +31,7 @@ def zeros(*shape, dtype: str = "float32", length: int | None = None):
     >>> ln.zeros(2).tolist(), ln.zeros(2, length=3).shape
     ([0.0, 0.0], (3, 2))
     """
-    return record(ZEROS, (), (("shape", _sizes(shape)), ("dtype", dtype)), length=length)
+    return record(ZEROS, (), (("shape", sizes_of(shape)), ("dtype", dtype)), length=length)
 
 
 @told
@@ -52,7 +43,7 @@ def full(shape, value, dtype: str = "float32", length: int | None = None):
     >>> ln.full((2,), 7.0).numpy().tolist()
     [7.0, 7.0]
     """
-    return _filled(zeros(*_sizes((shape,)), dtype=dtype, length=length), value)
+    return _filled(zeros(*sizes_of((shape,)), dtype=dtype, length=length), value)
 
 
 def _filled(made, value):
@@ -70,7 +61,7 @@ def ones(*shape, dtype: str = "float32", length: int | None = None):
     >>> ln.ones(2, 3).shape
     (2, 3)
     """
-    return full(_sizes(shape), 1, dtype, length)
+    return full(sizes_of(shape), 1, dtype, length)
 
 
 @told

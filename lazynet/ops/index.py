@@ -196,8 +196,8 @@ def one_hot(numbers, classes: int, dtype: str = "float32"):
     Raises:
         IndexError: if a number is not below `classes`.
     """
-    single = isinstance(numbers, (int, np.integer))
-    chosen = views.indices([numbers] if single else numbers, classes, "one_hot")
+    single = np.isscalar(numbers) or getattr(numbers, "shape", None) == ()
+    chosen = views.indices(np.reshape(numbers, -1) if single else numbers, classes, "one_hot")
     rows = np.zeros((len(chosen), classes), dtype)
     rows[np.arange(len(chosen)), chosen] = 1
     return tensor(rows[0]) if single else sequence(rows)

@@ -45,7 +45,7 @@ def cat(values, axis: int = -1):
     if not values or axis == -1:
         return cat_rows(values, axis)
     values = [as_value(v, "cat") for v in values]
-    at = row_axis(values[0], axis, "cat")
+    at = row_axis(values[0] if ragged is None else ragged, axis, "cat")
     shapes = [v.type.shape for v in values]
     if at == len(shapes[0]) - 1:
         return cat_rows(values, -1)

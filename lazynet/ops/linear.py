@@ -6,6 +6,7 @@ are the same op with other transposes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from lazynet.batching import layout as words
@@ -84,7 +85,7 @@ def product_formula(product):
 
 MATMUL = Op(
     "matmul", "C = A B", _matmul_shape, _matmul_lower, product_formula(_product),
-    flops=lambda a, b, ta, tb: 2 * a.size * b.size // b.shape[1 if tb else 0],
+    flops=lambda a, b, ta, tb: 2 * a.size * b.shape[0 if tb else 1],
     samples=(
         Sample(((3, 4), (4, 2)), (("ta", 0), ("tb", 0))),
         Sample(((4, 3), (4, 2)), (("ta", 1), ("tb", 0))),
@@ -148,7 +149,7 @@ def _linear_lower(signature):
     rows = signature.types
     y = output_refs(signature)[0]
     out, k = rows[1].shape
-    m = rows[0].size // k
+    m = math.prod(rows[0].shape[:-1])
     step = product(x, weight, y, m, out, k, 0, 1, rows[0].dtype)
     if not bias:
         return lowered(signature, [step])
@@ -161,8 +162,8 @@ def _linear_lower(signature):
 
 
 def _as_matrix(x):
-    width = x.type.shape[-1]
-    return x if len(x.type.shape) == 2 else reshape(x, (x.type.size // width, width))
+    *rows, width = x.type.shape
+    return x if len(rows) == 1 else reshape(x, (math.prod(rows), width))
 
 
 def _linear_vjp(g, y, x, weight, *bias):
@@ -171,13 +172,12 @@ def _linear_vjp(g, y, x, weight, *bias):
     dw = _product(gm, xm, 1, 0)
     if not bias:
         return dx, dw
-    db = gm if gm.type.shape[0] > 1 else reshape(gm, bias[0].type.shape)
-    return dx, dw, (sum_of(db, 0) if gm.type.shape[0] > 1 else db)
+    return dx, dw, reshape(gm, bias[0].type.shape) if gm.type.shape[0] == 1 else sum_of(gm, 0)
 
 
 LINEAR = Op(
     "linear", "y = W x + b", _linear_shape, _linear_lower, _linear_vjp,
-    flops=lambda x, weight, bias=None: 2 * weight.size * x.size // weight.shape[1],
+    flops=lambda x, weight, bias=None: 2 * weight.size * math.prod(x.shape[:-1]),
     samples=(Sample(((4,), (3, 4), (3,))), Sample(((4,), (3, 4))), Sample(((2, 4), (3, 4), (3,)))),
 )  # fmt: skip
 _short = Short(record_layer, LINEAR)
@@ -217,6 +217,20 @@ def _linear(x, weight, bias=None):
     return made
 
 
+def vectors_of(name: str, x, y, axis: int = -1):
+    """Two values with vectors of one size along an axis, which is counted from the last one."""
+    x, y = as_value(x, name), as_value(y, name)
+    shapes = x.shape, y.shape
+    if not x.type.shape or not y.type.shape:
+        raise ShapeError(f"{name}: expected vectors, not rows of {x.type.shape} and {y.type.shape}")
+    if len({shape[axis] if len(shape) >= -axis else None for shape in shapes}) > 1:
+        raise ShapeError(
+            f"{name}: expected as many elements along axis {axis} of both, not values of "
+            f"{shapes[0]} and {shapes[1]}"
+        )
+    return x, y
+
+
 @told
 def dot(x, y):
     """The inner product of two vectors: sum of x_i y_i; row by row for Sequences.
@@ -229,6 +243,7 @@ def dot(x, y):
     Raises:
         ShapeError: if the sizes differ.
     """
+    x, y = vectors_of("dot", x, y)
     return sum_of(x * y, -1)
 
 

@@ -26,6 +26,7 @@ from lazynet.ops.elementwise import (
     where,
 )
 from lazynet.ops.functions import clamp, log1p
+from lazynet.ops.linear import vectors_of
 from lazynet.ops.loss import reduced, weighted, weights_of
 from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value, record
@@ -50,14 +51,6 @@ def signs_of(name: str, x, target):
     if isinstance(x, Sequence) and isinstance(target, Sequence) and len(x) != len(target):
         raise ShapeError(f"{name}: {len(target)} targets for {len(x)} rows")
     return target if target.type.is_float else target.astype(x.type.dtype)
-
-
-def vectors_of(name: str, x, y):
-    """Two values that have a last axis."""
-    x, y = as_value(x, name), as_value(y, name)
-    if not x.type.shape or not y.type.shape:
-        raise ShapeError(f"{name}: expected vectors, not rows of {x.type.shape} and {y.type.shape}")
-    return x, y
 
 
 @told

@@ -8,7 +8,7 @@ from typing import Any
 from lazynet.ops import reduce
 from lazynet.ops.elementwise import maximum, square
 from lazynet.ops.functions import rsqrt
-from lazynet.ops.reduce import reshape
+from lazynet.ops.reduce import reshape, sizes_of
 from lazynet.ops.statistics import norm, spread_back
 from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value
@@ -38,7 +38,7 @@ def _check_affine(name: str, shape: tuple[int, ...], **named) -> None:
 def _flat(name: str, x, shape) -> tuple[Any, tuple[int, ...]]:
     """Rows with the axes to normalise over joined into one, and how they were."""
     x = _floats(name, x)
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    shape = sizes_of((shape,))
     own = x.type.shape
     if not shape or own[len(own) - len(shape) :] != shape:
         raise ShapeError(f"{name}: rows of {own} do not end in the axes {shape}")

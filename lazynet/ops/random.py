@@ -16,7 +16,7 @@ from lazynet.batching import layout as words
 from lazynet.device import beside_operands
 from lazynet.graph import pending_graph
 from lazynet.op import Op, Sample, row_type
-from lazynet.ops.reduce import argmax, softmax
+from lazynet.ops.reduce import argmax, sizes_of, softmax
 from lazynet.ops.told import told
 from lazynet.program import Ref, call, lowered, output_refs
 from lazynet.record import as_value, record
@@ -106,7 +106,7 @@ def _draw(op: Op, shape, length, dtype: str):
     """A Tensor of this shape, or a Sequence of `length` such rows, each with a key of its own."""
     if dtype not in FLOATS:
         raise TypeError(f"{op.name}: expected float32 or float64, not {dtype}")
-    attributes = (("shape", tuple(shape)), ("dtype", dtype))
+    attributes = (("shape", shape), ("dtype", dtype))
     if in_function():
         if length is not None:
             raise TypeError(
@@ -158,7 +158,7 @@ def rand(*shape: int, length: int | None = None, dtype: str = "float32"):
     >>> ln.rand(2, length=3).shape
     (3, 2)
     """
-    return _draw(UNIFORM, shape, length, dtype)
+    return _draw(UNIFORM, sizes_of(shape), length, dtype)
 
 
 @told
@@ -170,7 +170,7 @@ def randn(*shape: int, length: int | None = None, dtype: str = "float32"):
     >>> ln.randn(2, length=3).shape
     (3, 2)
     """
-    return _draw(NORMAL, shape, length, dtype)
+    return _draw(NORMAL, sizes_of(shape), length, dtype)
 
 
 @told
@@ -298,8 +298,8 @@ def gumbel_softmax(logits, tau: float = 1.0, hard: bool = False):
     soft = softmax((logits + gumbel(logits)) * (1.0 / tau), -1)
     if not hard:
         return soft
-    numbers = tensor(np.arange(logits.type.size))
-    chosen = (argmax(soft) == numbers).astype(logits.type.dtype)
+    numbers = tensor(np.arange(logits.type.shape[-1]))
+    chosen = (argmax(soft, -1, keepdim=True) == numbers).astype(logits.type.dtype)
     return chosen + (soft - soft.detach())
 
 

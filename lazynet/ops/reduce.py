@@ -8,8 +8,10 @@ or from 1 up.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from lazynet.op import Op, Sample, row_type
+from lazynet.ops.axes import axes_of, axis_of, sizes_of
 from lazynet.ops.told import told
 from lazynet.program import call, lowered, operand_refs, output_refs
 from lazynet.quick import Short, record_values
@@ -157,19 +159,20 @@ def reshape(x, *shape):
     Raises:
         ShapeError: if the number of elements differs.
     """
-    shape = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else tuple(shape)
-    known = math.prod(s for s in shape if s != -1)
+    shape = sizes_of(shape)
+    row = x.type.views.get(("reshape", shape))
+    return retyped(x, _reshaped(x.type, shape) if row is None else row)
+
+
+def _reshaped(row, shape: tuple[int, ...]):
+    """A row type in another shape, which it keeps for the next time."""
+    given, known = shape, math.prod(s for s in shape if s != -1)
     if shape.count(-1) == 1 and known:
-        shape = tuple(x.type.size // known if s == -1 else s for s in shape)
-    if math.prod(shape) != x.type.size or any(s < 0 for s in shape):
-        raise ShapeError(
-            f"reshape: rows of {x.type.shape} have {x.type.size} elements, not {shape}"
-        )
-    key = ("reshape", shape)
-    row = x.type.views.get(key)
-    if row is None:
-        row = x.type.views[key] = x.type.view(shape)
-    return retyped(x, row)
+        shape = tuple(row.size // known if s == -1 else s for s in shape)
+    if math.prod(shape) != row.size or any(s < 0 for s in shape):
+        raise ShapeError(f"reshape: rows of {row.shape} have {row.size} elements, not {shape}")
+    made = row.views["reshape", given] = row.view(shape)
+    return made
 
 
 def expand(x, shape: tuple[int, ...]):
@@ -194,28 +197,6 @@ def unbroadcast(g, row):
     return g
 
 
-def axis_of(x, axis: int | None, name: str) -> int | None:
-    """A user's axis as an axis of the rows; None for the ragged axis of a Sequence."""
-    ragged = isinstance(x, Sequence)
-    ndim = len(x.type.shape) + ragged
-    if not isinstance(axis, int) or not -ndim <= axis < ndim:
-        raise ShapeError(f"{name}: no axis {axis} in a value of shape {x.shape}")
-    axis = axis % ndim
-    if ragged:
-        return None if axis == 0 else axis - 1
-    return axis
-
-
-def axes_of(x, axes, name: str) -> list[int]:
-    """Several axes counted from 0, the last first, so that those that remain keep their numbers."""
-    for axis in axes:
-        axis_of(x, axis, name)
-    found = sorted({axis % len(x.shape) for axis in axes}, reverse=True)
-    if len(found) < len(axes):
-        raise ShapeError(f"{name}: an axis appears twice in {tuple(axes)}")
-    return found
-
-
 def _each(function, name: str, x, axes, keepdim: bool):
     """A reduction over several axes, one after the other; over none it is over everything."""
     x = as_value(x, name)
@@ -227,6 +208,16 @@ def _each(function, name: str, x, axes, keepdim: bool):
 # -- functions -------------------------------------------------------------------------------------
 
 
+def _whole(name: str, axis, keepdim: bool) -> None:
+    """Refuse an axis of a list, whose items are added up as a whole."""
+    if axis not in (None, 0) or keepdim:
+        given = "keepdim" if keepdim else f"axis {axis}"
+        raise TypeError(
+            f"{name}: {given} of a list, whose items are added up element by element; for an axis "
+            "of theirs give one value: ln.sequence(list) or ln.stack(list) makes one"
+        )
+
+
 # What each reduction does along the ragged axis; `ops/rows.py` enters itself here.
 ROW_REDUCTIONS: dict = {}
 
@@ -236,9 +227,10 @@ def _reduce(name: str, op: Op, x, axis, keepdim: bool = False):
     if axis is None:
         if isinstance(x, Sequence):
             x = ROW_REDUCTIONS[name](x)
-        if x.type.size == 1:
-            return reshape(x, ()) if x.type.shape else x
-        return record(op, (reshape(x, (x.type.size,)),), (("axis", 0),))
+        shape = (1,) * len(x.type.shape) if keepdim else ()
+        if x.type.size != 1:
+            x = record(op, (reshape(x, (x.type.size,)),), (("axis", 0),))
+        return reshape(x, shape) if x.type.shape != shape else x
     own = axis_of(x, axis, name)
     if own is None:
         return ROW_REDUCTIONS[name](x)
@@ -250,23 +242,25 @@ def _reduce(name: str, op: Op, x, axis, keepdim: bool = False):
 
 
 @told
-def sum(x, axis: int | tuple[int, ...] | None = None, keepdim: bool = False):
+def sum(x, axis: Any = None, keepdim: bool = False):
     """The sum over an axis, or over everything; axis 0 of a Sequence is its rows.
 
     A list of Tensors is summed element by element. Shapes: without an axis any -> (); else the axis
     (or several in a tuple) is left out, or of size 1 with `keepdim`; over other axes than the rows,
-    n rows -> n rows.
+    n rows -> n rows. The rows are left out with `keepdim`, too: without them the sum is what goes
+    together with each of them, as in `x - ln.mean(x, 0, keepdim=True)`.
 
     >>> x = ln.sequence([[1.0, 2.0], [3.0, 4.0]])
     >>> ln.sum(x).item(), ln.sum(x, 0).tolist(), ln.sum(x, 1).tolist()
     (10.0, [4.0, 6.0], [3.0, 7.0])
 
     Raises:
-        ShapeError: if there is no such axis.
+        ShapeError: if there is no such axis. TypeError: for an axis of a list.
     """
     if isinstance(x, (list, tuple)):
+        _whole("sum", axis, keepdim)
         return ROW_REDUCTIONS["sum"](x)
-    if isinstance(axis, tuple):
+    if isinstance(axis, (tuple, list)):
         return _each(sum, "sum", x, axis, keepdim)
     x = as_value(x, "sum")
     if x.type.dtype == "bool":
@@ -275,7 +269,7 @@ def sum(x, axis: int | tuple[int, ...] | None = None, keepdim: bool = False):
 
 
 @told
-def mean(x, axis: int | tuple[int, ...] | None = None, keepdim: bool = False):
+def mean(x, axis: Any = None, keepdim: bool = False):
     """The mean over an axis, or over everything; of nothing it is NaN, as in numpy.
 
     A list of Tensors is averaged element by element. Shapes: as `sum`.
@@ -284,13 +278,14 @@ def mean(x, axis: int | tuple[int, ...] | None = None, keepdim: bool = False):
     [2.0, 4.0]
 
     Raises:
-        ShapeError: if there is no such axis.
+        ShapeError: if there is no such axis. TypeError: for an axis of a list.
     """
     if isinstance(x, (list, tuple)):
         if not x:
             raise ShapeError("mean: an empty list has no shape")
+        _whole("mean", axis, keepdim)
         return _over_rows(ROW_REDUCTIONS["sum"](x), x, 1)
-    if isinstance(axis, tuple):
+    if isinstance(axis, (tuple, list)):
         return _each(mean, "mean", x, axis, keepdim)
     total = sum(x, axis, keepdim)
     if isinstance(x, Sequence) and (axis is None or axis_of(x, axis, "mean") is None):
@@ -333,17 +328,21 @@ def argmax(x, axis: int | None = -1, keepdim: bool = False):
     1
 
     Raises:
-        ShapeError: if there is no such axis. IndexError: of no rows.
+        ShapeError: if there is no such axis. IndexError: of no elements.
     """
     x = as_value(x, "argmax")
     if axis is None and not isinstance(x, Sequence):
-        x, axis = reshape(x, (x.type.size,)), 0
+        y = argmax(reshape(x, (x.type.size,)), 0)
+        return reshape(y, (1,) * len(x.type.shape)) if keepdim else y
     own = axis_of(x, axis, "argmax")
     if own is None:
         if not x.length:
             raise IndexError("argmax: no row of a Sequence of 0 rows is the largest")
         return ROW_REDUCTIONS["argmax"](x)
-    y, shape = record(ARGMAX, (x,), (("axis", own),)), x.type.shape
+    shape = x.type.shape
+    if not shape[own]:
+        raise IndexError(f"argmax: no element along axis {axis} of {x.shape} is the largest")
+    y = record(ARGMAX, (x,), (("axis", own),))
     return reshape(y, (*shape[:own], 1, *shape[own + 1 :])) if keepdim else y
 
 

@@ -6,6 +6,8 @@ them. These are the ops that care where one example ends.
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 
 from lazynet.batching import layout as words
@@ -13,6 +15,7 @@ from lazynet.op import Op, Sample, row_type
 from lazynet.ops import reduce
 from lazynet.ops.told import told
 from lazynet.ops.views import (
+    ARRAYS,
     as_stored,
     cat_features,
     index_array,
@@ -178,25 +181,47 @@ def cat(values, axis: int = -1):
         ShapeError: if the rows differ in another axis than the last, or there is nothing to join.
     """
     if axis == 0 and any(isinstance(v, Sequence) for v in values):
+        kinds = {(v.type.shape, v.type.dtype): v.type.stored for v in values}
+        if len(kinds) > 1:  # also where there are no rows of one kind
+            told = " and ".join(map(str, kinds.values()))
+            raise ShapeError(f"cat: rows of {told} do not make one Sequence")
         rows = [row for v in values for row in (v if isinstance(v, Sequence) else [v])]
         return sequence(rows) if rows else values[0]
     return cat_features(values)
 
 
 def _index_sequence(x, index):
-    if isinstance(index, tuple):
-        if index and index[0] == slice(None):
-            return index_axes(x, index[1:])
-        arrays = [isinstance(i, (list, np.ndarray)) for i in index]
-        if arrays[0] and any(arrays[1:]):
-            if len(index) != 2 or len(x.type.shape) != 1:
-                raise IndexError(
-                    "rows and axes of rows cannot be indexed by arrays together, but for rows that "
-                    "are vectors; choose rows first: x[rows][:, columns]"
-                )
-            return pick(gather(x, index[0]), index[1], "index")
-        return x[index[0]] if len(index) == 1 else index_axes(x[index[0]], index[1:])
-    return gather(x, index)
+    if isinstance(index, (Tensor, np.ndarray)) and not index.shape:
+        return x[operator.index(index)]
+    if index is Ellipsis:
+        return x
+    if not isinstance(index, tuple):
+        return gather(x, index)
+    if not index:
+        return x
+    first, *rest = index
+    if first is Ellipsis:
+        rows = sum(i is not None for i in rest) > len(x.type.shape)  # nothing is left for the dots
+        return x[tuple(rest)] if rows else index_axes(x, index)
+    if isinstance(first, slice) and first == slice(None):
+        return index_axes(x, tuple(rest))
+    if isinstance(first, ARRAYS) and any(isinstance(i, ARRAYS) for i in rest):
+        return _pairs(x, first, rest)
+    return index_axes(x[first], tuple(rest)) if rest else x[first]
+
+
+def _pairs(x, rows, rest: list):
+    """One element of each of the rows chosen, by arrays of both: y[j] = x[rows[j], columns[j]]."""
+    if len(rest) != 1 or len(x.type.shape) != 1:
+        raise IndexError(
+            "rows and axes of rows cannot be indexed by arrays together, but for rows that are "
+            "vectors; choose rows first: x[rows][:, columns]"
+        )
+    chosen = gather(x, rows)
+    columns = np.arange(x.type.size)[index_array(rest[0], "index")]
+    if columns.shape != (len(chosen),):
+        raise IndexError(f"index: columns of {columns.shape} for {len(chosen)} rows")
+    return pick(chosen, columns)
 
 
 # -- along the rows --------------------------------------------------------------------------------

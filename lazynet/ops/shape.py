@@ -12,7 +12,7 @@ import numpy as np
 
 from lazynet.device import beside_operands
 from lazynet.ops import reduce
-from lazynet.ops.reduce import axis_of, reshape
+from lazynet.ops.reduce import axis_of, reshape, sizes_of
 from lazynet.ops.rows import cat as cat_rows
 from lazynet.ops.take import places_of, rearranged, row_axis, taken
 from lazynet.ops.told import told
@@ -23,7 +23,7 @@ from lazynet.tensor import Sequence, Tensor, tensor
 
 
 @told
-def permute(x, *dims: int):
+def permute(x, *dims: Any):
     """The axes of each row in another order, as torch.permute; for a Sequence, 0 comes first.
 
     Shapes: the sizes in the order of the axes; n rows -> n rows.
@@ -35,7 +35,7 @@ def permute(x, *dims: int):
         ShapeError: if the axes are not each named once.
     """
     x = as_value(x, "permute")
-    order = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else dims
+    order = sizes_of(dims)
     if isinstance(x, Sequence):
         if not order or order[0] != 0:
             raise ShapeError("permute: axis 0 of a Sequence, its rows, stays first")
@@ -136,7 +136,7 @@ def flatten(x, start_dim: int = 0, end_dim: int = -1):
 
 
 @told
-def broadcast_to(x, *shape: int):
+def broadcast_to(x, *shape: Any):
     """Each row repeated to a shape, as numpy broadcasts; a size of -1 stays, as in torch's expand.
 
     Shapes: any -> the shape; n rows -> n rows.
@@ -148,7 +148,7 @@ def broadcast_to(x, *shape: int):
         ShapeError: if it does not broadcast to that shape.
     """
     x = as_value(x, "broadcast_to")
-    wanted = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape
+    wanted = sizes_of(shape)
     own = x.type.shape
     new = len(wanted) - len(own)
     ends = [(have, want) for have, want in zip(own, wanted[max(new, 0) :], strict=False)]
@@ -166,7 +166,7 @@ def broadcast_to(x, *shape: int):
 
 
 @told
-def flip(x, *dims: int):
+def flip(x, *dims: Any):
     """Elements in reverse order along some axes; for a Sequence, axis 0 reverses the rows.
 
     Shapes: any -> the same.
@@ -179,7 +179,7 @@ def flip(x, *dims: int):
     """
     x = as_value(x, "flip")
     axes = []
-    for d in dims or range(len(x.shape)):
+    for d in sizes_of(dims) or range(len(x.shape)):
         at = axis_of(x, d, "flip")
         if at is None:
             x = x[::-1]
@@ -220,9 +220,7 @@ def tile(x, *repeats: Any):
     [1.0, 2.0, 1.0, 2.0]
     """
     x = as_value(x, "tile")
-    repeats = (
-        tuple(repeats[0]) if len(repeats) == 1 and not isinstance(repeats[0], int) else repeats
-    )
+    repeats = sizes_of(repeats)
     return rearranged(x, ("tile", *repeats), lambda index: np.tile(index, repeats))
 
 

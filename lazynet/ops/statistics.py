@@ -54,6 +54,13 @@ def spread_back(y, x, axis: Any):
     return y
 
 
+def _kept(y, x, axis: Any):
+    """A reduced value with an axis of size 1 for each that is gone, but for rows."""
+    if axis in (None, (), []):
+        return reduce.reshape(y, (1,) * len(x.type.shape))
+    return spread_back(y, x, axis)
+
+
 @told
 def amax(x, axis: Any = None, keepdim: bool = False):
     """The largest element along axes; ties share the gradient, as torch.amax.
@@ -140,7 +147,7 @@ def logsumexp(x, axis: Any = -1, keepdim: bool = False):
     top = amax(x, axis).detach()
     top = where(isfinite(top), top, 0.0)  # of -inf alone, the sum of exponentials is 0
     y = log(reduce_sum(exp(x - spread_back(top, x, axis)), axis)) + top
-    return spread_back(y, x, axis) if keepdim else y
+    return _kept(y, x, axis) if keepdim else y
 
 
 def reduce_sum(x, axis: Any = None, keepdim: bool = False):
@@ -168,7 +175,7 @@ def var(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
     away = x - spread_back(mean, x, axis)
     free = count - correction
     y = reduce_sum(away * away, axis) / float(free if free > 0 else math.nan)
-    return spread_back(y, x, axis) if keepdim and axis is not None else y
+    return _kept(y, x, axis) if keepdim else y
 
 
 @told

@@ -21,6 +21,7 @@ from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Parameter, Sequence, Tensor, Value
 
 GENERAL_INDEX: list = []  # what `shape.py` does with an index that is no view; it enters itself
+ARRAYS = (list, np.ndarray, Value)  # what holds several numbers of an index, or a mask
 _MOST_JOINED = 8  # values that `cat` joins the short way
 _joined: dict[int, tuple[Short, dict]] = {}  # for so many values, the short way and what it knows
 
@@ -246,13 +247,13 @@ def _index(x, index):
         return _element(x, int(index))
     if isinstance(index, slice):
         return _slice(x, index)
-    if isinstance(index, Tensor):
+    if isinstance(index, Tensor) and not index.shape:
         return _element(x, index.__index__())
     if isinstance(index, tuple):
         return index_axes(x, index)
     if index is None or index is Ellipsis:
         return index_axes(x, (index,))
-    if isinstance(index, (list, np.ndarray)):
+    if isinstance(index, ARRAYS):
         return GENERAL_INDEX[0](x, index)
     raise IndexError(
         f"a Tensor is indexed by integers, slices and arrays of them, not {type(index).__name__}"
@@ -267,7 +268,7 @@ def index_axes(x, index: tuple):
     """x[index] for several axes of a row: views where the elements stay together."""
     shape = x.type.shape
     dots = [at for at, i in enumerate(index) if i is Ellipsis]
-    if len(dots) == 1 and not any(isinstance(i, (list, np.ndarray)) for i in index):
+    if len(dots) == 1 and not any(isinstance(i, ARRAYS) for i in index):
         missing = len(shape) - sum(i is not None for i in index) + 1
         index = (*index[: dots[0]], *(slice(None),) * missing, *index[dots[0] + 1 :])
     if sum(map(_is_whole, index)) <= len(shape) and all(i is None or _is_whole(i) for i in index):
@@ -336,9 +337,13 @@ def _note_pick(row: RowType) -> None:
 def index_array(index, name: str) -> np.ndarray:
     """An index as an array.
 
+    Which elements a value chooses decides over shapes, so what is pending runs to tell its numbers.
+
     Raises:
         TypeError: if it is made of lists that are not of one length.
     """
+    if isinstance(index, Value):
+        return index.numpy()  # type: ignore[attr-defined]
     try:
         return np.asarray(index)
     except ValueError:
@@ -351,8 +356,6 @@ def indices(index, limit: int, name: str) -> np.ndarray:
     Raises:
         IndexError: if one is out of range. TypeError: if they are no integers.
     """
-    if isinstance(index, Value):
-        index = index.numpy()  # type: ignore[attr-defined]
     numbers = index_array(index, name)
     flat = numbers.dtype == np.int64 and numbers.ndim == 1 and numbers.size > 0
     if index.__class__ is list and flat and min(index) >= 0 and max(index) < limit:

@@ -1,0 +1,50 @@
+"""Sizes and axes, as users give them."""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+
+from lazynet.record import ShapeError
+from lazynet.tensor import Sequence
+
+
+def sizes_of(shape: tuple) -> tuple[int, ...]:
+    """Integers that were given one by one, or in one tuple or list, as Python's own.
+
+    Raises:
+        TypeError: if they are no integers.
+    """
+    if len(shape) == 1:
+        (given,) = shape
+        if given.__class__ is tuple or (given.__class__ is not int and np.iterable(given)):
+            shape = tuple(given)
+    try:
+        return tuple(map(operator.index, shape))
+    except TypeError:
+        raise TypeError(f"shape: sizes must be integers, not {shape}") from None
+
+
+def axis_of(x, axis: int | None, name: str) -> int | None:
+    """A user's axis as an axis of the rows; None for the ragged axis of a Sequence."""
+    ragged = isinstance(x, Sequence)
+    ndim = len(x.type.shape) + ragged
+    if isinstance(axis, np.integer):
+        axis = int(axis)
+    if not isinstance(axis, int) or not -ndim <= axis < ndim:
+        raise ShapeError(f"{name}: no axis {axis} in a value of shape {x.shape}")
+    axis = axis % ndim
+    if ragged:
+        return None if axis == 0 else axis - 1
+    return axis
+
+
+def axes_of(x, axes, name: str) -> list[int]:
+    """Several axes counted from 0, the last first, so that those that remain keep their numbers."""
+    for axis in axes:
+        axis_of(x, axis, name)
+    found = sorted({axis % len(x.shape) for axis in axes}, reverse=True)
+    if len(found) < len(axes):
+        raise ShapeError(f"{name}: an axis appears twice in {tuple(axes)}")
+    return found
