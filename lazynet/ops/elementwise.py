@@ -102,11 +102,14 @@ def prepare(op: Op, *operands):
     return [x if x.type.shape == target or x.type.size == 1 else expand(x, target) for x in made]
 
 
+_WIDEST_FIRST = ("float64", "float32", "int64", "bool")
+
+
 def _common_dtype(values: list, operands: tuple) -> str:
     """The dtype in which operands meet: of floats the widest, whatever integers are beside them."""
     if values:
-        dtypes = [x.dtype for x in values]
-        return np.result_type(*([d for d in dtypes if d.kind == "f"] or dtypes)).name
+        met = {x.type.dtype for x in values}
+        return next(dtype for dtype in _WIDEST_FIRST if dtype in met)
     if all(isinstance(x, bool) for x in operands):
         return "bool"
     return "int64" if all(isinstance(x, int) for x in operands) else "float32"

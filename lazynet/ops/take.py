@@ -154,9 +154,9 @@ def places_of(shape: tuple[int, ...]) -> np.ndarray:
 
 def taken(x, places: np.ndarray):
     """The elements of each row with these numbers, in the shape in which the numbers are given."""
-    flat = reshape(x, (x.type.size,))
+    flat = x if len(x.type.shape) == 1 else reshape(x, (x.type.size,))
     y = record(TAKE_AXIS, (flat, _listed(places)), (("axis", 0),))
-    return reshape(y, places.shape)
+    return y if len(places.shape) == 1 else reshape(y, places.shape)
 
 
 def put_in(x, places: np.ndarray, shape: tuple[int, ...]):
