@@ -1,5 +1,6 @@
 """The device "cuda" against the CPU: on a GPU with `-m gpu`, simulated by `test_cuda.py`."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -316,6 +317,26 @@ def test_saved_states_are_free_of_devices(tmp_path):
     np.testing.assert_array_equal(other.weight.numpy(), model.cpu().weight.numpy())
     again = pickle.loads(pickle.dumps(ln.nn.Linear(3, 2).cuda()))
     assert again.weight.device == "cpu"
+
+
+def test_copies_stay_where_they_were_and_pickles_go_to_the_default_device():
+    norm = ln.nn.BatchNorm1d(2).cuda().eval()
+    rows = ln.sequence(ln.tensor([[1.0, 2.0], [3.0, 4.0]], device="cuda"))
+    twin, other = copy.deepcopy(norm), copy.deepcopy(rows)
+    assert other.device == "cuda:0" and type(other) is ln.Sequence
+    np.testing.assert_array_equal(twin(other).numpy(), norm(rows).numpy())
+    here, back = pickle.loads(pickle.dumps((norm, rows)))
+    assert back.device == "cpu" and here.running_mean.device == "cpu"
+    np.testing.assert_allclose(here(back).numpy(), norm(rows).numpy(), rtol=1e-6)
+    device = rows.graph.device
+    assert pickle.loads(pickle.dumps(device)) is copy.deepcopy(device) is device
+
+
+def test_gradients_may_be_made_zeros():
+    p = ln.Parameter([1.0, 2.0], device="cuda")
+    (p * 3.0).sum().backward()
+    p.zero_grad(set_to_none=False)
+    assert p.grad.tolist() == [0.0, 0.0]
 
 
 def test_mixed_devices_are_an_error_that_names_both():

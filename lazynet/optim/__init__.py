@@ -4,6 +4,7 @@
 `lr_scheduler` changes learning rates from epoch to epoch.
 """
 
+from lazynet.optim import lr_scheduler as lr_scheduler
 from lazynet.optim.adaptive import Adagrad, RMSprop
 from lazynet.optim.dense import SGD, Adam, AdamW
 from lazynet.optim.sparse import SparseAdam, SparseSGD
@@ -11,5 +12,5 @@ from lazynet.optimizer import Optimizer, observers
 
 __all__ = [
     "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "SparseAdam", "SparseSGD",
-    "observers",
+    "lr_scheduler", "observers",
 ]  # fmt: skip
