@@ -364,7 +364,7 @@ class TestClipping:
             p.grad = g
         return [*made, parameter(3)]  # the last one has no gradient
 
-    @pytest.mark.parametrize("kind", [2.0, math.inf])
+    @pytest.mark.parametrize("kind", [2.0, math.inf, 1.0, 3.0, 0.5])
     @pytest.mark.parametrize("limit", [0.5, 100.0])
     def test_the_norm_is_clipped_as_in_pytorch(self, torch, limit, kind):
         gradients = normal(3, 2), normal(4)
@@ -391,7 +391,8 @@ class TestClipping:
         assert np.isnan(given[0].grad.numpy()).all()
         assert math.isnan(nn.utils.clip_grad_norm_(given, 1.0, math.inf))
         with pytest.raises(ValueError, match="norm_type"):
-            nn.utils.clip_grad_norm_(given, 1.0, 3.0)
+            nn.utils.clip_grad_norm_(given, 1.0, 0.0)
+        assert math.isnan(nn.utils.clip_grad_norm_(given, 1.0, 3.0))
 
     def test_values_are_clipped_one_by_one(self):
         given = self.given([3.0, -4.0, 0.5])
