@@ -149,10 +149,14 @@ def reduce_sum(x, axis: Any = None, keepdim: bool = False):
 
 
 @told
-def var(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
+def var(
+    x, axis: Any = None, correction: float = 1, keepdim: bool = False, *,
+    unbiased: bool | None = None,
+):  # fmt: skip
     """The mean squared distance from the mean, with n - correction in the denominator.
 
-    NaN where that is not positive, as in torch.var.
+    NaN where that is not positive, as in torch.var; `unbiased=False` is another name of
+    `correction=0`.
 
     Shapes: as `sum`; axes may be several.
 
@@ -163,6 +167,7 @@ def var(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
         ShapeError: if there is no such axis.
     """
     x = as_value(x, "var")
+    correction = correction if unbiased is None else int(unbiased)
     count = _count(x, axis)
     mean = reduce_sum(x, axis) / float(count or math.nan)
     away = x - spread_back(mean, x, axis)
@@ -172,7 +177,10 @@ def var(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
 
 
 @told
-def std(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
+def std(
+    x, axis: Any = None, correction: float = 1, keepdim: bool = False, *,
+    unbiased: bool | None = None,
+):  # fmt: skip
     """The square root of `var`. Where all elements are the same, its gradient is 0.
 
     Shapes: as `var`.
@@ -183,7 +191,7 @@ def std(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
     Raises:
         ShapeError: if there is no such axis.
     """
-    return _root(var(x, axis, correction, keepdim), 2)
+    return _root(var(x, axis, correction, keepdim, unbiased=unbiased), 2)
 
 
 def _root(total, p: float):
