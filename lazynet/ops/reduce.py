@@ -350,9 +350,9 @@ _short = Short(record_values, _known)
 
 
 def log_softmax(x, axis: int = -1, *, dim: int | None = None):
-    """y = x - log(sum exp(x)) along an axis of each row, which may be given as `dim`.
+    """y = x - log(sum exp(x)) along an axis; axis 0 of a Sequence is its rows.
 
-    Shapes: any -> the same; n rows -> n rows.
+    The axis may be given as `dim`. Shapes: any -> the same; n rows -> n rows.
 
     >>> [round(v, 4) for v in ln.log_softmax(ln.tensor([0.0, 0.0])).tolist()]
     [-0.6931, -0.6931]
