@@ -434,6 +434,17 @@ class TestFunctional:
         got = F.mse_loss(xs, ln.sequence(2 * x + 1))
         np.testing.assert_allclose(got.numpy(), their.mse_loss(xt, 2 * xt + 1))
 
+    @pytest.mark.parametrize("name", ["softmax", "log_softmax", "linear", "dropout"])
+    def test_functions_of_values_are_found_under_both_names(self, name):
+        assert getattr(F, name) is getattr(ln, name)
+
+    @pytest.mark.parametrize("of", [F.softmax, F.log_softmax, F.softmin])
+    def test_the_axis_is_dim_as_in_pytorch(self, torch, of):
+        x = normal(2, 3)
+        want = getattr(torch.nn.functional, of.__name__)(torch.tensor(x), dim=0)
+        for got in (of(ln.tensor(x), dim=0), of(ln.tensor(x), 0)):
+            np.testing.assert_allclose(got.numpy(), want)
+
     def test_linear_and_embedding_take_their_weights_as_arguments(self):
         w, b, x = nn.Parameter(normal(2, 3)), nn.Parameter(normal(2)), normal(3)
         got = F.linear(ln.tensor(x), w, b).numpy()
@@ -470,7 +481,7 @@ class TestClipping:
             p.grad = g
         return [*made, parameter(3)]  # the last one has no gradient
 
-    @pytest.mark.parametrize("kind", [2.0, math.inf])
+    @pytest.mark.parametrize("kind", [2.0, math.inf, 1.0, 3.0, 0.5])
     @pytest.mark.parametrize("limit", [0.5, 100.0])
     def test_the_norm_is_clipped_as_in_pytorch(self, torch, limit, kind):
         gradients = normal(3, 2), normal(4)
@@ -497,7 +508,8 @@ class TestClipping:
         assert np.isnan(given[0].grad.numpy()).all()
         assert math.isnan(nn.utils.clip_grad_norm_(given, 1.0, math.inf))
         with pytest.raises(ValueError, match="norm_type"):
-            nn.utils.clip_grad_norm_(given, 1.0, 3.0)
+            nn.utils.clip_grad_norm_(given, 1.0, 0.0)
+        assert math.isnan(nn.utils.clip_grad_norm_(given, 1.0, 3.0))
 
     def test_values_are_clipped_one_by_one(self):
         given = self.given([3.0, -4.0, 0.5])

@@ -95,6 +95,11 @@ def test_norms_variance_and_deviation(torch, p, keepdim):
     )
     for mine, other in ((ln.var, torch.var), (ln.std, torch.std)):
         agrees_with_torch(torch, lambda v, f=mine: f(v, 1), lambda v, f=other: f(v, 1), x)
+        for unbiased in (False, True):
+            agrees_with_torch(
+                torch, lambda v, f=mine, u=unbiased: f(v, 1, unbiased=u, keepdim=keepdim),
+                lambda v, f=other, u=unbiased: f(v, 1, unbiased=u, keepdim=keepdim), x,
+            )  # fmt: skip
 
 
 @pytest.mark.parametrize("axis", [None, 0, 1, -1])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazynet.ops import linear as products
-from lazynet.ops import lookup, noise, reduce, told
+from lazynet.ops import lookup, reduce, told
 from lazynet.ops.activations import celu as celu
 from lazynet.ops.activations import elu as elu
 from lazynet.ops.activations import gelu as gelu
@@ -39,6 +38,7 @@ from lazynet.ops.elementwise import relu as relu
 from lazynet.ops.elementwise import sigmoid as sigmoid
 from lazynet.ops.elementwise import tanh as tanh
 from lazynet.ops.index import one_hot as one_hot
+from lazynet.ops.linear import linear as linear
 from lazynet.ops.loss import cross_entropy as cross_entropy
 from lazynet.ops.loss import multi_margin_loss as multi_margin_loss
 from lazynet.ops.loss import nll_loss as nll_loss
@@ -55,6 +55,7 @@ from lazynet.ops.losses import multilabel_soft_margin_loss as multilabel_soft_ma
 from lazynet.ops.losses import poisson_nll_loss as poisson_nll_loss
 from lazynet.ops.losses import smooth_l1_loss as smooth_l1_loss
 from lazynet.ops.losses import soft_margin_loss as soft_margin_loss
+from lazynet.ops.noise import dropout as dropout
 from lazynet.ops.normalization import batch_norm as batch_norm
 from lazynet.ops.normalization import group_norm as group_norm
 from lazynet.ops.normalization import instance_norm as instance_norm
@@ -71,24 +72,11 @@ from lazynet.ops.pooling import max_pool1d as max_pool1d
 from lazynet.ops.pooling import max_pool2d as max_pool2d
 from lazynet.ops.products import bilinear as bilinear
 from lazynet.ops.random import gumbel_softmax as gumbel_softmax
+from lazynet.ops.reduce import log_softmax as log_softmax
+from lazynet.ops.reduce import softmax as softmax
 from lazynet.ops.shape import pad as pad
 from lazynet.ops.sorting import k_max_pool as k_max_pool
 from lazynet.tensor import Parameter
-
-
-@told.told
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """y = W x + b for rows x of (..., in), weight (out, in) and bias (out,).
-
-    Shapes: (..., in) -> (..., out); n rows -> n rows.
-
-    >>> nn.functional.linear(ln.tensor([2.0, 3.0]), ln.tensor([[1.0, 1.0]]), ln.ones(1)).tolist()
-    [6.0]
-
-    Raises:
-        ShapeError: if a row does not match the weight.
-    """
-    return products.linear(x, weight, bias)
 
 
 @told.told
@@ -112,21 +100,6 @@ def embedding(index: Any, weight: Parameter, padding_idx: int | None = None) -> 
 
 
 @told.told
-def softmax(x: Any, dim: int = -1) -> Any:
-    """y = exp(x) / sum exp(x) along an axis; axis 0 of a Sequence is its rows.
-
-    Shapes: any -> the same; n rows -> n rows.
-
-    >>> nn.functional.softmax(ln.tensor([0.0, 0.0]), dim=0).tolist()
-    [0.5, 0.5]
-
-    Raises:
-        ShapeError: if there is no such axis.
-    """
-    return reduce.softmax(x, dim)
-
-
-@told.told
 def softmin(x: Any, dim: int = -1) -> Any:
     """y = exp(-x) / sum exp(-x) along an axis; axis 0 of a Sequence is its rows.
 
@@ -139,33 +112,3 @@ def softmin(x: Any, dim: int = -1) -> Any:
         ShapeError: if there is no such axis.
     """
     return reduce.softmax(-x, dim)
-
-
-@told.told
-def log_softmax(x: Any, dim: int = -1) -> Any:
-    """y = x - log(sum exp(x)) along an axis.
-
-    Shapes: any -> the same; n rows -> n rows.
-
-    >>> [round(v, 4) for v in nn.functional.log_softmax(ln.tensor([0.0, 1.0])).tolist()]
-    [-1.3133, -0.3133]
-
-    Raises:
-        ShapeError: if there is no such axis.
-    """
-    return reduce.log_softmax(x, dim)
-
-
-@told.told
-def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
-    """Each element is 0 with probability p, else x / (1 - p); the identity outside training.
-
-    Shapes: any -> the same; n rows -> n rows.
-
-    >>> nn.functional.dropout(ln.tensor([1.0, 2.0]), training=False).tolist()
-    [1.0, 2.0]
-
-    Raises:
-        ValueError: unless 0 <= p <= 1.
-    """
-    return noise.dropout(x, p, training)

@@ -35,22 +35,19 @@ def clip_grad_norm_(
 
     Args:
         parameters: those without a gradient are passed over.
-        norm_type: 2, or `math.inf` for the largest absolute value.
+        norm_type: p of the norm (sum of |g|^p)^(1/p); `math.inf` for the largest absolute value.
         error_if_nonfinite: whether a norm that is infinite or NaN is an error.
 
     Returns:
         the norm before clipping.
 
     Raises:
-        RuntimeError: for a norm that is not finite, if asked to.
+        RuntimeError: for a norm that is not finite, if asked to. ValueError: unless norm_type > 0.
     """
+    if not norm_type > 0:
+        raise ValueError(f"clip_grad_norm_: norm_type must be above 0, not {norm_type}")
     gradients = [(p.graph.device.updates, p.graph.gradient.reshape(-1)) for p in _given(parameters)]
-    if norm_type == 2:
-        norm = math.sqrt(sum(updates.square_sum(g) for updates, g in gradients))
-    elif norm_type == math.inf:
-        norm = max((float(updates.largest(g)) for updates, g in gradients), default=0.0)
-    else:
-        raise ValueError(f"clip_grad_norm_: norm_type is 2 or math.inf, not {norm_type}")
+    norm = _joint_norm(gradients, norm_type)
     if error_if_nonfinite and not math.isfinite(norm):
         raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {norm}")
     factor = max_norm / (norm + 1e-6)
@@ -58,6 +55,16 @@ def clip_grad_norm_(
         for updates, g in gradients:
             updates.scale(g, g.dtype.type(factor))
     return norm
+
+
+def _joint_norm(gradients: list[tuple[Any, Any]], p: float) -> float:
+    """The norm of gradients as one vector: 2 and inf where they are, others by numpy."""
+    if p == 2:
+        return math.sqrt(sum(updates.square_sum(g) for updates, g in gradients))
+    if p == math.inf:
+        return max((float(updates.largest(g)) for updates, g in gradients), default=0.0)
+    sizes = [np.abs(np.asarray(g, np.float64)) for _, g in gradients]
+    return float(sum(np.sum(size**p) for size in sizes)) ** (1.0 / p)
 
 
 def clip_grad_value_(parameters: Parameter | Iterable[Parameter], clip_value: float) -> None:

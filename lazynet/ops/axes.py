@@ -40,11 +40,18 @@ def axis_of(x, axis: int | None, name: str) -> int | None:
     return axis
 
 
-def axes_of(x, axes, name: str) -> list[int]:
-    """Several axes counted from 0, the last first, so that those that remain keep their numbers."""
-    for axis in axes:
-        axis_of(x, axis, name)
-    found = sorted({axis % len(x.shape) for axis in axes}, reverse=True)
-    if len(found) < len(axes):
-        raise ShapeError(f"{name}: an axis appears twice in {tuple(axes)}")
-    return found
+def axes_of(x, axis, name: str) -> list:
+    """The axes to reduce, the last first, so that those that remain keep their numbers.
+
+    They are counted from 0; None stands for everything, where there are none.
+    """
+    if not isinstance(axis, (tuple, list)):
+        if axis is not None:
+            axis_of(x, axis, name)
+        return [axis]
+    for one in axis:
+        axis_of(x, one, name)
+    found = sorted({one % len(x.shape) for one in axis}, reverse=True)
+    if len(found) < len(axis):
+        raise ShapeError(f"{name}: an axis appears twice in {tuple(axis)}")
+    return found or [None]

@@ -150,11 +150,7 @@ def instance_norm(
         raise ValueError(
             "instance_norm: without use_input_stats, running_mean and running_var are needed"
         )
-    running_mean = as_value(running_mean, "instance_norm")
-    running_var = as_value(running_var, "instance_norm")
-    y = (x - _per_channel(running_mean, x)) * _per_channel(rsqrt(running_var + eps), x)
-    y = y if weight is None else y * _per_channel(weight, x)
-    return y if bias is None else y + _per_channel(bias, x)
+    return scaled_by([x], running_mean, running_var, weight, bias, eps)[0]
 
 
 def instance_statistics(x):
@@ -285,7 +281,7 @@ def batch_norm(
 
 def scaled_by(values: list, mean, var, weight, bias, eps: float) -> list:
     """(x - mean) / sqrt(var + eps) weight + bias of the channels of each value."""
-    scale = rsqrt(as_value(var, "batch_norm") + eps)
+    mean, scale = as_value(mean, "batch_norm"), rsqrt(as_value(var, "batch_norm") + eps)
     scale = scale if weight is None else scale * weight
     found = []
     for x in values:

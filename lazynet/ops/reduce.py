@@ -197,11 +197,10 @@ def unbroadcast(g, row):
     return g
 
 
-def _each(function, name: str, x, axes, keepdim: bool):
-    """A reduction over several axes, one after the other; over none it is over everything."""
-    x = as_value(x, name)
-    for axis in axes_of(x, axes, name) or [None]:
-        x = function(x, axis, keepdim)
+def over(function, x, axis, keepdim: bool = False, name: str = "reduction"):
+    """A reduction over an axis, or over several one after the other."""
+    for one in axes_of(x, axis, name):
+        x = function(x, one, keepdim)
     return x
 
 
@@ -261,7 +260,7 @@ def sum(x, axis: Any = None, keepdim: bool = False):
         _whole("sum", axis, keepdim)
         return ROW_REDUCTIONS["sum"](x)
     if isinstance(axis, (tuple, list)):
-        return _each(sum, "sum", x, axis, keepdim)
+        return over(sum, as_value(x, "sum"), axis, keepdim, "sum")
     x = as_value(x, "sum")
     if x.type.dtype == "bool":
         x = x.astype("int64")  # a count
@@ -286,7 +285,7 @@ def mean(x, axis: Any = None, keepdim: bool = False):
         _whole("mean", axis, keepdim)
         return _over_rows(ROW_REDUCTIONS["sum"](x), x, 1)
     if isinstance(axis, (tuple, list)):
-        return _each(mean, "mean", x, axis, keepdim)
+        return over(mean, as_value(x, "mean"), axis, keepdim, "mean")
     total = sum(x, axis, keepdim)
     if isinstance(x, Sequence) and (axis is None or axis_of(x, axis, "mean") is None):
         return _over_rows(total, x, x.type.size if axis is None else 1)
@@ -351,9 +350,9 @@ _short = Short(record_values, _known)
 
 
 def log_softmax(x, axis: int = -1, *, dim: int | None = None):
-    """y = x - log(sum exp(x)) along an axis of each row, which may be given as `dim`.
+    """y = x - log(sum exp(x)) along an axis; axis 0 of a Sequence is its rows.
 
-    Shapes: any -> the same; n rows -> n rows.
+    The axis may be given as `dim`. Shapes: any -> the same; n rows -> n rows.
 
     >>> [round(v, 4) for v in ln.log_softmax(ln.tensor([0.0, 0.0])).tolist()]
     [-0.6931, -0.6931]

@@ -13,9 +13,10 @@ import numpy as np
 
 from lazynet.device import beside_operands
 from lazynet.ops import reduce
+from lazynet.ops.axes import axes_of, axis_of
 from lazynet.ops.elementwise import absolute, exp, log, sqrt, where
 from lazynet.ops.functions import isfinite
-from lazynet.ops.reduce import axes_of, axis_of
+from lazynet.ops.reduce import over
 from lazynet.ops.rows import ROW_MAX, ROW_SUM, over_segments, sequence
 from lazynet.ops.shape import unsqueeze
 from lazynet.ops.told import told
@@ -23,32 +24,17 @@ from lazynet.record import as_value
 from lazynet.tensor import Sequence, Tensor
 
 
-def _axes(x, axis: Any) -> list[int | None]:
-    """The axes to reduce, the last first, so that those that remain keep their numbers."""
-    if isinstance(axis, (tuple, list)):
-        return [*axes_of(x, axis, "reduction")] or [None]
-    if axis is not None:
-        axis_of(x, axis, "reduction")
-    return [axis]
-
-
 def _count(x, axis: Any) -> int:
     if axis in (None, (), []):
         return math.prod(x.shape)
-    return math.prod(x.shape[a] for a in _axes(x, axis))
-
-
-def _over(function, x, axis: Any, keepdim: bool = False):
-    for a in _axes(x, axis):
-        x = function(x, a, keepdim)
-    return x
+    return math.prod(x.shape[a] for a in axes_of(x, axis, "reduction"))
 
 
 def spread_back(y, x, axis: Any):
     """A reduced value as it broadcasts against what it was reduced from."""
     if axis in (None, (), []):
         return y
-    for a in reversed(_axes(x, axis)):
+    for a in reversed(axes_of(x, axis, "reduction")):
         if axis_of(x, a, "reduction") is not None:
             y = unsqueeze(y, a - isinstance(x, Sequence) * (y.__class__ is Tensor))
     return y
@@ -73,7 +59,7 @@ def amax(x, axis: Any = None, keepdim: bool = False):
     Raises:
         ShapeError: if there is no such axis.
     """
-    return _over(reduce.max, as_value(x, "amax"), axis, keepdim)
+    return over(reduce.max, as_value(x, "amax"), axis, keepdim)
 
 
 @told
@@ -152,14 +138,18 @@ def logsumexp(x, axis: Any = -1, keepdim: bool = False):
 
 def reduce_sum(x, axis: Any = None, keepdim: bool = False):
     """The sum along axes, several of them at once."""
-    return _over(reduce.sum, x, axis, keepdim)
+    return over(reduce.sum, x, axis, keepdim)
 
 
 @told
-def var(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
+def var(
+    x, axis: Any = None, correction: float = 1, keepdim: bool = False, *,
+    unbiased: bool | None = None,
+):  # fmt: skip
     """The mean squared distance from the mean, with n - correction in the denominator.
 
-    NaN where that is not positive, as in torch.var.
+    NaN where that is not positive, as in torch.var; `unbiased=False` is another name of
+    `correction=0`.
 
     Shapes: as `sum`; axes may be several.
 
@@ -170,6 +160,7 @@ def var(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
         ShapeError: if there is no such axis.
     """
     x = as_value(x, "var")
+    correction = correction if unbiased is None else int(unbiased)
     count = _count(x, axis)
     mean = reduce_sum(x, axis) / float(count or math.nan)
     away = x - spread_back(mean, x, axis)
@@ -179,7 +170,10 @@ def var(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
 
 
 @told
-def std(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
+def std(
+    x, axis: Any = None, correction: float = 1, keepdim: bool = False, *,
+    unbiased: bool | None = None,
+):  # fmt: skip
     """The square root of `var`. Where all elements are the same, its gradient is 0.
 
     Shapes: as `var`.
@@ -190,7 +184,7 @@ def std(x, axis: Any = None, correction: float = 1, keepdim: bool = False):
     Raises:
         ShapeError: if there is no such axis.
     """
-    return _root(var(x, axis, correction, keepdim), 2)
+    return _root(var(x, axis, correction, keepdim, unbiased=unbiased), 2)
 
 
 def _root(total, p: float):
@@ -235,7 +229,7 @@ def any(x, axis: Any = None, keepdim: bool = False):
     Raises:
         ShapeError: if there is no such axis.
     """
-    return _over(reduce.max, _truth(x, "any"), axis, keepdim) > 0
+    return over(reduce.max, _truth(x, "any"), axis, keepdim) > 0
 
 
 @told
@@ -250,7 +244,7 @@ def all(x, axis: Any = None, keepdim: bool = False):
     Raises:
         ShapeError: if there is no such axis.
     """
-    return _over(reduce.max, 1 - _truth(x, "all"), axis, keepdim) <= 0
+    return over(reduce.max, 1 - _truth(x, "all"), axis, keepdim) <= 0
 
 
 def _truth(x, name: str):
