@@ -17,7 +17,6 @@ from lazynet.batching.layout import (
     OUTPUTS,
     PAYLOAD,
     PER_ITEM,
-    ROWS,
     RUNS,
     SEGMENT,
     SINGLES,
@@ -238,6 +237,3 @@ def source_row(tape, form, first, items, argument, j):
     if form == STEPPED:
         return np.int64(tape[first + 2 * argument]) + np.int64(tape[first + 2 * argument + 1]) * j
     return np.int64(tape[first + argument * items + j])
-
-
-__all__ = ["ROWS", "count", "decode", "listed_word", "listed_words", "new_columns", "source_row"]
