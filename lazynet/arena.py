@@ -99,10 +99,6 @@ class Arena:
         self._used[-1] += size
         return address
 
-    def chunks(self) -> list[tuple[int, int]]:
-        """(address, bytes in use) of every buffer."""
-        return [(b.address, used) for b, used in zip(self.buffers, self._used, strict=True)]
-
     def holds(self, addresses: np.ndarray) -> np.ndarray:
         """Which of the addresses lie in one of the buffers."""
         found = np.zeros(len(addresses), bool)

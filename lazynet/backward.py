@@ -33,7 +33,10 @@ from lazynet.trace import backward_program
 
 @dataclass(frozen=True)
 class Pass:
-    """One backward, as the profiler reads it; what it had to run forward first is not in it."""
+    """One backward, as the profiler reads it.
+
+    What it had to run forward first is not in it; what its hooks ran is.
+    """
 
     seconds: float
     batches: int
@@ -108,8 +111,9 @@ def backward(
             release_links(visited)
         shrink_spent()
         note_spent(graph, value)
+    done = Pass(clock() - start, plan.batches, plan.calls)
     for observer in observers:
-        observer(Pass(clock() - start, plan.batches, plan.calls))
+        observer(done)
 
 
 NO_GRADIENT = (

@@ -15,7 +15,7 @@ import numpy as np
 from lazynet.arena import Arena
 from lazynet.batching import layout as words
 from lazynet.batching.arrange import Nodes, Work
-from lazynet.batching.decode import U_NEEDS, U_SIGNATURE, count, decode, new_columns
+from lazynet.batching.decode import TOO_MANY, U_NEEDS, U_SIGNATURE, count, decode, new_columns
 from lazynet.batching.emit import CALL_LENGTH
 from lazynet.batching.frame import (
     BYTES_GATHERED,
@@ -71,7 +71,7 @@ SLICE = 4096
 # Words of calls from which on a plan wakes the worker threads: a dozen calls.
 WORTH_WAKING = 200
 # Rows and integers of a plan are numbered in 32 bits, as rows of a graph are.
-MOST_ROWS = 2**31 - 1
+MOST_ROWS = TOO_MANY - 1
 _NO_ADDRESSES = np.zeros(0, np.int64)
 
 

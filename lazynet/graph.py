@@ -325,6 +325,12 @@ class Graph:
     def compute(self, stop: int | None = None) -> None:
         """Compute what the tape holds, which makes rows up to `stop` (by default, all)."""
         values = self.values if stop is None else stop
+        if max(values, len(self.tape) // 4) > executor.MOST_ROWS:
+            self._leave()
+            raise MemoryError(
+                f"{values} rows are recorded, more than a graph can number; ask for some of the "
+                "values before recording the others"
+            )
         tape = bytes(self.tape)  # of just these values: nothing runs between the two lines
         self._grow(values)
         for vid, addresses in self._link_rows:

@@ -270,7 +270,6 @@ class SignatureTable:
         row[words.PER_ITEM] = op.per_item
         row[words.FORWARD] = words.UNPREPARED
         row[words.BACKWARD] = words.UNPREPARED if op.vjp else words.NO_DERIVATIVE
-        row[words.STATICS] = len(signature.statics)
         row[words.NEEDS] = needs
         self.signatures.append(signature)
         return index

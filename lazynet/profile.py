@@ -24,6 +24,7 @@ from lazynet.device import OPENED
 from lazynet.executor import Run
 from lazynet.kernels.jit import clock, compiling
 from lazynet.op import TABLE, RowType, Signature
+from lazynet.parameter import GOING
 
 # "compile" is for what runs for the first time: it is compiled, or read from disk. The others are
 # in the order in which they happen; "build" is the program itself, and any other Python.
@@ -73,6 +74,7 @@ class profile:
         self.bytes_gathered = self.bytes_recorded = self.bytes_computed = 0
         self._arenas: dict[int, int] = {}  # bytes of each graph's so far
         self.launches = self.uploads = self.downloads = 0  # of devices besides the CPU
+        self._within = 0.0  # seconds that hooks took in backwards which have not ended
         self._thread = 0  # that entered; 0 outside
         self._elapsed = 0.0  # seconds inside, without those that recording took
 
@@ -130,6 +132,7 @@ class profile:
         self._arenas[graph.number] = graph.arena.size()
         for phase, seconds in run.seconds.items():
             self.seconds[phase] += seconds
+        self._within = self._within + sum(run.seconds.values()) if GOING.back else 0.0
         signature = np.ascontiguousarray(run.columns[:, SIGNATURE])
         bounds = longest_chains(signature, *run.dependencies, len(run.used)).tolist()
         local = []
@@ -157,7 +160,8 @@ class profile:
         self.backwards += 1
         self.backward_batches += done.batches
         self.backward_kernel_calls += done.calls
-        self.seconds["backward"] += done.seconds
+        self.seconds["backward"] += done.seconds - self._within
+        self._within = done.seconds if GOING.back else 0.0
 
     def _update(self, seconds: float) -> None:
         if get_ident() != self._thread:

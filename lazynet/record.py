@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from lazynet.batching import layout as words
 from lazynet.graph import Graph, current_graph, recording_gradients, words_of
 from lazynet.op import Op, RowType, Signature, row_type
 from lazynet.parameter import STATICS, Leaf
@@ -346,7 +345,6 @@ def as_value(x: Any, name: str) -> Any:
 
 
 __all__ = [
-    "Leaf",
     "ShapeError",
     "as_value",
     "binary",
@@ -354,5 +352,4 @@ __all__ = [
     "record_runs",
     "record_segments",
     "unary",
-    "words",
 ]

@@ -39,7 +39,6 @@ class Value(Methods):
 
     if TYPE_CHECKING:  # of Tensor and Sequence each
 
-        def _index(self, index: Any) -> Any: ...
         def numpy(self) -> np.ndarray: ...
 
         @property

@@ -50,6 +50,21 @@ def test_programs_of_thousands_of_nodes_agree(policy, seed):
     compare(gradients, program.lazy("none")[2], "gradient")
 
 
+def test_more_rows_than_32_bits_count_are_refused():
+    rows = ln.sequence(np.zeros((1 << 20, 1), np.float32))
+    many = [rows * 2.0 for _ in range(2049)]
+    with pytest.raises(MemoryError, match=r"\d{10} rows are recorded, more than a graph can"):
+        many[0].numpy()
+    assert (rows[0] + 1.0).item() == 1.0
+
+
+def test_more_rows_in_a_run_than_32_bits_count_are_refused():
+    keys = [ln.sequence(np.zeros((1 << 20, 1), np.float32))] * 1024
+    y = ln.nn.functional.scaled_dot_product_attention(ln.ones(1), keys, keys)
+    with pytest.raises(MemoryError, match=r"more than there is.*attention"):
+        y.numpy()
+
+
 def test_more_rows_in_a_batch_than_32_bits_count_are_refused_before_memory_is_taken():
     rows = ln.sequence(np.zeros((1 << 20, 1), np.float32))
     sums = [ln.sum(rows, 0) for _ in range(2049)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lazynet as ln
-from lazynet import nn, optim
+from lazynet import backward, executor, nn, optim
 from lazynet.profile import PHASES
 
 
@@ -51,6 +51,31 @@ def test_what_is_pending_at_the_end_counts(weight):
         end = _chain(ln.tensor([1.0, 2.0, 3.0]), weight, 2)
     assert p.nodes == 4
     assert not end.pending
+
+
+def test_what_hooks_run_is_told_once(monkeypatch):
+    ticks, passes = iter(range(10**6)), []
+    monkeypatch.setattr(backward, "clock", lambda: float(next(ticks)))
+    monkeypatch.setattr(executor, "clock", lambda: float(next(ticks)))
+    monkeypatch.setattr(backward, "observers", [passes.append])
+
+    @ln.enable_grad()
+    def hook(gradient):
+        (gradient * 2.0).numpy()
+        inner = ln.tensor([1.0], requires_grad=True)
+        y = inner * 3.0
+        y.register_hook(lambda g: (g + 1.0).numpy())
+        y.sum().backward()
+
+    x = ln.tensor([1.0, 2.0], requires_grad=True)
+    with ln.profile() as p:
+        y = x * 3.0
+        y.register_hook(hook)
+        y.sum().backward()
+    assert p.forwards == 4 and p.backwards == 2
+    ran = 3 * 4  # of each forward in a hook, four spans of one tick
+    assert p.seconds["forward"] == 4.0
+    assert p.seconds["backward"] == max(one.seconds for one in passes) - ran > 0
 
 
 def test_a_training_step_shows_every_phase():

@@ -17,7 +17,6 @@ from lazynet.batching.layout import (
     OUTPUTS,
     PAYLOAD,
     PER_ITEM,
-    ROWS,
     RUNS,
     SEGMENT,
     SINGLES,
@@ -32,6 +31,8 @@ U_SIGNATURE, U_NEEDS, U_ONES, USED_WORDS = range(4)
 # Forms of a tape entry: one row; rows given by (id, step); rows listed one by one; arguments of
 # rows in pieces, each (id, step, count).
 SINGLE, STEPPED, LISTED, PIECES = range(4)
+# What a column says of more rows than it can count; no plan has so many.
+TOO_MANY = 2**31 - 1
 
 
 @inline
@@ -173,7 +174,7 @@ def decode(tape, numbers, base, columns, ids, marks, head, needs, root, shift):
         need = numbers[s, NEEDS] != 0
         stride = 2 if form == STEPPED else 1
         if form == PIECES:
-            q = first
+            q, read = first, np.int64(0)
             for _ in range(arguments):
                 pieces = tape[q]
                 q += 1
@@ -181,11 +182,12 @@ def decode(tape, numbers, base, columns, ids, marks, head, needs, root, shift):
                     source = np.int64(tape[q])
                     if tape[q + 2] > 0:
                         need = need or needs[source] != 0
-                        columns[i, ROWS_READ] += tape[q + 2]
+                        read += tape[q + 2]
                         if source >= base and producer[source - base] >= 0:
                             dependencies[d] = producer[source - base]
                             d += 1
                     q += 3
+            columns[i, ROWS_READ] = min(read, TOO_MANY)
         elif form == LISTED:
             for a in range(listed_words(numbers, s, n, k)):
                 source = np.int64(tape[first + listed_word(numbers, s, n, k, a)])
@@ -235,6 +237,3 @@ def source_row(tape, form, first, items, argument, j):
     if form == STEPPED:
         return np.int64(tape[first + 2 * argument]) + np.int64(tape[first + 2 * argument + 1]) * j
     return np.int64(tape[first + argument * items + j])
-
-
-__all__ = ["ROWS", "count", "decode", "listed_word", "listed_words", "new_columns", "source_row"]

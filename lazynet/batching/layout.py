@@ -25,8 +25,8 @@ ROWS, SEGMENT, SCAN, ALIAS, LINK, RUNS = range(6)
 
 # Columns of the signature table.
 # SINGLES: how many of the last arguments have a row a segment.
-(KIND, ARGUMENTS, SINGLES, PAYLOAD, OUTPUTS, PER_ITEM, FORWARD, BACKWARD, STATICS, NEEDS,
- COLUMNS) = range(11)  # fmt: skip
+(KIND, ARGUMENTS, SINGLES, PAYLOAD, OUTPUTS, PER_ITEM, FORWARD, BACKWARD, NEEDS,
+ COLUMNS) = range(10)  # fmt: skip
 UNPREPARED, NO_DERIVATIVE = -1, -2
 
 # Columns of a planned batch: its signature (local), how many items, segments, rows read and time

@@ -192,7 +192,7 @@ def measure(columns, order, schedule, signatures, used, programs, batches):
         sizes[M_ARITY] = max(sizes[M_ARITY], signatures[s, ARGUMENTS])
         sizes[M_OPERANDS] = max(sizes[M_OPERANDS], programs[program + 2] // OPERAND_WORDS)
         sizes[M_HIGHEST] = max(sizes[M_HIGHEST], totals[s, 0], totals[s, 1])
-    sizes[M_HIGHEST] = max(sizes[M_HIGHEST], integers, longest)
+    sizes[M_HIGHEST] = max(sizes[M_HIGHEST], integers, longest, arguments_used, payload)
     sizes[M_SCRATCH] = scratch
     return sizes, totals
 

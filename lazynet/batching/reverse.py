@@ -88,7 +88,7 @@ from lazynet.kernels.memory import load, store
 # Columns of a part of a batch.
 P_BATCH, P_START, P_STOP = range(3)
 # What `measure_reverse` returns.
-(R_SAVED, R_SCRATCH, R_CALLS, R_VECTORS, R_LONGEST, R_REGIONS, R_OPERANDS, R_MEASURES) = range(8)
+(R_SAVED, R_SCRATCH, R_CALLS, R_VECTORS, R_REGIONS, R_OPERANDS, R_MEASURES) = range(7)
 
 
 @inline
@@ -250,7 +250,6 @@ def measure_reverse(parts, batches, signatures, totals, programs):
         sizes[R_SCRATCH] = max(sizes[R_SCRATCH], scratch)
         sizes[R_CALLS] += 2 * (programs[program + 2] + 16) * max(batch[B_TIMES], 1)
         sizes[R_VECTORS] += max(items, segments, batch[B_ROWS_READ]) * programs[program + 3]
-        sizes[R_LONGEST] = max(sizes[R_LONGEST], items)
     for s in range(signatures.shape[0]):
         program = signatures[s, BACKWARD]
         if program >= 0:
