@@ -383,7 +383,9 @@ def by_ready(signature, starts, dependencies, longest, words, edges, policy):
     found = by_agenda(graph, signatures, rank, top, words, edges, AHEAD)
     if len(found[1]) == top.sum():
         return found  # as few batches as there can be
-    words[:, W_BEHIND], words[:, W_PATH] = chains_behind(graph, signatures, top)
+    behind, paths = chains_behind(graph, signatures, top)
+    for i in range(signature.size):  # an assignment of slices takes 3 s to compile
+        words[i, W_BEHIND], words[i, W_PATH] = behind[i], paths[i]
     for way in (BOTH, PLAIN):
         if way == BOTH or policy == AUTO:
             other = by_agenda(graph, signatures, rank, top, words, edges, way)
