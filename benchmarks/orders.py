@@ -24,11 +24,11 @@ TOGETHER = 4  # sentences that are looked at together
 
 
 def figures(scale: float) -> Iterator[Row]:
-    """For some minibatches of lattices: batches, both bounds, and batches by the higher one."""
+    """For minibatches of lattices: batches, both bounds, and batches by the higher one."""
     spec = Spec("lattice", 8, 8, 64 if scale == 1.0 else 4, 1500 if scale == 1.0 else 16)
     learner = workloads.model(spec, "cells")
     batches = workloads.corpus(spec.workload, spec.limit).batches(spec.batch)
-    for number, batch in enumerate(batches[:3]):
+    for number, batch in enumerate(batches):
         with ln.profile() as p:
             workloads.batch_loss(learner, batch).numpy()
         orders = [order(example) for example in batch]

@@ -10,13 +10,13 @@ from lazynet.cell import cell
 from lazynet.nn import functional as F
 from lazynet.nn.linear import sizes
 from lazynet.nn.module import Module
+from lazynet.ops.axes import sizes_of
 from lazynet.ops.normalization import (
     batch_statistics,
     channels_of,
     instance_statistics,
     scaled_by,
 )
-from lazynet.ops.reduce import sizes_of
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.record import ShapeError
 from lazynet.tensor import Parameter, Tensor, Value, tensor

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from lazynet.op import Op, Sample
+from lazynet.ops.axes import axis_of
 from lazynet.ops.elementwise import (
     _floating,
     absolute,
@@ -24,7 +25,6 @@ from lazynet.ops.elementwise import (
     zeros_like,
 )
 from lazynet.ops.functions import clamp, erf, logical_and
-from lazynet.ops.reduce import axis_of
 from lazynet.ops.take import rearranged
 from lazynet.ops.told import told
 from lazynet.ops.views import split

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from lazynet.ops import reduce
+from lazynet.ops.axes import axis_of
 from lazynet.ops.elementwise import maximum, minimum, sqrt, where
 from lazynet.ops.functions import clamp
 from lazynet.ops.linear import vectors_of
@@ -72,7 +73,7 @@ def cosine_similarity(x, y, dim: int = -1, eps: float = 1e-8):
     """
     x, y = as_value(x, "cosine_similarity"), as_value(y, "cosine_similarity")
     longer = max(x, y, key=lambda v: len(v.shape))
-    reduce.axis_of(longer, dim, "cosine_similarity")
+    axis_of(longer, dim, "cosine_similarity")
     axis = dim if dim < 0 else dim - len(longer.shape)  # of both, counted from their ends
     x, y = vectors_of("cosine_similarity", x, y, axis)
     size = maximum(norm(x, 2, axis), eps) * maximum(norm(y, 2, axis), eps)

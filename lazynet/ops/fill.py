@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lazynet.device import beside_operands
 from lazynet.op import Op, Sample, row_type
+from lazynet.ops.axes import sizes_of
 from lazynet.ops.elementwise import cast
-from lazynet.ops.reduce import sizes_of
 from lazynet.ops.told import told
 from lazynet.program import elementwise, lowered, output_refs
 from lazynet.record import as_value, record

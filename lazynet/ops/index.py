@@ -6,7 +6,7 @@ import numpy as np
 
 from lazynet.device import beside_operands
 from lazynet.ops import reduce, views
-from lazynet.ops.reduce import axis_of
+from lazynet.ops.axes import axis_of
 from lazynet.ops.rows import sequence
 from lazynet.ops.take import places_of, put_in, rearranged, row_axis, taken
 from lazynet.ops.told import told

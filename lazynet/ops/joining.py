@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lazynet.ops.reduce import axis_of, reshape
+from lazynet.ops.axes import axis_of
+from lazynet.ops.reduce import reshape
 from lazynet.ops.rows import STACKED
 from lazynet.ops.rows import cat as cat_rows
 from lazynet.ops.take import rearranged, row_axis

@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 from lazynet.ops import reduce
+from lazynet.ops.axes import sizes_of
 from lazynet.ops.elementwise import maximum, square
 from lazynet.ops.functions import rsqrt
-from lazynet.ops.reduce import reshape, sizes_of
+from lazynet.ops.reduce import reshape
 from lazynet.ops.statistics import norm, spread_back
 from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value

@@ -16,7 +16,8 @@ from lazynet.batching import layout as words
 from lazynet.device import beside_operands
 from lazynet.graph import pending_graph
 from lazynet.op import Op, Sample, row_type
-from lazynet.ops.reduce import argmax, sizes_of, softmax
+from lazynet.ops.axes import sizes_of
+from lazynet.ops.reduce import argmax, softmax
 from lazynet.ops.told import told
 from lazynet.program import Ref, call, lowered, output_refs
 from lazynet.record import as_value, record

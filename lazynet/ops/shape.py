@@ -12,7 +12,8 @@ import numpy as np
 
 from lazynet.device import beside_operands
 from lazynet.ops import reduce
-from lazynet.ops.reduce import axis_of, reshape, sizes_of
+from lazynet.ops.axes import axis_of, sizes_of
+from lazynet.ops.reduce import reshape
 from lazynet.ops.rows import cat as cat_rows
 from lazynet.ops.take import places_of, rearranged, row_axis, taken
 from lazynet.ops.told import told

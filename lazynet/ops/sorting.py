@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from lazynet.batching import layout as words
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops import reduce
+from lazynet.ops.axes import axis_of
 from lazynet.ops.index import index
-from lazynet.ops.reduce import axis_of, split
+from lazynet.ops.reduce import split
 from lazynet.ops.runs import (
     Rooms,
     backward_program,

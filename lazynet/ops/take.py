@@ -17,7 +17,8 @@ import numpy as np
 
 from lazynet.batching import layout as words
 from lazynet.op import Op, RowType, Sample, row_type
-from lazynet.ops.reduce import axis_of, reshape, split
+from lazynet.ops.axes import axis_of
+from lazynet.ops.reduce import reshape, split
 from lazynet.parameter import STATICS, Leaf
 from lazynet.program import Ref, call, lowered, operand_refs, output_refs
 from lazynet.record import ShapeError, as_value, record

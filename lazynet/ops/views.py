@@ -13,7 +13,8 @@ import numpy as np
 
 from lazynet.batching import layout as words
 from lazynet.op import Op, RowType, Sample, row_type
-from lazynet.ops.reduce import axis_of, reshape, retyped
+from lazynet.ops.axes import axis_of
+from lazynet.ops.reduce import reshape, retyped
 from lazynet.ops.told import told
 from lazynet.program import Ref, elementwise, lowered, operand_refs, output_refs
 from lazynet.quick import Short, numbered, record_values, views
