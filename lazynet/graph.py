@@ -210,9 +210,10 @@ class Graph:
             return 0  # nothing is read there, and a link would take the number of the next row
         if isinstance(source, Leaf):
             start, stride = source.address + width * first, width * step
-            addresses = np.full(count, start)
             if stride:
                 addresses = np.arange(start, start + stride * count, stride)
+            else:
+                addresses = np.full(count, start)
             needs = source.requires_grad
             self._held.append(source)
             if source.number >= 0:
