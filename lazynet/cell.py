@@ -21,7 +21,8 @@ from lazynet.graph import words_of
 from lazynet.lists import ItemsDiffer, listed
 from lazynet.nested import mapped
 from lazynet.ops.rows import sequence
-from lazynet.purity import CHANGES, Guard, ImpureFunction
+from lazynet.purity import Guard, ImpureFunction
+from lazynet.quick_calls import calls
 from lazynet.record import ShapeError, enter, graph_of, handles
 from lazynet.tensor import Sequence, Tensor
 from lazynet.trace import HookInside, TraceGraph
@@ -71,14 +72,10 @@ class Cell:
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         guard = self._guard
-        if (
-            not named
-            and guard is not None
-            and ((guard.steady and guard.changes == CHANGES[0]) or guard.holds())
-        ):
-            made = self._now.record(*arguments)
-            if made is None and arguments and is_leaf(arguments[0]):
-                made = self._record_entered(*arguments)
+        if guard is not None and not named:
+            made = calls.record(guard.watched, self._now.kinds, *arguments)
+            if made is None and guard.holds():
+                made = self._record_shortly(arguments)
             if made is not None:
                 return made
         kind = self._class and self._class()
@@ -93,12 +90,19 @@ class Cell:
             flatten(named[name], key, values)
         return self._record(tuple(key), values, arguments, named)
 
-    def _record_entered(self, first: Tensor, *others: Any) -> Any:
-        """The short way, which needs a value of the graph to know it, from a leaf in the graph."""
-        graph = graph_of((first,))
-        if graph.thread == get_ident():
-            return self._now.record(Tensor(graph, enter(graph, first)[0], first.type), *others)
-        return None
+    def _record_shortly(self, arguments: Any) -> Any:
+        """The short way where all is as it was; None for a kind of call that it does not know.
+
+        It needs a value of the graph to know it, so a leaf that comes first enters the graph.
+        """
+        made = calls.record(None, self._now.kinds, *arguments)
+        if made is None and self._now.kinds and arguments and is_leaf(arguments[0]):
+            first, *others = arguments
+            graph = graph_of((first,))
+            if graph.thread == get_ident():
+                entered = Tensor(graph, enter(graph, first)[0], first.type)
+                made = calls.record(None, self._now.kinds, entered, *others)
+        return made
 
     def _record(self, key: Any, values: list[Any], arguments: Any, named: Any) -> Any:
         """The long way: trace if need be, bring values of other graphs in, record."""
@@ -162,8 +166,7 @@ class Cell:
         guard = self._guard
         if guard is None:
             return None
-        if not guard.steady or guard.changes != CHANGES[0]:
-            guard.holds()
+        guard.holds()
         return guard.state
 
     def find_trace(
@@ -226,8 +229,7 @@ class _Traces:
 
     def __init__(self):
         self.known: dict[Any, Trace] = {}  # by kind of call
-        self.record: Callable = shortcut.write([])
-        self._kinds: list[shortcut.Kind] = []
+        self.kinds: tuple[Any, ...] = ()  # of calls that are recorded the short way
         self._lists: list[ListTrace] = []  # one for each program
         self._lengths: dict[Any, set[int]] = {}  # of lists, by all else that makes a kind of call
 
@@ -239,9 +241,9 @@ class _Traces:
                 self._lists.append(trace)
             form = self._of_any_length(trace, arguments)
         plain = not trace.lifted and not trace.graph.draws
-        if arguments and form and plain and len(self._kinds) < _MOST_SHORTCUTS:
-            self._kinds.append(shortcut.Kind(form, trace.index, trace.rows, trace.result))
-            self.record = shortcut.write(self._kinds)
+        if arguments and form and plain and len(self.kinds) < _MOST_SHORTCUTS:
+            made = shortcut.kind(form, trace.index, len(trace.rows), trace.result)
+            self.kinds += () if made is None else (made,)
 
     def _of_any_length(self, trace: ListTrace, arguments: Any) -> Any:
         """The form of a call over a list; None if it is known, where its length is noted."""

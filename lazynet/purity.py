@@ -7,8 +7,8 @@ variables it closes over, the globals it names, the attributes of the object it 
 
 from __future__ import annotations
 
+import gc
 import types
-from collections.abc import Mapping
 from typing import Any
 
 from lazynet.snapshot import Snapshot, is_library, own_bases
@@ -33,7 +33,7 @@ class Guard:
     def __init__(self, function: types.FunctionType, owner: Any = None):
         self._owner = owner
         self._cells: list[types.CellType] = []
-        self._named: list[tuple[Mapping[str, Any], str]] = []  # globals, and members of classes
+        self._named: list[tuple[dict[str, Any], str]] = []  # globals, and members of classes
         self._constants: list[Any] = []  # defaults of arguments
         self.codes: set[types.CodeType] = set()  # whose state is watched
         self.libraries: list[Any] = []  # modules, classes and functions that it names, unwatched
@@ -108,10 +108,10 @@ class Guard:
         """Watch a name in a class or in a function's globals."""
         if (id(home), name) not in self._looked:
             self._looked.add((id(home), name))
-            self._named.append((vars(home) if isinstance(home, type) else home, name))
+            self._named.append((members_of(home) if isinstance(home, type) else home, name))
 
     def _add_global(
-        self, namespace: Mapping[str, Any], name: str, names: set[str], seen: set[int]
+        self, namespace: dict[str, Any], name: str, names: set[str], seen: set[int]
     ) -> None:
         value = namespace[name]
         if is_library(value):
@@ -136,51 +136,46 @@ class Guard:
             new = {name for name in names if (id(value), name) not in self._looked}
             self._add_members(own_bases(value), new, seen)
 
-    def _watched(self) -> list[Any]:
-        found = [_contents(cell) for cell in self._cells]
-        found += [namespace.get(name) for namespace, name in self._named]
-        return found
-
     def _watch(self) -> None:
-        self._values = self._watched()
-        self.changes = CHANGES[0]
+        count = CHANGES[0]
+        cells = tuple((cell, _contents(cell)) for cell in self._cells)
+        named = tuple((home, name, home.get(name)) for home, name in self._named)
         watcher = Snapshot()
         self.state = (
-            tuple(map(watcher.of_named, self._values)), watcher.of(tuple(self._constants)),
-            watcher.of(self._owner_now()),
+            tuple(watcher.of_named(found) for *_, found in (*cells, *named)),
+            watcher.of(tuple(self._constants)), watcher.of(self._owner_now()),
         )  # fmt: skip
         if self._any and not watcher.kinds <= self._kinds:
             self._add_kinds(watcher.kinds)
             self._watch()
             return
-        self._mutable = watcher.mutable
+        # For a quick look (`quick_calls.py`): attributes of modules count their changes, and names
+        # and variables stand for the same objects. What may change in itself has no count.
+        self.watched = CHANGES, -1 if watcher.mutable else count, named, cells
         self.unsure = watcher.mutable or watcher.opaque
         self.built_in = watcher.built_in
-        # Nothing to look at but the attributes of modules, which count their changes.
-        self.steady = not (self._mutable or self._cells or self._named)
 
     def _owner_now(self) -> Any:
         return None if self._owner is None else self._owner()
 
     def holds(self) -> bool:
         """Whether all is as it was; if not, `state` is what it is now."""
-        if self.changes == CHANGES[0] and not self._mutable and self._unchanged():
+        _, count, named, cells = self.watched
+        if (
+            count == CHANGES[0]
+            and all([home.get(name) is value for home, name, value in named])
+            and all([_contents(cell) is value for cell, value in cells])
+        ):
             return True
         before = self.state
         self._watch()
         return self.state == before
 
-    def _unchanged(self) -> bool:
-        at = 0
-        for cell in self._cells:
-            if _contents(cell) is not self._values[at]:
-                return False
-            at += 1
-        for namespace, name in self._named:
-            if namespace.get(name) is not self._values[at]:
-                return False
-            at += 1
-        return True
+
+def members_of(kind: type) -> dict[str, Any]:
+    """What a class has: the dictionary behind `vars`, which compiled code can look into."""
+    (members,) = gc.get_referents(vars(kind))
+    return members
 
 
 def _submodules(owner: Any) -> Any:

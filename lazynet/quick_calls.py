@@ -1,0 +1,203 @@
+"""The short way of calling a cell: what a call is, what it records, whether the cell still holds.
+
+A kind of call is a tuple (number of arguments, parts, signature, result, paths of lists). A part is
+a tuple (path, how, what): what lies there must be a Tensor of a row type, one object, equal to a
+number or a string, or a list whose length is one of a set. Lists come first among the parts. A path
+begins with the number of an argument; a tuple or list on the way is `step_into(kind, size, index)`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lazynet.kernels.jit import inline
+from lazynet.kernels.memory import load, store
+from lazynet.kernels.python import (
+    as_double,
+    as_integer,
+    call_with,
+    contents,
+    dictionary_item,
+    drop,
+    equal,
+    list_from,
+    list_item,
+    list_size,
+    new_integer,
+    new_list,
+    set_has,
+    set_list_item,
+    tuple_item,
+    tuple_size,
+    type_of,
+)
+from lazynet.objects import FLOAT, LIST, NOTHING, OUTPUTS, OWN, TENSOR, TUPLE, TYPE, nothing
+from lazynet.quick import Short, record_signature
+from lazynet.quick_segments import SIZES, record_items
+
+TENSOR_OF, SAME, EQUAL, LIST_OF = range(4)  # how a part of a call is what its kind says
+_ARITY, _PARTS, _SIGNATURE, _RESULT, _PATHS = range(5)  # of a kind of call
+_PATH, _HOW, _WHAT = range(3)  # of a part
+_COUNTER, _COUNT, _NAMED, _CELLS = range(4)  # of what is watched
+
+_EQ = 2  # Py_EQ
+MOST_PARTS = 200
+_IN_LIST = 1 << 20  # added to a step into a list
+# The signature of a call, paths in its lists, the lists and the values: what `record_items` takes.
+# Nothing that runs Python stands between filling it and reading it.
+_room = np.zeros(2 + MOST_PARTS, np.int64)
+
+_record_signature, _record_items = inline(record_signature), inline(record_items)
+
+
+def step_into(kind: type, size: int, index: int) -> int:
+    """A step of a path: to an item of a tuple or a list of so many."""
+    return SIZES * size + index + (_IN_LIST if kind is list else 0)
+
+
+@inline
+def _at(path, given, me):
+    """What lies at a path in the arguments of a call; 0 where there is none."""
+    x = load(given + 8 * as_integer(tuple_item(path, 0)))
+    for k in range(1, tuple_size(path)):
+        step = as_integer(tuple_item(path, k))
+        if step >= _IN_LIST:
+            step -= _IN_LIST
+            if type_of(x) != tuple_item(me, LIST) or list_size(x) != step // SIZES:
+                return np.int64(0)
+            x = list_item(x, step % SIZES)
+        else:
+            if type_of(x) != tuple_item(me, TUPLE) or tuple_size(x) != step // SIZES:
+                return np.int64(0)
+            x = tuple_item(x, step % SIZES)
+    return x
+
+
+@inline
+def _is_equal(x, what, me):
+    """Whether two objects are numbers or strings of one class and equal; 0.0 is not -0.0."""
+    if type_of(x) != type_of(what):
+        return False
+    if type_of(x) == tuple_item(me, FLOAT):
+        a, b = as_double(x), as_double(what)
+        return a == b and math.copysign(1.0, a) == math.copysign(1.0, b)
+    return equal(x, what, _EQ) == 1
+
+
+@inline
+def _is_of(x, lengths, me):
+    """Whether something is a list of one of these lengths."""
+    if type_of(x) != tuple_item(me, LIST):
+        return False
+    length = new_integer(list_size(x))
+    found = length != 0 and set_has(lengths, length) == 1
+    drop(length)
+    return found
+
+
+@inline
+def _matched(kind, given, count, me):
+    """How many lists and values a call has, which go to the room; -1 if it is of another kind."""
+    if as_integer(tuple_item(kind, _ARITY)) != count:
+        return np.int64(-1)
+    parts, found = tuple_item(kind, _PARTS), np.int64(0)
+    room = as_integer(tuple_item(me, OWN)) + 16
+    for k in range(tuple_size(parts)):
+        part = tuple_item(parts, k)
+        x, what = _at(tuple_item(part, _PATH), given, me), tuple_item(part, _WHAT)
+        if x == 0:
+            return np.int64(-1)
+        how = as_integer(tuple_item(part, _HOW))
+        if how == TENSOR_OF:
+            good = type_of(x) == tuple_item(me, TENSOR) and load(x + TYPE) == what
+        elif how == SAME:
+            good = x == what
+        elif how == EQUAL:
+            good = _is_equal(x, what, me)
+        else:
+            good = _is_of(x, what, me)
+        if not good:
+            return np.int64(-1)
+        if how in (TENSOR_OF, LIST_OF):
+            store(room + 8 * found, x)
+            found += 1
+    return found
+
+
+@inline
+def _holds(watched, me):
+    """Whether what a cell watches is as it was."""
+    counter = list_item(tuple_item(watched, _COUNTER), 0)
+    if as_integer(counter) != as_integer(tuple_item(watched, _COUNT)):
+        return False
+    named = tuple_item(watched, _NAMED)
+    for k in range(tuple_size(named)):
+        one = tuple_item(named, k)
+        found = dictionary_item(tuple_item(one, 0), tuple_item(one, 1))
+        if (tuple_item(me, NOTHING) if found == 0 else found) != tuple_item(one, 2):
+            return False
+    cells = tuple_item(watched, _CELLS)
+    for k in range(tuple_size(cells)):
+        one = tuple_item(cells, k)
+        found = contents(tuple_item(one, 0))
+        same = (tuple_item(me, NOTHING) if found == 0 else found) == tuple_item(one, 1)
+        if found != 0:
+            drop(found)
+        if not same:
+            return False
+    return True
+
+
+@inline
+def _result(made, result, signature):
+    """What a function gives that was traced: its result is built of a list of handles."""
+    if tuple_size(load(signature + OUTPUTS)) == 1:
+        handles = new_list(1)
+        if handles == 0:
+            drop(made)
+            return handles
+        set_list_item(handles, 0, made)
+    else:
+        handles = list_from(made)
+        drop(made)
+        if handles == 0:
+            return handles
+    built = call_with(result, handles)
+    drop(handles)
+    return built
+
+
+def record_call(me, arguments, count):
+    """A call of a cell, if what it watches is as it was and the call is of a known kind.
+
+    Its arguments are what is watched (see `Guard.watched`; None for nothing), a tuple of kinds, and
+    the arguments of the call.
+    """
+    watched, kinds = load(arguments), load(arguments + 8)
+    if watched != tuple_item(me, NOTHING) and not _holds(watched, me):
+        return nothing(me)
+    for k in range(tuple_size(kinds)):
+        kind = tuple_item(kinds, k)
+        found = _matched(kind, arguments + 16, count - 2, me)
+        if found > 0:
+            room = as_integer(tuple_item(me, OWN))
+            signature, paths = tuple_item(kind, _SIGNATURE), tuple_item(kind, _PATHS)
+            store(room, signature)
+            store(room + 8, paths)
+            if tuple_size(paths) != 0:
+                made = _record_items(me, room, 2 + found)
+            else:
+                store(room + 8, signature)
+                made = _record_signature(me, room + 8, 1 + found)
+            if made == 0 or made != tuple_item(me, NOTHING):
+                result = tuple_item(kind, _RESULT)
+                if made == 0 or result == tuple_item(me, NOTHING):
+                    return made
+                return _result(made, result, signature)
+            drop(made)
+    return nothing(me)
+
+
+calls = Short(record_call, _room.ctypes.data)
