@@ -8,13 +8,11 @@ variables it closes over, the globals it names, the attributes of the object it 
 from __future__ import annotations
 
 import gc
+import itertools
 import types
 from typing import Any
 
-from lazynet.snapshot import Snapshot, is_library, own_bases
-
-# Counts assignments to attributes of modules: while it stands still, so do they.
-CHANGES = [0]
+from lazynet.snapshot import CHANGES, Snapshot, is_library, mark, own_bases
 
 
 class ImpureFunction(TypeError):
@@ -137,21 +135,27 @@ class Guard:
             self._add_members(own_bases(value), new, seen)
 
     def _watch(self) -> None:
-        count = CHANGES[0]
+        counted = [CHANGES[0]]
         cells = tuple((cell, _contents(cell)) for cell in self._cells)
         named = tuple((home, name, home.get(name)) for home, name in self._named)
-        watcher = Snapshot()
+        owner = self._owner_now()
+        watcher = Snapshot(owner)
         self.state = (
-            tuple(watcher.of_named(found) for *_, found in (*cells, *named)),
-            watcher.of(tuple(self._constants)), watcher.of(self._owner_now()),
+            watcher.of(owner), tuple(watcher.of_named(found) for *_, found in (*cells, *named)),
+            watcher.of(tuple(self._constants)),
         )  # fmt: skip
         if self._any and not watcher.kinds <= self._kinds:
             self._add_kinds(watcher.kinds)
             self._watch()
             return
-        # For a quick look (`quick_calls.py`): attributes of modules count their changes, and names
-        # and variables stand for the same objects. What may change in itself has no count.
-        self.watched = CHANGES, -1 if watcher.mutable else count, named, cells
+        # For a quick look (`quick_calls.py`): while no module has changed their count stands still,
+        # or at least those of the modules behind the function; names and variables stand for the
+        # same objects; objects are of their classes; lists and dicts hold the same; arrays and
+        # others look the same. It is empty, and a whole new state is taken, where it would keep the
+        # owner alive.
+        seen = watcher.counters, named, cells, watcher.classes, watcher.looks, watcher.others
+        held = watcher.leads_back and watcher.mutable
+        self.watched = () if held else (CHANGES, counted, *map(tuple, seen))
         self.unsure = watcher.mutable or watcher.opaque
         self.built_in = watcher.built_in
 
@@ -160,16 +164,36 @@ class Guard:
 
     def holds(self) -> bool:
         """Whether all is as it was; if not, `state` is what it is now."""
-        _, count, named, cells = self.watched
-        if (
-            count == CHANGES[0]
-            and all([home.get(name) is value for home, name, value in named])
-            and all([_contents(cell) is value for cell, value in cells])
-        ):
+        if self.watched and _is_as_it_was(*self.watched):
             return True
         before = self.state
         self._watch()
         return self.state == before
+
+
+def _is_as_it_was(changes, counted, counters, named, cells, classes, looks, others) -> bool:
+    """What `quick_calls.py` sees, and whether other things than lists and dicts look the same."""
+    now = changes[0]
+    same = (
+        (counted[0] == now or all([counter[0] == count for counter, count in counters]))
+        and all([home.get(name) is value for home, name, value in named])
+        and all([_contents(cell) is value for cell, value in cells])
+        and all([type(value) is kind for value, kind in classes])
+        and all([_holds_these(values, marks) for values, marks in looks])
+        and all([look(value) == found for look, value, found in others])
+    )
+    if same:
+        counted[0] = now
+    return same
+
+
+def _holds_these(values: list[Any] | dict[Any, Any], marks: tuple[Any, ...]) -> bool:
+    things = list(
+        itertools.chain.from_iterable(values.items()) if values.__class__ is dict else values
+    )
+    return len(things) == len(marks) and all(
+        [mark(x) is m for x, m in zip(things, marks, strict=True)]
+    )
 
 
 def members_of(kind: type) -> dict[str, Any]:

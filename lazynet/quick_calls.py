@@ -9,6 +9,7 @@ begins with the number of an argument; a tuple or list on the way is `step_into(
 from __future__ import annotations
 
 import math
+import weakref
 
 import numpy as np
 
@@ -20,8 +21,11 @@ from lazynet.kernels.python import (
     call_with,
     contents,
     dictionary_item,
+    dictionary_next,
+    dictionary_size,
     drop,
     equal,
+    forget_error,
     list_from,
     list_item,
     list_size,
@@ -29,9 +33,11 @@ from lazynet.kernels.python import (
     new_list,
     set_has,
     set_list_item,
+    take,
     tuple_item,
     tuple_size,
     type_of,
+    weak_reference,
 )
 from lazynet.objects import FLOAT, LIST, NOTHING, OUTPUTS, OWN, TENSOR, TUPLE, TYPE, nothing
 from lazynet.quick import Short, record_signature
@@ -40,7 +46,10 @@ from lazynet.quick_segments import SIZES, record_items
 TENSOR_OF, SAME, EQUAL, LIST_OF = range(4)  # how a part of a call is what its kind says
 _ARITY, _PARTS, _SIGNATURE, _RESULT, _PATHS = range(5)  # of a kind of call
 _PATH, _HOW, _WHAT = range(3)  # of a part
-_COUNTER, _COUNT, _NAMED, _CELLS = range(4)  # of what is watched
+(  # of what is watched
+    _CHANGES, _COUNTED, _COUNTERS, _NAMED, _CELLS, _CLASSES, _LOOKS, _OTHERS,
+) = range(8)  # fmt: skip
+_ROOM, _WEAK = range(2)  # of what is its own
 
 _EQ = 2  # Py_EQ
 MOST_PARTS = 200
@@ -103,7 +112,7 @@ def _matched(kind, given, count, me):
     if as_integer(tuple_item(kind, _ARITY)) != count:
         return np.int64(-1)
     parts, found = tuple_item(kind, _PARTS), np.int64(0)
-    room = as_integer(tuple_item(me, OWN)) + 16
+    room = as_integer(tuple_item(tuple_item(me, OWN), _ROOM)) + 16
     for k in range(tuple_size(parts)):
         part = tuple_item(parts, k)
         x, what = _at(tuple_item(part, _PATH), given, me), tuple_item(part, _WHAT)
@@ -127,26 +136,85 @@ def _matched(kind, given, count, me):
 
 
 @inline
-def _holds(watched, me):
-    """Whether what a cell watches is as it was."""
-    counter = list_item(tuple_item(watched, _COUNTER), 0)
-    if as_integer(counter) != as_integer(tuple_item(watched, _COUNT)):
+def _is_marked(x, marked, me):
+    """Whether a mark (see `snapshot.mark`) stands for an object."""
+    if type_of(marked) != tuple_item(tuple_item(me, OWN), _WEAK):
+        return x == marked
+    found = weak_reference(x, 0)
+    if found == 0:
+        forget_error()
         return False
-    named = tuple_item(watched, _NAMED)
+    drop(found)
+    return found == marked
+
+
+@inline
+def _holds_these(values, marks, room, me):
+    """Whether a list or a dict holds what it held."""
+    if type_of(values) == tuple_item(me, LIST):
+        if list_size(values) != tuple_size(marks):
+            return False
+        for k in range(tuple_size(marks)):
+            if not _is_marked(list_item(values, k), tuple_item(marks, k), me):
+                return False
+        return True
+    if 2 * dictionary_size(values) != tuple_size(marks):
+        return False
+    store(room, 0)
+    k = 0
+    while dictionary_next(values, room, room + 8, room + 16) != 0:
+        if not _is_marked(load(room + 8), tuple_item(marks, k), me):
+            return False
+        if not _is_marked(load(room + 16), tuple_item(marks, k + 1), me):
+            return False
+        k += 2
+    return True
+
+
+@inline
+def _is_there(found, wanted, me):
+    """Whether an object is the one that was found before; None stands for nothing."""
+    return (tuple_item(me, NOTHING) if found == 0 else found) == wanted
+
+
+@inline
+def _holds(watched, me):
+    """Whether what a cell watches is as it was (see `Guard`)."""
+    if tuple_size(watched) == 0 or tuple_size(tuple_item(watched, _OTHERS)) != 0:
+        return False
+    now, counted = list_item(tuple_item(watched, _CHANGES), 0), tuple_item(watched, _COUNTED)
+    still = as_integer(now) == as_integer(list_item(counted, 0))
+    counters = tuple_item(watched, _COUNTERS)
+    for k in range(0 if still else tuple_size(counters)):
+        one = tuple_item(counters, k)
+        if as_integer(list_item(tuple_item(one, 0), 0)) != as_integer(tuple_item(one, 1)):
+            return False
+    named, cells = tuple_item(watched, _NAMED), tuple_item(watched, _CELLS)
     for k in range(tuple_size(named)):
         one = tuple_item(named, k)
         found = dictionary_item(tuple_item(one, 0), tuple_item(one, 1))
-        if (tuple_item(me, NOTHING) if found == 0 else found) != tuple_item(one, 2):
+        if not _is_there(found, tuple_item(one, 2), me):
             return False
-    cells = tuple_item(watched, _CELLS)
     for k in range(tuple_size(cells)):
         one = tuple_item(cells, k)
         found = contents(tuple_item(one, 0))
-        same = (tuple_item(me, NOTHING) if found == 0 else found) == tuple_item(one, 1)
         if found != 0:
-            drop(found)
-        if not same:
+            drop(found)  # it stays in the variable
+        if not _is_there(found, tuple_item(one, 1), me):
             return False
+    classes = tuple_item(watched, _CLASSES)
+    for k in range(tuple_size(classes)):
+        one = tuple_item(classes, k)
+        if type_of(tuple_item(one, 0)) != tuple_item(one, 1):
+            return False
+    looks, room = tuple_item(watched, _LOOKS), as_integer(tuple_item(tuple_item(me, OWN), _ROOM))
+    for k in range(tuple_size(looks)):
+        one = tuple_item(looks, k)
+        if not _holds_these(tuple_item(one, 0), tuple_item(one, 1), room, me):
+            return False
+    if not still:
+        take(now)
+        set_list_item(counted, 0, now)
     return True
 
 
@@ -182,7 +250,7 @@ def record_call(me, arguments, count):
         kind = tuple_item(kinds, k)
         found = _matched(kind, arguments + 16, count - 2, me)
         if found > 0:
-            room = as_integer(tuple_item(me, OWN))
+            room = as_integer(tuple_item(tuple_item(me, OWN), _ROOM))
             signature, paths = tuple_item(kind, _SIGNATURE), tuple_item(kind, _PATHS)
             store(room, signature)
             store(room + 8, paths)
@@ -200,4 +268,4 @@ def record_call(me, arguments, count):
     return nothing(me)
 
 
-calls = Short(record_call, _room.ctypes.data)
+calls = Short(record_call, (_room.ctypes.data, weakref.ref))

@@ -8,10 +8,11 @@ import collections.abc
 import contextvars
 import enum
 import functools
+import itertools
 import sys
 import types
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -42,16 +43,54 @@ class Same:
         return id(self._held)
 
 
-class Snapshot:
-    """Turns state into something that can be compared, and notes whether it can change in place."""
+# Counts assignments to attributes of modules: while it stands still, so do they.
+CHANGES = [0]
+_counters: dict[int, list[int]] = {}  # of modules that are watched, by id: the same of each
 
-    def __init__(self):
-        self.mutable = False
+
+def note_change(module: Any) -> None:
+    """An attribute of a module is assigned, or deleted."""
+    CHANGES[0] += 1
+    counter = _counters.get(id(module))
+    if counter is not None:
+        counter[0] += 1
+
+
+def _counter_of(module: Any) -> list[int]:
+    number = id(module)
+    if number not in _counters:
+        weakref.finalize(module, _counters.pop, number, None).atexit = False
+    return _counters.setdefault(number, [0])
+
+
+def mark(value: Any) -> Any:
+    """What stands for one object and no other: the one weak reference to it, or itself."""
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return value
+
+
+class Snapshot:
+    """Turns state into something that can be compared, and notes how to see soon if it changed.
+
+    Args:
+        owner: the object behind it, which nothing that is noted may keep alive.
+    """
+
+    def __init__(self, owner: Any = None):
+        self.mutable = False  # whether something can change in place
         self.opaque = False  # whether something was met of which only the identity is known
         self.built_in: list[Any] = []  # functions that were met
-        self.kinds: set[type] = (
-            set()
-        )  # users' classes that were met, of which code may name members
+        # Users' classes that were met, of which code may name members.
+        self.kinds: set[type] = set()
+        self.counters: list[tuple[list[int], int]] = []  # of modules, and their counts
+        self.classes: list[tuple[Any, type]] = []  # objects, and of which class they are
+        self.looks: list[tuple[Any, tuple[Any, ...]]] = []  # lists and dicts, marks of what's there
+        self.others: list[tuple[Callable, Any, Any]] = []  # (look, of what, what it gave)
+        self.leads_back = False  # whether what is looked at may hold the owner
+        self._owner = owner
+        self._depth = 0  # inside what is looked at
         self._seen: dict[int, int] = {}
 
     def of_named(self, value: Any) -> Any:
@@ -74,6 +113,7 @@ class Snapshot:
             self.mutable |= value.__module__.split(".")[0] not in _OF_LIBRARIES
             return Same(value)
         if id(value) in self._seen:
+            self.leads_back |= value is self._owner
             return self._seen[id(value)]
         self._seen[id(value)] = len(self._seen)
         if len(self._seen) > MOST_WATCHED:
@@ -81,29 +121,47 @@ class Snapshot:
                 f"a traced function depends on a {type(value).__name__} and thousands of other "
                 "objects, too many to watch for changes; give it what it needs as an argument"
             )
-        if isinstance(value, (list, set)):
-            self.mutable = True
-            return value.__class__, tuple(map(self.of, value))
-        if isinstance(value, (dict, types.MappingProxyType)):
-            self.mutable = True
-            return tuple((self.of(k), self.of(v)) for k, v in value.items())
-        if isinstance(value, np.ndarray):
-            self.mutable = True
-            return value.dtype.str, value.shape, value.tobytes()
         if isinstance(value, _CONTAINERS):
-            self.mutable = True
-            return value.__class__, tuple(map(self.of, list(value)))
+            look = bytes if isinstance(value, (bytearray, array.array)) else _things
+            return value.__class__, self._inside(value, value, look)
+        if isinstance(value, (dict, types.MappingProxyType)):
+            found = self._inside(value, _pairs(value), _pairs_in)
+            return tuple(zip(found[::2], found[1::2], strict=True))
+        if isinstance(value, np.ndarray):
+            return self._look(value, _numbers)
         if isinstance(value, contextvars.ContextVar):
-            self.mutable = True
+            self._look(value, _set_now)
             return Same(value), self.of(value.get(None))
         return self._of_object(value)
+
+    def _look(self, value: Any, look: Callable) -> Any:
+        """Note how to look at something; what it looks like."""
+        self.mutable = True
+        found = look(value)
+        self.others.append((look, value, found))
+        return found
+
+    def _inside(self, value: Any, things: Iterable[Any], look: Callable) -> tuple[Any, ...]:
+        """The state of things in a container, and a note of how to look at it."""
+        things = list(things)
+        if value.__class__ in (list, dict):
+            self.mutable = True
+            self.looks.append((value, tuple(map(mark, things))))
+        else:
+            self._look(value, look)
+        self._depth += 1
+        found = tuple(map(self.of, things))
+        self._depth -= 1
+        return found
 
     def _of_function(self, value: Any) -> Any:
         """Of what is called: which it is, what it is bound to, and the attributes it has."""
         if isinstance(value, types.FunctionType):
-            attributes = [(k, self.of(v)) for k, v in vars(value).items() if k != "__wrapped__"]
-            self.mutable |= bool(attributes)
-            return Same(value), tuple(attributes)
+            self.leads_back |= bool(self._depth and (value.__closure__ or value.__defaults__))
+            own = vars(value)
+            if own.keys() <= {"__wrapped__"}:
+                return Same(value), ()
+            return Same(value), self._inside(own, _pairs(own), _pairs_in)
         if isinstance(value, types.MethodType):
             return self.of(value.__func__), self.of(value.__self__)
         if isinstance(value, types.BuiltinFunctionType):
@@ -126,6 +184,8 @@ class Snapshot:
             self.kinds.add(kind)
         members = getattr(value, "_members", None)
         if members is not None:  # a Module counts its changes
+            counter = _counter_of(value)
+            self.counters.append((counter, counter[0]))
             own = type(value).__module__.split(".")[0] == "lazynet"
             items = [(k, v) for k, v in members() if not (own and _private(k, v))]
             return Same(value), getattr(value, "training", None), tuple(
@@ -138,15 +198,17 @@ class Snapshot:
         if attributes is None and not slots:
             self.opaque = True
             return Same(value)
-        self.mutable = True
-        items = [*(attributes or {}).items(), *slots]
+        if value is self._owner:
+            self._look(weakref.ref(value), _class_of)
+        else:
+            self.classes.append((value, kind))
+        if slots:
+            self._look(value, _in_slots)
+        attributes = attributes or {}
+        found = self._inside(attributes, [*_pairs(attributes)], _pairs_in)
         number = repr(value) if isinstance(value, PLAIN) else None
-        return (
-            Same(value),
-            Same(type(value)),
-            number,
-            tuple((name, self.of(member)) for name, member in items),
-        )
+        kept = tuple((name, self.of(member)) for name, member in slots)
+        return Same(value), Same(type(value)), number, found, kept
 
 
 _DESCRIPTORS = (
@@ -156,7 +218,41 @@ _FUNCTIONS = (
     types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial,
     *_DESCRIPTORS,
 )  # fmt: skip
-_CONTAINERS: Any = (bytearray, array.array, collections.deque, collections.abc.MappingView)
+_CONTAINERS: Any = (
+    list, set, bytearray, array.array, collections.deque, collections.abc.MappingView,
+)  # fmt: skip
+
+
+def _pairs(values: Any) -> Iterator[Any]:
+    """The keys and the values of a dictionary, in turn."""
+    return itertools.chain.from_iterable(values.items())
+
+
+# What things of other kinds look like.
+
+
+def _things(values: Iterable[Any]) -> list[Same]:
+    return list(map(Same, values))
+
+
+def _pairs_in(values: Any) -> list[Same]:
+    return _things(_pairs(values))
+
+
+def _in_slots(value: Any) -> list[Same]:
+    return [Same(member) for _, member in _slots(value)]
+
+
+def _class_of(reference: weakref.ref[Any]) -> Same:
+    return Same(type(reference()))
+
+
+def _numbers(values: np.ndarray) -> Any:
+    return values.dtype.str, values.shape, values.tobytes()
+
+
+def _set_now(variable: contextvars.ContextVar) -> Same:
+    return Same(variable.get(None))
 
 
 def _slots(value: Any) -> Iterator[tuple[str, Any]]:

@@ -18,6 +18,10 @@ _WORD, _NAME = types.int64, types.ExternalFunction
 
 # Of keys that can be hashed and compared: unlike `PyDict_GetItem`, it does not look for errors.
 dictionary_item = _NAME("PyDict_GetItemWithError", _WORD(_WORD, _WORD))
+dictionary_size = _NAME("PyDict_Size", _WORD(_WORD))
+# The next item, from a position on; where to put position, key and value are addresses.
+dictionary_next = _NAME("PyDict_Next", types.int32(_WORD, _WORD, _WORD, _WORD))
+weak_reference = _NAME("PyWeakref_NewRef", _WORD(_WORD, _WORD))  # the one that has no callback
 set_size = _NAME("PySet_Size", _WORD(_WORD))
 set_has = _NAME("PySet_Contains", types.int32(_WORD, _WORD))
 as_integer = _NAME("PyLong_AsLongLong", _WORD(_WORD))

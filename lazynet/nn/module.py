@@ -17,7 +17,7 @@ from lazynet.device import OPENED, Device, device_among, device_of, on_device
 from lazynet.hooks import HookHandle
 from lazynet.nn import hooks
 from lazynet.nn.told import RAISED, explained
-from lazynet.purity import CHANGES
+from lazynet.snapshot import note_change
 from lazynet.tensor import Parameter, Tensor, Value, tensor
 
 
@@ -112,7 +112,7 @@ class Module:
                 f"{type(self).__name__}.{name} is a buffer and cannot become a "
                 f"{type(value).__name__}; assign a Tensor, ln.tensor(...), or None"
             )
-        CHANGES[0] += 1
+        note_change(self)
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
@@ -124,7 +124,7 @@ class Module:
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
-        CHANGES[0] += 1
+        note_change(self)
         object.__delattr__(self, name)
 
     # -- what it owns ------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ class Module:
 
     def _replace(self, name: str, value: Any) -> None:
         """Put another value in the place of a member."""
-        CHANGES[0] += 1
+        note_change(self)
         vars(self)[name] = value
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
