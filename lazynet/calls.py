@@ -71,7 +71,7 @@ class NoConstant:
 def constant(x: Any) -> Any:
     """What tells a Python value that is no Tensor from others, which are other kinds of calls."""
     kind = x.__class__
-    if kind in (float, complex) and (not x or x != x):
+    if isinstance(x, (float, complex, np.inexact)) and (not x or x != x):
         return kind, repr(x)  # 0.0 is not -0.0; NaN is not itself
     if kind is slice:
         return slice, constant(x.start), constant(x.stop), constant(x.step)

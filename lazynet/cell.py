@@ -74,7 +74,7 @@ class Cell:
         guard = self._guard
         if guard is not None and not named:
             made = calls.record(guard.watched, self._now.kinds, *arguments)
-            if made is None and guard.holds():
+            if made is None and self._holds(guard):
                 made = self._record_shortly(arguments)
             if made is not None:
                 return made
@@ -166,24 +166,31 @@ class Cell:
         guard = self._guard
         if guard is None:
             return None
-        guard.holds()
+        self._holds(guard)
         return guard.state
+
+    def _holds(self, guard: Guard) -> bool:
+        """Whether the state is as it was; if not, `_now` are the traces for what it is now."""
+        if guard.holds():
+            return True
+        self._now = self._states.get(guard.state) or self._states.setdefault(guard.state, _Traces())
+        return False
 
     def find_trace(
         self, key: Any, values: list[Any], arguments: Any, named: Any = _NOTHING
     ) -> Trace:
         """The trace for arguments of that kind; made if there is none yet."""
-        if self._guard is None:
-            self._guard = Guard(self._function, self._owner)
-        self._guard.holds()
-        state = self._guard.state
-        self._now = self._states.get(state) or self._states.setdefault(state, _Traces())
+        guard = self._guard
+        if guard is None:
+            guard = self._guard = Guard(self._function, self._owner)
+            self._states[guard.state] = self._now
+        self._holds(guard)
         found = self._now.known.get(key)
         if found is None:
             self._check_constants(key)
+            before = guard.state
             found, again = self._traced(values, arguments, named)
-            if not found.same_as(again) or not self._guard.holds():
-                self._now = _Traces()
+            if self.state() != before or not found.same_as(again):
                 raise ImpureFunction(self.__name__)
             self._now.add(key, found, () if named else arguments)
         return found

@@ -11,10 +11,12 @@ from lazynet.batching import layout as words
 from lazynet.graph import recording_gradients
 from lazynet.op import Signature
 from lazynet.ops import reduce
+from lazynet.ops.identity import CLONE
 from lazynet.ops.rows import GATHER, ROW_MAX, ROW_SOFTMAX, ROW_SUM
 from lazynet.ops.views import cat_features, part
 from lazynet.parameter import STATICS, Leaf
 from lazynet.program import Ref
+from lazynet.record import record
 from lazynet.tensor import Tensor
 from lazynet.trace import TraceGraph, ref_of
 
@@ -164,7 +166,7 @@ class FunctionGraph(TraceGraph):
 
     def _name(self, vid: int, x: Tensor) -> None:
         """Let a row be what a value is."""
-        whole = x if x.type.offset == 0 else x + 0.0
+        whole = x if x.type.offset == 0 else record(CLONE, (x,))
         self.names[vid] = self.names.get(whole.id, whole.id)
 
     def output(self, y: Any) -> Tensor:

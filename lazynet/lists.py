@@ -22,8 +22,10 @@ from lazynet.graph import recording_gradients
 from lazynet.inside import FunctionGraph
 from lazynet.op import RowType, Signature
 from lazynet.ops.elementwise import ADD
+from lazynet.ops.identity import CLONE
 from lazynet.ops.rows import GATHER, ROW_SUM
 from lazynet.program import Ref
+from lazynet.record import record
 from lazynet.tensor import Sequence, Tensor
 
 WHOLE = -1  # in the place of an item's number: a value of the whole call
@@ -321,5 +323,5 @@ class ListGraph(FunctionGraph):
         return made
 
     def _name(self, vid: int, x: Tensor) -> None:
-        whole = x if x.type.offset == 0 else x + 0.0
+        whole = x if x.type.offset == 0 else record(CLONE, (x,))
         self._places[vid] = self._places[whole.id]

@@ -106,16 +106,25 @@ class _Traces:
             self._states[guard.state] = self._now
 
     def find(self, step: Callable, rows: tuple[RowType, ...]) -> Scan:
-        guard = self._guard
-        if guard is not None and not guard.holds():
-            self._now = self._states.setdefault(guard.state, {})
+        before = self._state()
         found = self._now.get(rows)
         if found is None:
             found = Scan(step, rows)
-            if guard is not None and not (found.same_as(Scan(step, rows)) and guard.holds()):
-                raise ImpureFunction(found.name)
+            if self._guard is not None:
+                again = Scan(step, rows)
+                if self._state() != before or not found.same_as(again):
+                    raise ImpureFunction(found.name)
             self._now[rows] = found
         return found
+
+    def _state(self) -> Any:
+        """A key for what the step reads besides its arguments; `_now` are the traces for it."""
+        guard = self._guard
+        if guard is None:
+            return None
+        if not guard.holds():
+            self._now = self._states.setdefault(guard.state, {})
+        return guard.state
 
 
 def _traces_of(step: Callable) -> _Traces:

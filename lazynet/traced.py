@@ -27,10 +27,11 @@ from lazynet.merging import relocated
 from lazynet.modes import no_grad
 from lazynet.op import Op, RowType, Signature
 from lazynet.ops import reduce
-from lazynet.parameter import STATICS
+from lazynet.ops.identity import CLONE
+from lazynet.parameter import STATICS, Leaf
 from lazynet.program import Program, Ref, Region, elementwise
 from lazynet.recompute import recomputing
-from lazynet.record import Literal, record, record_segments
+from lazynet.record import Literal, enter, record, record_segments
 from lazynet.tensor import Sequence, Tensor
 from lazynet.trace import Lowering, argument_ids
 
@@ -78,7 +79,9 @@ class Traced:
     def _output(self, y: Any) -> Tensor:
         """An output as a value of the trace: constants and arguments may be outputs, too."""
         if y.graph is not self.graph:
-            y = reduce.reshape(y, y.type.shape) + 0.0
+            if not isinstance(y.graph, Leaf):
+                enter(self.graph, y)  # raises: it was computed outside
+            y = record(CLONE, (y,))
         return self.graph.output(y)
 
     def signature(self) -> Signature:

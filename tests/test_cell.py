@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import math
 import pickle
 
 import numpy as np
@@ -318,6 +319,30 @@ def test_a_value_from_outside_is_refused():
         reaching(vector(2))
 
 
+def test_a_value_from_outside_that_is_given_is_refused():
+    outside = vector(2) * 2.0
+
+    @ln.cell
+    def reaching(x):
+        return x * 2.0, outside[1]
+
+    with pytest.raises(TypeError, match=r"reaching: .* make it an argument"):
+        reaching(vector(2))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "bool", "float32"])
+def test_constants_and_parts_that_a_cell_gives_keep_their_dtype(dtype):
+    given = np.array([[0, 1], [1, 0]]).astype(dtype)
+    constant = ln.tensor(given)
+    cell = ln.cell(lambda x, m: (x * 2.0, constant, ln.sequence(m)[1]))
+    _, whole, row = cell(vector(2), constant)
+    listed = ln.cell(lambda ms: ln.sum([ln.sequence(m)[1].astype("int64") for m in ms]))
+    assert whole.dtype == row.dtype == dtype
+    assert whole.tolist() == given.tolist()
+    assert row.tolist() == given[1].tolist()
+    assert listed([constant, constant]).tolist() == [2, 0]
+
+
 def test_errors_inside_a_cell_leave_it_usable():
     with pytest.raises(ln.ShapeError):
         gated(vector(5), (vector(4), vector(4)))
@@ -398,6 +423,13 @@ def test_zero_is_not_minus_zero():
     x = ln.ones(1)
     for _ in range(3):
         assert [over(x, k).item() for k in (0.0, -0.0)] == [np.inf, -np.inf]
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16])
+def test_zero_of_numpy_is_not_minus_zero(kind):
+    cell = ln.cell(lambda x, k: x * math.copysign(1.0, k))
+    for k in (0.0, -0.0, 0.0):
+        assert cell(ln.tensor([2.0]), kind(k)).tolist() == [math.copysign(2.0, k)]
 
 
 def test_numbers_without_a_literal_may_be_arguments():

@@ -167,3 +167,52 @@ def test_train_and_eval_reach_what_a_cell_was_traced_with():
     assert model.train()(x).tolist() == [2.0]
     model.inner[0][0].eval()
     assert model(x).tolist() == [1.0]
+
+
+class Added(nn.Module):
+    """Twice as much while training, and what is below."""
+
+    @ln.cell
+    def forward(self, x, below=()):
+        y = x * 2.0 if self.training else x
+        return y + ln.sum(below) if below else y
+
+
+class Around(nn.Module):
+    def __init__(self, inner):
+        self.inner = inner
+
+    @ln.cell
+    def forward(self, x):
+        return self.inner(x) + 0.0
+
+
+def _fails(inner, around, x):
+    with pytest.raises(ln.ShapeError):
+        inner(ln.zeros(1, length=2), ln.zeros(1, length=3))
+
+
+def _under_debug(inner, around, x):
+    with ln.debug():
+        inner(x)
+
+
+LEAF = ln.Structure([()])
+ELSEWHERE = {  # where a change may be noticed first
+    "in a cell around it": lambda inner, around, x: around(x),
+    "under debug": _under_debug,
+    "in a fold": lambda inner, around, x: ln.fold(inner, ln.sequence([x]), LEAF),
+    "in a call that fails": _fails,
+}
+
+
+@pytest.mark.parametrize("place", ELSEWHERE)
+def test_a_change_that_is_noticed_elsewhere_first_is_noticed(place):
+    inner, x = Added(), ln.tensor([1.0])
+    around = Around(inner)
+    x.sum().item()  # calls are recorded the short way after a first forward
+    for mode in (True, False, True, False):
+        around.train(mode)
+        ELSEWHERE[place](inner, around, x)
+        for _ in range(2):
+            assert inner(x).tolist() == [2.0 if mode else 1.0]
