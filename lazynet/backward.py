@@ -193,7 +193,7 @@ class _Plan:
                     run.tape, run.columns, run.signatures, graph.head, graph.needs, graph.consumed,
                     graph.wanted,
                 )  # fmt: skip
-            for vid, source, row in graph.links():
+            for vid, source, row in graph.links:
                 if not (graph.wanted[vid] and graph.needs[vid]):
                     continue
                 if isinstance(source, Leaf):

@@ -43,7 +43,7 @@ def _may_move(leaf: Leaf) -> bool:
     if GOING.back or leaf.hooks or STATICS.is_constant(leaf) or leaf.known_outside():
         return False
     me = get_ident()
-    return not any(g.owner != me or g.has_rows_of(leaf) for g in list(READERS.values()))
+    return not any(g.owner != me or g.links.lead_to(leaf) for g in list(READERS.values()))
 
 
 class Block:
