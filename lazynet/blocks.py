@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lazynet.device import Device
-from lazynet.parameter import GOING, READERS, STATICS, Leaf
+from lazynet.leaf import GOING, READERS, STATICS, Leaf
 
 
 def join(numbers: tuple[int, ...]) -> bool:

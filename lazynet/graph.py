@@ -26,9 +26,9 @@ from lazynet.batching import layout as words
 from lazynet.batching.policies import NAMES
 from lazynet.debugging import call_site, debugging, first_fault, note_look
 from lazynet.device import CPU, Device, default_device, product_precision, running_in
+from lazynet.leaf import READERS, Leaf
 from lazynet.links import Links
 from lazynet.op import Op, RowType, Signature
-from lazynet.parameter import READERS, Leaf
 
 recording_gradients: contextvars.ContextVar[bool] = contextvars.ContextVar(
     "gradients", default=True
@@ -422,6 +422,28 @@ def pending_graph() -> Graph | None:
     """The graph that this thread records into, if there is one."""
     held = getattr(_thread, "graph", None)
     return held() if held is not None else None
+
+
+def settle() -> None:
+    """Run what is pending in this thread: parameters are about to change."""
+    graph = pending_graph()
+    if graph is not None and graph.pending:
+        graph.forward()
+
+
+def end_recording() -> None:
+    """Run what is pending, and record what comes into a new graph: a parameter is about to change.
+
+    So one graph never holds values of a parameter before and after a change.
+    """
+    graph = pending_graph()
+    if graph is not None and graph.open:
+        graph.close()
+
+
+def forward(values=None) -> None:
+    """Run everything that is pending (all of it, whatever `values` names)."""
+    settle()
 
 
 @contextlib.contextmanager

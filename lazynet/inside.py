@@ -9,11 +9,11 @@ import numpy as np
 
 from lazynet.batching import layout as words
 from lazynet.graph import recording_gradients
+from lazynet.leaf import STATICS, Leaf
 from lazynet.op import Signature
 from lazynet.ops import reduce
 from lazynet.ops.rows import GATHER, ROW_MAX, ROW_SOFTMAX, ROW_SUM
 from lazynet.ops.views import cat_features, part
-from lazynet.parameter import STATICS, Leaf
 from lazynet.program import Ref
 from lazynet.tensor import Tensor
 from lazynet.trace import TraceGraph, ref_of

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lazynet.device import mixed
-from lazynet.parameter import Leaf
+from lazynet.leaf import Leaf
 
 if TYPE_CHECKING:
     from lazynet.graph import Graph

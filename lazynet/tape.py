@@ -14,8 +14,8 @@ import numpy as np
 
 from lazynet.batching import layout as words
 from lazynet.graph import Graph
+from lazynet.leaf import STATICS
 from lazynet.op import TABLE, Signature
-from lazynet.parameter import STATICS
 from lazynet.tensor import Sequence, Tensor, Value
 
 

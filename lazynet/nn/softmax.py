@@ -23,8 +23,9 @@ from lazynet.ops.lookup import lookup
 from lazynet.ops.reduce import argmax, log_softmax, mean, reshape
 from lazynet.ops.rows import ROW_SUM, gather, sequence
 from lazynet.ops.views import cat_features, indices, part, pick, split
+from lazynet.parameter import Parameter
 from lazynet.record import ShapeError, record_segments
-from lazynet.tensor import Parameter, Sequence, Tensor, tensor
+from lazynet.tensor import Sequence, Tensor, tensor
 
 
 class _Output(Module):

@@ -17,8 +17,8 @@ from lazynet.ops.activations import gelu
 from lazynet.ops.elementwise import relu
 from lazynet.ops.noise import dropout
 from lazynet.ops.reduce import mean
+from lazynet.parameter import Parameter
 from lazynet.record import ShapeError
-from lazynet.tensor import Parameter
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": relu, "gelu": gelu}
 
