@@ -20,6 +20,7 @@ from lazynet.device import set_default_device as set_default_device
 from lazynet.fold import Structure as Structure
 from lazynet.fold import fold as fold
 from lazynet.function import Function as Function
+from lazynet.graph import forward as forward
 from lazynet.io import load as load
 from lazynet.io import save as save
 from lazynet.map import map as map
@@ -220,16 +221,15 @@ from lazynet.ops.trees import span_index as span_index
 from lazynet.ops.views import chunk as chunk
 from lazynet.ops.views import pick as pick
 from lazynet.ops.views import split as split
+from lazynet.parameter import Parameter as Parameter
 from lazynet.profile import profile as profile
 from lazynet.purity import ImpureFunction as ImpureFunction
 from lazynet.record import DtypeError as DtypeError
 from lazynet.record import ShapeError as ShapeError
 from lazynet.scaling import GradScaler as GradScaler
 from lazynet.scan import scan as scan
-from lazynet.tensor import Parameter as Parameter
 from lazynet.tensor import Sequence as Sequence
 from lazynet.tensor import Tensor as Tensor
-from lazynet.tensor import forward as forward
 from lazynet.tensor import tensor as tensor
 from lazynet.transforms import grad as grad
 from lazynet.transforms import hessian as hessian

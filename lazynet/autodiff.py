@@ -18,11 +18,11 @@ from lazynet.batching import layout as words
 from lazynet.cotangents import assembled, fitted, of_leaf, of_part, part_of, zero_rows
 from lazynet.device import on_device
 from lazynet.graph import Graph
+from lazynet.leaf import Leaf
 from lazynet.ops.fill import zeros
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.rows import GATHER, sequence
 from lazynet.ops.runs import rows_in
-from lazynet.parameter import Leaf
 from lazynet.scan import Scan
 from lazynet.tape import Node, listed_operands, node_of, operands_of
 from lazynet.tensor import Sequence, Tensor, Value, tensor

@@ -22,9 +22,9 @@ from lazynet.careful import Careful, Kept, hooked, stops_of
 from lazynet.device import running_in
 from lazynet.graph import Graph
 from lazynet.kernels.jit import clock, interruptible
+from lazynet.leaf import GOING, STATICS, Leaf, leaf_of
 from lazynet.modes import no_grad
 from lazynet.op import TABLE
-from lazynet.parameter import GOING, STATICS, Leaf, leaf_of
 from lazynet.spent import note_spent, release_links, shrink_spent
 from lazynet.tensor import Sequence, Tensor, Value, gather_bytes, rows_of, tensor
 from lazynet.touched import rows_looked_up
@@ -193,7 +193,7 @@ class _Plan:
                     run.tape, run.columns, run.signatures, graph.head, graph.needs, graph.consumed,
                     graph.wanted,
                 )  # fmt: skip
-            for vid, source, row in graph.links():
+            for vid, source, row in graph.links:
                 if not (graph.wanted[vid] and graph.needs[vid]):
                     continue
                 if isinstance(source, Leaf):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lazynet.device import Device
-from lazynet.parameter import GOING, READERS, STATICS, Leaf
+from lazynet.leaf import GOING, READERS, STATICS, Leaf
 
 
 def join(numbers: tuple[int, ...]) -> bool:
@@ -43,7 +43,7 @@ def _may_move(leaf: Leaf) -> bool:
     if GOING.back or leaf.hooks or STATICS.is_constant(leaf) or leaf.known_outside():
         return False
     me = get_ident()
-    return not any(g.owner != me or g.has_rows_of(leaf) for g in list(READERS.values()))
+    return not any(g.owner != me or g.links.lead_to(leaf) for g in list(READERS.values()))
 
 
 class Block:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from lazynet import shortcut
+from lazynet.leaf import Leaf
 from lazynet.nested import mapped
-from lazynet.parameter import Leaf
+from lazynet.parameter import Parameter
 from lazynet.snapshot import PLAIN, is_library
-from lazynet.tensor import Parameter, Sequence, Tensor, Value
+from lazynet.tensor import Sequence, Tensor, Value
 
 
 def is_rows(x: Any) -> bool:

@@ -14,9 +14,9 @@ from lazynet.batching.decode import FIRST
 from lazynet.batching.layout import B_FIRST_NODE
 from lazynet.executor import Run
 from lazynet.graph import Graph
+from lazynet.leaf import Leaf
 from lazynet.modes import no_grad
 from lazynet.op import TABLE, RowType
-from lazynet.parameter import Leaf
 from lazynet.tensor import Sequence, Tensor, Value, tensor
 
 _SIGINT = int(signal.SIGINT)

@@ -62,8 +62,8 @@ from lazynet.device import CPU, Device
 from lazynet.kernels import blas, cpu, host, threads
 from lazynet.kernels.jit import clock, interruptible, jit
 from lazynet.kernels.memory import call, load
+from lazynet.leaf import STATICS
 from lazynet.op import TABLE, Signature
-from lazynet.parameter import STATICS
 from lazynet.program import POOL as PROGRAMS
 
 # Calls between two looks at pending signals, so that Ctrl-C ends a long forward soon.

@@ -11,6 +11,7 @@ from lazynet.batching import layout as words
 from lazynet.device import CPU, DeviceError
 from lazynet.kernels import host
 from lazynet.op import Op, RowType, Signature, row_type
+from lazynet.parameter import Parameter
 from lazynet.program import (
     Program,
     Ref,
@@ -22,7 +23,7 @@ from lazynet.program import (
     output_refs,
 )
 from lazynet.record import DtypeError, ShapeError, as_value, graph_of, record
-from lazynet.tensor import Parameter, Tensor
+from lazynet.tensor import Tensor
 
 
 class Function:

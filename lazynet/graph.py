@@ -25,9 +25,10 @@ from lazynet.arena import POOL, Arena
 from lazynet.batching import layout as words
 from lazynet.batching.policies import NAMES
 from lazynet.debugging import call_site, debugging, first_fault, note_look
-from lazynet.device import CPU, Device, default_device, mixed, product_precision, running_in
+from lazynet.device import CPU, Device, default_device, product_precision, running_in
+from lazynet.leaf import READERS, Leaf
+from lazynet.links import Links
 from lazynet.op import Op, RowType, Signature
-from lazynet.parameter import READERS, Leaf
 
 recording_gradients: contextvars.ContextVar[bool] = contextvars.ContextVar(
     "gradients", default=True
@@ -50,9 +51,7 @@ class Graph:
 
     __slots__ = (
         "__weakref__",
-        "_held",
-        "_link_rows",
-        "_links",
+        "_elsewhere",
         "_place",
         "_running",
         "arena",
@@ -65,6 +64,7 @@ class Graph:
         "head",
         "hooks",
         "linked",
+        "links",
         "literals",
         "marks",
         "memo",
@@ -109,13 +109,11 @@ class Graph:
         self.sites: dict[int, str] = {}
         self.failures: dict[int, Exception] = {}  # of rows that could not be computed
         self.versions: dict[int, int] = {}
-        self._links: dict[Any, tuple[int, Any, int]] = {}
-        self._link_rows: list[tuple[int, np.ndarray]] = []
-        # Arenas and leaves in which linked rows lie: their memory stays when links are let go.
-        # So does that of parameters which die while nodes that use them are pending.
-        self._held: list[Any] = []
+        self.links = Links()
         self.marks = [(0, int(recording_gradients.get()))]
         self._place = np.empty(_FIRST_ROWS, np.int64)
+        # First row and addresses of rows that lie elsewhere, until the next forward places them.
+        self._elsewhere: list[tuple[int, np.ndarray]] = []
         self.head = np.empty(_FIRST_ROWS, np.int32)
         self.needs = np.zeros(_FIRST_ROWS, np.uint8)
         self.wanted = np.zeros(_FIRST_ROWS, np.uint8)
@@ -168,16 +166,13 @@ class Graph:
         """The arenas and leaves in which computed rows lie."""
         if self.arena.holds(addresses).all():
             return [self.arena]
-        return [m for m in (self.arena, *self._held) if m.holds(addresses).any()]
-
-    def has_rows_of(self, leaf: Leaf) -> bool:
-        """Whether rows of this graph may lie in a leaf."""
-        return any(held is leaf for held in self._held)
+        own = [self.arena] if self.arena.holds(addresses).any() else []
+        return own + self.links.memory(addresses)
 
     def keep(self, leaf: Leaf) -> None:
         """Hold a parameter that dies, if a pending node may use it; signatures do not hold it."""
         if self.pending or self.tape:
-            self._held.append(leaf)
+            self.links.hold(leaf)
 
     # -- recording -------------------------------------------------------------------------------
 
@@ -190,51 +185,26 @@ class Graph:
         if source.__class__ is Leaf and width:
             every = source.array.nbytes // width
             if every <= MOST_LINKED:
-                base = self._linked(source, 0, 1, every, width)
+                base = self.links.row(self, source, 0, 1, every, width)
                 self.linked.setdefault(source, {})[row] = base
                 return base + first, step
-        return self._linked(source, first, step, count, width), int(count > 1)
+        return self.links.row(self, source, first, step, count, width), int(count > 1)
 
-    def _linked(self, source: Any, first: int, step: int, count: int, width: int) -> int:
-        key = (id(source), first, step, count, width)
-        found = self._links.get(key)
-        if found is not None:
-            return found[0]
-        if source.device is None:  # of a trace, which tells that this value is from outside it
-            source.link(self, first, step, count, None)
-        if source.device is not self.device:
-            if not isinstance(source, Leaf) or source.copies is None:
-                raise mixed("a value", self.device, source.device)
-            source = source.on(self.device)
-        if not count:
-            return 0  # nothing is read there, and a link would take the number of the next row
-        if isinstance(source, Leaf):
-            start, stride = source.address + width * first, width * step
-            if stride:
-                addresses = np.arange(start, start + stride * count, stride)
-            else:
-                addresses = np.full(count, start)
-            needs = source.requires_grad
-            self._held.append(source)
-            if source.number >= 0:
-                self.versions.setdefault(source.number, source.version)
-        else:
-            addresses = source.addresses(first, step, count)
-            needs = source.needs_gradient(first)
-            self._held += source.memory(addresses)
+    def enter(self, addresses: np.ndarray, needs: bool) -> int:
+        """Put rows on the tape that lie elsewhere; the first's id."""
+        count = len(addresses)
         # The number comes from the tape: finalizers may have recorded while we looked.
         vid = self.append(_LINK, words_of(-_LINK.index - 1, count), count)
-        self._link_rows.append((vid, addresses))
+        self._elsewhere.append((vid, addresses))
         self._grow(vid + count)
         self.needs[vid : vid + count] = needs
-        self._links[key] = (vid, source, first)
         return vid
 
     def link_nothing(self, first: int, count: int, error: Exception) -> None:
         """Put rows on the tape that could not be computed."""
         self._grow(first + count)
         self.needs[first : first + count] = 0
-        self._link_rows.append((first, np.zeros(count, np.int64)))
+        self._elsewhere.append((first, np.zeros(count, np.int64)))
         self.tape += words_of(-_LINK.index - 1, count)
         self.failures.update(dict.fromkeys(range(first, first + count), error))
 
@@ -245,7 +215,7 @@ class Graph:
         if found is None:
             own = self.device.own(np.array(value, dtype))
             leaf = Leaf(own, None, False, self.device)  # type: ignore[arg-type]
-            found = self.literals[key] = (self._linked(leaf, 0, 0, 1, 0), leaf)
+            found = self.literals[key] = (self.links.row(self, leaf, 0, 0, 1, 0), leaf)
             if value.__class__ in (float, int) and value:  # 0.0 and -0.0 are equal
                 self.numbers.setdefault(dtype, {})[value] = found[0]
         return found[0]
@@ -264,20 +234,6 @@ class Graph:
         flag = int(recording_gradients.get())
         if self.marks[-1][1] != flag:
             self.marks.append((self.values, flag))
-
-    def keep_links(self, used: np.ndarray) -> None:
-        """Of a closed graph, forget links to rows that are not `used`: older graphs may die."""
-        if not self.open:
-            self._links = {key: link for key, link in self._links.items() if used[link[0]]}
-
-    def links(self):
-        """(id, source, its row) of every link."""
-        return list(self._links.values())
-
-    def links_from(self, number: int) -> dict[int, tuple[Any, int, int]]:
-        """(source, its row, step) of the links from the given number on, by id."""
-        rest = itertools.islice(self._links.items(), number, None)
-        return {vid: (source, row, key[2]) for key, (vid, source, row) in rest}
 
     def records_gradients(self, row: int) -> bool:
         """Whether gradients were being recorded when a pending row was."""
@@ -334,7 +290,7 @@ class Graph:
             )
         tape = bytes(self.tape)  # of just these values: nothing runs between the two lines
         self._grow(values)
-        for vid, addresses in self._link_rows:
+        for vid, addresses in self._elsewhere:
             self._place[vid : vid + len(addresses)] = addresses
         place, head, needs = self._place, self.head, self.needs
         try:
@@ -353,7 +309,7 @@ class Graph:
         except BaseException:
             self._leave()  # what is recorded from here on does not wait for what failed
             raise
-        self._link_rows = [rows for rows in self._link_rows if rows[0] >= values]
+        self._elsewhere = [rows for rows in self._elsewhere if rows[0] >= values]
         if self._place is not place:  # it grew in the meantime
             self._place[:values] = place[:values]
             self.head[:values], self.needs[:values] = head[:values], needs[:values]
@@ -378,15 +334,20 @@ class Graph:
             for _, number, _ in signature.statics:
                 leaf = executor.STATICS.leaf(number)
                 if leaf is not None:
-                    self.versions.setdefault(number, leaf.version)
+                    self.note_version(leaf)
                     run.leaves.append(leaf)  # backward reads it, too
+
+    def note_version(self, leaf: Leaf) -> None:
+        """Note the version of a parameter that is used here, unless it was used before."""
+        if leaf.number >= 0:
+            self.versions.setdefault(leaf.number, leaf.version)
 
     def close(self) -> None:
         """End recording here: later nodes go to a new graph, which links to this one."""
         if self.pending:
             self.forward()
         self._leave()
-        self.keep_links(self.needs)
+        self.links.keep(self.needs)
 
     def shrink(self, rows: list[int], width: int) -> None:
         """Keep nothing but these rows, as rows 0, 1, ... of a graph that has been gone through."""
@@ -399,7 +360,7 @@ class Graph:
         self.values = self.done = count
         self.head, self.wanted = np.zeros(count, np.int32), np.zeros(count, np.uint8)
         self.needs, self.consumed = np.ones(count, np.uint8), np.ones(count, np.uint8)
-        self.runs, self._links, self._held = [], {}, []
+        self.runs, self.links = [], Links()
         self.literals, self.numbers, self.linked = {}, {}, {}
         self.memo, self.constants, self.sites, self.failures = {}, set(), {}, {}
 
@@ -461,6 +422,28 @@ def pending_graph() -> Graph | None:
     """The graph that this thread records into, if there is one."""
     held = getattr(_thread, "graph", None)
     return held() if held is not None else None
+
+
+def settle() -> None:
+    """Run what is pending in this thread: parameters are about to change."""
+    graph = pending_graph()
+    if graph is not None and graph.pending:
+        graph.forward()
+
+
+def end_recording() -> None:
+    """Run what is pending, and record what comes into a new graph: a parameter is about to change.
+
+    So one graph never holds values of a parameter before and after a change.
+    """
+    graph = pending_graph()
+    if graph is not None and graph.open:
+        graph.close()
+
+
+def forward(values=None) -> None:
+    """Run everything that is pending (all of it, whatever `values` names)."""
+    settle()
 
 
 @contextlib.contextmanager

@@ -13,10 +13,10 @@ from typing import Any
 
 from lazynet.batching import layout as words
 from lazynet.graph import Graph
+from lazynet.leaf import Leaf
 from lazynet.op import RowType
 from lazynet.ops.identity import after, clone
 from lazynet.ops.rows import sequence
-from lazynet.parameter import Leaf
 from lazynet.record import as_value
 from lazynet.tape import node_of
 from lazynet.tensor import Sequence, Tensor, Value

@@ -9,12 +9,12 @@ import numpy as np
 
 from lazynet.batching import layout as words
 from lazynet.graph import recording_gradients
+from lazynet.leaf import STATICS, Leaf
 from lazynet.op import Signature
 from lazynet.ops import reduce
 from lazynet.ops.identity import CLONE
 from lazynet.ops.rows import GATHER, ROW_MAX, ROW_SOFTMAX, ROW_SUM
 from lazynet.ops.views import cat_features, part
-from lazynet.parameter import STATICS, Leaf
 from lazynet.program import Ref
 from lazynet.record import record
 from lazynet.tensor import Tensor

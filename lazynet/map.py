@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import greenlet
 
 from lazynet import tensor as tensors
-from lazynet.graph import pending_graph
+from lazynet.graph import pending_graph, settle
 from lazynet.ops.random import current_stream, stream
 
 Example = TypeVar("Example")
@@ -123,7 +123,7 @@ def map(program: Callable[[Example], Result], examples: Iterable[Example]) -> li
 def _compute(hub: _Hub) -> None:
     """Have everything pending computed: by the outer map, so that its others join, or here."""
     if hub.outer is None:
-        tensors.settle()
+        settle()
     elif (graph := pending_graph()) is not None and graph.pending:
         hub.outer.suspend()
         _thread.hub = hub.outer

@@ -29,9 +29,10 @@ from lazynet.kernels.python import (
     tuple_size,
     type_of,
 )
+from lazynet.leaf import Leaf
 from lazynet.op import RowType, Signature
-from lazynet.parameter import Leaf
-from lazynet.tensor import Parameter, Sequence, Tensor
+from lazynet.parameter import Parameter
+from lazynet.tensor import Sequence, Tensor
 
 GRAPH, ID, TYPE = (slot_offset(Tensor, name) for name in ("graph", "id", "type"))
 LENGTH, STEP = (slot_offset(Sequence, name) for name in ("length", "step"))

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lazynet.device import Device
+from lazynet.graph import settle
 from lazynet.kernels.jit import clock
-from lazynet.parameter import Leaf
-from lazynet.tensor import Parameter, settle
+from lazynet.leaf import Leaf
+from lazynet.parameter import Parameter
 from lazynet.touched import table_of_rows
 
 Group = dict[str, Any]

@@ -23,8 +23,8 @@ from lazynet.batching.policies import longest_chains
 from lazynet.device import OPENED
 from lazynet.executor import Run
 from lazynet.kernels.jit import clock, compiling
+from lazynet.leaf import GOING
 from lazynet.op import TABLE, RowType, Signature
-from lazynet.parameter import GOING
 
 # "compile" is for what runs for the first time: it is compiled, or read from disk. The others are
 # in the order in which they happen; "build" is the program itself, and any other Python.

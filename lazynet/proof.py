@@ -17,8 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 from lazynet.nested import mapped
+from lazynet.parameter import Parameter
 from lazynet.purity import Guard
-from lazynet.tensor import Parameter, Value
+from lazynet.tensor import Value
 
 _WRITES = {
     "STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_SUBSCR", "DELETE_SUBSCR",

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from lazynet.graph import Graph, current_graph, recording_gradients, words_of
+from lazynet.leaf import STATICS, Leaf
 from lazynet.op import Op, RowType, Signature, row_type
-from lazynet.parameter import STATICS, Leaf
+from lazynet.parameter import Parameter
 from lazynet.quick import Short, node, record_values
 from lazynet.quick_segments import of_list, one_segment
-from lazynet.tensor import Parameter, Sequence, Tensor, Value, tensor
+from lazynet.tensor import Sequence, Tensor, Value, tensor
 
 
 class ShapeError(ValueError):

@@ -10,7 +10,7 @@ from lazynet.autodiff import behind, gradients
 from lazynet.backward import NO_GRADIENT, RECORDED
 from lazynet.careful import Held
 from lazynet.graph import Graph
-from lazynet.parameter import Leaf
+from lazynet.leaf import Leaf
 from lazynet.tape import Node, node_of
 from lazynet.tensor import Sequence, Tensor, Value, tensor
 

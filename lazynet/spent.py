@@ -57,10 +57,10 @@ def release_links(graph: Graph) -> None:
 
     Without this, a loop that carries a detached state from step to step would keep every step.
     """
-    if graph.links() and not graph.open:
+    if graph.links and not graph.open:
         used = np.zeros(len(graph.wanted), np.uint8)
         for run in graph.runs:
             mark_unspent(
                 run.tape, run.columns, run.signatures, graph.head, graph.needs, graph.consumed, used
             )
-        graph.keep_links(used)
+        graph.links.keep(used)

@@ -14,8 +14,8 @@ import numpy as np
 
 from lazynet.batching import layout as words
 from lazynet.graph import Graph
+from lazynet.leaf import STATICS
 from lazynet.op import TABLE, Signature
-from lazynet.parameter import STATICS
 from lazynet.tensor import Sequence, Tensor, Value
 
 
@@ -118,7 +118,7 @@ class Nodes:
                 node.needs = self._needs(graph, node)
 
     def _enter_links(self, graph: Graph) -> None:
-        found = graph.links_from(self._links_seen)
+        found = graph.links.since(self._links_seen)
         self._links_seen += len(found)
         self._links.update(found)
 

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lazynet import elsewhere
-from lazynet import graph as graphs
 from lazynet.arrays import array_of, dtype_of
 from lazynet.device import CPU, Device, DeviceError, device_of
+from lazynet.leaf import Leaf, leaf_of
 from lazynet.methods import Methods
 from lazynet.op import RowType, row_type
-from lazynet.parameter import STATICS, Leaf, leaf_of, update_needs
 
 FLOATS = ("float32", "float64")
 _SHOWN = 50  # elements that `repr` shows; of more it shows the first and last
@@ -344,118 +343,6 @@ class Sequence(Value):
         return read_rows(self.graph, self.id, self.step, self.length, self.type)
 
 
-class Parameter(Tensor):
-    """A leaf that modules own and optimizers change: a tensor that wants a gradient.
-
-    Args:
-        data: the initial value, copied.
-        requires_grad: whether backward collects a gradient for it.
-        device: where it lives; by default the default device.
-    """
-
-    __slots__ = ()
-
-    def __init__(self, data, requires_grad: bool = True, device: str | Device | None = None):
-        leaf = leaf_of(_array_of(data), requires_grad, device_of(device))
-        if leaf.type.dtype not in FLOATS:
-            raise TypeError(f"a parameter holds float32 or float64, not {leaf.type.dtype}")
-        STATICS.add(leaf)
-        super().__init__(leaf, 0, leaf.type)
-
-    @property
-    def number(self) -> int:
-        return self.graph.number
-
-    @property
-    def signatures(self) -> dict:
-        return self.graph.signatures
-
-    @property
-    def data(self) -> Any:
-        """The value's own storage. What is pending runs before it can be changed.
-
-        On the CPU a numpy array; on another device one that is changed as a whole, `data[...] = y`.
-        """
-        end_recording()
-        self.graph.version += 1
-        STATICS.version += 1
-        return self.graph.array
-
-    @data.setter
-    def data(self, value) -> None:
-        self.copy_(value)
-
-    @property
-    def requires_grad(self) -> bool:
-        return self.graph.requires_grad
-
-    @requires_grad.setter
-    def requires_grad(self, flag: bool) -> None:
-        end_recording()
-        self.graph.requires_grad = bool(flag)
-        update_needs(self.graph)
-
-    def requires_grad_(self, flag: bool = True) -> Parameter:
-        """Set `requires_grad`, as PyTorch spells it."""
-        self.requires_grad = flag
-        return self
-
-    def copy_(self, value) -> Parameter:
-        """Change the value in place. What is pending runs first, with the old value."""
-        array = np.asarray(value, self.graph.array.dtype)
-        if array.shape != self.shape:
-            raise ValueError(f"copy_: a parameter of {self.shape} cannot take {array.shape}")
-        self.data[...] = array
-        return self
-
-    def move_(self, device: str | Device) -> Parameter:
-        """Keep value and gradient on another device from here on. What is pending runs first."""
-        target = device_of(device)
-        if target is not self.graph.device:
-            end_recording()
-            self.graph.move(target)
-        return self
-
-    def to(self, device: str | Device):
-        """A copy on another device, which is no parameter; `Module.to` moves parameters."""
-        return self if device_of(device) is self.graph.device else self.detach().to(device)
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradient; unless `set_to_none`, make it 0, where there is one."""
-        collected = self.graph.gradient is not None
-        self.graph.clear_gradient()
-        if collected and not set_to_none:
-            self.graph.want_gradient()  # zeros
-
-    @property
-    def grad(self) -> Tensor | None:
-        """What backward collected, copied; None before the first backward after `zero_grad`.
-
-        After `backward(create_graph=True)` it is the lazy value itself, to be differentiated.
-        """
-        return super().grad
-
-    @grad.setter
-    def grad(self, value) -> None:
-        self.graph.clear_gradient()
-        if value is not None:
-            self.graph.want_gradient()[...] = np.asarray(value)
-
-    def __copy__(self):
-        return self.__deepcopy__({})  # parameters do change
-
-    def __deepcopy__(self, memo):
-        copied = Parameter(self.graph.array, self.requires_grad, self.graph.device)
-        memo[id(self)] = copied
-        return copied
-
-    def __reduce__(self):
-        return Parameter, (np.asarray(self.graph.array), self.requires_grad)
-
-    def __repr__(self) -> str:
-        return f"Parameter containing:\n{super().__repr__()}"
-
-
 def tensor(
     data, dtype=None, requires_grad: bool = False, device: str | Device | None = None
 ) -> Tensor:
@@ -470,7 +357,7 @@ def tensor(
     Raises:
         TypeError: for a dtype that is not one of these, or a gradient of integers.
     """
-    array = _array_of(data) if dtype is None else np.asarray(data, dtype_of(dtype))
+    array = numbers_of(data) if dtype is None else np.asarray(data, dtype_of(dtype))
     leaf = leaf_of(array, requires_grad, device_of(device))
     if requires_grad and leaf.type.dtype not in FLOATS:
         raise TypeError(f"only float tensors can require gradients, not {leaf.type.dtype}")
@@ -486,7 +373,8 @@ def _rebuilt(array: np.ndarray, requires_grad: bool, ragged: bool, device: Devic
     return Sequence(whole.graph, 0, row, len(array))
 
 
-def _array_of(data) -> np.ndarray:
+def numbers_of(data) -> np.ndarray:
+    """The array that a leaf is made of: that of any data, or of a value."""
     return array_of(data.numpy() if isinstance(data, Value) else data)
 
 
@@ -514,28 +402,6 @@ def rows_of(value: Value) -> list[int]:
     if isinstance(value, Sequence):
         return [value.id + value.step * k for k in range(value.length)]
     return [value.id]
-
-
-def settle() -> None:
-    """Run what is pending in this thread: parameters are about to change."""
-    graph = graphs.pending_graph()
-    if graph is not None and graph.pending:
-        graph.forward()
-
-
-def end_recording() -> None:
-    """Run what is pending, and record what comes into a new graph: a parameter is about to change.
-
-    So one graph never holds values of a parameter before and after a change.
-    """
-    graph = graphs.pending_graph()
-    if graph is not None and graph.open:
-        graph.close()
-
-
-def forward(values=None) -> None:
-    """Run everything that is pending (all of it, whatever `values` names)."""
-    settle()
 
 
 def wait_for(value: Value) -> None:

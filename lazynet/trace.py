@@ -16,8 +16,9 @@ from lazynet import passes
 from lazynet.batching import layout as words
 from lazynet.graph import Graph, recording_into
 from lazynet.op import RowType, Signature
+from lazynet.parameter import Parameter
 from lazynet.program import Program, Ref, Region, Step, elementwise
-from lazynet.tensor import Parameter, Sequence, Tensor
+from lazynet.tensor import Sequence, Tensor
 
 # The length of every symbolic Sequence; ids of its rows are never looked at one by one. Ids are
 # 32-bit words, so that a program may have half a million such values.

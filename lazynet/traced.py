@@ -23,12 +23,12 @@ from lazynet.derive import go_back, reverse, summed, whole_cotangent
 from lazynet.describe import describe
 from lazynet.graph import recording_gradients, recording_into
 from lazynet.inside import FunctionGraph
+from lazynet.leaf import STATICS, Leaf
 from lazynet.merging import relocated
 from lazynet.modes import no_grad
 from lazynet.op import Op, RowType, Signature
 from lazynet.ops import reduce
 from lazynet.ops.identity import CLONE
-from lazynet.parameter import STATICS, Leaf
 from lazynet.program import Program, Ref, Region, elementwise
 from lazynet.recompute import recomputing
 from lazynet.record import Literal, enter, record, record_segments

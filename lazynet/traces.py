@@ -11,11 +11,11 @@ from lazynet.batching import layout as words
 from lazynet.calls import is_input, structured
 from lazynet.device import on_device
 from lazynet.graph import recording_gradients, words_of
+from lazynet.leaf import STATICS
 from lazynet.lists import ItemsDiffer, Listed, ListGraph
 from lazynet.nested import mapped
 from lazynet.op import RowType
 from lazynet.ops.random import draw
-from lazynet.parameter import STATICS
 from lazynet.program import Ref
 from lazynet.tensor import Tensor, Value
 from lazynet.trace import argument_ids, ref_of

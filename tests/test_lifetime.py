@@ -93,11 +93,11 @@ def test_parameters_go_when_what_was_recorded_with_them_does():
 def test_a_graph_without_pending_nodes_keeps_nothing():
     earlier = nn.Linear(2, 2)(ln.tensor([1.0, 2.0]))
     earlier.numpy()
-    kept = len(earlier.graph._held)
+    kept = len(earlier.graph.links._held)
     module = nn.Linear(2, 2)
     del module
     gc.collect()
-    assert len(earlier.graph._held) == kept
+    assert len(earlier.graph.links._held) == kept
 
 
 class Finalized:

@@ -11,7 +11,7 @@ import pytest
 import lazynet as ln
 from lazynet import merging, nn, passes
 from lazynet.batching import layout as words
-from lazynet.parameter import STATICS
+from lazynet.leaf import STATICS
 from lazynet.program import Program, Ref, Region, call, elementwise
 
 GATES = 3

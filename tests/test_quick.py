@@ -255,7 +255,7 @@ def test_rows_of_a_leaf_are_linked_once():
     for x in rows[1:]:
         state = cell(x, state)
     assert state.graph.values == before + 39
-    assert len(state.graph.links()) <= 3
+    assert len(state.graph.links) <= 3
     again = cell(rows[7], rows[9])  # leaves alone
     assert again.graph is state.graph
     assert again.graph.values == before + 40

@@ -12,7 +12,7 @@ import lazynet as ln
 from lazynet import executor, nn
 from lazynet.batching.emit import CALL_LENGTH
 from lazynet.kernels import threads
-from lazynet.parameter import STATICS
+from lazynet.leaf import STATICS
 
 generator = np.random.default_rng(5)
 ROWS = [generator.standard_normal((n, 32)).astype(np.float32) for n in (40, 1, 0, 25, 60) * 4]

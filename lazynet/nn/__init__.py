@@ -125,4 +125,4 @@ from lazynet.nn.tree import ChildSumTreeLSTM as ChildSumTreeLSTM
 from lazynet.nn.tree import ChildSumTreeLSTMCell as ChildSumTreeLSTMCell
 from lazynet.nn.tree import TreeLSTM as TreeLSTM
 from lazynet.nn.tree import TreeLSTMCell as TreeLSTMCell
-from lazynet.tensor import Parameter as Parameter
+from lazynet.parameter import Parameter as Parameter

@@ -6,8 +6,8 @@ from typing import Any
 
 from lazynet.nn import functional as F
 from lazynet.nn.module import Module
+from lazynet.parameter import Parameter
 from lazynet.record import ShapeError
-from lazynet.tensor import Parameter
 
 
 class _Activation(Module):

@@ -16,8 +16,9 @@ from lazynet.ops.pairs import pair_drop, pair_sum
 from lazynet.ops.reduce import mean, reshape
 from lazynet.ops.runs import rows_in
 from lazynet.ops.views import chunk, part
+from lazynet.parameter import Parameter
 from lazynet.record import ShapeError
-from lazynet.tensor import Parameter, Sequence, Tensor, Value
+from lazynet.tensor import Sequence, Tensor, Value
 
 
 class KeyValueCache:

@@ -19,8 +19,9 @@ from lazynet.nn.module import Module
 from lazynet.ops.elementwise import relu, sigmoid, tanh
 from lazynet.ops.linear import linear
 from lazynet.ops.views import chunk
+from lazynet.parameter import Parameter
 from lazynet.record import as_value
-from lazynet.tensor import Parameter, Tensor, tensor
+from lazynet.tensor import Tensor, tensor
 
 State = tuple[Any, ...]
 Weights = tuple[Any, ...]

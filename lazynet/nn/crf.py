@@ -16,8 +16,9 @@ from lazynet.ops.reduce import transpose
 from lazynet.ops.statistics import logsumexp
 from lazynet.ops.structured import log_scan, viterbi
 from lazynet.ops.views import indices, part, pick
+from lazynet.parameter import Parameter
 from lazynet.record import ShapeError
-from lazynet.tensor import Parameter, Sequence
+from lazynet.tensor import Sequence
 
 
 class CRF(Module):

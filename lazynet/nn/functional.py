@@ -76,7 +76,7 @@ from lazynet.ops.reduce import log_softmax as log_softmax
 from lazynet.ops.reduce import softmax as softmax
 from lazynet.ops.shape import pad as pad
 from lazynet.ops.sorting import k_max_pool as k_max_pool
-from lazynet.tensor import Parameter
+from lazynet.parameter import Parameter
 
 
 @told.told

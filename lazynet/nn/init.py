@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from lazynet.ops.random import numpy_generator
-from lazynet.tensor import Parameter
+from lazynet.parameter import Parameter
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -15,8 +15,8 @@ from lazynet.ops.products import bilinear
 from lazynet.ops.random import numpy_generator
 from lazynet.ops.reduce import reshape
 from lazynet.ops.shape import flatten
+from lazynet.parameter import Parameter
 from lazynet.record import ShapeError, as_value
-from lazynet.tensor import Parameter
 
 
 def drawn(bound: float, *shape: int) -> Parameter:

@@ -14,7 +14,7 @@ from lazynet.ops.elementwise import sigmoid, tanh
 from lazynet.ops.linear import linear
 from lazynet.ops.normalization import layer_norm
 from lazynet.ops.views import chunk
-from lazynet.tensor import Parameter
+from lazynet.parameter import Parameter
 
 
 def coupled_lstm_step(x: Any, state: State, weights: Any) -> State:

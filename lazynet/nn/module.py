@@ -17,8 +17,9 @@ from lazynet.device import OPENED, Device, device_among, device_of, on_device
 from lazynet.hooks import HookHandle
 from lazynet.nn import hooks
 from lazynet.nn.told import RAISED, explained
+from lazynet.parameter import Parameter
 from lazynet.snapshot import note_change
-from lazynet.tensor import Parameter, Tensor, Value, tensor
+from lazynet.tensor import Tensor, Value, tensor
 
 
 class IncompatibleKeys(NamedTuple):

@@ -18,8 +18,9 @@ from lazynet.ops.normalization import (
     scaled_by,
 )
 from lazynet.ops.reduce import sum as sum_of
+from lazynet.parameter import Parameter
 from lazynet.record import ShapeError
-from lazynet.tensor import Parameter, Tensor, Value, tensor
+from lazynet.tensor import Tensor, Value, tensor
 from lazynet.trace import TraceGraph
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lazynet.nn.containers import ModuleDict, ModuleList
-from lazynet.tensor import Parameter, Tensor
+from lazynet.parameter import Parameter
+from lazynet.tensor import Tensor
 
 
 class _Parameters:

@@ -18,10 +18,11 @@ from lazynet.nn.cells import (
 from lazynet.nn.linear import drawn, sizes
 from lazynet.ops.noise import dropout, locked_dropout
 from lazynet.ops.rows import cat, sequence
+from lazynet.parameter import Parameter
 from lazynet.record import ShapeError
 from lazynet.scan import Step, scan
 from lazynet.snapshot import CHANGES
-from lazynet.tensor import Parameter, Sequence
+from lazynet.tensor import Sequence
 
 
 @functools.cache

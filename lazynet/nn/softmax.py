@@ -23,8 +23,9 @@ from lazynet.ops.lookup import lookup
 from lazynet.ops.reduce import argmax, log_softmax, mean, reshape
 from lazynet.ops.rows import ROW_SUM, gather, sequence
 from lazynet.ops.views import cat_features, indices, part, pick, split
+from lazynet.parameter import Parameter
 from lazynet.record import ShapeError, record_segments
-from lazynet.tensor import Parameter, Sequence, Tensor, tensor
+from lazynet.tensor import Sequence, Tensor, tensor
 
 
 class _Output(Module):
@@ -32,6 +33,10 @@ class _Output(Module):
 
     n_classes: int
     in_features: int
+
+    def forward(self, x: Any, target: Any) -> Any:
+        """The loss: the mean over the rows of -log p(target | x)."""
+        return _loss(self.log_prob_of(x, target))
 
     def _log_prob(self, x: Sequence, target: np.ndarray) -> Sequence:
         """log p(target | x) row by row, of at least one row."""
@@ -58,6 +63,10 @@ class _Output(Module):
             return zeros(dtype=rows.type.dtype, length=0)
         y = reshape(self._log_prob(rows, numbers), ())
         return y[0] if single else y
+
+
+def _loss(log_probs: Any) -> Any:
+    return -log_probs if isinstance(log_probs, Tensor) else -mean(log_probs)
 
 
 @beside_operands
@@ -128,7 +137,7 @@ class AdaptiveLogSoftmaxWithLoss(_Output):
     def forward(self, x: Any, target: Any) -> ASMoutput:
         """(log p(target | x), the mean of its negative)."""
         output = self.log_prob_of(x, target)
-        return ASMoutput(output, -output if isinstance(output, Tensor) else -mean(output))
+        return ASMoutput(output, _loss(output))
 
     def _log_prob(self, x: Sequence, target: np.ndarray) -> Sequence:
         cluster = np.searchsorted(self.cutoffs, target, side="right")  # 0 is the head
@@ -193,11 +202,6 @@ class ClassFactoredSoftmax(_Output):
         self.weight = drawn(bound, self.n_classes, in_features)
         self.bias = drawn(bound, self.n_classes)
 
-    def forward(self, x: Any, target: Any) -> Any:
-        """The loss: the mean over the rows of -log p(target | x)."""
-        output = self.log_prob_of(x, target)
-        return -output if isinstance(output, Tensor) else -mean(output)
-
     def _log_prob(self, x: Sequence, target: np.ndarray) -> Sequence:
         own = self.class_of[target]
         chosen = []
@@ -250,11 +254,6 @@ class HierarchicalSoftmax(_Output):
         bound = in_features**-0.5
         self.weight = drawn(bound, len(given) - 1, in_features)
         self.bias = Parameter(np.zeros(len(given) - 1, np.float32))
-
-    def forward(self, x: Any, target: Any) -> Any:
-        """The loss: the mean over the rows of -log p(target | x)."""
-        output = self.log_prob_of(x, target)
-        return -output if isinstance(output, Tensor) else -mean(output)
 
     def _log_prob(self, x: Sequence, target: np.ndarray) -> Sequence:
         paths = [self.paths[y] for y in target.tolist()]

@@ -13,29 +13,13 @@ from lazynet.nn.attention import KeyValueCache, MultiheadAttention
 from lazynet.nn.containers import ModuleList
 from lazynet.nn.linear import Linear, sizes
 from lazynet.nn.module import Module
+from lazynet.nn.normalization import LayerNorm
 from lazynet.ops.activations import gelu
 from lazynet.ops.elementwise import relu
 from lazynet.ops.noise import dropout
-from lazynet.ops.reduce import mean
 from lazynet.record import ShapeError
-from lazynet.tensor import Parameter
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": relu, "gelu": gelu}
-
-
-class _LayerNorm(Module):
-    """y = (x - mean) / sqrt(variance + eps) * weight + bias, for each row."""
-
-    def __init__(self, size: int, eps: float, bias: bool) -> None:
-        super().__init__()
-        self.eps = eps
-        self.weight = Parameter(np.ones(size, np.float32))
-        self.bias = Parameter(np.zeros(size, np.float32)) if bias else None
-
-    def forward(self, x: Any) -> Any:
-        centred = x - mean(x, -1, keepdim=True)
-        y = centred / (mean(centred.square(), -1, keepdim=True) + self.eps).sqrt() * self.weight
-        return y if self.bias is None else y + self.bias
 
 
 class _Layer(Module):
@@ -68,10 +52,10 @@ class _Layer(Module):
             self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias)
         self.linear1 = Linear(d_model, dim_feedforward, bias)
         self.linear2 = Linear(dim_feedforward, d_model, bias)
-        self.norm1 = _LayerNorm(d_model, layer_norm_eps, bias)
-        self.norm2 = _LayerNorm(d_model, layer_norm_eps, bias)
+        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
+        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
         if self._remembers:
-            self.norm3 = _LayerNorm(d_model, layer_norm_eps, bias)
+            self.norm3 = LayerNorm(d_model, layer_norm_eps, bias=bias)
 
     def _takes(self) -> dict[str, tuple[Any, ...]]:
         rows = (self.linear1.in_features,)
@@ -311,12 +295,12 @@ class Transformer(Module):
         self.encoder = custom_encoder or TransformerEncoder(
             TransformerEncoderLayer(d_model, nhead, *options),
             num_encoder_layers,
-            _LayerNorm(d_model, layer_norm_eps, bias),
+            LayerNorm(d_model, layer_norm_eps, bias=bias),
         )
         self.decoder = custom_decoder or TransformerDecoder(
             TransformerDecoderLayer(d_model, nhead, *options),
             num_decoder_layers,
-            _LayerNorm(d_model, layer_norm_eps, bias),
+            LayerNorm(d_model, layer_norm_eps, bias=bias),
         )
         for parameter in self.parameters():
             if parameter.ndim > 1:

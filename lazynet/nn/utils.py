@@ -14,7 +14,8 @@ from lazynet.nn.module import Module
 from lazynet.nn.recurrent import _Network as Recurrent
 from lazynet.ops.reduce import reshape
 from lazynet.ops.statistics import norm
-from lazynet.tensor import Parameter, Tensor
+from lazynet.parameter import Parameter
+from lazynet.tensor import Tensor
 
 
 def _given(parameters: Parameter | Iterable[Parameter]) -> list[Parameter]:

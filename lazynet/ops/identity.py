@@ -9,10 +9,11 @@ from lazynet.ops.elementwise import elementwise
 from lazynet.ops.random import floats_of
 from lazynet.ops.runs import backward_program, forward_program, operand, output
 from lazynet.ops.told import told
+from lazynet.parameter import Parameter
 from lazynet.program import elementwise as elementwise_step
 from lazynet.program import lowered, operand_refs, output_refs
 from lazynet.record import Literal, as_value, enter, graph_of, record, record_runs
-from lazynet.tensor import Parameter, Sequence, Tensor
+from lazynet.tensor import Sequence, Tensor
 
 CLONE = elementwise("clone", "y = x", "x0", lambda g, y, x: (g,))
 VARIABLE = elementwise("variable", "y = x", "x0", lambda g, y, x: (g,), listed=False)

@@ -14,10 +14,11 @@ from lazynet.ops.elementwise import where
 from lazynet.ops.rows import sequence
 from lazynet.ops.told import told
 from lazynet.ops.views import indices, part
+from lazynet.parameter import Parameter
 from lazynet.program import Ref, call, lowered, operand_refs, output_refs
 from lazynet.quick import numbered
 from lazynet.record import ShapeError, as_value, record
-from lazynet.tensor import Parameter, Sequence, Tensor, Value
+from lazynet.tensor import Sequence, Tensor, Value
 
 # -- lookup ----------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import operator
 import numpy as np
 
 from lazynet.batching import layout as words
+from lazynet.leaf import Leaf
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops import reduce
 from lazynet.ops.told import told
@@ -24,7 +25,6 @@ from lazynet.ops.views import (
     part,
     pick,
 )
-from lazynet.parameter import Leaf
 from lazynet.program import Ref, call, elementwise, lowered, operand_refs, output_refs
 from lazynet.record import ShapeError, as_value, record_segments
 from lazynet.tensor import Sequence, Tensor, Value, tensor

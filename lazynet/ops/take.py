@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from lazynet.batching import layout as words
+from lazynet.leaf import STATICS, Leaf
 from lazynet.op import Op, RowType, Sample, row_type
 from lazynet.ops.axes import axis_of
 from lazynet.ops.reduce import reshape, split
-from lazynet.parameter import STATICS, Leaf
 from lazynet.program import Ref, call, lowered, operand_refs, output_refs
 from lazynet.record import ShapeError, as_value, record
 

@@ -16,10 +16,11 @@ from lazynet.op import Op, RowType, Sample, row_type
 from lazynet.ops.axes import axis_of
 from lazynet.ops.reduce import reshape, retyped
 from lazynet.ops.told import told
+from lazynet.parameter import Parameter
 from lazynet.program import Ref, elementwise, lowered, operand_refs, output_refs
 from lazynet.quick import Short, numbered, record_values, views
 from lazynet.record import ShapeError, as_value, record
-from lazynet.tensor import Parameter, Sequence, Tensor, Value
+from lazynet.tensor import Sequence, Tensor, Value
 
 GENERAL_INDEX: list = []  # what `shape.py` does with an index that is no view; it enters itself
 ARRAYS = (list, np.ndarray, Value)  # what holds several numbers of an index, or a mask

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from lazynet.leaf import Leaf
 from lazynet.optimizer import Group, Optimizer, Update, sign_of, zeros
-from lazynet.parameter import Leaf
 
 
 class Adagrad(Optimizer):

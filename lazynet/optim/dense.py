@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from lazynet.leaf import Leaf
 from lazynet.optimizer import Group, Optimizer, Update, sign_of, zeros
-from lazynet.parameter import Leaf
 
 
 def averages_of(leaf: Leaf, state: dict[str, Any]) -> tuple[tuple[Any, Any], int]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from lazynet.leaf import Leaf
 from lazynet.optim.dense import averages_of
 from lazynet.optimizer import Group, Optimizer, Update, sign_of
-from lazynet.parameter import Leaf
 from lazynet.touched import table_of_rows
 
 
