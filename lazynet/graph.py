@@ -216,7 +216,7 @@ class Graph:
             own = self.device.own(np.array(value, dtype))
             leaf = Leaf(own, None, False, self.device)  # type: ignore[arg-type]
             found = self.literals[key] = (self.links.row(self, leaf, 0, 0, 1, 0), leaf)
-            if value.__class__ in (float, int) and value:  # 0.0 and -0.0 are equal
+            if value.__class__ in (float, int) and str(value) != "-0.0":  # which is equal to 0.0
                 self.numbers.setdefault(dtype, {})[value] = found[0]
         return found[0]
 

@@ -6,12 +6,15 @@ what is its own. Objects are addresses; a number of a row is a Python int, unles
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from lazynet.graph import Graph
 from lazynet.kernels.jit import inline
 from lazynet.kernels.memory import load, store
 from lazynet.kernels.python import (
+    as_double,
     as_integer,
     dictionary_item,
     drop,
@@ -116,8 +119,15 @@ def is_constant(values, count, graph, me):
 
 
 @inline
-def row_of_number(graph, x, number):
-    """The row (a Python int) that holds a Python number, of the dtype of `x`; 0 for a new one."""
+def row_of_number(graph, x, number, me):
+    """The row (a Python int) that holds a Python number, of the dtype of `x`; 0 for a new one.
+
+    -0.0 is always new: it would be taken for 0.0.
+    """
+    if type_of(number) == tuple_item(me, FLOAT):
+        value = as_double(number)
+        if value == 0.0 and math.copysign(1.0, value) < 0.0:
+            return np.int64(0)
     rows = dictionary_item(load(graph + NUMBERS), load(load(x + TYPE) + DTYPE))
     return dictionary_item(rows, number) if rows != 0 else np.int64(0)
 

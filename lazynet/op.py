@@ -11,6 +11,7 @@ dictionary hit, which also gives the output types.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,9 +67,10 @@ class RowType:
         return self.dtype in ("float32", "float64")
 
 
+@functools.cache
 def row_type(dtype: str, shape: tuple[int, ...] = (), offset: int = 0, stride: int = 0) -> RowType:
     """The one RowType of these; `stride` (bytes) is the stored row's width, by default its own."""
-    if stride and stride == int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize:
+    if stride and stride == math.prod(shape) * np.dtype(dtype).itemsize:
         stride = 0
     return _interned(dtype, shape, offset, stride)
 

@@ -126,7 +126,7 @@ def record_values(me, arguments, count):
             return nothing(me)
     if many < count:
         x = load(values)
-        row = row_of_number(graph, x, load(arguments + 8 * last))
+        row = row_of_number(graph, x, load(arguments + 8 * last), me)
         return _with_number(me, x, row, first, graph, known) if row != 0 else nothing(me)
     length = common_length(arguments, count, me)
     return nothing(me) if length == -1 else _put(me, arguments, count, graph, known, length)

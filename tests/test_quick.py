@@ -34,7 +34,8 @@ def program(x, weight, bias):
     found = ln.lookup(weight, [2, 0, 1]), ln.lookup(weight, 1), ln.pick(z, [0, 2]), ln.pick(y, 1)
     rest = ln.log_softmax(z), ln.sum(z, 0), ln.sum([x, y]), ln.stack([y, x, y]), ln.sum(z, 1)
     rest += *ln.chunk(y, 3), y[1], y[1:], ln.nn.functional.scaled_dot_product_attention(y, z, z)
-    rest += 1.0 - x, 2 - rows, rows / 3, 3 / x, x * -2, 0.5**rows
+    rest += 1.0 - x, 2 - rows, rows / 3, 3 / x, x * -2, 0.5**rows, x > 0, 0.0 - rows, x * -0.0
+    rest += ln.where(x > 0, x, y), ln.where(rows <= 0, rows, y)
     return ln.linear(z + rows, weight), y / (x - 3.0), x + leaf, scanned, *joined, *found, *rest
 
 
@@ -80,6 +81,7 @@ def test_ops_that_were_met_take_the_short_way(x, monkeypatch):
     assert isinstance(ln.tanh(x), Tensor) and isinstance(x + x, Tensor)
     assert isinstance(x * 2.0, Tensor) and isinstance(x * -2, Tensor)
     assert isinstance(1.0 - x, Tensor) and isinstance(3 / x, Tensor)
+    assert isinstance(ln.where(x > 0, x, x + x), Tensor)
     with pytest.raises(AssertionError, match="the long way"):
         ln.cos(x)
 
@@ -92,6 +94,8 @@ def test_numbers_that_were_met_keep_their_place_their_sign_and_their_class(x):
         assert (whole * 2).dtype == "int64" and (whole * 2).tolist() == [2, 0, 6]
         assert (whole * 2.0).dtype == "float32" and (2.5 * whole).tolist() == [2.5, 0.0, 7.5]
         assert (1 / (x * 0)).tolist() == [np.inf, -np.inf, np.inf]
+        assert (1.0 / (ln.abs(x) * 0.0)).tolist() == [np.inf] * 3
+        assert (1.0 / (ln.abs(x) * -0.0)).tolist() == [-np.inf] * 3
         assert (1.0 / ln.abs(x * 0.0)).tolist() == [np.inf] * 3
         assert (ln.abs(x) * -0.0 == 0).all() and np.signbit((ln.abs(x) * -0.0).numpy()).all()
 

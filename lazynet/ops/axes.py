@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 
 import numpy as np
 
 from lazynet.record import ShapeError
 from lazynet.tensor import Sequence
+
+# The shape to which shapes broadcast; numpy takes longer for it than recording a node does.
+broadcast_shapes = functools.lru_cache(maxsize=4096)(np.broadcast_shapes)
 
 
 def sizes_of(shape: tuple) -> tuple[int, ...]:

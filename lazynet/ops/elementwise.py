@@ -12,10 +12,13 @@ import reprlib
 import numpy as np
 
 from lazynet.op import Op, RowType, Sample, row_type
+from lazynet.ops.axes import broadcast_shapes
 from lazynet.ops.reduce import expand, unbroadcast
 from lazynet.ops.told import told
+from lazynet.parameter import Parameter
 from lazynet.program import elementwise as elementwise_step
 from lazynet.program import lowered, operand_refs, output_refs
+from lazynet.quick import Short, record_values
 from lazynet.record import DtypeError, Literal, ShapeError, as_value, binary, record, unary
 from lazynet.tensor import Sequence, Tensor, Value
 
@@ -31,7 +34,7 @@ PAIRS = (
 
 def _broadcast(name: str, *rows: RowType) -> tuple[int, ...]:
     try:
-        return np.broadcast_shapes(*(row.shape for row in rows))
+        return broadcast_shapes(*[row.shape for row in rows])
     except ValueError:
         shapes = " and ".join(str(row.shape) for row in rows)
         raise ShapeError(
@@ -287,6 +290,10 @@ pow, abs = power, absolute
 eq, ne, lt, le, gt, ge = equal, not_equal, less, less_equal, greater, greater_equal
 
 
+_known_wheres: dict = {}
+_short_where = Short(record_values, _known_wheres)
+
+
 @told
 def where(condition, x, y):
     """z = x where the condition holds, else y, for each element.
@@ -300,16 +307,24 @@ def where(condition, x, y):
     Raises:
         TypeError: if the condition is not bool. ShapeError: if shapes do not broadcast.
     """
+    made = _short_where.record(condition, x, y)
+    if made is not None:
+        return made
+    given = condition, x, y
     condition = as_value(condition, "where")
     if condition.type.dtype != "bool":
         raise TypeError(f"where: the condition must be bool, not {condition.type.dtype}")
     x, y = prepare(WHERE, x, y)
-    target = np.broadcast_shapes(condition.type.shape, x.type.shape, y.type.shape)
-    operands = [
+    target = broadcast_shapes(condition.type.shape, x.type.shape, y.type.shape)
+    operands = tuple(
         v if v.type.shape == target or v.type.size == 1 else expand(v, target)
         for v in (condition, x, y)
-    ]
-    return record(WHERE, tuple(operands))
+    )
+    made = record(WHERE, operands)
+    if all(v is w and not isinstance(w, Parameter) for v, w in zip(operands, given, strict=True)):
+        c, x, y = (v.type for v in operands)
+        _known_wheres.setdefault(c, {}).setdefault(x, {})[y] = WHERE.signature((c, x, y))
+    return made
 
 
 def zeros_like(x):

@@ -9,6 +9,7 @@ import numpy as np
 
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops import linear as plain
+from lazynet.ops.axes import broadcast_shapes
 from lazynet.ops.reduce import reshape
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.shape import broadcast_to, permute
@@ -106,7 +107,7 @@ def matmul(a, b):
     left = a if len(a.type.shape) > 1 else reshape(a, (1, a.type.size))
     right = b if len(b.type.shape) > 1 else reshape(b, (b.type.size, 1))
     try:
-        batch = np.broadcast_shapes(left.type.shape[:-2], right.type.shape[:-2])
+        batch = broadcast_shapes(left.type.shape[:-2], right.type.shape[:-2])
     except ValueError:
         raise ShapeError(f"matmul: {a.type.shape} and {b.type.shape} do not match") from None
     count, (m, k), (inner, n) = math.prod(batch), left.type.shape[-2:], right.type.shape[-2:]

@@ -16,7 +16,7 @@ from lazynet.batching import layout as words
 from lazynet.device import beside_operands
 from lazynet.graph import pending_graph
 from lazynet.op import Op, Sample, row_type
-from lazynet.ops.axes import sizes_of
+from lazynet.ops.axes import broadcast_shapes, sizes_of
 from lazynet.ops.reduce import argmax, softmax
 from lazynet.ops.told import told
 from lazynet.program import Ref, call, lowered, output_refs
@@ -143,7 +143,7 @@ def _for_each(op: Op, x, y):
         return like(op, x)
     y = as_value(y, op.name)
     lengths = [v.length for v in (x, y) if isinstance(v, Sequence)]
-    shape = np.broadcast_shapes(x.type.shape, y.type.shape)
+    shape = broadcast_shapes(x.type.shape, y.type.shape)
     return _draw(op, shape, lengths[0] if lengths else None, x.type.dtype)
 
 
