@@ -235,7 +235,7 @@ def _in_place_of(steps: list[Step], members: list[Step], made: Step) -> list[Ste
     before: dict[int, set[int]] = {node[k]: set() for k in range(len(steps))}
     for k, later in enumerate(steps):
         for j in range(k):
-            if node[j] != node[k] and _must_follow(later, steps[j]):
+            if node[j] != node[k] and must_follow(later, steps[j]):
                 before[node[k]].add(node[j])
     order: list[int] = []
     waiting = sorted(before)
@@ -248,7 +248,7 @@ def _in_place_of(steps: list[Step], members: list[Step], made: Step) -> list[Ste
     return [made if k == group[0] else steps[k] for k in order]
 
 
-def _must_follow(later: Step, earlier: Step) -> bool:
+def must_follow(later: Step, earlier: Step) -> bool:
     """Whether a step reads what an earlier one writes, or writes what that reads or writes.
 
     What both only add to may be added in any order.

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
 
 from lazynet.batching import layout as words
 from lazynet.fusing import fuse
@@ -31,6 +30,7 @@ _ACCUMULATING = {
     "add_elements", "add_rows", "matmul", "put_axis", "repeat_axis", "segment_sum", "sum_axis",
     "take_axis", "take_elements", "transpose",
 }  # fmt: skip
+_GIVEN = (words.ARGUMENT, words.STATIC, words.LITERAL)  # what a program reads and never writes
 
 
 def _never(numbers: Numbers) -> bool:
@@ -87,7 +87,7 @@ def fold_accumulation(program: Program) -> Program:
     steps: list[Step | None] = list(program.steps)
     reading = readers(program)
     for number, step in enumerate(program.steps):
-        if step.kernel not in _ACCUMULATING:
+        if step.kernel not in _ACCUMULATING or step.accumulate != (False,):
             continue
         written = step.outputs[0]
         used = reading.get(written.index, [])
@@ -108,34 +108,55 @@ def sum_in_place(program: Program) -> Program:
 
     That is the sum of an input's and a state's product in every recurrent cell.
     """
-    steps: list[Any] = list(program.steps)
+    reading = readers(program)
     for number, step in enumerate(program.steps):
-        if not _is_sum(step):
+        if not _is_sum(step) or any(not _is_whole(program, ref) for ref in step.inputs):
             continue
         first, second = (ref.index for ref in step.inputs)
-        reading = readers(with_steps(program, steps))
-        if any(len(reading.get(k, ())) != 1 for k in (first, second)):
+        if any(len(reading[k]) != 1 for k in (first, second)):
             continue
         if any(program.regions[k].lifetime != words.SCRATCH for k in (first, second)):
             continue
-        if not (_only_products(steps, first) and _only_products(steps, second)):
-            continue
         if len({program.regions[k].domain for k in (first, second, step.outputs[0].index)}) > 1:
             continue  # one has a row a segment, the other a row an item
-        total = step.outputs[0].index
-        steps[number] = None
-        writers = [
-            k
-            for k, other in enumerate(steps)
-            if other is not None and _written(other) & {first, second}
-        ]
-        earliest = min(writers, key=lambda k: (steps[k].phase, k))
-        for k in writers:
-            target = replace(steps[k].outputs[0], index=total)
-            steps[k] = replace(steps[k], outputs=(target,), accumulate=(k != earliest,))
-        steps = [other for other in steps if other is not None]
-        return sum_in_place(with_steps(program, steps))
+        own, others = _products(program, first), _products(program, second)
+        if own and others:
+            total = _added_up(program.steps, own + others, number)
+            return sum_in_place(with_steps(program, total))
     return program
+
+
+def _products(program: Program, region: int) -> list[int]:
+    """The steps that make all of a region, if these are products, perhaps added to a copy."""
+    every = program.steps
+    writers = [k for k, step in enumerate(every) if region in _written(step)]
+    writers.sort(key=lambda k: (every[k].phase, k))
+    made = [every[k] for k in writers]
+    alike = all(
+        (is_copy(step) or step.kernel == "matmul")
+        and step.accumulate == (k > 0,)
+        and _is_whole(program, step.outputs[0])
+        for k, step in enumerate(made)
+    )
+    return writers if alike and any(step.kernel == "matmul" for step in made) else []
+
+
+def _added_up(steps: list[Step], writers: list[int], number: int) -> list[Step]:
+    """The steps with all these adding to the result of the sum `number`, where one begins it.
+
+    A copy of what is given begins it, where there is one: it waits for nothing.
+    """
+    given = [k for k in writers if is_copy(steps[k]) and steps[k].inputs[0].space in _GIVEN]
+    begun = given[0] if given else min(writers, key=lambda k: (steps[k].phase, k))
+    changed = [
+        replace(step, outputs=steps[number].outputs, accumulate=(k != begun,))
+        if k in writers else step
+        for k, step in enumerate(steps)
+    ]  # fmt: skip
+    del changed[number]
+    if given:
+        changed.insert(min(writers), changed.pop(begun))
+    return changed
 
 
 def place(program: Program) -> Program:
@@ -204,14 +225,6 @@ def _written(step: Step) -> set[int]:
     return {ref.index for ref in step.outputs if ref.space == words.REGION}
 
 
-def _only_products(steps, region: int) -> bool:
-    """Whether a region is made by a product, or a copy and a product added to it."""
-    writers = [step for step in steps if region in _written(step)]
-    return bool(writers) and all(
-        len(step.outputs) == 1 and (is_copy(step) or step.kernel == "matmul") for step in writers
-    )
-
-
 def defer(program: Program) -> Program:
     """Steps that only add to parameters' gradients run after the last batch."""
     steps = [
@@ -228,9 +241,10 @@ def hoist(program: Program) -> Program:
     moving: set[int] = set()
     steps = []
     for step in program.steps:
+        added_to = [ref for ref, adds in zip(step.outputs, step.accumulate, strict=True) if adds]
         inside = any(
             ref.space == words.STATE or (ref.space == words.REGION and ref.index in moving)
-            for ref in step.inputs
+            for ref in (*step.inputs, *added_to)
         )
         if inside:
             moving |= {ref.index for ref in step.outputs}

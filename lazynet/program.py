@@ -236,7 +236,8 @@ def _gather_region(ref: Ref, step: Step, program: Program) -> int:
     lifetime = words.SAVED if keep else words.SCRATCH
     program.regions.append(Region(ref.width, step.domain, lifetime))
     region = len(program.regions) - 1
-    if ref.space == words.ARGUMENT and lifetime == words.SAVED:
+    # A step of a loop that goes over one row alone reads it where it lies.
+    if ref.space == words.ARGUMENT and lifetime == words.SAVED and step.phase != words.LOOP:
         program.gathered[part] = region
     return region
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lazynet import shortcut
 from lazynet.batching import layout as words
-from lazynet.calls import is_input, structured
+from lazynet.calls import is_input, is_rows, structured
 from lazynet.device import on_device
 from lazynet.graph import recording_gradients, words_of
 from lazynet.leaf import STATICS
@@ -35,6 +35,11 @@ class Trace(Traced):
             by_name = {name: swap(named[name]) for name in named}
             found: list[Any] = []
             self.result = structured(plain(*swapped, **by_name), found, name)
+            if any(map(is_rows, found)):
+                raise TypeError(
+                    f"{name}: gives a Sequence; what is traced gives Tensors: give a list of them, "
+                    "of which ln.sequence makes rows outside, or ln.cat of their features"
+                )
             return found
 
         rows = self._rows([x.type for x in values])

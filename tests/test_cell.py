@@ -343,6 +343,49 @@ def test_constants_and_parts_that_a_cell_gives_keep_their_dtype(dtype):
     assert listed([constant, constant]).tolist() == [2, 0]
 
 
+ONE, TWO, WIDE, SHIFT = parameter(4, 4), parameter(4, 4), parameter(8, 4), parameter(4)
+SUMS = {  # of products and of what is copied
+    "a bias in the second": lambda x, h: ln.linear(ln.tanh(x), ONE) + ln.linear(h, TWO, SHIFT),
+    "a bias of its own": lambda x, h: (
+        ln.linear(ln.tanh(x), ONE) + ln.linear(h, TWO) + SHIFT.clone()
+    ),
+    "a bias that is given": lambda x, h: ln.linear(ln.tanh(x), ONE) + ln.linear(h, TWO, x),
+    "copies": lambda x, h: ln.tanh(x.clone() + h.clone()),
+    "a copy": lambda x, h: ln.tanh(ln.linear(x, ONE) + h.clone()),
+    "parts": lambda x, h: ln.tanh(ln.cat([h[:2], x[:2]]) + ln.linear(x, ONE)),
+    "parts of both": lambda x, h: ln.cat([x[:2], h[:2]]) + ln.cat([h[2:], x[2:]]),
+    "a part of a product": lambda x, h: ln.linear(x, WIDE)[:4] + ln.linear(h, TWO, SHIFT),
+    "products of parts": lambda x, h: ln.bmm(*halves(x, h)) + ln.bmm(*halves(h, x)),
+}
+
+
+def halves(x, h):
+    return x.reshape(2, 2, 1), h.reshape(2, 1, 2)
+
+
+@pytest.mark.parametrize("name", SUMS)
+@pytest.mark.parametrize("way", [ln.cell, ln.checkpoint])
+def test_sums_of_products_and_copies_are_whole(name, way):
+    x, h = vector(4), vector(4)
+
+    def run(function):
+        for p in (ONE, TWO, WIDE, SHIFT):
+            p.zero_grad()
+        y = function(x, h)
+        (y * y).reshape(-1).sum().backward()
+        grads = [p.grad.numpy() for p in (ONE, TWO, WIDE, SHIFT) if p.grad is not None]
+        return [y.numpy(), *grads]
+
+    for a, b in zip(run(SUMS[name]), run(way(SUMS[name])), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10)
+
+
+def test_a_sequence_as_a_result_is_refused():
+    stacking = ln.cell(lambda x: ln.stack([x, x * 2.0]))
+    with pytest.raises(TypeError, match=r"gives a Sequence; .* give a list"):
+        stacking(vector(2))
+
+
 def test_errors_inside_a_cell_leave_it_usable():
     with pytest.raises(ln.ShapeError):
         gated(vector(5), (vector(4), vector(4)))

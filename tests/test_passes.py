@@ -1,5 +1,9 @@
 """Each pass over programs: a program before, the program after."""
 
+from dataclasses import replace
+
+import pytest
+
 from lazynet import fusing, passes
 from lazynet.batching import layout as words
 from lazynet.program import Program, Ref, Region, call, elementwise
@@ -169,6 +173,78 @@ def test_the_sum_of_two_products_is_added_up_in_place_the_hoisted_one_first():
         assert all(step.outputs == (region(3),) for step in products)
         stored = {step.phase: step.accumulate for step in products}
         assert stored == {words.BEFORE: (False,), words.LOOP: (True,)}
+
+
+def test_a_sum_of_products_begins_with_what_is_given():
+    bias = Ref(words.STATIC, 1, "float32", 4)
+    first, second = product(argument(0), region(1)), product(argument(1), region(2))
+    second = [elementwise("x0", [bias], region(2)), replace(second, accumulate=(True,))]
+    total = elementwise("x0 + x1", [region(1), region(2)], region(0))
+    after = passes.sum_in_place(program([first, *second, total]))
+    assert [step.kernel for step in after.steps] == ["", "matmul", "matmul"]
+    assert [step.accumulate for step in after.steps] == [(False,), (True,), (True,)]
+    assert all(step.outputs == (region(0),) for step in after.steps)
+
+
+NO_SUMS = {  # what is no sum of whole products: c = a + b
+    "of parts": [
+        product(argument(0), region(1, 2)), product(argument(0), region(1, 2, 8)),
+        product(argument(1), region(2)),
+    ],
+    "of copies": [
+        elementwise("x0", [argument(0)], region(1)), elementwise("x0", [argument(1)], region(2)),
+    ],
+    "of a product and copies of parts": [
+        elementwise("x0", [argument(0, 2)], region(1, 2)),
+        elementwise("x0", [argument(1, 2)], region(1, 2, 8)),
+        product(argument(1), region(2)),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NO_SUMS)
+def test_what_is_no_product_is_added_up_by_a_loop(name):
+    total = elementwise("x0 + x1", [region(1), region(2)], region(0))
+    before = program([*NO_SUMS[name], total])
+    assert passes.sum_in_place(before).steps == before.steps
+
+
+def test_a_sum_with_a_part_of_a_product_is_added_up_by_a_loop():
+    wide = product(argument(0), region(1, 8))
+    total = elementwise("x0 + x1", [region(1), region(2)], region(0))
+    before = program([wide, product(argument(1), region(2)), total])
+    before.regions[1] = Region(32, words.ITEMS, words.SCRATCH)
+    assert passes.sum_in_place(before).steps == before.steps
+
+
+def test_fuse_does_not_carry_an_addition_over_what_it_is_added_to():
+    before = program(
+        [
+            elementwise("tanh(x0)", [argument(0)], region(1)),
+            product(region(1), region(0)),
+            elementwise("x0", [argument(1)], region(0), accumulate=True),
+        ]
+    )
+    after = passes.fuse(before).steps
+    assert [step.outputs for step in after] == [(region(1),), (region(0),), (region(0),)]
+
+
+def test_fuse_reads_what_was_added_to():
+    first = elementwise("x0", [argument(0)], region(1))
+    second = elementwise("x0", [argument(1)], region(1), accumulate=True)
+    read = elementwise("tanh(x0)", [region(1)], region(0))
+    (step,) = passes.fuse(program([first, second, read])).steps
+    assert expressions(step)[-2:] == ["v2 = v0 + v1", "v3 = tanh(v2)"]
+    assert step.results == ("v2", "v3") and step.accumulate == (False, False)
+    steps = passes.fuse(program([product(argument(0), region(1)), second, read])).steps
+    assert [step.outputs for step in steps] == [(region(1),), (region(1),), (region(0),)]
+
+
+def test_what_is_added_to_something_of_the_state_stays_in_the_loop():
+    state = Ref(words.STATE, 0, "float32", 4)
+    copied = elementwise("x0", [state], region(0))
+    added = replace(product(argument(0), region(0)), accumulate=(True,))
+    assert [s.phase for s in passes.hoist(program([copied, added])).steps] == [words.LOOP] * 2
 
 
 def test_products_of_rows_of_items_and_of_segments_are_added_up_by_a_loop():

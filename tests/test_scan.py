@@ -35,7 +35,19 @@ def two_states(x, states):
     return o.sigmoid() * c.tanh(), c
 
 
-STEPS = {"one state": (minimal_gated_unit, 1), "two states": (two_states, 2)}
+def state_as_bias(x, states):
+    """A product of the input alone that is added to what depends on the state."""
+    (h,) = states
+    made = ln.linear(x, INPUT, ln.cat([h, h, h])).tanh() + ln.linear(h, STATE, BIAS)
+    first, second, third = made.tanh().chunk(3)
+    return (first * second + third,)
+
+
+STEPS = {
+    "one state": (minimal_gated_unit, 1),
+    "two states": (two_states, 2),
+    "a state as a bias": (state_as_bias, 1),
+}
 
 
 def written_out(step, states, x):
