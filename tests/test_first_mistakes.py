@@ -202,6 +202,15 @@ def test_sizes_of_numpy_are_sizes():
     assert ln.zeros(np.int64(3)).shape == ln.ones([3]).shape == ln.full(np.int32(3), 1.0).shape
 
 
+@pytest.mark.parametrize("name", ["var", "std", "sum", "softmax", "cumsum", "sort"])
+@pytest.mark.parametrize("value", [ln.ones(2, 3), ln.ones(3, length=2)])
+def test_true_and_false_are_no_axes(name, value):
+    """PyTorch takes `x.var(False)` for `x.var(unbiased=False)`."""
+    for axis in (True, False):
+        with pytest.raises(ln.ShapeError, match=f"{name}: no axis {axis}"):
+            getattr(ln, name)(value, axis)
+
+
 @pytest.mark.parametrize("name", ["float64", np.float64, np.dtype("int64")])
 @pytest.mark.parametrize("moved", [ln.ones(2), ln.nn.Linear(2, 2)])
 def test_a_dtype_is_no_device(moved, name):

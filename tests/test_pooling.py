@@ -148,6 +148,17 @@ class TestAlongTheRows:
         x = ln.sequence(normal(5, 2))[:length]
         assert F.max_pool1d(x, 3).shape == F.avg_pool1d(x, 3).shape == (0, 2)
 
+    @pytest.mark.parametrize("length", [1, 2])
+    def test_less_than_a_window_that_may_stick_out_gives_one(self, torch, length):
+        x, T = normal(2, length), torch.nn.functional
+        for name in ("max_pool1d", "avg_pool1d"):
+            want = getattr(T, name)(torch.tensor(x)[None], 3, ceil_mode=True)[0].numpy()
+            have = getattr(F, name)(ln.tensor(x), 3, ceil_mode=True).numpy()
+            np.testing.assert_allclose(have, want, atol=1e-12)
+            rows = getattr(F, name)(ln.sequence(x.T.copy()), 3, ceil_mode=True).numpy()
+            np.testing.assert_allclose(rows, want.T, atol=1e-12)
+        assert F.max_pool1d(ln.zeros(2, length=0), 3, ceil_mode=True).shape == (0, 2)
+
     def test_sentences_of_all_lengths_share_batches(self):
         x = [normal(2 + k % 7, 4) for k in range(50)]
         for function in (F.max_pool1d, F.avg_pool1d):

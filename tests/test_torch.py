@@ -1,5 +1,7 @@
 """Functions that PyTorch has as well: values and gradients over random shapes, in float64."""
 
+import inspect
+
 import numpy as np
 import pytest
 from checks import agrees_with_torch
@@ -331,3 +333,47 @@ def test_edge_values(torch, name):
     np.testing.assert_allclose(
         got, want, rtol=1e-7 if name == "hardsigmoid" else 1e-12, atol=1e-300
     )
+
+
+# -- arguments by position -------------------------------------------------------------------------
+
+RECURRENT = ["input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout"]
+OVERLOADED = {  # those that PyTorch takes apart by itself
+    "RNN": [*RECURRENT[:3], "nonlinearity", *RECURRENT[3:]], "GRU": RECURRENT, "LSTM": RECURRENT,
+}  # fmt: skip
+MODULES = sorted(k for k, v in vars(nn).items() if inspect.isclass(v) and issubclass(v, nn.Module))
+ELSEWHERE = {"EmbeddingBag": "the mode, which PyTorch has by name; a norm there is refused"}
+
+
+def positional(function):
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    found = [p.name for p in inspect.signature(function).parameters.values() if p.kind in kinds]
+    return [name for name in found if name != "self"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_takes_nothing_where_pytorch_takes_something_else(torch, name):
+    if not hasattr(torch.nn, name) or name in ELSEWHERE:
+        return
+    own, given = (positional(getattr(home, name).__init__) for home in (nn, torch.nn))
+    assert own[1:] == OVERLOADED.get(name, given)[1 : len(own)]
+
+
+MASK = np.ones((2, 2), bool)
+ROWS = np.ones((2, 4), np.float32)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: nn.MultiheadAttention(4, 2)(x, x, x, MASK),  # of padding
+        lambda x: nn.MultiheadAttention(4, 2)(x, x, x, None, True),  # need_weights
+        lambda x: nn.TransformerEncoderLayer(4, 2, 8)(x, MASK, [True, False]),
+        lambda x: nn.TransformerDecoderLayer(4, 2, 8)(x, x, MASK, MASK, [True, False]),
+        lambda x: F.batch_norm(x, ln.zeros(4), ln.ones(4), None, None, False, 0.1),  # momentum
+        lambda x: F.instance_norm(x, None, None, None, None, True, 0.1),
+    ],
+)
+def test_what_pytorch_has_there_is_not_taken_for_something_else(call):
+    with pytest.raises(TypeError, match=r"takes .* positional arguments"):
+        call(ln.sequence(ROWS))

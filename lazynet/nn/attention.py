@@ -85,6 +85,7 @@ class MultiheadAttention(Module):
         num_heads: int,
         dropout: float = 0.0,
         bias: bool = True,
+        *,
         kdim: int | None = None,
         vdim: int | None = None,
     ) -> None:
@@ -120,6 +121,7 @@ class MultiheadAttention(Module):
         query: Any,
         key: Any = None,
         value: Any = None,
+        *,
         attn_mask: Any = None,
         is_causal: bool = False,
         need_weights: bool = False,

@@ -62,12 +62,13 @@ class _NetworkOfTwo(_Network):
     states = 2
 
     def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
-        dropout: float = 0.0, bidirectional: bool = False, *, locked: bool = False,
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, *,
+        dropout: float = 0.0, bidirectional: bool = False, locked: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(
-            input_size, hidden_size, num_layers, bias, dropout, bidirectional, locked=locked
-        )
+            input_size, hidden_size, num_layers, bias, dropout=dropout,
+            bidirectional=bidirectional, locked=locked,
+        )  # fmt: skip
 
 
 class CoupledLSTM(_NetworkOfTwo):

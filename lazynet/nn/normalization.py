@@ -300,7 +300,7 @@ class _InstanceNorm(_BatchNorm):
         if self.training and mean is not None:
             self._track_examples(values)
         own = self.training or mean is None
-        made = [F.instance_norm(v, mean, var, self.weight, self.bias, own, self.eps)
+        made = [F.instance_norm(v, mean, var, self.weight, self.bias, own, eps=self.eps)
                 for v in values]  # fmt: skip
         return made if isinstance(x, (list, tuple)) else made[0]
 

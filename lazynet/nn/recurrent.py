@@ -56,9 +56,9 @@ class _Network(Recurrent):
         hidden_size: int,
         num_layers: int = 1,
         bias: bool = True,
+        *,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        *,
         locked: bool = False,
         proj_size: int = 0,
     ) -> None:
@@ -215,18 +215,19 @@ class RNN(_Network):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
+        nonlinearity: str = "tanh",
         bias: bool = True,
+        *,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        nonlinearity: str = "tanh",
-        *,
         locked: bool = False,
     ) -> None:
         self.nonlinearity = nonlinearity
         nonlinearity_step(nonlinearity)
         super().__init__(
-            input_size, hidden_size, num_layers, bias, dropout, bidirectional, locked=locked
-        )
+            input_size, hidden_size, num_layers, bias, dropout=dropout,
+            bidirectional=bidirectional, locked=locked,
+        )  # fmt: skip
 
     def _function(self) -> Any:
         return nonlinearity_step(self.nonlinearity)
@@ -249,12 +250,13 @@ class GRU(_Network):
     step = gru_step
 
     def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
-        dropout: float = 0.0, bidirectional: bool = False, *, locked: bool = False,
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, *,
+        dropout: float = 0.0, bidirectional: bool = False, locked: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(
-            input_size, hidden_size, num_layers, bias, dropout, bidirectional, locked=locked
-        )
+            input_size, hidden_size, num_layers, bias, dropout=dropout,
+            bidirectional=bidirectional, locked=locked,
+        )  # fmt: skip
 
 
 class LSTM(_Network):
@@ -281,15 +283,15 @@ class LSTM(_Network):
     step = lstm_step
 
     def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
-        dropout: float = 0.0, bidirectional: bool = False, *, locked: bool = False,
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, *,
+        dropout: float = 0.0, bidirectional: bool = False, locked: bool = False,
         proj_size: int = 0,
     ) -> None:  # fmt: skip
         if proj_size:
             self.names = (*type(self).names, "weight_hr")
         super().__init__(
-            input_size, hidden_size, num_layers, bias, dropout, bidirectional, locked=locked,
-            proj_size=proj_size,
+            input_size, hidden_size, num_layers, bias, dropout=dropout,
+            bidirectional=bidirectional, locked=locked, proj_size=proj_size,
         )  # fmt: skip
 
     def _function(self) -> Any:

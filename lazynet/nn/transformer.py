@@ -35,6 +35,7 @@ class _Layer(Module):
         dropout: float = 0.1,
         activation: Any = "relu",
         layer_norm_eps: float = 1e-5,
+        *,
         norm_first: bool = False,
         bias: bool = True,
     ) -> None:
@@ -95,6 +96,7 @@ class TransformerEncoderLayer(_Layer):
         self,
         src: Any,
         src_mask: Any = None,
+        *,
         is_causal: bool = False,
         cache: KeyValueCache | None = None,
     ) -> Any:
@@ -133,6 +135,7 @@ class TransformerDecoderLayer(_Layer):
         memory: Any,
         tgt_mask: Any = None,
         memory_mask: Any = None,
+        *,
         tgt_is_causal: bool = False,
         cache: KeyValueCache | None = None,
     ) -> Any:
@@ -197,6 +200,7 @@ class TransformerEncoder(_Stack):
         self,
         src: Any,
         mask: Any = None,
+        *,
         is_causal: bool = False,
         caches: list[KeyValueCache] | None = None,
     ) -> Any:
@@ -208,7 +212,7 @@ class TransformerEncoder(_Stack):
         """
         x = src
         for layer, cache in zip(self.layers, self._caches(caches), strict=True):
-            x = layer(x, mask, is_causal, cache)
+            x = layer(x, mask, is_causal=is_causal, cache=cache)
         return x if self.norm is None else self.norm(x)
 
 
@@ -233,6 +237,7 @@ class TransformerDecoder(_Stack):
         memory: Any,
         tgt_mask: Any = None,
         memory_mask: Any = None,
+        *,
         tgt_is_causal: bool = False,
         caches: list[KeyValueCache] | None = None,
     ) -> Any:
@@ -245,7 +250,7 @@ class TransformerDecoder(_Stack):
         x = tgt
         memories = memory if isinstance(memory, list) else [memory] * len(self.layers)
         for layer, own, cache in zip(self.layers, memories, self._caches(caches), strict=True):
-            x = layer(x, own, tgt_mask, memory_mask, tgt_is_causal, cache)
+            x = layer(x, own, tgt_mask, memory_mask, tgt_is_causal=tgt_is_causal, cache=cache)
         return x if self.norm is None else self.norm(x)
 
     def project(self, memory: Any) -> list[KeyValueCache]:
@@ -285,20 +290,21 @@ class Transformer(Module):
         custom_encoder: Module | None = None,
         custom_decoder: Module | None = None,
         layer_norm_eps: float = 1e-5,
+        *,
         norm_first: bool = False,
         bias: bool = True,
     ) -> None:
         super().__init__()
         sizes("Transformer", d_model=d_model, nhead=nhead)
         self.d_model, self.nhead = d_model, nhead
-        options = (dim_feedforward, dropout, activation, layer_norm_eps, norm_first, bias)
+        options = (dim_feedforward, dropout, activation, layer_norm_eps)
         self.encoder = custom_encoder or TransformerEncoder(
-            TransformerEncoderLayer(d_model, nhead, *options),
+            TransformerEncoderLayer(d_model, nhead, *options, norm_first=norm_first, bias=bias),
             num_encoder_layers,
             LayerNorm(d_model, layer_norm_eps, bias=bias),
         )
         self.decoder = custom_decoder or TransformerDecoder(
-            TransformerDecoderLayer(d_model, nhead, *options),
+            TransformerDecoderLayer(d_model, nhead, *options, norm_first=norm_first, bias=bias),
             num_decoder_layers,
             LayerNorm(d_model, layer_norm_eps, bias=bias),
         )
@@ -316,6 +322,7 @@ class Transformer(Module):
         src_mask: Any = None,
         tgt_mask: Any = None,
         memory_mask: Any = None,
+        *,
         src_is_causal: bool = False,
         tgt_is_causal: bool = False,
     ) -> Any:
@@ -326,8 +333,8 @@ class Transformer(Module):
             tgt_mask, tgt_is_causal: of the target's.
             memory_mask: of the target's rows and the source's.
         """
-        memory = self.encoder(src, src_mask, src_is_causal)
-        return self.decoder(tgt, memory, tgt_mask, memory_mask, tgt_is_causal)
+        memory = self.encoder(src, src_mask, is_causal=src_is_causal)
+        return self.decoder(tgt, memory, tgt_mask, memory_mask, tgt_is_causal=tgt_is_causal)
 
     @staticmethod
     def generate_square_subsequent_mask(size: int) -> np.ndarray:

@@ -36,7 +36,7 @@ def axis_of(x, axis: int | None, name: str) -> int | None:
     ndim = len(x.type.shape) + ragged
     if isinstance(axis, np.integer):
         axis = int(axis)
-    if not isinstance(axis, int) or not -ndim <= axis < ndim:
+    if not isinstance(axis, int) or isinstance(axis, bool) or not -ndim <= axis < ndim:
         raise ShapeError(f"{name}: no axis {axis} in a value of shape {x.shape}")
     axis = axis % ndim
     if ragged:

@@ -40,24 +40,28 @@ def several(value: Any, count: int, name: str, what: str, least: int = 1) -> tup
 
 
 def places_of(name: str, sizes, kernel, stride, padding, dilation, ceil: bool = False):
-    """For each axis, how often a window fits; `padding` are pairs. `ceil` lets it stick out behind.
+    """For each axis, how often a window fits, as `count_of` tells; `padding` are pairs.
 
     Raises:
         ShapeError: if it does not fit at all.
     """
     counts = []
-    for n, k, s, (before, after), d in zip(sizes, kernel, stride, padding, dilation, strict=True):
-        span = d * (k - 1) + 1
-        room = n + before + after - span
-        if room < 0:
+    for n, k, s, around, d in zip(sizes, kernel, stride, padding, dilation, strict=True):
+        counts.append(count_of(n, k, s, around, d, ceil))
+        if counts[-1] < 1:
             raise ShapeError(
-                f"{name}: a window of {span} does not fit into {n}"
-                f"{f' with padding {before} and {after}' if before or after else ''}"
+                f"{name}: a window of {d * (k - 1) + 1} does not fit into {n}"
+                f"{' with padding {} and {}'.format(*around) if any(around) else ''}"
             )
-        count = -(-room // s) + 1 if ceil else room // s + 1
-        # The last window begins inside, or in the padding before.
-        counts.append(count - (ceil and (count - 1) * s >= n + before))
     return tuple(counts)
+
+
+def count_of(n: int, kernel: int, stride: int, padding, dilation: int, ceil: bool) -> int:
+    """How often a window fits into n elements; `ceil` lets the last one stick out behind."""
+    room = n + sum(padding) - dilation * (kernel - 1) - 1
+    count = (-(-room // stride) if ceil else room // stride) + 1
+    # The last window begins inside, or in the padding before.
+    return count - (ceil and (count - 1) * stride >= n + padding[0])
 
 
 def windows(index: np.ndarray, kernel, stride, padding, dilation, counts) -> np.ndarray:

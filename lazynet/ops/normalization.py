@@ -115,7 +115,7 @@ def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5):
 @told
 def instance_norm(
     x, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats: bool = True,
-    eps: float = 1e-5,
+    *, eps: float = 1e-5,
 ):  # fmt: skip
     """(x - mean) / sqrt(variance + eps) weight + bias for each channel of one example by itself.
 
@@ -243,7 +243,7 @@ def batch_statistics(values, name: str = "batch_norm"):
 @told
 def batch_norm(
     x, running_mean=None, running_var=None, weight=None, bias=None, training: bool = False,
-    eps: float = 1e-5,
+    *, eps: float = 1e-5,
 ):  # fmt: skip
     """(x - mean) / sqrt(variance + eps) weight + bias for each channel (Ioffe and Szegedy, 2015).
 

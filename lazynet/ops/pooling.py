@@ -14,7 +14,7 @@ import numpy as np
 
 from lazynet.device import beside_operands
 from lazynet.ops import reduce
-from lazynet.ops.convolution import places_of, several, windows
+from lazynet.ops.convolution import count_of, places_of, several, windows
 from lazynet.ops.reduce import reshape
 from lazynet.ops.rows import ROW_MAX, ROW_SUM, sequence
 from lazynet.ops.take import rearranged
@@ -55,7 +55,8 @@ class _Pool:
             raise ValueError(f"{self.name}: divisor_override must be an integer other than 0")
         sizes = _sizes(self.name, x, self.axes)
         pairs = tuple((p, p) for p in padding)
-        if _along_rows(x) and sizes[0] + 2 * padding[0] < dilation[0] * (kernel[0] - 1) + 1:
+        first = (kernel[0], stride[0], pairs[0], dilation[0])
+        if _along_rows(x) and count_of(sizes[0], *first, self.ceil) < 1:
             return x[:0]
         counts = places_of(self.name, sizes, kernel, stride, pairs, dilation, self.ceil)
 
