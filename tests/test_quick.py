@@ -35,6 +35,7 @@ def program(x, weight, bias):
     rest = ln.log_softmax(z), ln.sum(z, 0), ln.sum([x, y]), ln.stack([y, x, y]), ln.sum(z, 1)
     rest += *ln.chunk(y, 3), y[1], y[1:], ln.nn.functional.scaled_dot_product_attention(y, z, z)
     rest += 1.0 - x, 2 - rows, rows / 3, 3 / x, x * -2, 0.5**rows
+    rest += ln.leaky_relu(x, 0.2), ln.elu(rows, 2.0)
     return ln.linear(z + rows, weight), y / (x - 3.0), x + leaf, scanned, *joined, *found, *rest
 
 
@@ -76,10 +77,12 @@ def test_ops_that_were_met_take_the_short_way(x, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("the long way")
 
-    monkeypatch.setattr("lazynet.record.record", refuse)
+    for module in ("record", "ops.activations"):
+        monkeypatch.setattr(f"lazynet.{module}.record", refuse)
     assert isinstance(ln.tanh(x), Tensor) and isinstance(x + x, Tensor)
     assert isinstance(x * 2.0, Tensor) and isinstance(x * -2, Tensor)
     assert isinstance(1.0 - x, Tensor) and isinstance(3 / x, Tensor)
+    assert isinstance(ln.leaky_relu(x, 0.2), Tensor)
     with pytest.raises(AssertionError, match="the long way"):
         ln.cos(x)
 
