@@ -210,7 +210,7 @@ def peers_missing() -> str:
     """What has to be installed for a race against PyTorch; empty if nothing."""
     if importlib.util.find_spec("torch") is not None:
         return ""
-    return "PyTorch is not installed; `pip install 'lazynet[bench]'` brings it"
+    return "PyTorch is not installed; pip install '.[bench]' in a checkout brings it"
 
 
 def against_peers(size: Size) -> list[race.Contender]:

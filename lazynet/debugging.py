@@ -53,11 +53,12 @@ def note_look(run: Run) -> None:
     place = id(caller.f_code), caller.f_lasti
     _looks[place] = looks = _looks.get(place, 0) + 1
     if looks == LOOKS_BEFORE_HINT:
-        warnings.warn(
+        warnings.warn_explicit(
             f"{_told(caller)} asked for a value {looks} times, one example each, so that nothing "
             "could batch: collect the losses of a minibatch before asking, or use ln.map",
             PerformanceHint,
-            stacklevel=2,
+            caller.f_code.co_filename,
+            caller.f_lineno,
         )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lazynet import bench, cli, demo
+from lazynet.kernels import cuda_driver
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -87,9 +88,15 @@ def test_both_sides_of_the_race_against_pytorch_learn_the_same(workload):
         assert losses == pytest.approx(ours, rel=1e-4)
 
 
+def test_what_a_gpu_needs_comes_from_a_checkout(monkeypatch):
+    monkeypatch.setattr(cuda_driver.importlib.util, "find_spec", lambda name: None)
+    told = cuda_driver.missing.__wrapped__()
+    assert told.endswith("is not installed; pip install '.[cuda]' in a checkout brings it")
+
+
 def test_bench_tells_what_a_race_against_pytorch_needs(monkeypatch):
     monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match=r"pip install 'lazynet\[bench\]'"):
+    with pytest.raises(SystemExit, match=r"pip install '\.\[bench\]' in a checkout"):
         cli.main(["bench", "--peers"])
     with pytest.raises(ImportError, match="PyTorch is not installed"):
         bench.against_peers(bench.Size("tagger", 8, 4, 1))

@@ -102,3 +102,11 @@ def test_the_line_of_a_module_is_that_of_its_caller():
     layer = nn.Linear(2, 2)
     with pytest.raises(FloatingPointError, match=f"recorded at {__file__}"), ln.debug(inf=True):
         layer(ln.tensor([3e38, 3e38]) * 10.0).numpy()
+
+
+def test_the_hint_that_nothing_batches_stands_at_the_line_that_asked():
+    with pytest.warns(ln.PerformanceHint, match=r"test_debugging\.py:\d+ asked .* ln\.map") as told:
+        for _ in range(600):
+            ln.tanh(ln.tensor([1.0])).item()
+            line = inspect.currentframe().f_lineno - 1
+    assert [(hint.filename, hint.lineno) for hint in told] == [(__file__, line)]

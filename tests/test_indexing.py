@@ -114,6 +114,22 @@ def test_an_axis_of_what_is_joined_counts_the_rows_wherever_they_stand(axis):
     np.testing.assert_array_equal(last.numpy(), np.concatenate([rows, repeated], axis))
 
 
+def test_rows_of_views_are_laid_end_to_end_in_a_node_each():
+    x = ln.sequence(np.arange(240, dtype=np.float32).reshape(40, 6)) * 1.0
+    ln.forward()
+    kept, (new, last) = ln.chunk(x, 2)[0] * 1.0, ln.chunk(x[:3], 2)
+    with ln.profile() as p:
+        joined = ln.cat([kept, new, last], 0)
+        joined.numpy()
+    assert p.nodes <= 4 and joined.shape == (46, 3)
+    wanted = [x.numpy()[:, :3], x.numpy()[:3, :3], x.numpy()[:3, 3:]]
+    np.testing.assert_array_equal(joined.numpy(), np.concatenate(wanted))
+    with ln.profile() as p:
+        stacked = ln.stack([*kept, new[0]])
+        stacked.numpy()
+    assert p.nodes == 2 and stacked.shape == (41, 3)
+
+
 def test_new_axes_are_views():
     x = ln.ones(2, 3) * 2.0
     with ln.profile() as seen:

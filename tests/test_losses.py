@@ -137,6 +137,38 @@ def test_the_mean_of_a_sequence_is_over_all_its_elements(case, length):
     np.testing.assert_allclose(y.numpy(), simple(*arrays, **options).mean(), rtol=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(4,), (4, 3)], ids=str)
+@pytest.mark.parametrize("given", [np.asarray, ln.tensor])
+@over(ELEMENTWISE)
+def test_a_target_may_be_the_matrix_of_all_rows(case, given, shape):
+    name, options, _, simple = case
+    x, *others = drawn(case, *shape)
+    y = getattr(F, name)(ln.sequence(x), *map(given, others), reduction="none", **options)
+    assert isinstance(y, ln.Sequence) and y.shape == shape
+    np.testing.assert_allclose(y.numpy(), simple(x, *others, **options), rtol=1e-9)
+    if len(others) == 1:
+        z = getattr(F, name)(given(x), ln.sequence(others[0]), reduction="none", **options)
+        np.testing.assert_array_equal(z.numpy(), y.numpy())
+
+
+WITH_WEIGHTS = [
+    *[(name, "weight") for name in ("mse_loss", "l1_loss", "huber_loss", "binary_cross_entropy")],
+    *[("binary_cross_entropy_with_logits", option) for option in ("weight", "pos_weight")],
+]
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize(("name", "option"), WITH_WEIGHTS)
+def test_weights_may_be_the_matrix_of_all_rows(name, option, reduction):
+    x, target, weight = ln.sequence(share(4, 3)), ln.sequence(share(4, 3)), share(4, 3)
+    y, z = (
+        getattr(F, name)(x, target, reduction=reduction, **{option: w})
+        for w in (weight, ln.sequence(weight))
+    )
+    assert y.shape == z.shape
+    np.testing.assert_array_equal(y.numpy(), z.numpy())
+
+
 @over(OF_ROWS)
 def test_losses_of_rows(case):
     name, options, _, simple = case

@@ -36,6 +36,7 @@ def program(x, weight, bias):
     rest += *ln.chunk(y, 3), y[1], y[1:], ln.nn.functional.scaled_dot_product_attention(y, z, z)
     rest += 1.0 - x, 2 - rows, rows / 3, 3 / x, x * -2, 0.5**rows, x > 0, 0.0 - rows, x * -0.0
     rest += ln.where(x > 0, x, y), ln.where(rows <= 0, rows, y)
+    rest += ln.leaky_relu(x, 0.2), ln.elu(rows, 2.0)
     return ln.linear(z + rows, weight), y / (x - 3.0), x + leaf, scanned, *joined, *found, *rest
 
 
@@ -77,11 +78,13 @@ def test_ops_that_were_met_take_the_short_way(x, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("the long way")
 
-    monkeypatch.setattr("lazynet.record.record", refuse)
+    for module in ("record", "ops.activations"):
+        monkeypatch.setattr(f"lazynet.{module}.record", refuse)
     assert isinstance(ln.tanh(x), Tensor) and isinstance(x + x, Tensor)
     assert isinstance(x * 2.0, Tensor) and isinstance(x * -2, Tensor)
     assert isinstance(1.0 - x, Tensor) and isinstance(3 / x, Tensor)
     assert isinstance(ln.where(x > 0, x, x + x), Tensor)
+    assert isinstance(ln.leaky_relu(x, 0.2), Tensor)
     with pytest.raises(AssertionError, match="the long way"):
         ln.cos(x)
 

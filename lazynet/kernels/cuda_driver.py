@@ -26,15 +26,19 @@ def simulated() -> bool:
     return bool(config.ENABLE_CUDASIM)
 
 
+# From a checkout: the package of this name on PyPI is another project's.
+_BROUGHT = "pip install '.[cuda]' in a checkout brings it"
+
+
 @functools.cache
 def missing() -> str:
     """A sentence that says what is missing for CUDA; empty where nothing is."""
     if importlib.util.find_spec("numba_cuda") is None:
-        return "the package numba-cuda is not installed; pip install 'lazynet[cuda]' brings it"
+        return f"the package numba-cuda is not installed; {_BROUGHT}"
     if simulated():
         return ""
     if importlib.util.find_spec("cupy") is None:
-        return "the package CuPy is not installed; pip install 'lazynet[cuda]' brings it"
+        return f"the package CuPy is not installed; {_BROUGHT}"
     from numba import cuda
 
     try:
@@ -139,9 +143,7 @@ class Hardware:
         try:
             self._cublas = cupy.cuda.cublas
         except ImportError as error:
-            raise CudaMissing(
-                f"CuPy does not find cuBLAS ({cause(error)}); pip install 'lazynet[cuda]' brings it"
-            ) from None
+            raise CudaMissing(f"CuPy does not find cuBLAS ({cause(error)}); {_BROUGHT}") from None
         self._device = cupy.cuda.Device(index)
         self._lock = threading.Lock()
         self.index = index

@@ -28,7 +28,7 @@ from lazynet.ops.functions import clamp, erf, logical_and
 from lazynet.ops.take import rearranged
 from lazynet.ops.told import told
 from lazynet.ops.views import split
-from lazynet.record import ShapeError, as_value, record, unary
+from lazynet.record import ShapeError, as_value, binary, record, unary
 from lazynet.tensor import Sequence, Tensor
 
 _PARAMETER = (Sample(((5,), ()), low=0.3), Sample(((5,), ()), low=-2.0, high=-0.3))
@@ -98,10 +98,11 @@ def _gelu_tanh_slope(x):
     return (t + 1.0) * 0.5 + x * 0.5 * (1.0 - t * t) * _GELU * (x * x * 0.134145 + 1.0)
 
 
-def _with_parameter(op: Op, x, parameter):
-    return record(op, tuple(prepare(op, _floating(as_value(x, op.name)), parameter)))
+def _of_floats(op: Op, x, parameter):
+    return prepare(op, _floating(as_value(x, op.name)), parameter)
 
 
+_leaky_relu, _elu = binary(LEAKY_RELU, _of_floats), binary(ELU, _of_floats)
 logsigmoid, silu = unary(LOG_SIGMOID, _floating), unary(SILU, _floating)
 softsign = unary(SOFTSIGN, _floating)
 _softplus, _gelu, _gelu_tanh = (unary(op, _floating) for op in (SOFTPLUS, GELU, GELU_TANH))
@@ -116,7 +117,7 @@ def leaky_relu(x, negative_slope=0.01):
     >>> ln.leaky_relu(ln.tensor([-2.0, 3.0]), 0.5).numpy().tolist()
     [-1.0, 3.0]
     """
-    return _with_parameter(LEAKY_RELU, x, negative_slope)
+    return _leaky_relu(x, negative_slope)
 
 
 @told
@@ -128,7 +129,7 @@ def elu(x, alpha=1.0):
     >>> ln.elu(ln.tensor([0.0, 3.0])).numpy().tolist()
     [0.0, 3.0]
     """
-    return _with_parameter(ELU, x, alpha)
+    return _elu(x, alpha)
 
 
 @told

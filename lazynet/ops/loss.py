@@ -30,9 +30,15 @@ def reduced(name: str, loss, reduction: str):
     return reduce.mean(loss) if reduction == "mean" else reduce.sum(loss)
 
 
+def rows_beside(x, other):
+    """A value or an array beside a Sequence: its rows, where it has the shape of all of that."""
+    whole = isinstance(other, (Tensor, np.ndarray)) and other.shape == x.shape
+    return sequence(other) if whole and isinstance(x, Sequence) else other
+
+
 def weights_of(name: str, losses, weight):
     """Weights of losses, of their shape and dtype."""
-    weight = as_value(weight, name)
+    weight = rows_beside(losses, as_value(weight, name))
     if tuple(weight.shape) != tuple(losses.shape):
         raise ShapeError(f"{name}: a weight of {weight.shape} for losses of {losses.shape}")
     return weight if weight.type.dtype == losses.type.dtype else weight.astype(losses.type.dtype)

@@ -27,7 +27,7 @@ from lazynet.ops.elementwise import (
 )
 from lazynet.ops.functions import clamp, log1p
 from lazynet.ops.linear import vectors_of
-from lazynet.ops.loss import reduced, weighted, weights_of
+from lazynet.ops.loss import reduced, rows_beside, weighted, weights_of
 from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence, tensor
@@ -36,6 +36,7 @@ from lazynet.tensor import Sequence, tensor
 def _pair(name: str, x, target):
     """Float rows, and targets of their shape and dtype."""
     x, target = as_value(x, name), as_value(target, name)
+    x, target = rows_beside(target, x), rows_beside(x, target)
     if not x.type.is_float:
         raise TypeError(f"{name}: expected float rows, not {x.type.dtype}")
     if x.type.shape != target.type.shape or (
@@ -47,7 +48,7 @@ def _pair(name: str, x, target):
 
 def signs_of(name: str, x, target):
     """Targets of 1 and -1 in the dtype of x, which they broadcast against."""
-    target = as_value(target, name)
+    target = rows_beside(x, as_value(target, name))
     if isinstance(x, Sequence) and isinstance(target, Sequence) and len(x) != len(target):
         raise ShapeError(f"{name}: {len(target)} targets for {len(x)} rows")
     return target if target.type.is_float else target.astype(x.type.dtype)
@@ -163,7 +164,9 @@ def binary_cross_entropy(x, target, weight=None, reduction: str = "mean"):
     """
     x, target = _pair("binary_cross_entropy", x, target)
     losses = record(BINARY_CROSS_ENTROPY, tuple(prepare(BINARY_CROSS_ENTROPY, x, target)))
-    return reduced("binary_cross_entropy", losses if weight is None else losses * weight, reduction)
+    if weight is not None:
+        losses = losses * rows_beside(losses, weight)
+    return reduced("binary_cross_entropy", losses, reduction)
 
 
 @told
@@ -184,11 +187,12 @@ def binary_cross_entropy_with_logits(
     x, target = _pair("binary_cross_entropy_with_logits", x, target)
     positive = softplus(-x)
     if pos_weight is not None:
-        positive = positive * ((as_value(pos_weight, "pos_weight") - 1.0) * target + 1.0)
+        pos_weight = rows_beside(x, as_value(pos_weight, "pos_weight"))
+        positive = positive * ((pos_weight - 1.0) * target + 1.0)
     losses = (1.0 - target) * x + positive
-    return reduced(
-        "binary_cross_entropy_with_logits", losses if weight is None else losses * weight, reduction
-    )
+    if weight is not None:
+        losses = losses * rows_beside(losses, weight)
+    return reduced("binary_cross_entropy_with_logits", losses, reduction)
 
 
 @told
@@ -299,7 +303,7 @@ def gaussian_nll_loss(
     x, target = _pair("gaussian_nll_loss", x, target)
     if isinstance(var, (int, float)):
         var = tensor(np.asarray(var, x.type.dtype))
-    var = as_value(var, "gaussian_nll_loss")
+    var = rows_beside(x, as_value(var, "gaussian_nll_loss"))
     v = var + relu(eps - var).detach()
     losses = (log(v) + (x - target).square() / v) * 0.5
     return reduced(

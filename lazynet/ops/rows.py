@@ -82,7 +82,7 @@ def sequence(values):
                 f"sequence: rows of {row} and {value.type.stored} do not make one Sequence"
             )
     if len({value.type for value in values}) > 1 or not all(v.__class__ is Tensor for v in values):
-        values = [as_stored(value) for value in values]
+        values = [v if v.__class__ is Tensor and v.type is row else as_stored(v) for v in values]
     return record_segments(GATHER, list(values))
 
 
@@ -185,6 +185,8 @@ def cat(values, axis: int = -1):
         if len(kinds) > 1:  # also where there are no rows of one kind
             told = " and ".join(map(str, kinds.values()))
             raise ShapeError(f"cat: rows of {told} do not make one Sequence")
+        if len({v.type for v in values}) > 1:  # the rows of a view are stored as one node
+            values = [v if v.type is v.type.stored else as_stored(v) for v in values]
         rows = [row for v in values for row in (v if isinstance(v, Sequence) else [v])]
         return sequence(rows) if rows else values[0]
     return cat_features(values)
