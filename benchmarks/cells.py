@@ -274,26 +274,37 @@ def modules(pair: Pair, dim: int, hidden: int) -> list[Any]:
 def compare(
     pair: Pair, program: Callable[..., Any], dim: int, hidden: int, examples: int, rounds: int
 ) -> list[Row]:
-    """Forward and backward of both in turn."""
+    """Forward and backward of both in turn, each beside its very products alone.
+
+    Products of other shapes are not as fast for each operation, whoever runs them. So the share of
+    the time that a cell's own products take, back to back, is told against the built-in's share.
+    """
     both = modules(pair, dim, hidden)
     seconds: list[list[float]] = [[], []]
-    operations = [0.0, 0.0]
-    for number in range(-2, rounds):
+    alone: list[list[float]] = [[], []]
+    found = []
+    for module, option in zip(both, pair.options, strict=True):
+        with bound.recorded() as products:
+            program(module, dim, hidden, examples, option).backward()
+        found.append(list(products))
+    replays = [bound.replay([products]) for products in found]
+    for number in range(-1, rounds):
         for k, module in enumerate(both):
             module.zero_grad()
             start = time.perf_counter()
-            if number == -2:
-                with bound.recorded() as products:
-                    program(module, dim, hidden, examples, pair.options[k]).backward()
-                operations[k] = bound.flops(products)
-            else:
-                program(module, dim, hidden, examples, pair.options[k]).backward()
+            program(module, dim, hidden, examples, pair.options[k]).backward()
+            between = time.perf_counter()
+            replays[k](0)
             if number >= 0:
-                seconds[k].append(time.perf_counter() - start)
-    built_in, other = (operations[k] / statistics.median(seconds[k]) for k in range(2))
+                seconds[k].append(between - start)
+                alone[k].append(time.perf_counter() - between)
+    whole, least = (list(map(statistics.median, times)) for times in (seconds, alone))
+    built_in, other = (bound.flops(found[k]) / whole[k] for k in range(2))
+    share, other_share = (least[k] / whole[k] for k in range(2))
     what = f"{pair.name}, {program.__name__} {dim}/{hidden}"
     return [
         (what, 1e-9 * other, "GFLOP/s"),
         (f"{what}: the built-in", 1e-9 * built_in, "GFLOP/s"),
         (f"{what}: speed per operation against it", other / built_in, "x"),
+        (f"{what}: share of its products' time, of the built-in's", other_share / share, "x"),
     ]
