@@ -18,7 +18,7 @@ from lazynet.device import OPENED
 from lazynet.proof import COUNTING, Unproven, Watcher
 from lazynet.record import graph_of
 from lazynet.tensor import Tensor
-from lazynet.trace import TraceGraph
+from lazynet.trace import HookInside, TraceGraph
 from lazynet.traces import Trace
 
 CALLS = 2000  # of a class's `forward`, before it is looked at: compiling must be worth it
@@ -80,8 +80,8 @@ class _OfModule(Cell):
         self, values: list[Any], arguments: Any, named: Any, plain: Callable | None = None
     ) -> tuple[Trace, Trace]:
         assert self._guard is not None
-        if self._guard.unsure:
-            raise Unproven("it reads what can change in place")
+        if not (self._guard.sure and self._guard.quick):
+            raise Unproven("it reads what may change unseen, or takes long to look at")
         known = (trace for traces in self._states.values() for trace in traces.known.values())
         if len({trace.index for trace in known}) >= MOST_KINDS:
             raise Unproven(f"it is called with more than {MOST_KINDS} kinds of arguments")
@@ -89,7 +89,10 @@ class _OfModule(Cell):
         if self._home.traces > MOST_TRACES:
             raise Unproven(f"its class has more than {MOST_TRACES} kinds of calls")
         watcher = Watcher(self._guard)
-        found, again = super()._traced(values, arguments, named, watcher.watched(self._plain))
+        try:
+            found, again = super()._traced(values, arguments, named, watcher.watched(self._plain))
+        except HookInside:
+            raise Unproven("a hook of a module in it may do anything") from None
         if watcher.refused:
             raise Unproven(watcher.refused)
         if not FEWEST_NODES <= len(found.recorded) <= MOST_NODES:

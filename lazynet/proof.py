@@ -7,8 +7,10 @@ and to leave everything else as it was, is refused.
 
 from __future__ import annotations
 
+import copy
 import dis
 import gc
+import itertools
 import signal
 import sys
 import sysconfig
@@ -41,6 +43,7 @@ _TYPES = {
 }  # fmt: skip
 _PURE_C = {"math", "_operator", "_functools"}
 _MODULES = {"lazynet", "math", "operator", "functools"}
+_READING = {"copy", "count", "get", "index", "items", "keys", "values"}  # of lists and dicts
 _CONTAINERS = (list, tuple, dict, set, frozenset, str, bytes, int, float, range, slice)
 # What users' code may call of ours: ops, modules and cells, and what a Tensor is like.
 _OPS = ("lazynet.ops.", "lazynet.record", "lazynet.nn.functional")
@@ -63,6 +66,7 @@ class Watcher:
 
     def __init__(self, guard: Guard):
         self._guard = guard
+        self._read = {id(values): values for values, _ in guard.looks}  # lists and dicts
         self._checked: set[types.CodeType] = set()
         self.refused = ""
 
@@ -71,6 +75,7 @@ class Watcher:
 
         def run(*arguments: Any, **named: Any) -> Any:
             before = _identities((arguments, named))
+            read = [(values, copy.copy(values)) for values in self._read.values()]
             if sys.getprofile() is not None:
                 self._refuse("another profiler is running")
             collecting = gc.isenabled()
@@ -82,12 +87,14 @@ class Watcher:
                 sys.setprofile(None)
                 if collecting:
                     gc.enable()
+                if not all([_put_back(*pair) for pair in read]):
+                    self.refused = self.refused or "it changes what it reads"
             if _identities((arguments, named)) != before:
                 self._refuse("it changes a list that it is given")
             if not _plain_result(made):
                 self._refuse("it gives something else than Tensors")
-            if _parts(made) & _parts((arguments, tuple(named.values()))):
-                self._refuse("it gives what it is given")
+            if _parts(made) & (_parts((arguments, tuple(named.values()))) | self._read.keys()):
+                self._refuse("it gives what it is given, or reads")
             return made
 
         self._run = run.__code__
@@ -111,8 +118,13 @@ class Watcher:
     def _event(self, frame: types.FrameType, event: str, called: Any) -> None:
         if event == "call":
             self._call(frame)
-        elif event == "c_call" and not _ours_runs(frame) and not _pure_builtin(called):
+        elif event == "c_call" and not _ours_runs(frame) and not self._may_call_c(called):
             self._refuse(f"it calls {called.__qualname__}", frame)
+
+    def _may_call_c(self, called: Any) -> bool:
+        """Whether a C function changes nothing but what the function itself made."""
+        own = id(getattr(called, "__self__", None)) not in self._read
+        return _pure_builtin(called) and (own or called.__name__ in _READING)
 
     def _call(self, frame: types.FrameType) -> None:
         code = frame.f_code
@@ -227,10 +239,24 @@ def _identities(x: Any) -> Any:
 
 
 def _parts(x: Any) -> set[int]:
-    """Which Tensors and lists something consists of."""
+    """Which Tensors, lists and dicts something consists of."""
     inside = x.values() if isinstance(x, dict) else x if isinstance(x, (tuple, list)) else ()
     found = set().union(*map(_parts, inside))
-    return found | {id(x)} if isinstance(x, (list, Value)) else found
+    return found | {id(x)} if isinstance(x, (list, dict, Value)) else found
+
+
+def _put_back(values: Any, before: Any) -> bool:
+    """Whether a list or a dict holds what it held; if not, it does now."""
+    if _things_in(values) == _things_in(before):
+        return True
+    values.clear()
+    (values.update if isinstance(values, dict) else values.extend)(before)
+    return False
+
+
+def _things_in(values: Any) -> list[int]:
+    things = itertools.chain.from_iterable(values.items()) if isinstance(values, dict) else values
+    return list(map(id, things))
 
 
 def _plain_result(made: Any) -> bool:

@@ -14,6 +14,8 @@ from typing import Any
 
 from lazynet.snapshot import CHANGES, Snapshot, is_library, mark, own_bases
 
+FEW_MARKS = 200  # things in lists and dicts that are looked at in a microsecond
+
 
 class ImpureFunction(TypeError):
     """A function that was to be traced and is no pure function of its arguments."""
@@ -154,9 +156,12 @@ class Guard:
         # others look the same. It is empty, and a whole new state is taken, where it would keep the
         # owner alive.
         seen = watcher.counters, named, cells, watcher.classes, watcher.looks, watcher.others
-        held = watcher.leads_back and watcher.mutable
+        held = watcher.leads_back and any((watcher.classes, watcher.looks, watcher.others))
         self.watched = () if held else (CHANGES, counted, *map(tuple, seen))
-        self.unsure = watcher.mutable or watcher.opaque
+        self.looks = () if held else watcher.looks
+        marks = sum(len(marks) for _, marks in self.looks)
+        self.quick = not (held or watcher.others) and marks <= FEW_MARKS
+        self.sure = not watcher.opaque
         self.built_in = watcher.built_in
 
     def _owner_now(self) -> Any:

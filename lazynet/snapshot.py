@@ -79,7 +79,6 @@ class Snapshot:
     """
 
     def __init__(self, owner: Any = None):
-        self.mutable = False  # whether something can change in place
         self.opaque = False  # whether something was met of which only the identity is known
         self.built_in: list[Any] = []  # functions that were met
         # Users' classes that were met, of which code may name members.
@@ -110,7 +109,7 @@ class Snapshot:
         if isinstance(value, _FUNCTIONS) or hasattr(value, "__wrapped__"):
             return self._of_function(value)
         if isinstance(value, type):
-            self.mutable |= value.__module__.split(".")[0] not in _OF_LIBRARIES
+            self.opaque |= value.__module__.split(".")[0] not in _OF_LIBRARIES
             return Same(value)
         if id(value) in self._seen:
             self.leads_back |= value is self._owner
@@ -136,7 +135,6 @@ class Snapshot:
 
     def _look(self, value: Any, look: Callable) -> Any:
         """Note how to look at something; what it looks like."""
-        self.mutable = True
         found = look(value)
         self.others.append((look, value, found))
         return found
@@ -145,7 +143,6 @@ class Snapshot:
         """The state of things in a container, and a note of how to look at it."""
         things = list(things)
         if value.__class__ in (list, dict):
-            self.mutable = True
             self.looks.append((value, tuple(map(mark, things))))
         else:
             self._look(value, look)
@@ -204,8 +201,8 @@ class Snapshot:
             self.classes.append((value, kind))
         if slots:
             self._look(value, _in_slots)
-        attributes = attributes or {}
-        found = self._inside(attributes, [*_pairs(attributes)], _pairs_in)
+        attributes = {} if attributes is None else attributes
+        found = self._inside(attributes, _pairs(attributes), _pairs_in)
         number = repr(value) if isinstance(value, PLAIN) else None
         kept = tuple((name, self.of(member)) for name, member in slots)
         return Same(value), Same(type(value)), number, found, kept

@@ -21,6 +21,10 @@ class Settings:
         self.factor = factor
 
 
+class Plain:
+    factor = 2.0
+
+
 class Slotted:
     __slots__ = ("factor",)
 
@@ -53,6 +57,7 @@ HOLDERS = {
     ),
     "list in a dict": ({"a": [2.0]}, lambda h: h["a"][0], lambda h, v: h["a"].insert(0, v)),
     "object": (Settings(2.0), lambda h: h.factor, set_attribute),
+    "attribute over that of the class": (Plain(), lambda h: h.factor, set_attribute),
     "object in a list": ([Settings(2.0)], lambda h: h[0].factor,
                          lambda h, v: set_attribute(h[0], v)),
     "object with slots": (Slotted(2.0), lambda h: h.factor, set_attribute),
