@@ -50,7 +50,7 @@ class Value(Methods):
             if hasattr(type(self), name):  # a property failed: once more, for its own error
                 return object.__getattribute__(self, name)
             kind = type(self).__name__
-            raise elsewhere.missing(self, f"{kind!r} object", name)
+            raise elsewhere.missing(self, f"{kind!r} object", name, elsewhere.OF_VALUES)
 
     @property
     def dtype(self) -> np.dtype:

@@ -229,8 +229,13 @@ def test_what_a_property_raises_is_not_taken_for_a_missing_name(monkeypatch):
         raise AttributeError("of the user's own code")
 
     monkeypatch.setattr(ln.Tensor, "halves", property(broken), raising=False)
-    with pytest.raises(AttributeError, match="of the user's own code"):
-        ln.ones(2).halves
+
+    class Halved(nn.Module):
+        halves = property(broken)
+
+    for owner in ln.ones(2), Halved():
+        with pytest.raises(AttributeError, match="of the user's own code"):
+            owner.halves
 
 
 def test_names_of_other_packages_tell_the_name_here():
@@ -240,11 +245,23 @@ def test_names_of_other_packages_tell_the_name_here():
         ln.renew_cg()
     with pytest.raises(AttributeError, match=r"^module 'lazynet' has no attribute 'nonsense'$"):
         ln.nonsense()
+    layer = nn.Linear(2, 2)
+    with pytest.raises(AttributeError, match=r"^Linear has no .*; here: ln\.Parameter\(array\)"):
+        layer.add_parameters((2, 2))
+    with pytest.raises(AttributeError, match=r"^'SGD' object has no .*; here: opt\.step\(\)"):
+        optim.SGD(layer.parameters(), 0.1).update()
+    with pytest.raises(AttributeError, match=r"^Linear has no attribute 'add_'$"):
+        layer.add_()
 
 
 def test_what_is_told_is_there():
-    values = ln.ones(2), ln.sequence(np.ones((2, 3)))
-    for table, owners in (elsewhere.OF_VALUES, values), (elsewhere.OF_PACKAGE, (ln,)):
+    layer = nn.Linear(2, 2)
+    for table, owners in (
+        (elsewhere.OF_VALUES, (ln.ones(2), ln.sequence(np.ones((2, 3))))),
+        (elsewhere.OF_PACKAGE, (ln,)),
+        (elsewhere.DYNET_MODULES, (layer, nn.LSTM(2, 2), nn.ModuleList())),
+        (elsewhere.DYNET_OPTIMIZERS, (optim.Adam(layer.parameters()),)),
+    ):
         for name, instead in table.items():
             assert not any(hasattr(owner, name) for owner in owners), name
             for path in re.findall(r"ln\.([\w.]+)", instead):
