@@ -47,7 +47,7 @@ class Batches:
 class profile:
     """Records every forward, backward and optimizer step of this thread while it is entered.
 
-    What is pending at the end runs, so that it counts. Print it for a table, or take `summary()`.
+    What is pending at the end runs, so that it counts. Shown, it is a table; or take `summary()`.
     What runs for the first time is compiled first, or read from disk, a phase of its own.
 
     Args:
@@ -227,7 +227,7 @@ class profile:
             ],
         }
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         told = self.summary()
         nodes = f"{told['nodes']} nodes"
         if self.examples:

@@ -209,6 +209,43 @@ def test_a_dtype_is_no_device(moved, name):
         moved.to(name)
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ([1.0, None], "a NoneType"), ([1.0, "a"], "text"), ([None, "a"], "a NoneType"),
+        ([[1.0, []], [2.0, [3]]], "a list"), (np.array([1, "a"], object), "text"),
+        (np.array([], object), "dtype object"),
+    ],
+)  # fmt: skip
+def test_what_is_no_number_among_numbers_is_told(data, told):
+    with pytest.raises((TypeError, ValueError), match=rf"^tensor: {told} is not supported"):
+        ln.tensor(np.array(data, object))
+
+
+class Foreign:
+    """An array of another library."""
+
+    shape = (3,)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.ones(3, dtype)
+
+
+@pytest.mark.parametrize("called", [nn.Linear(3, 2), nn.LSTM(3, 2), ln.softmax])
+def test_arrays_of_another_library_are_told_apart(called):
+    package = Foreign.__module__.partition(".")[0]
+    told = rf"not a {package}\.Foreign; ln\.\w+\(x\) makes"
+    with pytest.raises((TypeError, ln.ShapeError), match=told):
+        called(Foreign())
+
+
+def test_loaders_and_profiles_are_shown_for_what_they_are():
+    assert repr(data.Loader([1, 2], 2)) == "Loader(2 examples, batch_size=2, shuffle=True)"
+    with ln.profile() as profile:
+        ln.tanh(ln.ones(3)).numpy()
+    assert repr(profile) == str(profile) and "tanh [3]" in repr(profile)
+
+
 @pytest.mark.parametrize("value", [ln.ones(2), ln.sequence(np.ones((2, 3))), ln.Parameter([1.0])])
 def test_names_from_elsewhere_tell_the_name_here(value):
     kind = type(value).__name__
