@@ -66,6 +66,13 @@ class Value(Methods):
         self._wait()
         return self._last() >= 0 and self.graph.needs_gradient(self.id)
 
+    @requires_grad.setter
+    def requires_grad(self, flag: bool) -> None:
+        raise AttributeError(
+            "requires_grad: values never change; ln.tensor(data, requires_grad=True) makes one "
+            "that wants a gradient"
+        )
+
     @property
     def grad(self) -> Tensor | None:
         """The gradient of a leaf, or of a value after `retain_grad`; None before backward."""

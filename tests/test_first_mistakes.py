@@ -222,6 +222,15 @@ def test_what_is_no_number_among_numbers_is_told(data, told):
         ln.tensor(np.array(data, object))
 
 
+@pytest.mark.parametrize("value", [ln.ones(2), ln.sequence(np.ones((2, 3)))])
+def test_that_a_value_wants_a_gradient_is_said_when_it_is_made(value):
+    with pytest.raises(AttributeError, match=r"ln\.tensor\(data, requires_grad=True\) makes one"):
+        value.requires_grad = True
+    parameter = ln.Parameter([1.0])
+    parameter.requires_grad = False
+    assert not parameter.requires_grad
+
+
 class Foreign:
     """An array of another library."""
 
