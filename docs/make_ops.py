@@ -86,6 +86,8 @@ values: `load_state_dict` takes its weights. What changes is how a program is wr
   pending; printing a value or looking at it in a debugger shows that it is pending, and runs
   nothing. So collect the losses of a minibatch, then call `backward` once. A loop that looks at a
   value in every example gets a `PerformanceHint`; `ln.map` runs such loops in step.
+- **numpy's functions give numbers.** `np.exp(x)` runs what is pending, and no gradient passes
+  through it; `ln.exp(x)` is what a model wants. `array * x` is lazy, as `x * array` is.
 - **Values do not change in place.** Parameters do: `p.copy_(values)`, `p.data[...] = values`.
 
 ## Not the same as in PyTorch
@@ -102,24 +104,33 @@ values: `load_state_dict` takes its weights. What changes is how a program is wr
 | `LSTM(batch_first=...)`, packed sequences | neither: a Sequence is one example |
 | `Embedding` of a matrix of indices | of a list of indices: one example |
 | `DataLoader` with a `collate_fn` | `data.Loader`, which gives lists of examples |
+| `DataLoader` keeps their order, unless `shuffle=True` | shuffles, unless `shuffle=False` |
+| `rows - matrix` goes row by row | the matrix against each row; `ln.sequence(matrix)` has rows |
 
 DyNet's `--dynet-autobatch` is always on; its policy is `ln.batching("agenda")`, the default is
 `"auto"`.
 """
 
 
-def names_of(title, package, values):
-    """The names of one package and what is written here instead."""
+def names_of(title, package, **attributes):
+    """The names of one package, and of what it makes, and what is written here instead."""
     rows = [(f"`{name}`", instead) for name, instead in package.items()]
-    rows += [(f"`x.{name}`", instead) for name, instead in values.items()]
+    for owner, table in attributes.items():
+        rows += [(f"`{owner}.{name}`", instead) for name, instead in table.items()]
     lines = [f"| {name} | {instead} |\n" for name, instead in sorted(rows, key=str)]
     return f"\n## Names of {title}\n\n| | here |\n|---|---|\n" + "".join(lines)
 
 
 def names_page():
     """The page of names that errors tell of."""
-    of_torch = names_of("PyTorch", elsewhere.TORCH_PACKAGE, elsewhere.TORCH_VALUES)
-    of_dynet = names_of("DyNet", elsewhere.DYNET_PACKAGE, elsewhere.DYNET_VALUES)
+    of_torch = names_of("PyTorch", elsewhere.TORCH_PACKAGE, x=elsewhere.TORCH_VALUES)
+    of_dynet = names_of(
+        "DyNet",
+        elsewhere.DYNET_PACKAGE,
+        x=elsewhere.DYNET_VALUES,
+        model=elsewhere.DYNET_MODULES,
+        trainer=elsewhere.DYNET_OPTIMIZERS,
+    )
     return f"{NAMES_HEAD}{of_torch}{of_dynet}"
 
 

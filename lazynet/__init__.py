@@ -4,6 +4,7 @@ import sys as _sys
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from lazynet import backward as _backward  # noqa: F401 - attaches the methods
+from lazynet import data as data
 from lazynet import elsewhere as _elsewhere
 from lazynet import hooks as _hooks  # noqa: F401 - attaches the methods
 from lazynet import nn as nn
@@ -242,4 +243,5 @@ from lazynet.transforms import vjp as vjp
 if not _TYPE_CHECKING:  # a type checker would take any name for one that is there
 
     def __getattr__(name: str):
-        raise _elsewhere.missing(_sys.modules[__name__], f"module {__name__!r}", name)
+        here = _sys.modules[__name__]
+        raise _elsewhere.missing(here, f"module {__name__!r}", name, _elsewhere.OF_PACKAGE)

@@ -39,7 +39,10 @@ def array_of(data: Any) -> np.ndarray:
     if array.dtype == np.float16:
         array = array.astype(np.float32)
     if array.dtype.kind in "USO":
-        kind = "text" if array.dtype.kind != "O" else f"a {type(array.flat[0]).__name__}"
+        wrong = [x for x in array.flat if not isinstance(x, (int, float))]
+        kind = f"a {type(wrong[0]).__name__}" if wrong else "dtype object"
+        if array.dtype.kind != "O" or (wrong and isinstance(wrong[0], str)):
+            kind = "text"
         raise TypeError(f"tensor: {kind} is not supported; expected numbers, or True and False")
     check_dtype(array.dtype)
     return array

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lazynet.device import Device
+from lazynet.elsewhere import DYNET_OPTIMIZERS, missing
 from lazynet.graph import settle
 from lazynet.kernels.jit import clock
 from lazynet.leaf import Leaf
@@ -71,6 +72,11 @@ class Optimizer:
         groups = given if isinstance(given[0], Mapping) else [{"params": given}]
         for group in groups:
             self.add_param_group(group)
+
+    if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+
+        def __getattr__(self, name: str):
+            raise missing(self, f"{type(self).__name__!r} object", name, DYNET_OPTIMIZERS)
 
     @property
     def _name(self) -> str:

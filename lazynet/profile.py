@@ -47,7 +47,8 @@ class Batches:
 class profile:
     """Records every forward, backward and optimizer step of this thread while it is entered.
 
-    What is pending at the end runs, so that it counts. Print it for a table, or take `summary()`.
+    What is pending at the end runs, so that it counts. Shown, it is a table; or take `summary()`.
+    In the name of a signature `[2]+1 in [4]` is a part of rows of 4 elements, from element 1 on.
     What runs for the first time is compiled first, or read from disk, a phase of its own.
 
     Args:
@@ -227,7 +228,7 @@ class profile:
             ],
         }
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         told = self.summary()
         nodes = f"{told['nodes']} nodes"
         if self.examples:
@@ -284,8 +285,14 @@ def name_of(signature: Signature) -> str:
 
 
 def _shape(row: RowType) -> str:
+    """`[2]`, or `[2]+1 in [4]` for a part, from element 1 on, of rows of 4 elements."""
     short = "" if row.dtype == "float32" else row.dtype
-    return short + str(list(row.shape))
+    told = short + str(list(row.shape))
+    if row is row.stored:
+        return told
+    size = np.dtype(row.dtype).itemsize
+    first = f"+{row.offset // size}" if row.offset else ""
+    return f"{told}{first} in [{row.stride // size}]"
 
 
 def _calls(signature: Signature) -> tuple[int, int]:

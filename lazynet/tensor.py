@@ -49,7 +49,7 @@ class Value(Methods):
             if hasattr(type(self), name):  # a property failed: once more, for its own error
                 return object.__getattribute__(self, name)
             kind = type(self).__name__
-            raise elsewhere.missing(self, f"{kind!r} object", name)
+            raise elsewhere.missing(self, f"{kind!r} object", name, elsewhere.OF_VALUES)
 
     @property
     def dtype(self) -> np.dtype:
@@ -64,6 +64,13 @@ class Value(Methods):
         self.graph.ask("requires_grad")
         self._wait()
         return self._last() >= 0 and self.graph.needs_gradient(self.id)
+
+    @requires_grad.setter
+    def requires_grad(self, flag: bool) -> None:
+        raise AttributeError(
+            "requires_grad: values never change; ln.tensor(data, requires_grad=True) makes one "
+            "that wants a gradient"
+        )
 
     @property
     def grad(self) -> Tensor | None:

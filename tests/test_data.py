@@ -1,6 +1,8 @@
 """Readers, vocabularies, minibatches and the corpora made from the standard library's source."""
 
 import pickle
+import subprocess
+import sys
 from collections import Counter
 from itertools import chain
 
@@ -443,3 +445,9 @@ def test_every_sentence_of_a_treebank_has_one_root(data_dir):
 
 def test_every_line_of_tagged_text_is_a_sentence(data_dir):
     assert len(data.read_tagged(data_dir / "wikiner" / "tagged.txt")) == 1696
+
+
+def test_the_package_brings_its_data():
+    code = "import lazynet as ln; print(list(ln.data.Loader([1, 2], 2, shuffle=False)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[[1, 2]]\n"

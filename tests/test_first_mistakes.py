@@ -218,6 +218,52 @@ def test_a_dtype_is_no_device(moved, name):
         moved.to(name)
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ([1.0, None], "a NoneType"), ([1.0, "a"], "text"), ([None, "a"], "a NoneType"),
+        ([[1.0, []], [2.0, [3]]], "a list"), (np.array([1, "a"], object), "text"),
+        (np.array([], object), "dtype object"),
+    ],
+)  # fmt: skip
+def test_what_is_no_number_among_numbers_is_told(data, told):
+    with pytest.raises((TypeError, ValueError), match=rf"^tensor: {told} is not supported"):
+        ln.tensor(np.array(data, object))
+
+
+@pytest.mark.parametrize("value", [ln.ones(2), ln.sequence(np.ones((2, 3)))])
+def test_that_a_value_wants_a_gradient_is_said_when_it_is_made(value):
+    with pytest.raises(AttributeError, match=r"ln\.tensor\(data, requires_grad=True\) makes one"):
+        value.requires_grad = True
+    parameter = ln.Parameter([1.0])
+    parameter.requires_grad = False
+    assert not parameter.requires_grad
+
+
+class Foreign:
+    """An array of another library."""
+
+    shape = (3,)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.ones(3, dtype)
+
+
+@pytest.mark.parametrize("called", [nn.Linear(3, 2), nn.LSTM(3, 2), ln.softmax])
+def test_arrays_of_another_library_are_told_apart(called):
+    package = Foreign.__module__.partition(".")[0]
+    told = rf"not a {package}\.Foreign; ln\.\w+\(x\) makes"
+    with pytest.raises((TypeError, ln.ShapeError), match=told):
+        called(Foreign())
+
+
+def test_loaders_and_profiles_are_shown_for_what_they_are():
+    assert repr(data.Loader([1, 2], 2)) == "Loader(2 examples, batch_size=2, shuffle=True)"
+    with ln.profile() as profile:
+        ln.tanh(ln.ones(3)).numpy()
+    assert repr(profile) == str(profile) and "tanh [3]" in repr(profile)
+
+
 @pytest.mark.parametrize("value", [ln.ones(2), ln.sequence(np.ones((2, 3))), ln.Parameter([1.0])])
 def test_names_from_elsewhere_tell_the_name_here(value):
     kind = type(value).__name__
@@ -238,8 +284,13 @@ def test_what_a_property_raises_is_not_taken_for_a_missing_name(monkeypatch):
         raise AttributeError("of the user's own code")
 
     monkeypatch.setattr(ln.Tensor, "halves", property(broken), raising=False)
-    with pytest.raises(AttributeError, match="of the user's own code"):
-        ln.ones(2).halves
+
+    class Halved(nn.Module):
+        halves = property(broken)
+
+    for owner in ln.ones(2), Halved():
+        with pytest.raises(AttributeError, match="of the user's own code"):
+            owner.halves
 
 
 def test_names_of_other_packages_tell_the_name_here():
@@ -249,11 +300,23 @@ def test_names_of_other_packages_tell_the_name_here():
         ln.renew_cg()
     with pytest.raises(AttributeError, match=r"^module 'lazynet' has no attribute 'nonsense'$"):
         ln.nonsense()
+    layer = nn.Linear(2, 2)
+    with pytest.raises(AttributeError, match=r"^Linear has no .*; here: ln\.Parameter\(array\)"):
+        layer.add_parameters((2, 2))
+    with pytest.raises(AttributeError, match=r"^'SGD' object has no .*; here: opt\.step\(\)"):
+        optim.SGD(layer.parameters(), 0.1).update()
+    with pytest.raises(AttributeError, match=r"^Linear has no attribute 'add_'$"):
+        layer.add_()
 
 
 def test_what_is_told_is_there():
-    values = ln.ones(2), ln.sequence(np.ones((2, 3)))
-    for table, owners in (elsewhere.OF_VALUES, values), (elsewhere.OF_PACKAGE, (ln,)):
+    layer = nn.Linear(2, 2)
+    for table, owners in (
+        (elsewhere.OF_VALUES, (ln.ones(2), ln.sequence(np.ones((2, 3))))),
+        (elsewhere.OF_PACKAGE, (ln,)),
+        (elsewhere.DYNET_MODULES, (layer, nn.LSTM(2, 2), nn.ModuleList())),
+        (elsewhere.DYNET_OPTIMIZERS, (optim.Adam(layer.parameters()),)),
+    ):
         for name, instead in table.items():
             assert not any(hasattr(owner, name) for owner in owners), name
             for path in re.findall(r"ln\.([\w.]+)", instead):

@@ -204,3 +204,14 @@ def test_memory_of_a_graph_that_goes_on_is_counted_once(weight):
             x = _chain(x, weight, 5)
     assert p.forwards == 4
     assert p.bytes_computed == x.graph.arena.size()
+
+
+def test_parts_of_rows_are_told_apart_from_rows():
+    x = ln.tanh(ln.tensor([1.0, 2.0, 3.0, 4.0]))
+    first, second = ln.chunk(x, 2)
+    with ln.profile() as p:
+        made = [ln.exp(part) for part in (ln.exp(first), first, second, x[0])]
+    assert all(y.shape in ((2,), ()) for y in made)
+    names = sorted(e["name"] for e in p.summary()["signatures"])
+    parts = ["exp [2]", "exp [2] in [4]", "exp [2]+2 in [4]", "exp [] in [4]"]
+    assert names == sorted([*parts, "tanh [4]"])

@@ -41,6 +41,10 @@ class Loader(Generic[Example]):
         self.seed = seed
         self.epoch = 0
 
+    def __repr__(self) -> str:
+        size, shuffle = self.batch_size, self.shuffle
+        return f"Loader({len(self.examples)} examples, batch_size={size}, shuffle={shuffle})"
+
     def __len__(self) -> int:
         """The number of minibatches of an epoch."""
         return -(-len(self.examples) // self.batch_size)

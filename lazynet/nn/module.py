@@ -14,6 +14,7 @@ import numpy as np
 
 from lazynet import automatic
 from lazynet.device import OPENED, Device, device_among, device_of, on_device
+from lazynet.elsewhere import DYNET_MODULES, missing
 from lazynet.hooks import HookHandle
 from lazynet.nn import hooks
 from lazynet.nn.told import RAISED, explained
@@ -122,7 +123,9 @@ class Module:
         )
         if name in computed:
             return computed[name](self)
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        if hasattr(type(self), name):  # a property failed: once more, for its own error
+            return object.__getattribute__(self, name)
+        raise missing(self, type(self).__name__, name, DYNET_MODULES)
 
     def __delattr__(self, name: str) -> None:
         note_change(self)

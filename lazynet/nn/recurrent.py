@@ -18,6 +18,7 @@ from lazynet.nn.cells import (
 from lazynet.nn.linear import drawn, sizes
 from lazynet.ops.noise import dropout, locked_dropout
 from lazynet.ops.rows import cat, sequence
+from lazynet.ops.told import kind_of
 from lazynet.parameter import Parameter
 from lazynet.record import ShapeError
 from lazynet.scan import Step, scan
@@ -37,7 +38,7 @@ def _suffixed(names: tuple[str, ...], suffix: str) -> tuple[str, ...]:
 
 def _instead(x: Any) -> str:
     """What was given for a Sequence, and what would have been right."""
-    kind = f"a {type(x).__name__}"
+    kind = kind_of(x)
     if isinstance(x, (list, tuple)):
         if any(isinstance(part, Sequence) for part in x):
             return f"{kind} of them; call it for each example: [module(x) for x in list]"

@@ -9,8 +9,6 @@ import inspect
 import struct
 from typing import Any
 
-import numpy as np
-
 from lazynet.nested import leaves_of
 from lazynet.ops import told
 from lazynet.record import DtypeError, ShapeError
@@ -99,7 +97,7 @@ def _wrong(module: Any, name: str, label: str, value: Any, expected: tuple) -> E
         return None  # keys and values of earlier rows
     if not isinstance(value, Value):
         advice = ""
-        if isinstance(value, (list, tuple, np.ndarray)):
+        if isinstance(value, (list, tuple)) or hasattr(value, "__array__"):
             advice = f"; ln.tensor({label}) makes a Tensor of numbers, ln.sequence({label}) rows"
         return TypeError(
             f"{name}: expected a Tensor or Sequence for {label}, not {told.told_of(value)}{advice}"

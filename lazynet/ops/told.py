@@ -140,4 +140,11 @@ def told_of(value: Any) -> str:
         return repr(value)
     if isinstance(value, (list, tuple)):
         return f"a {type(value).__name__} of {len(value)}"
-    return f"a {type(value).__name__}"
+    return kind_of(value)
+
+
+def kind_of(value: Any) -> str:
+    """The kind of a value, in a word; of an array of another library, with whose it is."""
+    package = type(value).__module__.partition(".")[0]
+    other = hasattr(value, "__array__") and package not in ("lazynet", "numpy")
+    return f"a {package}.{type(value).__name__}" if other else f"a {type(value).__name__}"
