@@ -98,9 +98,12 @@ values: `load_state_dict` takes its weights. What changes is how a program is wr
 | `x.chunk(n)`, `x.split(size)` cut axis 0 | the last axis |
 | `x.max(dim)` gives values and places | values; `x.argmax(dim)` gives places |
 | `x.argmax()` looks at all elements | along the last axis |
+| `x.roll(n)`, `x.repeat_interleave(n)` flatten | along the last axis |
+| `x.diagonal()` is of the first two axes | of the last two |
 | `torch.stack` gives a tensor | `ln.stack` gives a Sequence, of any length |
 | `x.size()`, `x.numel()` | `x.shape`, `x.size` |
 | `rnn(x)` gives rows and the last state | rows; with `return_state=True` the state, too |
+| `MultiheadAttention` gives weights | with `need_weights=True` |
 | `LSTM(batch_first=...)`, packed sequences | neither: a Sequence is one example |
 | `Embedding` of a matrix of indices | of a list of indices: one example |
 | `DataLoader` with a `collate_fn` | `data.Loader`, which gives lists of examples |

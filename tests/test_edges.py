@@ -235,6 +235,11 @@ def test_slopes_of_one_operand(name, dtype):
     agree(named(name), theirs(name), [values], dtype, apart=OF_ONE.get(name, ()))
 
 
+def test_the_inverse_of_erf_up_to_the_last_numbers_before_1():
+    near = 1.0 - np.concatenate([2.0 ** -np.arange(1, 54), np.linspace(0.0, 1.0, 50)])
+    agree(ln.erfinv, torch.erfinv, [np.concatenate([near, -near])], "float64")
+
+
 @both_dtypes
 def test_activations_with_options(dtype):
     x = edges(dtype)[:-8]

@@ -143,3 +143,11 @@ def test_an_axis_may_be_called_dim(name):
         assert have.shape[-1] == 4
     with pytest.raises(TypeError):
         getattr(ln, name)(x, axis=0, dim=0) if name != "log_softmax" else ln.log_softmax(x, dim="a")
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_sums_of_a_million_numbers_keep_their_digits(many):
+    x = np.full(1_000_000, 0.1, np.float32)
+    value = ln.sequence(x) if many else ln.tensor(x)
+    assert ln.sum(value).item() == pytest.approx(x.astype(float).sum(), rel=1e-4)
+    assert ln.mean(value, 0).item() == pytest.approx(0.1, rel=1e-4)

@@ -5,7 +5,10 @@ from lazynet.kernels.words import constant, difference, exp, least, log, maximum
 
 
 def sum_axis(call, context):
-    """y[o, i] (+)= sum over a of x[o, a, i]; attributes: accumulate, outer, axis, inner."""
+    """y[o, i] (+)= sum over a of x[o, a, i]; attributes: accumulate, outer, axis, inner.
+
+    Of a long axis sums of 4096 are added up, so that what is small is not lost in a large total.
+    """
     items, accumulate = load(call), load(call + 8)
     outer, axis, inner = load(call + 16), load(call + 24), load(call + 32)
     for r in range(items):
@@ -16,10 +19,12 @@ def sum_axis(call, context):
                 y[j] = constant(0)
         for o in range(outer):
             if inner == 1:
-                total = constant(0)
-                for j in range(axis):
-                    total += x[o * axis + j]
-                y[o] += total
+                for first in range(0, axis, 4096):
+                    values = x[o * axis + first : o * axis + min(first + 4096, axis)]
+                    total = constant(0)
+                    for j in range(values.size):
+                        total += values[j]
+                    y[o] += total
             else:
                 for k in range(axis):
                     for j in range(inner):

@@ -19,7 +19,8 @@ from lazynet.kernels.words import (
 def segment_sum(call, context):
     """y[s] (+)= sum of the rows x of segment s; items are segments; attributes: accumulate, width.
 
-    Operands: segment offsets, x, y. A segment without rows gives 0.
+    Operands: segment offsets, x, y. A segment without rows gives 0. Of many numbers sums of 256
+    are added up, as by `sum_axis`.
     """
     segments, accumulate, width = load(call), load(call + 8), load(call + 16)
     offsets = row_index(load(call + 24), segments + 1)
@@ -28,6 +29,14 @@ def segment_sum(call, context):
         if not accumulate:
             for j in lanes(width):
                 y[j] = constant(0)
+        if width == 1:
+            for j in lanes(1):
+                for first in range(offsets[s], offsets[s + 1], 256):
+                    part = constant(0)
+                    for r in range(first, min(first + 256, offsets[s + 1])):
+                        part += row(address(call + 48, r), 1)[0]
+                    y[j] += part
+            continue
         for r in range(offsets[s], offsets[s + 1]):
             x = row(address(call + 48, r), width)
             for j in lanes(width):

@@ -12,7 +12,7 @@ _ROOT_PI_2 = math.sqrt(math.pi) / 2
 @word
 def erfinv(x):
     """The inverse of erf: Giles's polynomials ("Approximating the erfinv function", 2010), then
-    two of Newton's steps."""
+    four of Newton's steps."""
     if not abs(x) <= 1.0:
         return np.nan
     if abs(x) == 1.0:
@@ -41,9 +41,13 @@ def erfinv(x):
         p = 1.00167406 + p * w
         p = 2.83297682 + p * w
     y = p * x
-    for _ in range(2):
-        # Near 1 the complement keeps the digits that erf itself has lost.
-        error = (1.0 - abs(x)) - math.erfc(abs(y)) if abs(y) > 1.0 else math.erf(abs(y)) - abs(x)
+    for _ in range(4):
+        if abs(y) > 1.0:
+            # The complement keeps the digits that erf has lost, its logarithm is nearly a parabola.
+            rest = math.erfc(abs(y))
+            error = rest * math.log((1.0 - abs(x)) / rest)
+        else:
+            error = math.erf(abs(y)) - abs(x)
         step = error * _ROOT_PI_2 * math.exp(y * y)
         y -= step if y > 0.0 else -step
     return y
