@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lazynet import shortcut
-from lazynet.calls import NoConstant, flatten, is_leaf, is_rows, structured
+from lazynet.calls import NoConstant, classes_in, flatten, is_leaf, is_rows, structured
 from lazynet.debugging import debugging
 from lazynet.graph import words_of
 from lazynet.lists import ItemsDiffer, listed
@@ -43,6 +43,7 @@ class Cell:
         functools.update_wrapper(self, function)
         self._function = function
         self._owner = None if owner is None else weakref.ref(owner)
+        self.held: Any = None  # the object, where nobody else may hold it
         self._guard: Guard | None = None
         self._states: dict[Any, _Traces] = {}  # by the state behind the function
         self._now = _Traces()
@@ -185,7 +186,9 @@ class Cell:
         found = self._now.known.get(key)
         if found is None:
             self._check_constants(key)
+            guard.include(classes_in(key))
             before = guard.state
+            self._now = self._states.setdefault(before, self._now)
             found, again = self._traced(values, arguments, named)
             if self.state() != before or not found.same_as(again):
                 raise ImpureFunction(self.__name__)
@@ -314,9 +317,13 @@ def cell_of(kind: type[Cell], function: Any, name: str) -> Cell:
     function = without_cell(function)
     if isinstance(function, Cell):
         function, owner = function.plain()
-    if not isinstance(function, (types.FunctionType, types.MethodType)):
+    if isinstance(function, types.MethodType):
+        function, owner = function.__func__, function.__self__
+    if not isinstance(function, types.FunctionType):
         raise TypeError(
             f"{name}: expected a function or a method, not {type(function).__name__}; give it a "
             "function that calls it, or the forward of a module"
         )
-    return kind(function, owner)
+    made = kind(function, owner)
+    made.held = owner
+    return made

@@ -8,11 +8,13 @@ variables it closes over, the globals it names, the attributes of the object it 
 from __future__ import annotations
 
 import types
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from lazynet.snapshot import Snapshot, is_library, own_bases
+from lazynet.snapshot import Snapshot, contents, is_library, own_bases
 
+Followed = weakref.WeakSet[types.FunctionType]
 # Counts assignments to attributes of modules: while it stands still, so do they.
 CHANGES = [0]
 
@@ -39,7 +41,8 @@ class Guard:
         self.libraries: list[Any] = []  # modules, classes and functions that it names, unwatched
         self._function = function
         self._looked: set[tuple[int, str]] = set()  # names that are watched, and where
-        self._seen: set[int] = set()  # functions that were followed
+        self._seen: Followed = weakref.WeakSet()  # functions that were followed
+        self._modules: set[int] = set()  # that were met in the state
         self._kinds: set[type] = set()  # classes whose members are watched where code names them
         self._any = owner is not None or not is_library(function)
         if self._any:
@@ -48,18 +51,29 @@ class Guard:
                 self._add_kinds({type(x) for x in (owner(), *_submodules(owner()))})
         self._watch()
 
-    def _collect(self, function: types.FunctionType, seen: set[int]) -> None:
-        if id(function) in seen:
+    def _collect(self, function: types.FunctionType, seen: Followed) -> None:
+        if function in seen:
             return
-        seen.add(id(function))
+        seen.add(function)
         own = () if is_library(function) else function.__closure__ or ()
         self._cells += own
         self._constants += [function.__defaults__, function.__kwdefaults__]
+        names = self._read(function, seen)
+        for cell in own:
+            self._follow(contents(cell), names, seen)
+
+    def _read(self, function: types.FunctionType, seen: Followed) -> set[str]:
+        """Watch the globals that a function names; gives all names in its code."""
         names = _names(function.__code__, self.codes)
         for name in sorted(names & function.__globals__.keys()):
             self._add_global(function.__globals__, name, names, seen)
-        for cell in own:
-            self._follow(_contents(cell), names, seen)
+        return names
+
+    def include(self, kinds: set[type]) -> None:
+        """Watch what the code names of these classes as well."""
+        if self._any and not kinds <= self._kinds:
+            self._add_kinds(kinds)
+            self._watch()
 
     def _add_kinds(self, kinds: set[type]) -> None:
         """What the code names of classes, and what operators call of them, is part of it."""
@@ -77,7 +91,7 @@ class Guard:
             if (names - known) & {"super", *(kind.__name__ for order in orders for kind in order)}:
                 known = set()  # bases behind a definition have to be looked at after all
 
-    def _add_members(self, order: tuple[type, ...], names: set[str], seen: set[int]) -> None:
+    def _add_members(self, order: tuple[type, ...], names: set[str], seen: Followed) -> None:
         """What of these names is found in a class, whose bases may come to hide each other's.
 
         A base that comes after it and has no such name now is looked at only by code that names
@@ -92,7 +106,7 @@ class Guard:
                     self._add_member(kind, name, seen)
                 found = found or own
 
-    def _add_member(self, kind: type, name: str, seen: set[int]) -> None:
+    def _add_member(self, kind: type, name: str, seen: Followed) -> None:
         value = vars(kind).get(name)
         if getattr(value, "__wrapped__", value) is not self._function:
             self._add_watched(kind, name)
@@ -111,7 +125,7 @@ class Guard:
             self._named.append((vars(home) if isinstance(home, type) else home, name))
 
     def _add_global(
-        self, namespace: Mapping[str, Any], name: str, names: set[str], seen: set[int]
+        self, namespace: Mapping[str, Any], name: str, names: set[str], seen: Followed
     ) -> None:
         value = namespace[name]
         if is_library(value):
@@ -120,7 +134,7 @@ class Guard:
             self._add_watched(namespace, name)
             self._follow(value, names, seen)
 
-    def _follow(self, value: Any, names: set[str], seen: set[int]) -> None:
+    def _follow(self, value: Any, names: set[str], seen: Followed) -> None:
         """Go on through functions that the function may call, and what it names of modules."""
         value = getattr(value, "__wrapped__", value)
         if isinstance(value, types.MethodType):
@@ -137,20 +151,19 @@ class Guard:
             self._add_members(own_bases(value), new, seen)
 
     def _watched(self) -> list[Any]:
-        found = [_contents(cell) for cell in self._cells]
+        found = [contents(cell) for cell in self._cells]
         found += [namespace.get(name) for namespace, name in self._named]
         return found
 
     def _watch(self) -> None:
         self._values = self._watched()
         self.changes = CHANGES[0]
-        watcher = Snapshot()
+        watcher = Snapshot(self._seen)
         self.state = (
             tuple(map(watcher.of_named, self._values)), watcher.of(tuple(self._constants)),
             watcher.of(self._owner_now()),
         )  # fmt: skip
-        if self._any and not watcher.kinds <= self._kinds:
-            self._add_kinds(watcher.kinds)
+        if self._any and self._follow_state(watcher):
             self._watch()
             return
         self._mutable = watcher.mutable
@@ -158,6 +171,20 @@ class Guard:
         self.built_in = watcher.built_in
         # Nothing to look at but the attributes of modules, which count their changes.
         self.steady = not (self._mutable or self._cells or self._named)
+
+    def _follow_state(self, watcher: Snapshot) -> bool:
+        """Go on through what was met in the state for the first time, if anything was."""
+        functions = [f for f in watcher.functions if f.__code__ not in self.codes]
+        modules = [m for m in watcher.modules if id(m) not in self._modules]
+        if not functions and not modules and watcher.kinds <= self._kinds:
+            return False
+        for function in functions:
+            self._read(function, self._seen)
+        for module in modules:
+            self._modules.add(id(module))
+            self._follow(module, self._names_in_code(), self._seen)
+        self._add_kinds(watcher.kinds)
+        return True
 
     def _owner_now(self) -> Any:
         return None if self._owner is None else self._owner()
@@ -173,7 +200,7 @@ class Guard:
     def _unchanged(self) -> bool:
         at = 0
         for cell in self._cells:
-            if _contents(cell) is not self._values[at]:
+            if contents(cell) is not self._values[at]:
                 return False
             at += 1
         for namespace, name in self._named:
@@ -184,7 +211,7 @@ class Guard:
 
 
 def _submodules(owner: Any) -> Any:
-    return getattr(owner, "submodules", tuple)()
+    return () if isinstance(owner, type) else getattr(owner, "submodules", tuple)()
 
 
 def _operators(kind: type) -> set[str]:
@@ -202,13 +229,6 @@ _NO_OPERATORS = {
     "__reduce_ex__", "__getstate__", "__setstate__", "__copy__", "__deepcopy__", "__setattr__",
     "__init_subclass__",
 }  # fmt: skip
-
-
-def _contents(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not assigned yet
-        return None
 
 
 def _names(code: types.CodeType, codes: set[types.CodeType]) -> set[str]:

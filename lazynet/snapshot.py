@@ -11,7 +11,7 @@ import functools
 import sys
 import types
 import weakref
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 import numpy as np
@@ -45,13 +45,17 @@ class Same:
 class Snapshot:
     """Turns state into something that can be compared, and notes whether it can change in place."""
 
-    def __init__(self):
+    def __init__(self, followed: Container[Any] = ()):
+        """`followed`: functions of which somebody else watches what they close over."""
         self.mutable = False
         self.opaque = False  # whether something was met of which only the identity is known
         self.built_in: list[Any] = []  # functions that were met
         self.kinds: set[type] = (
             set()
         )  # users' classes that were met, of which code may name members
+        self.functions: list[types.FunctionType] = []  # users' that were met, not followed
+        self.modules: list[types.ModuleType] = []  # users' that were met
+        self._followed = followed
         self._seen: dict[int, int] = {}
 
     def of_named(self, value: Any) -> Any:
@@ -63,15 +67,18 @@ class Snapshot:
             # What is false is told by its looks: 0.0 is not -0.0. NaN is not equal to itself.
             return value.__class__, value if value == value and value else repr(value)
         if isinstance(value, enum.Enum):
+            self._note(type(value))
             return Same(value)
         if isinstance(value, Value):
             return Same(value.graph), value.id, value.type
         if isinstance(value, (tuple, frozenset)):
+            self._note(type(value))
             return value.__class__, tuple(map(self.of, value))
         if isinstance(value, _FUNCTIONS) or hasattr(value, "__wrapped__"):
             return self._of_function(value)
         if isinstance(value, type):
             self.mutable |= value.__module__.split(".")[0] not in _OF_LIBRARIES
+            self._note(value)
             return Same(value)
         if id(value) in self._seen:
             return self._seen[id(value)]
@@ -98,12 +105,16 @@ class Snapshot:
             return Same(value), self.of(value.get(None))
         return self._of_object(value)
 
+    def _note(self, kind: type) -> None:
+        if not is_library(kind) and kind.__module__ not in sys.stdlib_module_names:
+            self.kinds.add(kind)
+
     def _of_function(self, value: Any) -> Any:
         """Of what is called: which it is, what it is bound to, and the attributes it has."""
         if isinstance(value, types.FunctionType):
             attributes = [(k, self.of(v)) for k, v in vars(value).items() if k != "__wrapped__"]
             self.mutable |= bool(attributes)
-            return Same(value), tuple(attributes)
+            return Same(value), tuple(attributes), self._of_closure(value)
         if isinstance(value, types.MethodType):
             return self.of(value.__func__), self.of(value.__self__)
         if isinstance(value, types.BuiltinFunctionType):
@@ -120,10 +131,19 @@ class Snapshot:
             return Same(value), self.of((value.func, value.args, value.keywords))
         return Same(value)
 
+    def _of_closure(self, function: types.FunctionType) -> Any:
+        """Of what a user's function that was met closes over, and of its defaults."""
+        if is_library(function) or function in self._followed or id(function) in self._seen:
+            return None
+        self._seen[id(function)] = len(self._seen)
+        self.functions.append(function)
+        own = function.__closure__ or ()
+        self.mutable |= bool(own)
+        defaults = function.__defaults__, tuple((function.__kwdefaults__ or {}).items())
+        return tuple(self.of(contents(cell)) for cell in own), self.of(defaults)
+
     def _of_object(self, value: Any) -> Any:
-        kind = type(value)
-        if not is_library(kind) and kind.__module__ not in sys.stdlib_module_names:
-            self.kinds.add(kind)
+        self._note(type(value))
         members = getattr(value, "_members", None)
         if members is not None:  # a Module counts its changes
             own = type(value).__module__.split(".")[0] == "lazynet"
@@ -133,6 +153,8 @@ class Snapshot:
             )  # fmt: skip
         attributes = getattr(value, "__dict__", None)
         if isinstance(value, types.ModuleType):
+            if not is_library(value):
+                self.modules.append(value)
             return Same(value)
         slots = list(_slots(value))
         if attributes is None and not slots:
@@ -165,6 +187,14 @@ def _slots(value: Any) -> Iterator[tuple[str, Any]]:
         for name, member in vars(kind).items():
             if isinstance(member, types.MemberDescriptorType) and hasattr(value, name):
                 yield name, member.__get__(value)
+
+
+def contents(cell: types.CellType) -> Any:
+    """What a variable of a closure holds; None before it is assigned."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
 
 
 def own_bases(kind: type) -> tuple[type, ...]:
