@@ -21,7 +21,7 @@ from lazynet.graph import words_of
 from lazynet.lists import ItemsDiffer, listed
 from lazynet.nested import mapped
 from lazynet.ops.rows import sequence
-from lazynet.purity import CHANGES, Guard, ImpureFunction
+from lazynet.purity import CHANGES, Guard, ImpureFunction, weakly
 from lazynet.record import ShapeError, enter, graph_of, handles
 from lazynet.tensor import Sequence, Tensor
 from lazynet.trace import HookInside, TraceGraph
@@ -42,7 +42,7 @@ class Cell:
     def __init__(self, function: Callable, owner: Any = None):
         functools.update_wrapper(self, function)
         self._function = function
-        self._owner = None if owner is None else weakref.ref(owner)
+        self._owner = None if owner is None else weakly(owner)
         self.held: Any = None  # the object, where nobody else may hold it
         self._guard: Guard | None = None
         self._states: dict[Any, _Traces] = {}  # by the state behind the function

@@ -29,6 +29,33 @@ class ImpureFunction(TypeError):
         )
 
 
+def weakly(owner: Any) -> weakref.ref[Any]:
+    """An object whose methods are traced, held weakly."""
+    try:
+        return weakref.ref(owner)
+    except TypeError:
+        raise TypeError(
+            f"{type(owner).__name__} has __slots__ without '__weakref__'; add it (a dataclass: "
+            "weakref_slot=True), so that what is traced of its methods ends with the object"
+        ) from None
+
+
+class Kept:
+    """What is kept for each object, or function, as long as it lives, whatever it is equal to."""
+
+    def __init__(self):
+        self._found: dict[int, dict[Any, Any]] = {}
+
+    def of(self, owner: Any) -> dict[Any, Any]:
+        number = id(owner)
+        found = self._found.get(number)
+        if found is None:
+            weakly(owner)
+            weakref.finalize(owner, self._found.pop, number, None).atexit = False
+            found = self._found.setdefault(number, {})
+        return found
+
+
 class Guard:
     """The state behind a function, or behind a method of `owner`."""
 
