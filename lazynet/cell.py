@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import types
 import weakref
 from _thread import get_ident
@@ -226,6 +227,16 @@ class Cell:
         for trace in known:
             traces.setdefault(trace.index, trace)  # lists of many lengths may be one
         return "\n\n".join(trace.explain() for trace in traces.values())
+
+    def __reduce__(self) -> Any:
+        """Copies trace anew. What is found by its name is pickled by it, as functions are."""
+        function, owner = self.plain()
+        if owner is not None:
+            return cell_of, (type(self), types.MethodType(function, owner), self.__name__)
+        home: Any = sys.modules.get(function.__module__)
+        for name in function.__qualname__.split("."):
+            home = getattr(home, name, None)
+        return function.__qualname__ if home is self else (type(self), (function,))
 
     def __repr__(self) -> str:
         return f"<cell {self.__name__}>"
