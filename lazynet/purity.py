@@ -7,9 +7,13 @@ variables it closes over, the globals it names, the attributes of the object it 
 
 from __future__ import annotations
 
+import contextlib
+import dis
+import importlib.util
+import sys
 import types
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lazynet.snapshot import Snapshot, contents, is_library, own_bases
@@ -94,6 +98,9 @@ class Guard:
         names = _names(function.__code__, self.codes)
         for name in sorted(names & function.__globals__.keys()):
             self._add_global(function.__globals__, name, names, seen)
+        for code in _codes(function.__code__):
+            for module in _imported(code, function.__globals__):
+                self._follow(module, names, seen)
         return names
 
     def include(self, kinds: set[type]) -> None:
@@ -143,7 +150,7 @@ class Guard:
 
     def _names_in_code(self) -> set[str]:
         """All names in the code that was collected."""
-        return set().union(*(code.co_names for code in self.codes))
+        return set().union(*map(_named, self.codes))
 
     def _add_watched(self, home: Any, name: str) -> None:
         """Watch a name in a class or in a function's globals."""
@@ -258,11 +265,43 @@ _NO_OPERATORS = {
 }  # fmt: skip
 
 
-def _names(code: types.CodeType, codes: set[types.CodeType]) -> set[str]:
-    """The names that a piece of code, or one inside it, reads; each piece is added to `codes`."""
-    codes.add(code)
-    found = set(code.co_names)
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """A piece of code, and those inside it."""
+    yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            found |= _names(constant, codes)
+            yield from _codes(constant)
+
+
+def _names(code: types.CodeType, codes: set[types.CodeType]) -> set[str]:
+    """The names that a piece of code, or one inside it, reads; each piece is added to `codes`."""
+    every = set(_codes(code))
+    codes |= every
+    return set().union(*map(_named, every))
+
+
+def _named(code: types.CodeType) -> set[str]:
+    """The names in a piece of code; where it asks by name, any string in it may be one."""
+    found = set(code.co_names)
+    if not _BY_NAME.isdisjoint(found):
+        found.update(name for name in code.co_consts if isinstance(name, str))
     return found
+
+
+_BY_NAME = {"getattr", "hasattr", "attrgetter", "methodcaller"}
+
+
+def _imported(code: types.CodeType, namespace: Mapping[str, Any]) -> Iterator[types.ModuleType]:
+    """The modules that a piece of code imports itself, as far as they are there already."""
+    if dis.opmap["IMPORT_NAME"] not in code.co_code[::2]:
+        return
+    before: list[Any] = []  # the level of a relative import is the last but one
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "IMPORT_NAME":
+            name = "." * before[-2] + instruction.argval
+            with contextlib.suppress(ImportError):
+                name = importlib.util.resolve_name(name, namespace.get("__package__"))
+            if name in sys.modules:
+                yield sys.modules[name]
+        if instruction.opname != "EXTENDED_ARG":
+            before.append(instruction.argval)

@@ -9,6 +9,7 @@ import functools
 import gc
 import types
 import weakref
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -134,6 +135,7 @@ class Kind(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Options:
+    shared: ClassVar[float] = 1.0
     scale: float
     kind: Kind = Kind.LEFT
 
@@ -173,6 +175,12 @@ class OfClass:
 
 class ModuleClass(nn.Module, OfClass):
     pass
+
+
+def _importing(x):
+    from test_cell_state import FACTOR as imported
+
+    return x * imported[0]
 
 
 def _closing():
@@ -216,6 +224,10 @@ CALLED = {  # what code is found in, and a change of what that reads
     "a named tuple": lambda pair=Pair(1, 2): (  # noqa: B008
         lambda x: pair.times(x), lambda: setattr(Pair, "factor", 2.0),
     ),
+    "a module that it imports itself": lambda: (_importing, change_factor),
+    "a class, by name": lambda held=Options(1.0): (
+        lambda x: x * getattr(held, "shared", 1.0), lambda: setattr(Options, "shared", 2.0),
+    ),
     "a method of a class": lambda: (OfClass.times, lambda: setattr(OfClass, "k", 2.0)),
     "a method of a class of modules": lambda: (
         ModuleClass.times, lambda: setattr(ModuleClass, "k", 2.0),
@@ -227,6 +239,7 @@ CALLED = {  # what code is found in, and a change of what that reads
 def test_a_change_of_what_found_code_reads_is_seen(name, monkeypatch):
     monkeypatch.setattr(OfClass, "k", 1.0)
     monkeypatch.setattr(Pair, "factor", 1.0)
+    monkeypatch.setattr(Options, "shared", 1.0)
     FACTOR[0] = 1.0
     function, change = CALLED[name]()
     cell = ln.cell(getattr(function, "forward", function))
