@@ -15,7 +15,7 @@ from lazynet import shortcut
 from lazynet.leaf import Leaf
 from lazynet.nested import mapped
 from lazynet.parameter import Parameter
-from lazynet.snapshot import PLAIN, is_library
+from lazynet.snapshot import PLAIN, is_library, own_bases
 from lazynet.tensor import Sequence, Tensor, Value
 
 
@@ -60,6 +60,17 @@ def flatten(x: Any, key: list[Any], values: list[Any]) -> None:
             flatten(y, key, values)
     else:
         key.append(constant(x))
+
+
+def classes_in(key: Any) -> set[type]:
+    """The classes of what a call was given, and those that it was given, by its key."""
+    found: set[type] = set()
+    for part in key:
+        if isinstance(part, type):
+            found.add(part)
+        elif isinstance(part, tuple):
+            found |= classes_in(part)
+    return {kind for kind in found if own_bases(kind)}
 
 
 class NoConstant:

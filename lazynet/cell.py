@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import types
 import weakref
 from _thread import get_ident
@@ -15,13 +16,13 @@ from collections.abc import Callable
 from typing import Any
 
 from lazynet import shortcut
-from lazynet.calls import NoConstant, flatten, is_leaf, is_rows, structured
+from lazynet.calls import NoConstant, classes_in, flatten, is_leaf, is_rows, structured
 from lazynet.debugging import debugging
 from lazynet.graph import words_of
 from lazynet.lists import ItemsDiffer, listed
 from lazynet.nested import mapped
 from lazynet.ops.rows import sequence
-from lazynet.purity import Guard, ImpureFunction
+from lazynet.purity import Guard, ImpureFunction, weakly
 from lazynet.quick_calls import calls
 from lazynet.record import ShapeError, enter, graph_of, handles
 from lazynet.tensor import Sequence, Tensor
@@ -43,7 +44,8 @@ class Cell:
     def __init__(self, function: Callable, owner: Any = None):
         functools.update_wrapper(self, function)
         self._function = function
-        self._owner = None if owner is None else weakref.ref(owner)
+        self._owner = None if owner is None else weakly(owner)
+        self.held: Any = None  # the object, where nobody else may hold it
         self._guard: Guard | None = None
         self._states: dict[Any, _Traces] = {}  # by the state behind the function
         self._now = _Traces()
@@ -188,7 +190,9 @@ class Cell:
         found = self._now.known.get(key)
         if found is None:
             self._check_constants(key)
+            guard.include(classes_in(key))
             before = guard.state
+            self._now = self._states.setdefault(before, self._now)
             found, again = self._traced(values, arguments, named)
             if self.state() != before or not found.same_as(again):
                 raise ImpureFunction(self.__name__)
@@ -226,6 +230,16 @@ class Cell:
         for trace in known:
             traces.setdefault(trace.index, trace)  # lists of many lengths may be one
         return "\n\n".join(trace.explain() for trace in traces.values())
+
+    def __reduce__(self) -> Any:
+        """Copies trace anew. What is found by its name is pickled by it, as functions are."""
+        function, owner = self.plain()
+        if owner is not None:
+            return cell_of, (type(self), types.MethodType(function, owner), self.__name__)
+        home: Any = sys.modules.get(function.__module__)
+        for name in function.__qualname__.split("."):
+            home = getattr(home, name, None)
+        return function.__qualname__ if home is self else (type(self), (function,))
 
     def __repr__(self) -> str:
         return f"<cell {self.__name__}>"
@@ -316,9 +330,13 @@ def cell_of(kind: type[Cell], function: Any, name: str) -> Cell:
     function = without_cell(function)
     if isinstance(function, Cell):
         function, owner = function.plain()
-    if not isinstance(function, (types.FunctionType, types.MethodType)):
+    if isinstance(function, types.MethodType):
+        function, owner = function.__func__, function.__self__
+    if not isinstance(function, types.FunctionType):
         raise TypeError(
             f"{name}: expected a function or a method, not {type(function).__name__}; give it a "
             "function that calls it, or the forward of a module"
         )
-    return kind(function, owner)
+    made = kind(function, owner)
+    made.held = owner
+    return made

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import types
-import weakref
 from _thread import get_ident
 from collections.abc import Callable
 from collections.abc import Sequence as Listed
@@ -22,6 +21,7 @@ from lazynet.debugging import debugging
 from lazynet.graph import Graph
 from lazynet.ops.fill import zeros
 from lazynet.ops.rows import GATHER, sequence
+from lazynet.purity import Kept
 from lazynet.record import ShapeError, enter, graph_of
 from lazynet.tensor import Sequence, Tensor
 from lazynet.trace import HookInside
@@ -31,7 +31,7 @@ _MOST_PLANS = 8  # of a structure
 _PLACE = -(1 << 30)  # stands for a value in an entry; the next ones are below it
 _OF_X, _OF_STATES = 1, 2  # what is added to a word of an entry: the first row of x, of the states
 # Cells of functions that are not marked as cells: by their object, then by function.
-_known: weakref.WeakKeyDictionary[Any, dict[Any, Cell]] = weakref.WeakKeyDictionary()
+_known = Kept()
 
 
 class Structure:
@@ -288,7 +288,7 @@ def _cell_of(function: Callable) -> Cell:
     function = without_cell(function)
     owner = getattr(function, "__self__", None)
     plain = getattr(function, "__func__", function)
-    known = _known.setdefault(plain if owner is None else owner, {})
+    known = _known.of(plain if owner is None else owner)
     found = known.get(plain)
     if found is None:
         found = known[plain] = Cell(plain, owner)

@@ -7,13 +7,20 @@ variables it closes over, the globals it names, the attributes of the object it 
 
 from __future__ import annotations
 
+import contextlib
+import dis
 import gc
+import importlib.util
 import itertools
+import sys
 import types
+import weakref
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lazynet.snapshot import CHANGES, Snapshot, is_library, mark, own_bases
+from lazynet.snapshot import CHANGES, Snapshot, contents, is_library, mark, own_bases
 
+Followed = weakref.WeakSet[types.FunctionType]
 FEW_MARKS = 200  # things in lists and dicts that are looked at in a microsecond
 
 
@@ -25,6 +32,33 @@ class ImpureFunction(TypeError):
             f"{name}: it is traced once and must be a pure function of its arguments; this one "
             "changes what it reads, or did something else the second time it was called"
         )
+
+
+def weakly(owner: Any) -> weakref.ref[Any]:
+    """An object whose methods are traced, held weakly."""
+    try:
+        return weakref.ref(owner)
+    except TypeError:
+        raise TypeError(
+            f"{type(owner).__name__} has __slots__ without '__weakref__'; add it (a dataclass: "
+            "weakref_slot=True), so that what is traced of its methods ends with the object"
+        ) from None
+
+
+class Kept:
+    """What is kept for each object, or function, as long as it lives, whatever it is equal to."""
+
+    def __init__(self):
+        self._found: dict[int, dict[Any, Any]] = {}
+
+    def of(self, owner: Any) -> dict[Any, Any]:
+        number = id(owner)
+        found = self._found.get(number)
+        if found is None:
+            weakly(owner)
+            weakref.finalize(owner, self._found.pop, number, None).atexit = False
+            found = self._found.setdefault(number, {})
+        return found
 
 
 class Guard:
@@ -39,7 +73,8 @@ class Guard:
         self.libraries: list[Any] = []  # modules, classes and functions that it names, unwatched
         self._function = function
         self._looked: set[tuple[int, str]] = set()  # names that are watched, and where
-        self._seen: set[int] = set()  # functions that were followed
+        self._seen: Followed = weakref.WeakSet()  # functions that were followed
+        self._modules: set[int] = set()  # that were met in the state
         self._kinds: set[type] = set()  # classes whose members are watched where code names them
         self._any = owner is not None or not is_library(function)
         if self._any:
@@ -48,18 +83,32 @@ class Guard:
                 self._add_kinds({type(x) for x in (owner(), *_submodules(owner()))})
         self._watch()
 
-    def _collect(self, function: types.FunctionType, seen: set[int]) -> None:
-        if id(function) in seen:
+    def _collect(self, function: types.FunctionType, seen: Followed) -> None:
+        if function in seen:
             return
-        seen.add(id(function))
+        seen.add(function)
         own = () if is_library(function) else function.__closure__ or ()
         self._cells += own
         self._constants += [function.__defaults__, function.__kwdefaults__]
+        names = self._read(function, seen)
+        for cell in own:
+            self._follow(contents(cell), names, seen)
+
+    def _read(self, function: types.FunctionType, seen: Followed) -> set[str]:
+        """Watch the globals that a function names; gives all names in its code."""
         names = _names(function.__code__, self.codes)
         for name in sorted(names & function.__globals__.keys()):
             self._add_global(function.__globals__, name, names, seen)
-        for cell in own:
-            self._follow(_contents(cell), names, seen)
+        for code in _codes(function.__code__):
+            for module in _imported(code, function.__globals__):
+                self._follow(module, names, seen)
+        return names
+
+    def include(self, kinds: set[type]) -> None:
+        """Watch what the code names of these classes as well."""
+        if self._any and not kinds <= self._kinds:
+            self._add_kinds(kinds)
+            self._watch()
 
     def _add_kinds(self, kinds: set[type]) -> None:
         """What the code names of classes, and what operators call of them, is part of it."""
@@ -77,7 +126,7 @@ class Guard:
             if (names - known) & {"super", *(kind.__name__ for order in orders for kind in order)}:
                 known = set()  # bases behind a definition have to be looked at after all
 
-    def _add_members(self, order: tuple[type, ...], names: set[str], seen: set[int]) -> None:
+    def _add_members(self, order: tuple[type, ...], names: set[str], seen: Followed) -> None:
         """What of these names is found in a class, whose bases may come to hide each other's.
 
         A base that comes after it and has no such name now is looked at only by code that names
@@ -92,7 +141,7 @@ class Guard:
                     self._add_member(kind, name, seen)
                 found = found or own
 
-    def _add_member(self, kind: type, name: str, seen: set[int]) -> None:
+    def _add_member(self, kind: type, name: str, seen: Followed) -> None:
         value = vars(kind).get(name)
         if getattr(value, "__wrapped__", value) is not self._function:
             self._add_watched(kind, name)
@@ -102,7 +151,7 @@ class Guard:
 
     def _names_in_code(self) -> set[str]:
         """All names in the code that was collected."""
-        return set().union(*(code.co_names for code in self.codes))
+        return set().union(*map(_named, self.codes))
 
     def _add_watched(self, home: Any, name: str) -> None:
         """Watch a name in a class or in a function's globals."""
@@ -111,7 +160,7 @@ class Guard:
             self._named.append((members_of(home) if isinstance(home, type) else home, name))
 
     def _add_global(
-        self, namespace: dict[str, Any], name: str, names: set[str], seen: set[int]
+        self, namespace: dict[str, Any], name: str, names: set[str], seen: Followed
     ) -> None:
         value = namespace[name]
         if is_library(value):
@@ -120,7 +169,7 @@ class Guard:
             self._add_watched(namespace, name)
             self._follow(value, names, seen)
 
-    def _follow(self, value: Any, names: set[str], seen: set[int]) -> None:
+    def _follow(self, value: Any, names: set[str], seen: Followed) -> None:
         """Go on through functions that the function may call, and what it names of modules."""
         value = getattr(value, "__wrapped__", value)
         if isinstance(value, types.MethodType):
@@ -138,16 +187,15 @@ class Guard:
 
     def _watch(self) -> None:
         counted = [CHANGES[0]]
-        cells = tuple((cell, _contents(cell)) for cell in self._cells)
+        cells = tuple((cell, contents(cell)) for cell in self._cells)
         named = tuple((home, name, home.get(name)) for home, name in self._named)
         owner = self._owner_now()
-        watcher = Snapshot(owner)
+        watcher = Snapshot(owner, self._seen)
         self.state = (
             watcher.of(owner), tuple(watcher.of_named(found) for *_, found in (*cells, *named)),
             watcher.of(tuple(self._constants)),
         )  # fmt: skip
-        if self._any and not watcher.kinds <= self._kinds:
-            self._add_kinds(watcher.kinds)
+        if self._any and self._follow_state(watcher):
             self._watch()
             return
         # For a quick look (`quick_calls.py`): while no module has changed their count stands still,
@@ -155,14 +203,30 @@ class Guard:
         # same objects; objects are of their classes; lists and dicts hold the same; arrays and
         # others look the same. It is empty, and a whole new state is taken, where it would keep the
         # owner alive.
-        seen = watcher.counters, named, cells, watcher.classes, watcher.looks, watcher.others
-        held = watcher.leads_back and any((watcher.classes, watcher.looks, watcher.others))
-        self.watched = () if held else (CHANGES, counted, *map(tuple, seen))
+        held = watcher.leads_back and watcher.holds_anything()
+        self.watched = () if held else (
+            CHANGES, counted, tuple(watcher.counters), named, (*cells, *watcher.cells),
+            tuple(watcher.classes), tuple(watcher.looks), tuple(watcher.others),
+        )  # fmt: skip
         self.looks = () if held else watcher.looks
         marks = sum(len(marks) for _, marks in self.looks)
         self.quick = not (held or watcher.others) and marks <= FEW_MARKS
         self.sure = not watcher.opaque
         self.built_in = watcher.built_in
+
+    def _follow_state(self, watcher: Snapshot) -> bool:
+        """Go on through what was met in the state for the first time, if anything was."""
+        functions = [f for f in watcher.functions if f.__code__ not in self.codes]
+        modules = [m for m in watcher.modules if id(m) not in self._modules]
+        if not functions and not modules and watcher.kinds <= self._kinds:
+            return False
+        for function in functions:
+            self._read(function, self._seen)
+        for module in modules:
+            self._modules.add(id(module))
+            self._follow(module, self._names_in_code(), self._seen)
+        self._add_kinds(watcher.kinds)
+        return True
 
     def _owner_now(self) -> Any:
         return None if self._owner is None else self._owner()
@@ -182,7 +246,7 @@ def _is_as_it_was(changes, counted, counters, named, cells, classes, looks, othe
     same = (
         (counted[0] == now or all([counter[0] == count for counter, count in counters]))
         and all([home.get(name) is value for home, name, value in named])
-        and all([_contents(cell) is value for cell, value in cells])
+        and all([contents(cell) is value for cell, value in cells])
         and all([type(value) is kind for value, kind in classes])
         and all([_holds_these(values, marks) for values, marks in looks])
         and all([look(value) == found for look, value, found in others])
@@ -208,7 +272,7 @@ def members_of(kind: type) -> dict[str, Any]:
 
 
 def _submodules(owner: Any) -> Any:
-    return getattr(owner, "submodules", tuple)()
+    return () if isinstance(owner, type) else getattr(owner, "submodules", tuple)()
 
 
 def _operators(kind: type) -> set[str]:
@@ -228,18 +292,43 @@ _NO_OPERATORS = {
 }  # fmt: skip
 
 
-def _contents(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not assigned yet
-        return None
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """A piece of code, and those inside it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _codes(constant)
 
 
 def _names(code: types.CodeType, codes: set[types.CodeType]) -> set[str]:
     """The names that a piece of code, or one inside it, reads; each piece is added to `codes`."""
-    codes.add(code)
+    every = set(_codes(code))
+    codes |= every
+    return set().union(*map(_named, every))
+
+
+def _named(code: types.CodeType) -> set[str]:
+    """The names in a piece of code; where it asks by name, any string in it may be one."""
     found = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found |= _names(constant, codes)
+    if not _BY_NAME.isdisjoint(found):
+        found.update(name for name in code.co_consts if isinstance(name, str))
     return found
+
+
+_BY_NAME = {"getattr", "hasattr", "attrgetter", "methodcaller"}
+
+
+def _imported(code: types.CodeType, namespace: Mapping[str, Any]) -> Iterator[types.ModuleType]:
+    """The modules that a piece of code imports itself, as far as they are there already."""
+    if dis.opmap["IMPORT_NAME"] not in code.co_code[::2]:
+        return
+    before: list[Any] = []  # the level of a relative import is the last but one
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "IMPORT_NAME":
+            name = "." * before[-2] + instruction.argval
+            with contextlib.suppress(ImportError):
+                name = importlib.util.resolve_name(name, namespace.get("__package__"))
+            if name in sys.modules:
+                yield sys.modules[name]
+        if instruction.opname != "EXTENDED_ARG":
+            before.append(instruction.argval)

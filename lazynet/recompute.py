@@ -22,7 +22,7 @@ def recomputing(again: Program, reverse: Program, forward: Program, scan: bool) 
         forward: the forward as it ran.
     """
     reverse = passes.postpone(reverse) if scan else reverse
-    results = {k for k, r in enumerate(again.regions) if r.lifetime == words.OUTPUT}
+    results = _kept(again, reverse)
     count = len(again.regions)
 
     def before(ref: Ref) -> Ref:
@@ -50,6 +50,39 @@ def recomputing(again: Program, reverse: Program, forward: Program, scan: bool) 
     for change in (passes.fold_accumulation, passes.fuse, passes.drop_unused):
         program = change(program)
     return program
+
+
+def _kept(again: Program, reverse: Program) -> set[int]:
+    """The results that are read as the forward gave them.
+
+    Others are made of what is computed again, and so are they: a derivative that compares the two
+    (which is the largest?) must not see that the forward added up in another order.
+    """
+    kept = {k for k, region in enumerate(again.regions) if region.lifetime == words.OUTPUT}
+    wanted = _regions(reverse.steps, words.FORWARD_REGION) - kept
+    while True:
+        for step in reversed(again.steps):
+            if any(ref.space == words.REGION and ref.index in wanted for ref in step.outputs):
+                wanted |= _regions([step]) - kept
+        sources = {
+            k: _regions(
+                [step for step in again.steps if (words.REGION, k) in map(_place, step.outputs)]
+            )
+            for k in kept
+        }
+        made = {k for k, regions in sources.items() if regions and regions <= wanted}
+        if not made:
+            return kept
+        kept, wanted = kept - made, wanted | made
+
+
+def _regions(steps: list[Step], space: int = words.REGION) -> set[int]:
+    """The values of a space that steps read."""
+    return {ref.index for step in steps for ref in step.inputs if ref.space == space}
+
+
+def _place(ref: Ref) -> tuple[int, int]:
+    return ref.space, ref.index
 
 
 def _renamed(step: Step, change) -> Step:

@@ -9,7 +9,6 @@ by its own formula.
 from __future__ import annotations
 
 import types
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +19,7 @@ from lazynet.graph import words_of
 from lazynet.op import RowType
 from lazynet.ops.views import as_stored
 from lazynet.program import Program, Ref
-from lazynet.purity import Guard, ImpureFunction
+from lazynet.purity import Guard, ImpureFunction, Kept, weakly
 from lazynet.quick import node
 from lazynet.record import ShapeError, enter, graph_of
 from lazynet.tensor import Sequence, Tensor, Value
@@ -28,7 +27,7 @@ from lazynet.trace import ref_of
 from lazynet.traced import Traced
 
 # By the object that a step belongs to, then by its function.
-_known: weakref.WeakKeyDictionary[Any, dict[Any, _Traces]] = weakref.WeakKeyDictionary()
+_known = Kept()
 
 
 def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Sequence, ...]:
@@ -138,11 +137,11 @@ def _traces_of(step: Callable) -> _Traces:
         function, owner = step, None
     else:
         function, owner = type(step).__call__, step
-    known = _known.setdefault(function if owner is None else owner, {})
+    known = _known.of(function if owner is None else owner)
     key = function, getattr(step, "recompute", False)
     found = known.get(key)
     if found is None:
-        guard = Guard(function, None if owner is None else weakref.ref(owner))
+        guard = Guard(function, None if owner is None else weakly(owner))
         found = known[key] = _Traces(guard)
     return found
 

@@ -12,7 +12,7 @@ import itertools
 import sys
 import types
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -76,21 +76,29 @@ class Snapshot:
 
     Args:
         owner: the object behind it, which nothing that is noted may keep alive.
+        followed: functions of which somebody else watches what they close over.
     """
 
-    def __init__(self, owner: Any = None):
+    def __init__(self, owner: Any = None, followed: Container[Any] = ()):
         self.opaque = False  # whether something was met of which only the identity is known
         self.built_in: list[Any] = []  # functions that were met
-        # Users' classes that were met, of which code may name members.
+        # Users' classes that were met, of which code may name members; functions that nobody
+        # follows, and modules.
         self.kinds: set[type] = set()
+        self.functions: list[types.FunctionType] = []
+        self.modules: list[types.ModuleType] = []
         self.counters: list[tuple[list[int], int]] = []  # of modules, and their counts
+        self.cells: list[tuple[types.CellType, Any]] = []  # variables of functions, what they hold
         self.classes: list[tuple[Any, type]] = []  # objects, and of which class they are
         self.looks: list[tuple[Any, tuple[Any, ...]]] = []  # lists and dicts, marks of what's there
         self.others: list[tuple[Callable, Any, Any]] = []  # (look, of what, what it gave)
         self.leads_back = False  # whether what is looked at may hold the owner
-        self._owner = owner
-        self._depth = 0  # inside what is looked at
+        self._owner, self._followed = owner, followed
         self._seen: dict[int, int] = {}
+
+    def holds_anything(self) -> bool:
+        """Whether what was noted holds objects that may lead back to the owner."""
+        return any((self.cells, self.classes, self.looks, self.others))
 
     def of_named(self, value: Any) -> Any:
         """Of what a name stands for: what code names of a class is watched by itself."""
@@ -101,15 +109,18 @@ class Snapshot:
             # What is false is told by its looks: 0.0 is not -0.0. NaN is not equal to itself.
             return value.__class__, value if value == value and value else repr(value)
         if isinstance(value, enum.Enum):
+            self._note(type(value))
             return Same(value)
         if isinstance(value, Value):
             return Same(value.graph), value.id, value.type
         if isinstance(value, (tuple, frozenset)):
+            self._note(type(value))
             return value.__class__, tuple(map(self.of, value))
         if isinstance(value, _FUNCTIONS) or hasattr(value, "__wrapped__"):
             return self._of_function(value)
         if isinstance(value, type):
             self.opaque |= value.__module__.split(".")[0] not in _OF_LIBRARIES
+            self._note(value)
             return Same(value)
         if id(value) in self._seen:
             self.leads_back |= value is self._owner
@@ -133,6 +144,10 @@ class Snapshot:
             return Same(value), self.of(value.get(None))
         return self._of_object(value)
 
+    def _note(self, kind: type) -> None:
+        if not is_library(kind) and kind.__module__ not in sys.stdlib_module_names:
+            self.kinds.add(kind)
+
     def _look(self, value: Any, look: Callable) -> Any:
         """Note how to look at something; what it looks like."""
         found = look(value)
@@ -146,19 +161,16 @@ class Snapshot:
             self.looks.append((value, tuple(map(mark, things))))
         else:
             self._look(value, look)
-        self._depth += 1
-        found = tuple(map(self.of, things))
-        self._depth -= 1
-        return found
+        return tuple(map(self.of, things))
 
     def _of_function(self, value: Any) -> Any:
         """Of what is called: which it is, what it is bound to, and the attributes it has."""
         if isinstance(value, types.FunctionType):
-            self.leads_back |= bool(self._depth and (value.__closure__ or value.__defaults__))
             own = vars(value)
+            closure = self._of_closure(value)
             if own.keys() <= {"__wrapped__"}:
-                return Same(value), ()
-            return Same(value), self._inside(own, _pairs(own), _pairs_in)
+                return Same(value), (), closure
+            return Same(value), self._inside(own, _pairs(own), _pairs_in), closure
         if isinstance(value, types.MethodType):
             return self.of(value.__func__), self.of(value.__self__)
         if isinstance(value, types.BuiltinFunctionType):
@@ -175,10 +187,19 @@ class Snapshot:
             return Same(value), self.of((value.func, value.args, value.keywords))
         return Same(value)
 
+    def _of_closure(self, function: types.FunctionType) -> Any:
+        """Of what a user's function that was met closes over, and of its defaults."""
+        if is_library(function) or function in self._followed or id(function) in self._seen:
+            return None
+        self._seen[id(function)] = len(self._seen)
+        self.functions.append(function)
+        own = function.__closure__ or ()
+        self.cells += [(cell, contents(cell)) for cell in own]
+        defaults = function.__defaults__, tuple((function.__kwdefaults__ or {}).items())
+        return tuple(self.of(contents(cell)) for cell in own), self.of(defaults)
+
     def _of_object(self, value: Any) -> Any:
-        kind = type(value)
-        if not is_library(kind) and kind.__module__ not in sys.stdlib_module_names:
-            self.kinds.add(kind)
+        self._note(type(value))
         members = getattr(value, "_members", None)
         if members is not None:  # a Module counts its changes
             counter = _counter_of(value)
@@ -190,6 +211,8 @@ class Snapshot:
             )  # fmt: skip
         attributes = getattr(value, "__dict__", None)
         if isinstance(value, types.ModuleType):
+            if not is_library(value):
+                self.modules.append(value)
             return Same(value)
         slots = list(_slots(value))
         if attributes is None and not slots:
@@ -198,7 +221,7 @@ class Snapshot:
         if value is self._owner:
             self._look(weakref.ref(value), _class_of)
         else:
-            self.classes.append((value, kind))
+            self.classes.append((value, type(value)))
         if slots:
             self._look(value, _in_slots)
         attributes = {} if attributes is None else attributes
@@ -258,6 +281,14 @@ def _slots(value: Any) -> Iterator[tuple[str, Any]]:
         for name, member in vars(kind).items():
             if isinstance(member, types.MemberDescriptorType) and hasattr(value, name):
                 yield name, member.__get__(value)
+
+
+def contents(cell: types.CellType) -> Any:
+    """What a variable of a closure holds; None before it is assigned."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
 
 
 def own_bases(kind: type) -> tuple[type, ...]:

@@ -411,6 +411,39 @@ def test_copies_of_a_module_have_traces_of_their_own():
         np.testing.assert_array_equal(cell(x)[0].numpy(), before)
 
 
+@ln.cell
+def found_by_name(x):
+    return x * 2.0
+
+
+def doubled(x):
+    return x * 2.0
+
+
+class HoldsCells(nn.Module):
+    def __init__(self):
+        self.k = 3.0
+        self.cells = [found_by_name, ln.cell(doubled), ln.checkpoint(doubled)]
+        self.own = ln.cell(self.times)
+
+    def times(self, x):
+        return x * self.k
+
+    def forward(self, x):
+        return self.own(sum((cell(x) for cell in self.cells), x))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_cells_that_are_held_are_copied(copied):
+    holds = HoldsCells()
+    assert holds(ln.tensor([1.0])).tolist() == [21.0]
+    other = copied(holds)
+    other.k = 1.0
+    assert [m(ln.tensor([1.0])).tolist() for m in (holds, other)] == [[21.0], [7.0]]
+    assert [type(cell) for cell in other.cells] == [type(cell) for cell in holds.cells]
+    assert other.cells[0] is found_by_name
+
+
 def test_profiles_and_explanations_name_a_cell():
     with ln.profile() as seen:
         gated(vector(3), (vector(4), vector(4)))[0].numpy()

@@ -6,7 +6,10 @@ import contextvars
 import dataclasses
 import enum
 import functools
+import gc
 import types
+import weakref
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -126,14 +129,171 @@ class Kind(enum.Enum):
     LEFT = 1
     RIGHT = 2
 
+    def times(self, x):
+        return x * FACTOR[0]
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
+    shared: ClassVar[float] = 1.0
     scale: float
     kind: Kind = Kind.LEFT
 
+    def times(self, x):
+        return x * FACTOR[0]
 
-Pair = collections.namedtuple("Pair", "h c")
+
+class Pair(collections.namedtuple("Pair", "h c")):
+    factor = 1.0
+
+    def times(self, x):
+        return x * self.factor
+
+
+def by_factor(x):
+    return x * FACTOR[0]
+
+
+class Member(nn.Module):
+    """A module with a member that it calls."""
+
+    def __init__(self, member):
+        self.member = member
+
+    def forward(self, x):
+        return self.member(x)
+
+
+class OfClass:
+    k = 1.0
+
+    @classmethod
+    @ln.cell
+    def times(cls, x):
+        return x * cls.k
+
+
+class ModuleClass(nn.Module, OfClass):
+    pass
+
+
+def _importing(x):
+    from test_cell_state import FACTOR as imported
+
+    return x * imported[0]
+
+
+def _closing():
+    held = [1.0]
+    function = lambda x: x * held[0]  # noqa: E731
+    return Member(function), lambda: held.__setitem__(0, 2.0)
+
+
+def _rebinding():
+    held = 1.0
+
+    def change():
+        nonlocal held
+        held = 2.0
+
+    return Member(lambda x: x * held), change
+
+
+def _replaced():
+    module = Member(ln.tanh)
+    ln.cell(module.forward)(value())
+    module.member = by_factor
+    return module, change_factor
+
+
+def change_factor():
+    FACTOR[0] = 2.0
+
+
+CALLED = {  # what code is found in, and a change of what that reads
+    "an attribute": lambda: (Member(by_factor), change_factor),
+    "an attribute that closes over a list": _closing,
+    "an attribute that closes over a number": _rebinding,
+    "an attribute that took another's place": _replaced,
+    "a partial that is an attribute": lambda: (Member(functools.partial(by_factor)), change_factor),
+    "a list": lambda listed=(by_factor,): (lambda x: listed[0](x), change_factor),
+    "an argument of a class": lambda: (
+        lambda x, held=Options(1.0): held.times(x), change_factor,
+    ),
+    "an argument that is a kind": lambda: (lambda x, kind=Kind.LEFT: kind.times(x), change_factor),
+    "a named tuple": lambda pair=Pair(1, 2): (  # noqa: B008
+        lambda x: pair.times(x), lambda: setattr(Pair, "factor", 2.0),
+    ),
+    "a module that it imports itself": lambda: (_importing, change_factor),
+    "a class, by name": lambda held=Options(1.0): (
+        lambda x: x * getattr(held, "shared", 1.0), lambda: setattr(Options, "shared", 2.0),
+    ),
+    "a method of a class": lambda: (OfClass.times, lambda: setattr(OfClass, "k", 2.0)),
+    "a method of a class of modules": lambda: (
+        ModuleClass.times, lambda: setattr(ModuleClass, "k", 2.0),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_a_change_of_what_found_code_reads_is_seen(name, monkeypatch):
+    monkeypatch.setattr(OfClass, "k", 1.0)
+    monkeypatch.setattr(Pair, "factor", 1.0)
+    monkeypatch.setattr(Options, "shared", 1.0)
+    FACTOR[0] = 1.0
+    function, change = CALLED[name]()
+    cell = ln.cell(getattr(function, "forward", function))
+    assert [cell(value(1.5)).item() for _ in range(2)] == [1.5, 1.5]
+    change()
+    assert [cell(value(1.5)).item() for _ in range(2)] == [3.0, 3.0]
+
+
+@pytest.mark.parametrize("given", [Options(1.0), Kind.LEFT, Pair(1, 2), OfClass])
+def test_a_change_of_what_methods_of_arguments_read_is_seen(given, monkeypatch):
+    monkeypatch.setattr(OfClass, "k", 1.0)
+    monkeypatch.setattr(Pair, "factor", 1.0)
+    FACTOR[0] = 1.0
+    plain = {OfClass: lambda x, held: x * held.k}.get(given, lambda x, held: held.times(x))
+    cell = ln.cell(plain)
+    assert [cell(value(1.5), given).item() for _ in range(2)] == [1.5, 1.5]
+    FACTOR[0] = OfClass.k = Pair.factor = 2.0
+    assert [cell(value(1.5), given).item() for _ in range(2)] == [3.0, 3.0]
+
+
+class Own(nn.Module):
+    def __init__(self):
+        self.first = lambda x: x * self.k
+        self.second = lambda x, own=self: x * own.k
+        self.k = 2.0
+
+    @ln.cell
+    def forward(self, x):
+        return self.second(self.first(x))
+
+
+def test_a_module_dies_with_functions_that_hold_it():
+    module = Own()
+    assert module(value()).item() == 4.0
+    module.k = 3.0
+    assert module(value()).item() == 9.0
+    gone = weakref.ref(module)
+    del module
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("way", [ln.cell, ln.checkpoint])
+@pytest.mark.parametrize("kind", [Plain, Own])
+def test_a_cell_of_a_method_sees_changes_of_its_object_and_holds_it(way, kind):
+    FACTOR[0] = 1.0
+    owner = kind()
+    cell = way(owner.times if kind is Plain else owner.forward)
+    before = cell(value()).item()
+    owner.k = 5.0
+    assert cell(value()).item() == (5.0 if kind is Plain else 25.0) != before
+    del owner
+    gc.collect()
+    assert cell(value()).item() == (5.0 if kind is Plain else 25.0)
 
 
 @pytest.mark.parametrize(

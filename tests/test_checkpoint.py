@@ -209,3 +209,22 @@ def test_what_it_computes_again_has_the_same_noise():
     y.sum().backward()
     slope = 3.0 * 2.0 * (1.0 - np.tanh(x.numpy()) ** 2)
     np.testing.assert_allclose(x.grad.numpy(), np.where(y.numpy() == 0.0, 0.0, slope), rtol=1e-6)
+
+
+def test_the_largest_of_what_is_computed_again_is_found():
+    one, two, three = (ln.Parameter(w) for w in np.random.default_rng(1).standard_normal((3, 8, 8)))
+    bias = ln.Parameter(np.full(8, 0.1))
+
+    def largest(x, y):
+        total = ln.linear(x, one) + (ln.linear(y, two, bias) + ln.linear(x, three, bias))
+        return ln.max(total * total)
+
+    made = []
+    for function in (largest, ln.checkpoint(largest)):
+        generator = np.random.default_rng(2)
+        rows = generator.standard_normal((20, 8))
+        leaves = [ln.tensor(row, requires_grad=True) for row in rows]
+        ln.sum([function(x, y) for x, y in zip(leaves[::2], leaves[1::2], strict=True)]).backward()
+        made.append([x.grad.numpy() for x in leaves])
+    for ours, expected in zip(*made, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-9)

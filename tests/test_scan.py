@@ -1,5 +1,6 @@
 """Scans: a step over the rows of a Sequence, as one node a sequence, is the loop written out."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -169,3 +170,46 @@ def test_a_step_with_other_arguments_is_told_how_it_is_called(step):
 def test_what_scan_cannot_take_is_told(step, states, x):
     with pytest.raises(TypeError, match=r"^scan: (expected a step, a tuple|states are Tensors)"):
         ln.scan(step, states, x)
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """Steps that are equal and do different things."""
+
+    name: str
+    k: float = dataclasses.field(compare=False)
+
+    def __call__(self, x, states):
+        return (states[0] * self.k + x,)
+
+    def below(self, x, states):
+        return x + states[0] * self.k if states else x
+
+
+@dataclasses.dataclass
+class Changing:
+    """A step that has no hash."""
+
+    k: float
+
+    __call__, below = Named.__call__, Named.below
+
+
+@pytest.mark.parametrize("make", [lambda k: Named("step", k), Changing])
+def test_steps_are_told_apart_by_identity(make):
+    x, zero = ln.sequence(np.ones((3, 1))), ln.zeros(1, dtype="float64")
+    chain = ln.Structure([(), (0,), (1,)])
+    for step, expected in ((make(2.0), [1.0, 3.0, 7.0]), (make(5.0), [1.0, 6.0, 31.0])):
+        for made in (ln.scan(step, (zero,), x)[0], ln.fold(step.below, x, chain)):
+            assert made.numpy().ravel().tolist() == expected
+
+
+def test_an_object_that_cannot_be_held_weakly_is_told():
+    class Slots:
+        __slots__ = ()
+
+        def __call__(self, x, states):
+            return states
+
+    with pytest.raises(TypeError, match="Slots has __slots__ without '__weakref__'; add it"):
+        ln.scan(Slots(), (ln.zeros(1),), ln.zeros(1, length=2))
