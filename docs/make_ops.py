@@ -86,8 +86,9 @@ values: `load_state_dict` takes its weights. What changes is how a program is wr
   pending; printing a value or looking at it in a debugger shows that it is pending, and runs
   nothing. So collect the losses of a minibatch, then call `backward` once. A loop that looks at a
   value in every example gets a `PerformanceHint`; `ln.map` runs such loops in step.
-- **numpy's functions give numbers.** `np.exp(x)` runs what is pending, and no gradient passes
-  through it; `ln.exp(x)` is what a model wants. `array * x` is lazy, as `x * array` is.
+- **numpy's functions of elements are lazy.** `np.exp(x)` is `ln.exp(x)`, and `array * x` is
+  `x * array`. What lazynet has under another name or form (`np.sum(x)`) gives numbers, and is
+  refused where that would lose a gradient.
 - **Values do not change in place.** Parameters do: `p.copy_(values)`, `p.data[...] = values`.
 
 ## Not the same as in PyTorch

@@ -34,7 +34,6 @@ class Value(Methods):
     graph: Any
     id: int
     type: RowType
-    __array_priority__ = 1000  # numpy arrays leave mixed operators to us
 
     if TYPE_CHECKING:  # of Tensor and Sequence each
 
