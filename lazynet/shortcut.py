@@ -7,12 +7,12 @@ For every kind of call the written function tests just that, and lets the compil
 
 from __future__ import annotations
 
-import linecache
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from lazynet.kernels.source import function_of
 from lazynet.op import TABLE, RowType
 from lazynet.quick import node
 from lazynet.quick_segments import SIZES, of_items
@@ -163,8 +163,4 @@ def write(kinds: list[Kind]) -> Callable:
         if all(matched) and some and writer.depth < _DEEPEST and writer.record(kind):
             lines += writer.lines
     lines.append("    return None")
-    source = "\n".join(lines) + "\n"
-    filename = f"<lazynet record {abs(hash(source)):x}>"
-    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
-    exec(compile(source, filename, "exec"), namespace)
-    return namespace["record"]
+    return function_of("\n".join(lines) + "\n", "record", namespace)

@@ -6,7 +6,6 @@ simulator they are arrays of its memory.
 """
 
 import functools
-import linecache
 import threading
 import types as python_types
 
@@ -17,6 +16,7 @@ from numba.core.registry import CPUDispatcher
 
 from lazynet.kernels import cuda_driver, memory
 from lazynet.kernels.scalars import WORDS
+from lazynet.kernels.source import function_of
 
 # Of each kind of row: its dtype, and what numba and LLVM call an element.
 _ELEMENTS = {
@@ -189,8 +189,5 @@ def compile_source(source: str, name: str, namespace: dict):
     """The function `name` of `source`, in a namespace that also has `cuda`."""
     from numba import cuda
 
-    filename = f"<lazynet cuda {name} {abs(hash(source)):x}>"
-    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
-    namespace = {**namespace, "cuda": cuda, "__name__": __name__}
-    exec(compile(source, filename, "exec"), namespace)
-    return namespace[name]
+    names = {**namespace, "cuda": cuda, "__name__": __name__}
+    return function_of(source, name, names, f"cuda {name}")
