@@ -13,10 +13,10 @@ from lazynet.ops.fill import zeros
 from lazynet.ops.reduce import reshape
 from lazynet.ops.rows import GATHER, ROW_SUM
 from lazynet.ops.views import cat_features as cat
-from lazynet.program import Program
+from lazynet.program import Program, ref_of
 from lazynet.record import record_segments
 from lazynet.tensor import Sequence, Tensor
-from lazynet.trace import Lowering, TraceGraph, argument_ids, ref_of
+from lazynet.trace import Lowering, TraceGraph, argument_ids
 
 
 def reverse(graph: TraceGraph, lowering: Lowering, forward_ref, seeds, targets) -> Program:

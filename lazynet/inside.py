@@ -15,10 +15,10 @@ from lazynet.ops import reduce
 from lazynet.ops.identity import CLONE
 from lazynet.ops.rows import GATHER, ROW_MAX, ROW_SOFTMAX, ROW_SUM
 from lazynet.ops.views import cat_features, part
-from lazynet.program import Ref
+from lazynet.program import Ref, ref_of
 from lazynet.record import record
 from lazynet.tensor import Tensor
-from lazynet.trace import TraceGraph, ref_of
+from lazynet.trace import TraceGraph
 
 # What an op along the rows of a Sequence is along the first axis of those rows stacked.
 _STACKED = {ROW_MAX: reduce.max, ROW_SOFTMAX: reduce.softmax}

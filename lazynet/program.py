@@ -118,19 +118,17 @@ def call(
     )
 
 
+def ref_of(row, space: int, index: int) -> Ref:
+    """The reference to a value of this type, which may be a view."""
+    return Ref(space, index, row.dtype, row.size, row.offset)
+
+
 def operand_refs(signature) -> list[Ref]:
     """The operands of a signature in their order: arguments of the node, or parameters."""
-    statics = {position: (number, row) for position, number, row in signature.statics}
-    refs, argument = [], 0
-    for position in range(len(statics) + len(signature.operands)):
-        if position in statics:
-            number, row = statics[position]
-            refs.append(Ref(words.STATIC, number, row.dtype, row.size, row.offset))
-        else:
-            row = signature.operands[argument]
-            refs.append(Ref(words.ARGUMENT, argument, row.dtype, row.size, row.offset))
-            argument += 1
-    return refs
+    return [
+        ref_of(row, words.STATIC if static else words.ARGUMENT, k)
+        for static, k, row in signature.places()
+    ]
 
 
 def output_refs(signature) -> list[Ref]:

@@ -18,12 +18,11 @@ from lazynet.cell import Cell, without_cell
 from lazynet.graph import words_of
 from lazynet.op import RowType
 from lazynet.ops.views import as_stored
-from lazynet.program import Program, Ref
+from lazynet.program import Program, Ref, ref_of
 from lazynet.purity import Guard, ImpureFunction, Kept, weakly
 from lazynet.quick import node
 from lazynet.record import ShapeError, enter, graph_of
 from lazynet.tensor import Sequence, Tensor, Value
-from lazynet.trace import ref_of
 from lazynet.traced import Traced
 
 # By the object that a step belongs to, then by its function.

@@ -17,7 +17,7 @@ from lazynet.batching import layout as words
 from lazynet.graph import Graph, recording_into
 from lazynet.op import RowType, Signature
 from lazynet.parameter import Parameter
-from lazynet.program import Program, Ref, Region, Step, elementwise
+from lazynet.program import Program, Ref, Region, Step, elementwise, ref_of
 from lazynet.tensor import Sequence, Tensor
 
 # The length of every symbolic Sequence; ids of its rows are never looked at one by one. Ids are
@@ -75,11 +75,6 @@ class TraceGraph(Graph):
 
     def forward(self) -> None:
         raise TypeError("a traced function cannot look at values")
-
-
-def ref_of(row: RowType, space: int, index: int) -> Ref:
-    """The reference to a value of this type, which may be a view."""
-    return Ref(space, index, row.dtype, row.size, row.offset)
 
 
 def backward_program(signature: Signature) -> Program | None:

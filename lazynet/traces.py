@@ -16,9 +16,9 @@ from lazynet.lists import ItemsDiffer, Listed, ListGraph
 from lazynet.nested import mapped
 from lazynet.op import RowType
 from lazynet.ops.random import draw
-from lazynet.program import Ref
+from lazynet.program import Ref, ref_of
 from lazynet.tensor import Tensor, Value
-from lazynet.trace import argument_ids, ref_of
+from lazynet.trace import argument_ids
 from lazynet.traced import Traced, replayed
 
 

@@ -13,6 +13,16 @@ def normal(*shape):
     return np.random.standard_normal(shape)
 
 
+def share(*shape):
+    """Numbers between 0 and 1: shares, probabilities."""
+    return np.random.uniform(0.05, 0.95, shape)
+
+
+def signs(*shape):
+    """Ones of either sign."""
+    return np.where(np.random.rand(*shape) < 0.5, -1.0, 1.0)
+
+
 def leaf(*shape, requires_grad=True):
     return ln.tensor(normal(*shape), requires_grad=requires_grad)
 

@@ -32,8 +32,8 @@ def python(*arguments, **environment):
 # The files of tests that run on the simulated device, in a process for each of these groups, and
 # how many tests a group has at least.
 SIMULATED = {
-    "device": 250, "modules": 70, "public": 150, "precision economy benchmark programs loops": 50,
-    "hardware": 40,
+    "ops device": 250, "modules": 70, "public": 150,
+    "precision economy benchmark programs training loops": 95, "hardware": 40,
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from graphs import Program
 from on_cuda import MARKS, agree, on
 from test_merging import Textbook, same
 from test_merging import run as run_textbook
@@ -223,3 +224,130 @@ def test_rows_that_were_looked_up_are_changed_in_one_launch(name):
         return [weight.numpy(), weight.grad.numpy()]
 
     agree(trained)
+
+
+@pytest.mark.parametrize("layer", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("lengths", [(1,), (3, 0, 5)], ids=str)
+def test_scans_agree(layer, lengths):
+    def scan():
+        ln.manual_seed(1)
+        model = getattr(ln.nn, layer)(3, 4)
+        rows = [np.random.randn(n, 3).astype("float32") for n in lengths]
+        outputs = [model(ln.sequence(ln.tensor(a))) for a in rows]
+        ln.sum([ln.sum(y * y) for y in outputs if len(y)]).backward()
+        gradients = [p.grad.numpy() for p in model.parameters()]
+        return [*(y.numpy() for y in outputs), *gradients]
+
+    agree(scan)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_programs_agree(seed):
+    program = Program(seed, 12, 1)
+
+    def evaluate():
+        arrays, loss, gradients = program.lazy()
+        return [*arrays, loss, *gradients]
+
+    agree(evaluate)
+
+
+def test_a_cell_and_its_constants_are_found_on_both_devices():
+    cell = ln.nn.LSTMCell(3, 4)  # without a state, its zeros are constants of the trace
+
+    def gradients(device):
+        cell.to(device).zero_grad()
+        x = ln.tensor([1.0, 2.0, 3.0], device=device)
+        h, _ = cell(x * 1.0)
+        h.sum().backward()
+        return [h.numpy(), cell.weight_ih.grad.numpy()]
+
+    first = gradients("cpu")
+    for device in ("cuda", "cpu", "cuda"):
+        for a, b in zip(gradients(device), first, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_random_rows_are_the_same_on_every_device():
+    def drop():
+        ln.manual_seed(3)
+        x = ln.tensor(np.ones(20, "float32"))
+        return [ln.rand(5).numpy(), ln.dropout(x, 0.5).numpy()]
+
+    here, there = on("cpu", drop), on("cuda", drop)
+    for a, b in zip(here, there, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_gradients_as_values_and_second_order_agree():
+    def second():
+        x = ln.tensor([0.3, -0.7], requires_grad=True)
+        (first,) = ln.gradients(ln.sum(ln.tanh(x) * x), [x])
+        (again,) = ln.gradients(ln.sum(first * first), [x])
+        return [first.numpy(), again.numpy()]
+
+    agree(second)
+
+
+def test_programs_in_step_may_look_at_values_of_the_device():
+    def steps():
+        def program(start):
+            x = ln.tensor([start], device="cuda")
+            while x.item() < 10.0:
+                x = x * 2.0
+            return x
+
+        return [y.item() for y in ln.map(program, [1.0, 3.0])]
+
+    assert steps() == [16.0, 12.0]
+
+
+def differentiated():
+    """Gradients through hooks, of copies, recorded ones, and those of a checkpoint."""
+    x, seen = ln.tensor(np.arange(4.0), requires_grad=True), []
+    x.register_hook(lambda g: g * 2.0)
+    y = x * 3.0
+    y.register_hook(lambda g: (seen.append(g.numpy()), g * 10.0)[1])
+    rows = ln.sequence([y, y * 2.0]) * 1.0
+    rows.retain_grad()
+    last = rows[1]
+    last.register_hook(lambda g: g + 1.0)
+    ((last * rows[0]).sum() + ln.checkpoint(lambda v: (v.tanh() * v).exp())(x).sum()).backward()
+    cube = lambda v: (v * v * v).sum()  # noqa: E731
+    w = ln.tensor(np.arange(3.0), requires_grad=True)
+    cube(w).backward(create_graph=True)
+    w.grad.square().sum().backward()
+    assert {v.grad.dtype for v in (x, rows, w)} == {np.dtype("float64")}
+    return [x.grad.numpy(), rows.grad.numpy(), *seen, w.grad.numpy(), ln.hessian(cube)(w).numpy()]
+
+
+def test_hooks_recorded_gradients_and_checkpoints_agree():
+    agree(differentiated)
+    with on_device(device_of("cuda")), pytest.raises(ln.DeviceError, match="runs on the CPU only"):
+        ln.Function()(ln.tensor(1.0))
+
+
+def test_cells_over_lists_of_several_lengths_agree():
+    def evaluate():
+        weight = ln.Parameter(np.random.standard_normal((3, 3)).astype("float32"))
+
+        @ln.cell
+        def join(x, below):
+            rows = ln.sequence([h for h, _ in below])
+            scores = ln.softmax(ln.dot(ln.linear(rows, weight), x), 0)
+            most = ln.max(rows, 0) - ln.mean([c for _, c in below])
+            return ln.tanh(ln.sum(scores * rows, 0) + x), most * x
+
+        leaves = [
+            ln.tensor(np.random.standard_normal(3).astype("float32"), requires_grad=True)
+            for _ in range(4)
+        ]
+        states = [(h * 1.0, h * 0.5) for h in leaves]
+        for below in ([0], [0, 1, 2], [4, 5, 3, 1], [6, 5], [7, 4, 6]):
+            states.append(join(leaves[len(below) - 1], [states[k] for k in below]))
+        ln.sum([ln.sum(h + c) for h, c in states[-3:]]).backward()
+        return [v.numpy() for state in states for v in state] + [
+            v.grad.numpy() for v in (*leaves, weight)
+        ]
+
+    agree(evaluate)

@@ -55,7 +55,7 @@ def unchanged(leaves):
 @pytest.mark.parametrize("create_graph", [False, True])
 def test_ctrl_c_while_gradients_are_added_waits_for_the_last(leaves, monkeypatch, create_graph):
     before = signal.getsignal(signal.SIGINT)
-    home, name = (ln.parameter.Leaf, "want_gradient") if create_graph else (executor, "backward")
+    home, name = (ln.leaf.Leaf, "want_gradient") if create_graph else (executor, "backward")
     run = getattr(home, name)
 
     def pressed(*arguments):
@@ -119,7 +119,7 @@ def test_ctrl_c_while_gradients_are_set_aside_for_hooks_puts_them_back(monkeypat
     ln.sum([(x * 5.0).sum() for x in old]).backward()
     for x in old:
         x.register_hook(lambda g: None)
-    clear, pressed = ln.parameter.Leaf.clear_gradient, []
+    clear, pressed = ln.leaf.Leaf.clear_gradient, []
 
     def pressing(x):
         clear(x)
@@ -129,7 +129,7 @@ def test_ctrl_c_while_gradients_are_set_aside_for_hooks_puts_them_back(monkeypat
 
     loss = ln.sum([(x * 2.0).sum() for x in old])
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ln.parameter.Leaf, "clear_gradient", pressing)
+        patch.setattr(ln.leaf.Leaf, "clear_gradient", pressing)
         loss.backward()
     assert [x.grad.tolist() for x in old] == [[5.0] * 3] * 2
 

@@ -4,6 +4,8 @@ Links and aliases are no nodes to the later stages: they compute nothing. A link
 address already; an alias's row lies inside the row it names (its root), shifted by some bytes.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from lazynet.batching.layout import (
@@ -21,7 +23,7 @@ from lazynet.batching.layout import (
     SEGMENT,
     SINGLES,
 )
-from lazynet.kernels.jit import inline, jit
+from lazynet.kernels.jit import borrowing, inline, jit, spliced
 
 # Columns of the nodes. A node's words lie side by side (`new_columns`), the most read first.
 (POSITION, FIRST, FORM, ITEM_COUNT, SEGMENT_COUNT, ROWS_READ, SIGNATURE, _, NODE_COLUMNS) = range(9)
@@ -111,6 +113,26 @@ def count(tape, numbers):
     return nodes, ids, aliases
 
 
+class Rows(NamedTuple):
+    """What is known of rows, by their number; of the last three arrays, by that less the base."""
+
+    head: np.ndarray
+    needs: np.ndarray
+    root: np.ndarray
+    shift: np.ndarray
+    producer: np.ndarray  # the node that makes a pending row; -1 of a link
+
+
+class Found(NamedTuple):
+    """What `decode` gives, as far as it is filled, and local signature numbers by signature."""
+
+    signature: np.ndarray
+    starts: np.ndarray
+    dependencies: np.ndarray
+    used: np.ndarray
+    local: np.ndarray
+
+
 @jit
 def decode(tape, numbers, base, columns, ids, marks, head, needs, root, shift):
     """Columns of the pending nodes, their dependencies, and the signatures they use.
@@ -128,13 +150,20 @@ def decode(tape, numbers, base, columns, ids, marks, head, needs, root, shift):
         the local signature number of each node, dependency starts, dependencies, and what each
         local signature number stands for (`USED_WORDS`).
     """
-    nodes, aliases = columns.shape[0], root.size > 0
-    signature = np.empty(nodes, np.int32)
-    starts = np.empty(nodes + 1, np.int32)
+    nodes = columns.shape[0]
+    signature, starts = np.empty(nodes, np.int32), np.empty(nodes + 1, np.int32)
     dependencies = np.empty(ids, np.int32)
-    local = np.full((numbers.shape[0], 2), -1, np.int32)
     used = np.empty((min(nodes, 2 * numbers.shape[0]), USED_WORDS), np.int32)
-    producer = np.empty(head.size - base, np.int32)
+    local = np.full((numbers.shape[0], 2), -1, np.int32)
+    rows = Rows(head, needs, root, shift, np.empty(head.size - base, np.int32))
+    found = Found(signature, starts, dependencies, used, local)
+    count, signatures = read_nodes(tape, numbers, base, columns, marks, rows, found)
+    return signature, starts, dependencies[:count].copy(), used[:signatures].copy()
+
+
+@borrowing
+def read_nodes(tape, numbers, base, columns, marks, rows, found):
+    """Fill `columns`, `rows` and `found`; how many dependencies and local signatures there are."""
     p, v = np.int64(0), np.int64(base)
     i = d = signatures = mark = 0
     recording = True
@@ -143,90 +172,100 @@ def decode(tape, numbers, base, columns, ids, marks, head, needs, root, shift):
         while mark < marks.shape[0] and marks[mark, 0] <= v:
             recording = marks[mark, 1] == 1
             mark += 1
-        kind, arguments = numbers[s, KIND], numbers[s, ARGUMENTS]
-        rows = output_rows(numbers, s, n, k)
+        kind, count = numbers[s, KIND], output_rows(numbers, s, n, k)
+        p = end
         if kind == LINK:
-            for j in range(rows):
-                head[v + j] = v
-                if aliases:
-                    root[v + j - base], shift[v + j - base] = v + j, 0
-                producer[v + j - base] = -1
-            v += rows
-            p = end
+            v = enter_rows(v, count, -1, base, rows)
             continue
         if kind == ALIAS:
-            step = 0 if form == SINGLE else tape[first + 1]
-            offsets = first + (1 if form == SINGLE else 2)
-            for j in range(rows):
-                source = np.int64(tape[first]) + step * j
-                at = source - base
-                offset = np.int64(tape[offsets + j])
-                root[v + j - base] = root[at] if at >= 0 else source
-                shift[v + j - base] = (shift[at] if at >= 0 else 0) + offset
-                producer[v + j - base] = producer[at] if at >= 0 else -1
-                head[v + j] = head[source]
-                needs[v + j] = needs[source]
-            v += rows
-            p = end
+            v = enter_aliases(tape, form, first, v, count, base, rows)
             continue
-        starts[i] = d
-        columns[i, ROWS_READ] = 0
-        need = numbers[s, NEEDS] != 0
-        stride = 2 if form == STEPPED else 1
-        if form == PIECES:
-            q, read = first, np.int64(0)
-            for _ in range(arguments):
-                pieces = tape[q]
-                q += 1
-                for _ in range(pieces):
-                    source = np.int64(tape[q])
-                    if tape[q + 2] > 0:
-                        need = need or needs[source] != 0
-                        read += tape[q + 2]
-                        if source >= base and producer[source - base] >= 0:
-                            dependencies[d] = producer[source - base]
-                            d += 1
-                    q += 3
-            columns[i, ROWS_READ] = min(read, TOO_MANY)
-        elif form == LISTED:
-            for a in range(listed_words(numbers, s, n, k)):
-                source = np.int64(tape[first + listed_word(numbers, s, n, k, a)])
-                need = need or needs[source] != 0
-                if source >= base and producer[source - base] >= 0:
-                    dependencies[d] = producer[source - base]
-                    d += 1
-        elif n > 0:
-            for a in range(arguments):
-                source = np.int64(tape[first + a * stride])
-                need = need or needs[source] != 0
-                if source >= base and producer[source - base] >= 0:
-                    dependencies[d] = producer[source - base]
-                    d += 1
+        found.starts[i] = d
+        d, need, read = read_sources(tape, numbers, s, n, k, form, first, base, rows, found, d)
+        columns[i, ROWS_READ] = min(read, TOO_MANY)
         # A node without rows goes with those that have some, which most often need gradients.
-        need = need or (columns[i, ROWS_READ] == 0 if form == PIECES else n == 0)
+        need = need or (read == 0 if form == PIECES else n == 0)
         need = need and recording and numbers[s, BACKWARD] != NO_DERIVATIVE
         slot = 1 if need else 0
-        if local[s, slot] < 0:
-            local[s, slot] = signatures
-            used[signatures, U_SIGNATURE], used[signatures, U_NEEDS] = s, slot
-            used[signatures, U_ONES] = 1
+        number = found.local[s, slot]
+        if number < 0:
+            number = found.local[s, slot] = signatures
+            found.used[number, U_SIGNATURE], found.used[number, U_NEEDS] = s, slot
+            found.used[number, U_ONES] = 1
             signatures += 1
-        signature[i] = columns[i, SIGNATURE] = local[s, slot]
+        found.signature[i] = columns[i, SIGNATURE] = number
         if form != SINGLE:
-            used[local[s, slot], U_ONES] = 0
+            found.used[number, U_ONES] = 0
         columns[i, ITEM_COUNT], columns[i, SEGMENT_COUNT] = n, k
         columns[i, FORM], columns[i, POSITION], columns[i, FIRST] = form, first, v
-        for j in range(rows * numbers[s, OUTPUTS]):
-            head[v + j] = v
-            needs[v + j] = slot
-            if aliases:
-                root[v + j - base], shift[v + j - base] = v + j, 0
-            producer[v + j - base] = i
-        v += rows * numbers[s, OUTPUTS]
+        count *= numbers[s, OUTPUTS]
+        for j in range(v, v + count):
+            rows.needs[j] = slot
+        v = enter_rows(v, count, i, base, rows)
         i += 1
-        p = end
-    starts[nodes] = d
-    return signature, starts, dependencies[:d].copy(), used[:signatures].copy()
+    found.starts[i] = d
+    return d, signatures
+
+
+@spliced
+def enter_rows(v, count, node, base, rows):
+    """Enter the rows from `v` on of a node, or of a link (-1); the row that follows."""
+    for j in range(v, v + count):
+        rows.head[j], rows.producer[j - base] = v, node
+        if rows.root.size > 0:
+            rows.root[j - base], rows.shift[j - base] = j, 0
+    return v + count
+
+
+@spliced
+def enter_aliases(tape, form, first, v, count, base, rows):
+    """Enter the rows from `v` on of an alias, each as a part of another; the row that follows."""
+    step = 0 if form == SINGLE else tape[first + 1]
+    offsets = first + (1 if form == SINGLE else 2)
+    for j in range(count):
+        source, offset = np.int64(tape[first]) + step * j, np.int64(tape[offsets + j])
+        own, at = v + j - base, source - base
+        rows.root[own] = rows.root[at] if at >= 0 else source
+        rows.shift[own] = (rows.shift[at] if at >= 0 else 0) + offset
+        rows.producer[own] = rows.producer[at] if at >= 0 else -1
+        rows.head[v + j], rows.needs[v + j] = rows.head[source], rows.needs[source]
+    return v + count
+
+
+@spliced
+def read_sources(tape, numbers, s, n, k, form, first, base, rows, found, d):
+    """Note what a node depends on.
+
+    Returns how many dependencies there are then, whether anything that it reads needs gradients,
+    and the rows read by a node whose arguments are pieces.
+    """
+    need, read, arguments = numbers[s, NEEDS] != 0, np.int64(0), numbers[s, ARGUMENTS]
+    if form == PIECES:
+        q = first
+        for _ in range(arguments):
+            pieces = tape[q]
+            q += 1
+            for _ in range(pieces):
+                if tape[q + 2] > 0:
+                    read += tape[q + 2]
+                    d, need = read_source(np.int64(tape[q]), base, rows, found, d, need)
+                q += 3
+    elif form == LISTED or n > 0:
+        stride = 2 if form == STEPPED else 1
+        for a in range(listed_words(numbers, s, n, k) if form == LISTED else arguments):
+            at = listed_word(numbers, s, n, k, a) if form == LISTED else a * stride
+            source = np.int64(tape[first + at])
+            d, need = read_source(source, base, rows, found, d, need)
+    return d, need, read
+
+
+@spliced
+def read_source(source, base, rows, found, d, need):
+    """Note as dependency `d` the node that makes a row, if it is pending, and what it needs."""
+    if source >= base and rows.producer[source - base] >= 0:
+        found.dependencies[d] = rows.producer[source - base]
+        d += 1
+    return d, need or rows.needs[source] != 0
 
 
 @inline

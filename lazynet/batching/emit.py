@@ -195,9 +195,15 @@ def gather_operands(first, arity, count, frame, programs, operands):
 
 
 @spliced
+def first_step(program, programs):
+    """Where the words of a program's steps begin."""
+    return program + PROGRAM_HEADER + REGION_WORDS * programs[program] + programs[program + 4]
+
+
+@spliced
 def emit_phase(phase, program, frame, programs, operands):
     """Emit every step of one phase of a program."""
-    step = program + PROGRAM_HEADER + REGION_WORDS * programs[program] + programs[program + 4]
+    step = first_step(program, programs)
     for _ in range(programs[program + 1]):
         if programs[step + 3] == phase:
             emit_step(step, program, frame, programs, operands)

@@ -21,7 +21,7 @@ from lazynet.batching.decode import (
     listed_words,
     source_row,
 )
-from lazynet.batching.emit import emit_program, emit_step
+from lazynet.batching.emit import emit_program, emit_step, first_step
 from lazynet.batching.frame import (
     ALIVE_AT,
     ALL_STEPS,
@@ -368,7 +368,7 @@ def lay_out_reverse(parts, laid, signatures, bases, scratch, programs, frame, op
         program = signatures[s, BACKWARD]
         if program < 0 or signatures[s, OUTPUTS] == 0:
             continue
-        step = program + PROGRAM_HEADER + REGION_WORDS * programs[program] + programs[program + 4]
+        step = first_step(program, programs)
         for _ in range(programs[program + 1]):
             if programs[step + 3] == DEFERRED:
                 emit_deferred(

@@ -8,7 +8,7 @@ import numpy as np
 
 from lazynet.batching.arrange import row_place
 from lazynet.batching.decode import FIRST, FORM, POSITION, SINGLE
-from lazynet.batching.emit import put_operand
+from lazynet.batching.emit import first_step, put_operand
 from lazynet.batching.frame import CALL_WORDS, CALLS, CALLS_AT, REGIONS, STATICS_AT, slot
 from lazynet.batching.layout import (
     ARGUMENT,
@@ -38,12 +38,6 @@ from lazynet.batching.layout import (
 from lazynet.batching.measure import aligned
 from lazynet.kernels.jit import jit, spliced
 from lazynet.kernels.memory import load, store
-
-
-@spliced
-def first_step(program, programs):
-    """Where the words of a program's steps begin."""
-    return program + PROGRAM_HEADER + REGION_WORDS * programs[program] + programs[program + 4]
 
 
 @jit

@@ -12,6 +12,7 @@ import time
 import numpy as np
 
 from lazynet.kernels.cuda_driver import PRECISIONS, Counts
+from lazynet.kernels.source import function_of
 
 BIAS = 1 << 60  # what simulated addresses are above those of the host memory behind them
 
@@ -111,8 +112,8 @@ class Simulator:
         namespace = function.__globals__
         namespace.update(lifted_kernel=function, errstate=np.errstate)
         source = "def quiet(*arguments):\n    with errstate(all='ignore'):\n"
-        exec(source + "        lifted_kernel(*arguments)\n", namespace)
-        return cuda.jit(namespace["quiet"])
+        source += "        lifted_kernel(*arguments)\n"
+        return cuda.jit(function_of(source, "quiet", namespace))
 
     def launch(self, kernel, work: int, *arguments) -> None:
         """Run a kernel on a thread or two."""

@@ -6,7 +6,6 @@ simulator they are arrays of its memory.
 """
 
 import functools
-import linecache
 import threading
 import types as python_types
 
@@ -17,6 +16,7 @@ from numba.core.registry import CPUDispatcher
 
 from lazynet.kernels import cuda_driver, memory
 from lazynet.kernels.scalars import WORDS
+from lazynet.kernels.source import function_of
 
 # Of each kind of row: its dtype, and what numba and LLVM call an element.
 _ELEMENTS = {
@@ -64,45 +64,16 @@ def _compiled() -> dict:
     """Words as numba intrinsics."""
     from numba.cuda.extending import intrinsic
 
-    def pointer_to(element, llvm):
-        @intrinsic
-        def row(typing_context, address, width):
-            def generate(context, builder, signature, values):
-                return builder.inttoptr(values[0], llvm.as_pointer())
+    made = {"load": _load(intrinsic)}
+    for key, (_, element, llvm) in _ELEMENTS.items():
+        made[f"row_{key}"] = _row(intrinsic, element, llvm)
+        made[f"add_{key}"] = _add(intrinsic, key, element, llvm)
+    made["float32_bits"] = _bits(intrinsic, types.float32, types.int32, ir.IntType(32))
+    made["bits_float32"] = _bits(intrinsic, types.int32, types.float32, ir.FloatType())
+    return made
 
-            return types.CPointer(element)(types.int64, types.int64), generate
 
-        return row
-
-    def adder(key, element, llvm):
-        @intrinsic
-        def add(typing_context, target, index, value):
-            def generate(context, builder, signature, values):
-                place, value = builder.gep(values[0], [values[1]]), values[2]
-                if key in _ATOMIC:
-                    kind = ir.FunctionType(llvm, [llvm.as_pointer(), llvm])
-                    atomic = cgutils.get_or_insert_function(builder.module, kind, _ATOMIC[key])
-                    builder.call(atomic, (place, value))
-                elif key == "bool":  # bytes have none, and no gradient is made of them
-                    builder.store(builder.or_(builder.load(place), value), place)
-                else:
-                    builder.atomic_rmw("add", place, value, "monotonic")
-                return context.get_dummy_value()
-
-            return types.void(types.CPointer(element), types.int64, element), generate
-
-        return add
-
-    def bits(source, target, llvm):
-        @intrinsic
-        def cast(typing_context, value):
-            def generate(context, builder, signature, values):
-                return builder.bitcast(values[0], llvm)
-
-            return target(source), generate
-
-        return cast
-
+def _load(intrinsic):
     @intrinsic
     def load(typing_context, address):
         def generate(context, builder, signature, values):
@@ -110,13 +81,49 @@ def _compiled() -> dict:
 
         return types.int64(types.int64), generate
 
-    made = {"load": load}
-    for key, (_, element, llvm) in _ELEMENTS.items():
-        made[f"row_{key}"] = pointer_to(element, llvm)
-        made[f"add_{key}"] = adder(key, element, llvm)
-    made["float32_bits"] = bits(types.float32, types.int32, ir.IntType(32))
-    made["bits_float32"] = bits(types.int32, types.float32, ir.FloatType())
-    return made
+    return load
+
+
+def _row(intrinsic, element, llvm):
+    @intrinsic
+    def row(typing_context, address, width):
+        def generate(context, builder, signature, values):
+            return builder.inttoptr(values[0], llvm.as_pointer())
+
+        return types.CPointer(element)(types.int64, types.int64), generate
+
+    return row
+
+
+def _add(intrinsic, key, element, llvm):
+    @intrinsic
+    def add(typing_context, target, index, value):
+        def generate(context, builder, signature, values):
+            place, value = builder.gep(values[0], [values[1]]), values[2]
+            if key in _ATOMIC:
+                kind = ir.FunctionType(llvm, [llvm.as_pointer(), llvm])
+                atomic = cgutils.get_or_insert_function(builder.module, kind, _ATOMIC[key])
+                builder.call(atomic, (place, value))
+            elif key == "bool":  # bytes have none, and no gradient is made of them
+                builder.store(builder.or_(builder.load(place), value), place)
+            else:
+                builder.atomic_rmw("add", place, value, "monotonic")
+            return context.get_dummy_value()
+
+        return types.void(types.CPointer(element), types.int64, element), generate
+
+    return add
+
+
+def _bits(intrinsic, source, target, llvm):
+    @intrinsic
+    def cast(typing_context, value):
+        def generate(context, builder, signature, values):
+            return builder.bitcast(values[0], llvm)
+
+        return target(source), generate
+
+    return cast
 
 
 def numpy_of_kernels():
@@ -189,8 +196,5 @@ def compile_source(source: str, name: str, namespace: dict):
     """The function `name` of `source`, in a namespace that also has `cuda`."""
     from numba import cuda
 
-    filename = f"<lazynet cuda {name} {abs(hash(source)):x}>"
-    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
-    namespace = {**namespace, "cuda": cuda, "__name__": __name__}
-    exec(compile(source, filename, "exec"), namespace)
-    return namespace[name]
+    names = {**namespace, "cuda": cuda, "__name__": __name__}
+    return function_of(source, name, names, f"cuda {name}")

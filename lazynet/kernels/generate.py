@@ -6,7 +6,6 @@ the outputs. An operand is either as wide as the row or a single element for the
 puts gradients where they belong: rows shared by several items add up because items run in order.
 """
 
-import linecache
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from lazynet.kernels import memory
 from lazynet.kernels.jit import kernel_address, made_once
 from lazynet.kernels.scalars import WORDS
+from lazynet.kernels.source import function_of
 
 HEADER = 8  # bytes before the attributes: the number of items
 
@@ -114,10 +114,7 @@ def compile_source(source: str, name: str, dtype: str):
         **{f"at_{key}": pointer for key, pointer in memory.POINTER.items()},
         **{f"c_{key}": words["c"] for key, words in WORDS.items()},
     }
-    filename = f"<lazynet {name} {abs(hash(source)):x}>"
-    exec(compile(source, filename, "exec"), namespace)
-    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
-    function = namespace[name]
+    function = function_of(source, name, namespace)
     function.generated_source = f"{dtype}\n{source}"
     return function
 

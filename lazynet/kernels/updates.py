@@ -5,12 +5,11 @@ come in the arrays' dtype, so that nothing is computed in another one. `sign` is
 gradient is to be gone up, else 1. Bound: memory.
 """
 
-import linecache
-
 import numpy as np
 
 from lazynet.kernels.jit import jit, made_once, word
 from lazynet.kernels.memory import ROW
+from lazynet.kernels.source import function_of
 
 
 @word
@@ -184,10 +183,7 @@ def _each(name: str, dtype: str, arrays: int, numbers: int):
         "    for k in range(table.shape[0]):\n"
         f"        {name}({', '.join(given)})\n"
     )
-    filename = f"<lazynet {name} of each>"
-    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
     namespace = {"__name__": __name__, "row": ROW[dtype], name: globals()[name]}
-    exec(compile(source, filename, "exec"), namespace)
-    function = namespace[f"{name}_each"]
+    function = function_of(source, f"{name}_each", namespace)
     function.generated_source = f"{dtype}\n{source}"
     return jit(function)

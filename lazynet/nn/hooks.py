@@ -6,10 +6,11 @@ takes, or gives: `lazynet/hooks.py`, `watched`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from lazynet.graph import pending_graph
-from lazynet.hooks import wants_gradient, watched
+from lazynet.hooks import HookHandle, wants_gradient, watched
 from lazynet.nested import filled, leaves_of
 from lazynet.tensor import Value
 from lazynet.trace import HookInside, TraceGraph
@@ -22,6 +23,75 @@ class ModuleHook:
 
     def __init__(self, kind: str, function: Any, with_kwargs: bool = False):
         self.kind, self.function, self.with_kwargs = kind, function, with_kwargs
+
+
+class Hooked:
+    """What has hooks, in the order in which they are called; assigned, never changed in place."""
+
+    _hooks: tuple[ModuleHook, ...] = ()
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> HookHandle:
+        """Call `hook(module, args)` before every `forward`; it may give other arguments.
+
+        Hooks see lazy values; looking at one runs what is pending, for this example alone. A module
+        whose `forward` is a cell has them called around the cell; a cell that calls a module with
+        hooks is run op by op.
+
+        Args:
+            hook: gives None, a tuple of arguments, or one argument.
+            prepend: whether to call it before the hooks that are there.
+            with_kwargs: call `hook(module, args, kwargs)`, which gives None or (args, kwargs).
+        """
+        return self._hook(ModuleHook(PRE, hook, with_kwargs), prepend)
+
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> HookHandle:
+        """Call `hook(module, args, output)` after every `forward`; it may give another output.
+
+        With `with_kwargs` it is `hook(module, args, kwargs, output)`.
+        """
+        return self._hook(ModuleHook(FORWARD, hook, with_kwargs), prepend)
+
+    def register_full_backward_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> HookHandle:
+        """Call `hook(module, grad_output)` in backward, before it goes through the module.
+
+        `grad_output` is a tuple with the gradient of each output, of this call alone; the hook may
+        give another tuple.
+        """
+        return self._hook(ModuleHook(BACKWARD_PRE, hook), prepend)
+
+    def register_full_backward_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> HookHandle:
+        """Call `hook(module, grad_input, grad_output)` when backward has gone through the module.
+
+        Both are tuples, for each positional argument and for each output (of nested ones, for each
+        value in them): the gradient of this call alone, or None of what wants or has none. The hook
+        may give another tuple of `grad_input`.
+
+            >>> layer = nn.Linear(2, 3)
+            >>> show = lambda module, inputs, outputs: print(inputs[0].shape, outputs[0].shape)
+            >>> with layer.register_full_backward_hook(show):
+            ...     layer(ln.tensor([1.0, 2.0], requires_grad=True)).sum().backward()
+            (2,) (3,)
+        """
+        return self._hook(ModuleHook(BACKWARD, hook), prepend)
+
+    def _hook(self, hook: ModuleHook, prepend: bool) -> HookHandle:
+        if not callable(hook.function):
+            own, kind = type(self).__name__, type(hook.function).__name__
+            raise TypeError(f"{own}: expected a function as a hook, not {kind}")
+        self._hooks = (hook, *self._hooks) if prepend else (*self._hooks, hook)
+
+        def remove() -> None:
+            self._hooks = tuple(other for other in self._hooks if other is not hook)
+
+        return HookHandle(remove)
 
 
 def call(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -8,39 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
 from lazynet import automatic
 from lazynet.device import OPENED, Device, device_among, device_of, on_device
 from lazynet.elsewhere import DYNET_MODULES, missing
-from lazynet.hooks import HookHandle
 from lazynet.nn import hooks
+from lazynet.nn.state import Entry, IncompatibleKeys, load
 from lazynet.nn.told import RAISED, explained
 from lazynet.parameter import Parameter
 from lazynet.snapshot import note_change
-from lazynet.tensor import Tensor, Value, tensor
+from lazynet.tensor import Tensor, tensor
 
 
-class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict(..., strict=False)` passed over."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-
-class _Entry(NamedTuple):
-    """A parameter or buffer, whether it is part of the state, and where it is kept."""
-
-    name: str
-    value: Tensor
-    kept: bool
-    owner: Module
-    key: str
-
-
-class Module:
+class Module(hooks.Hooked):
     """A part of a model. Subclasses assign parameters and modules, and define `forward`.
 
     `forward` is plain Python over ONE example. Attributes that are neither parameters nor modules
@@ -57,7 +40,6 @@ class Module:
     # Attributes that are computed from parameters when they are asked for: `nn.utils.weight_norm`.
     _computed: Mapping[str, Callable[[Module], Tensor]] = {}
     _buffers: Mapping[str, bool] = {}  # by name, whether it is part of the state
-    _hooks: tuple[hooks.ModuleHook, ...] = ()
     _tells = True  # whether errors of a call are told under this name, not under those of its parts
 
     def __init__(self) -> None:
@@ -242,9 +224,7 @@ class Module:
             raise AttributeError(f"{type(self).__name__} has no parameter {path!r}")
         return value
 
-    def _entries(
-        self, prefix: str, seen: set[int] | None, recurse: bool = True
-    ) -> Iterator[_Entry]:
+    def _entries(self, prefix: str, seen: set[int] | None, recurse: bool = True) -> Iterator[Entry]:
         """Parameters and buffers, module by module, as `_walk` goes."""
         for path, module in self._walk(prefix, seen) if recurse else [(prefix, self)]:
             for key, value in module._members():
@@ -252,7 +232,7 @@ class Module:
                     key in module._buffers and isinstance(value, Tensor)
                 ):
                     name = f"{path}.{key}" if path else key
-                    yield _Entry(name, value, module._buffers.get(key, True), module, key)
+                    yield Entry(name, value, module._buffers.get(key, True), module, key)
 
     # -- what is done to all of it -----------------------------------------------------------------
 
@@ -333,71 +313,6 @@ class Module:
         """Move everything to the first GPU, as `to("cuda")`."""
         return self.to("cuda")
 
-    # -- hooks -------------------------------------------------------------------------------------
-
-    def register_forward_pre_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> HookHandle:
-        """Call `hook(module, args)` before every `forward`; it may give other arguments.
-
-        Hooks see lazy values; looking at one runs what is pending, for this example alone. A module
-        whose `forward` is a cell has them called around the cell; a cell that calls a module with
-        hooks is run op by op.
-
-        Args:
-            hook: gives None, a tuple of arguments, or one argument.
-            prepend: whether to call it before the hooks that are there.
-            with_kwargs: call `hook(module, args, kwargs)`, which gives None or (args, kwargs).
-        """
-        return self._hook(hooks.ModuleHook(hooks.PRE, hook, with_kwargs), prepend)
-
-    def register_forward_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> HookHandle:
-        """Call `hook(module, args, output)` after every `forward`; it may give another output.
-
-        With `with_kwargs` it is `hook(module, args, kwargs, output)`.
-        """
-        return self._hook(hooks.ModuleHook(hooks.FORWARD, hook, with_kwargs), prepend)
-
-    def register_full_backward_pre_hook(
-        self, hook: Callable[..., Any], prepend: bool = False
-    ) -> HookHandle:
-        """Call `hook(module, grad_output)` in backward, before it goes through the module.
-
-        `grad_output` is a tuple with the gradient of each output, of this call alone; the hook may
-        give another tuple.
-        """
-        return self._hook(hooks.ModuleHook(hooks.BACKWARD_PRE, hook), prepend)
-
-    def register_full_backward_hook(
-        self, hook: Callable[..., Any], prepend: bool = False
-    ) -> HookHandle:
-        """Call `hook(module, grad_input, grad_output)` when backward has gone through the module.
-
-        Both are tuples, for each positional argument and for each output (of nested ones, for each
-        value in them): the gradient of this call alone, or None of what wants or has none. The hook
-        may give another tuple of `grad_input`.
-
-            >>> layer = nn.Linear(2, 3)
-            >>> show = lambda module, inputs, outputs: print(inputs[0].shape, outputs[0].shape)
-            >>> with layer.register_full_backward_hook(show):
-            ...     layer(ln.tensor([1.0, 2.0], requires_grad=True)).sum().backward()
-            (2,) (3,)
-        """
-        return self._hook(hooks.ModuleHook(hooks.BACKWARD, hook), prepend)
-
-    def _hook(self, hook: hooks.ModuleHook, prepend: bool) -> HookHandle:
-        if not callable(hook.function):
-            own, kind = type(self).__name__, type(hook.function).__name__
-            raise TypeError(f"{own}: expected a function as a hook, not {kind}")
-        self._hooks = (hook, *self._hooks) if prepend else (*self._hooks, hook)
-
-        def remove() -> None:
-            self._hooks = tuple(other for other in self._hooks if other is not hook)
-
-        return HookHandle(remove)
-
     # -- state -------------------------------------------------------------------------------------
 
     def state_dict(self, prefix: str = "") -> dict[str, np.ndarray]:
@@ -422,41 +337,7 @@ class Module:
                 holds no numbers.
             TypeError: for something that is no dict.
         """
-        if not isinstance(state, Mapping):
-            raise TypeError(
-                f"{type(self).__name__}: load_state_dict: expected a dict of arrays, not "
-                f"{type(state).__name__}; ln.load(path) gives that of a file"
-            )
-        places = {entry.name: entry for entry in self._entries("", None) if entry.kept}
-        missing = [name for name in places if name not in state]
-        unexpected = [name for name in state if name not in places]
-        problems = []
-        if strict and missing:
-            problems.append("Missing key(s): " + ", ".join(missing))
-        if strict and unexpected:
-            problems.append("Unexpected key(s): " + ", ".join(unexpected))
-        arrays: dict[str, np.ndarray] = {}
-        for name in (name for name in places if name in state):
-            array, ours = _as_array(state[name]), places[name].value
-            if array.shape != ours.shape:
-                problem = f"the state has shape {array.shape}, the module {ours.shape}"
-                problems.append(f"{name}: {problem}")
-                continue
-            try:
-                arrays[name] = array.astype(ours.dtype)
-            except (TypeError, ValueError):
-                problem = f"the state holds {array.dtype.name}, which is not {ours.dtype}"
-                problems.append(f"{name}: {problem}")
-        if problems:
-            what = f"Error(s) in loading state_dict for {type(self).__name__}:"
-            raise RuntimeError("\n    ".join([what, *problems]))
-        for name, array in arrays.items():
-            _, old, _, owner, key = places[name]
-            if isinstance(old, Parameter):
-                old.copy_(array)
-            else:
-                owner._replace(key, tensor(array, device=old.device))
-        return IncompatibleKeys(missing, unexpected)
+        return load(self, state, strict)
 
     def __getstate__(self) -> dict[str, Any]:
         """What copying and pickling take: buffers that were computed as values of their own."""
@@ -483,9 +364,3 @@ class Module:
         if not lines or (extra and lines == [extra]):
             return f"{name}({extra})"
         return f"{name}(\n  " + "\n  ".join(lines) + "\n)"
-
-
-def _as_array(value: Any) -> np.ndarray:
-    if not isinstance(value, Value) and hasattr(value, "detach"):
-        value = value.detach()  # a PyTorch tensor that requires a gradient is no array
-    return np.asarray(value)
