@@ -36,6 +36,12 @@ def _told(frame: FrameType) -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line outside lazynet from which the current call comes."""
+    caller = _caller()
+    warnings.warn_explicit(message, category, caller.f_code.co_filename, caller.f_lineno)
+
+
 class PerformanceHint(UserWarning):
     """Something runs correctly but does not batch."""
 
@@ -53,12 +59,10 @@ def note_look(run: Run) -> None:
     place = id(caller.f_code), caller.f_lasti
     _looks[place] = looks = _looks.get(place, 0) + 1
     if looks == LOOKS_BEFORE_HINT:
-        warnings.warn_explicit(
+        warn(
             f"{_told(caller)} asked for a value {looks} times, one example each, so that nothing "
             "could batch: collect the losses of a minibatch before asking, or use ln.map",
             PerformanceHint,
-            caller.f_code.co_filename,
-            caller.f_lineno,
         )
 
 

@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -255,3 +256,25 @@ def test_an_axis_is_cut_as_pytorch_cuts_it(torch):
     for dim, made in ((0, (4, 2)), (3, (1, 1)), (0, (-1, -1)), (0, (-1, 4))):
         with pytest.raises(ln.ShapeError, match=r"^Unflatten: "):
             nn.Unflatten(dim, made)(ln.ones(6, 2))
+
+
+def test_modules_in_plain_lists_are_told_of_at_the_line_that_asks():
+    class Held(nn.Module):
+        def __init__(self, held):
+            self.out, self.held = nn.Linear(2, 2), held
+
+    for held, words in (
+        ([nn.Linear(2, 2)], "plain list, .* nn.ModuleList"),
+        ({"a": nn.Linear(2, 2)}, "plain dict, .* nn.ModuleDict"),
+        ((1, ln.Parameter(np.ones(2))), "plain tuple, .* nn.ParameterList"),
+    ):
+        module = nn.Sequential(Held(held))
+        with pytest.warns(UserWarning, match=f"^0.held of Sequential holds .* {words}") as told:
+            assert len(list(module.parameters())) == 2
+        assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        module = Held([1, "a"])
+        module.again = [module.out]  # is among its members
+        module._hidden = [nn.Linear(2, 2)]
+        assert len(list(module.parameters())) == 2

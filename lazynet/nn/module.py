@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from lazynet import automatic
+from lazynet.debugging import warn
 from lazynet.device import OPENED, Device, device_among, device_of, on_device
 from lazynet.elsewhere import DYNET_MODULES, missing
 from lazynet.nn import hooks
@@ -177,8 +178,30 @@ class Module(hooks.Hooked):
                 yield entry.name, entry.value
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        """Each parameter of this module and (unless `recurse` is false) of all below it, once."""
+        """Each parameter of this module and (unless `recurse` is false) of all below it, once.
+
+        Plain lists and dicts are not looked into, as in PyTorch; a warning tells of modules there.
+        """
+        if recurse:
+            self._tell_of_lists()
         return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+
+    def _tell_of_lists(self) -> None:
+        """Warn of modules and parameters that stand in plain lists alone: nothing trains them."""
+        known = {id(x) for owner in self.modules() for _, x in ((0, owner), *owner._members())}
+        for path, owner in self.named_modules():
+            for name, value in vars(owner).items():
+                if value.__class__ not in (list, tuple, dict) or name.startswith("_"):
+                    continue
+                things = value.values() if isinstance(value, dict) else value
+                if any(isinstance(x, (Module, Parameter)) and id(x) not in known for x in things):
+                    kind = "Dict" if isinstance(value, dict) else "List"
+                    warn(
+                        f"{f'{path}.{name}' if path else name} of {type(self).__name__} holds "
+                        f"modules or parameters in a plain {type(value).__name__}, which are not "
+                        f"among its parameters: they are not trained, saved or moved. "
+                        f"nn.Module{kind} holds modules, nn.Parameter{kind} parameters"
+                    )
 
     def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
         """(dotted name, Tensor) of what `register_buffer` was given."""
