@@ -73,6 +73,10 @@ class Cell:
         return type(self)(self._function, instance)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
+        if named:
+            placed = self._placed(arguments, named)
+            if placed is not None:
+                return self(*placed)
         guard = self._guard
         if guard is not None and not named:
             made = calls.record(guard.watched, self._now.kinds, *arguments)
@@ -91,6 +95,21 @@ class Cell:
             key.append(name)
             flatten(named[name], key, values)
         return self._record(tuple(key), values, arguments, named)
+
+    @functools.cached_property
+    def _places(self) -> list[str]:
+        """The names of the arguments by position; empty for those that are given by position."""
+        code = self._function.__code__
+        names = [""] * code.co_posonlyargcount
+        names += code.co_varnames[code.co_posonlyargcount : code.co_argcount]
+        return names[self._owner is not None :]
+
+    def _placed(self, arguments: Any, named: dict[str, Any]) -> Any:
+        """All arguments by position, where those by name come next; None otherwise."""
+        names = self._places[len(arguments) : len(arguments) + len(named)]
+        if len(names) < len(named) or not named.keys() <= set(names):
+            return None
+        return *arguments, *[named[name] for name in names]
 
     def _record_shortly(self, arguments: Any) -> Any:
         """The short way where all is as it was; None for a kind of call that it does not know.

@@ -18,6 +18,8 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from lazynet.nested import mapped
 from lazynet.parameter import Parameter
 from lazynet.purity import Guard
@@ -52,6 +54,9 @@ _OF_MODULES = {
     "__call__", "__get__", "__getattr__", "__getitem__", "__iter__", "__len__", "counted",
     "forward", "items", "keys", "values",
 }  # fmt: skip
+# Of numpy: functions of numbers, which nothing else tells about, and numbers.
+_OF_NUMPY = {"sqrt", "exp", "log", "square", "tanh", "cos", "sin", "pi", "e", "inf", "float32",
+             "float64", "int64"}  # fmt: skip
 _TRUSTED = {"lazynet", "numpy", "numba", "llvmlite"}
 _STANDARD = sysconfig.get_paths()["stdlib"]
 COUNTING: set[types.CodeType] = set()  # our own code that counts calls of modules
@@ -147,6 +152,8 @@ class Watcher:
         before = None
         for instruction in dis.get_instructions(code):
             name, what = instruction.opname, instruction.argval
+            if before is not None and _loaded(before, frame) is np and what not in _OF_NUMPY:
+                self._refuse(f"{code.co_qualname} names numpy.{what}")
             outside = name == "STORE_DEREF" and what in code.co_freevars
             # Which of two Tensors one is differs in a trace, but what is compared to None may be.
             same = name == "IS_OP" and (
@@ -161,11 +168,19 @@ class Watcher:
         if hidden:
             self._refuse(f"{code.co_qualname} names {hidden[0]}")
         for value in (*self._guard.libraries, *self._guard.built_in):
-            self._check_named(value)
+            if value is not np:  # of which the code itself tells what it takes
+                self._check_named(value)
 
     def _check_named(self, value: Any) -> None:
         if not _harmless(value):
             self._refuse(f"it names {getattr(value, '__name__', value)}")
+
+
+def _loaded(instruction: dis.Instruction, frame: types.FrameType) -> Any:
+    """What an instruction takes of the names of a function, or of those around it."""
+    if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+        return frame.f_globals.get(instruction.argval)
+    return frame.f_locals.get(instruction.argval) if instruction.opname == "LOAD_DEREF" else None
 
 
 def _is_hidden(name: str) -> bool:

@@ -73,6 +73,9 @@ def pure_forwards():
     def with_an_object(self, x, h):
         return ln.tanh(x + h) * self.options.factor
 
+    def with_numbers_of_numpy(self, x, h):
+        return ln.tanh(x + h) * np.exp(h) / np.sqrt(3.0) * np.float32(2.0)
+
     def with_lists(self, x, h):
         for layer in self.layers[0]:
             h += ln.tanh(layer(x)) * self.settings["factors"][0]
@@ -119,6 +122,13 @@ def impure_forwards():
 
     def draws_in_numpy(self, x, h):
         return ln.tanh(x + h) * float(np.random.rand())
+
+    def reads_of_numpy(self, x, h):
+        return ln.tanh(x + h) * float(np.ones(3).sum())
+
+    def hands_numpy_on(self, x, h):
+        library = np
+        return ln.tanh(x + h) * library.sqrt(2.0)
 
     def looks(self, x, h):
         return ln.tanh(x + h) * x if x.sum().item() > 0 else x
@@ -372,14 +382,17 @@ def test_it_ends_where_every_call_is_of_another_kind():
     assert module(ln.zeros(2)).tolist() == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("call", [lambda m, x: m(x, h=x), lambda m, x: m(x, ln.stack([x]))[0]])
-def test_other_calls_run_as_they_are(call):
+@pytest.mark.parametrize(
+    ("call", "by_name"),
+    [(lambda m, x: m(x, h=x), True), (lambda m, x: m(x, ln.stack([x]))[0], False)],
+)
+def test_calls_by_name_are_those_by_position_and_others_run_as_they_are(call, by_name):
     module = fresh()()
     x = ln.tensor([1.0, 2.0, 3.0])
     wanted = call(module, x).numpy()
     for _ in range(9):
         np.testing.assert_allclose(call(module, x).numpy(), wanted, rtol=1e-6)
-    assert not is_cell(module)
+    assert is_cell(module) == by_name
 
 
 def test_a_mistake_in_a_call_is_the_users_and_the_cell_stays():

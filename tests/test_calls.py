@@ -212,3 +212,30 @@ def test_a_variable_that_is_gone_is_noticed(x):
         shifted(x)
     offset = 2.0
     np.testing.assert_allclose(shifted(x).numpy(), x.numpy() + 2.0)
+
+
+def test_arguments_by_name_are_those_by_position(x, monkeypatch):
+    nested(x, (x, (x,)), 2.0)
+    nested(x)
+    monkeypatch.setattr(Cell, "_record", refuse)
+    for named in (
+        nested(x, state=(x, (x,)), scale=2.0), nested(scale=2.0, x=x, state=(x, (x,))), nested(x=x)
+    ):  # fmt: skip
+        assert isinstance(named, ln.Tensor)
+    with pytest.raises(AssertionError, match="the long way"):
+        nested(x, scale=2.0)  # what lies between keeps its default
+
+
+def test_mistakes_with_names_are_told_as_python_does(x):
+    @ln.cell
+    def f(a, /, b, *, c=1.0):
+        return a * b + c
+
+    np.testing.assert_allclose(f(x, b=x).numpy(), x.numpy() ** 2 + 1.0, rtol=1e-6)
+    np.testing.assert_allclose(f(x, b=x, c=2.0).numpy(), x.numpy() ** 2 + 2.0, rtol=1e-6)
+    for call, words in {
+        lambda: f(a=x, b=x): "positional-only", lambda: f(x, x, b=x): "multiple values",
+        lambda: f(x, d=x): "unexpected keyword", lambda: f(x, c=2.0): "missing 1 required",
+    }.items():  # fmt: skip
+        with pytest.raises(TypeError, match=words):
+            call()

@@ -77,7 +77,7 @@ def test_the_methods_that_type_checkers_see_are_those_that_values_have():
     for node in ast.walk(listed):
         if isinstance(node, ast.FunctionDef):
             own = node.args
-            names = [a.arg for a in (own.vararg, *own.args[1:], *own.kwonlyargs) if a is not None]
+            names = [a.arg for a in (own.vararg, own.kwarg, *own.args[1:], *own.kwonlyargs) if a]
             told[node.name] = set(names) - {"dim"}
     found = {}
     for name, value in {**vars(ln.Sequence), **vars(ln.Tensor)}.items():
