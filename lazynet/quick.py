@@ -279,8 +279,14 @@ def _not_yet(*arguments: Any) -> None:
     """What stands for a short way until then: the long way is taken."""
 
 
+FROZEN = f"{OFFSETS}"
+
+
 class Short:
-    """A short way of one op: `record(*operands)` gives a handle, or None for the long way."""
+    """A short way of one op: `record(*operands)` gives a handle, or None for the long way.
+
+    `own` is what its function works with, or a function that gives it when it is compiled.
+    """
 
     __slots__ = ("_function", "_own", "record")
 
@@ -294,7 +300,8 @@ class Short:
 
     def compile(self) -> None:
         """Take the compiled function; from the cache if it is there."""
-        self.record = built_in(self._function, (*HOUSE, self._own), f"{OFFSETS}")
+        own = self._own() if callable(self._own) else self._own
+        self.record = built_in(self._function, (*HOUSE, own), FROZEN)
 
 
 _waiting: list[Short] = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from lazynet.kernels.python import (
     as_double,
     as_integer,
     call_with,
+    compiled,
     contents,
     dictionary_item,
     dictionary_next,
@@ -31,6 +33,7 @@ from lazynet.kernels.python import (
     list_size,
     new_integer,
     new_list,
+    run,
     set_has,
     set_list_item,
     take,
@@ -40,7 +43,7 @@ from lazynet.kernels.python import (
     weak_reference,
 )
 from lazynet.objects import FLOAT, LIST, NOTHING, OUTPUTS, OWN, TENSOR, TUPLE, TYPE, nothing
-from lazynet.quick import Short, record_signature
+from lazynet.quick import FROZEN, Short, record_signature
 from lazynet.quick_segments import SIZES, record_items
 
 TENSOR_OF, SAME, EQUAL, LIST_OF = range(4)  # how a part of a call is what its kind says
@@ -49,7 +52,7 @@ _PATH, _HOW, _WHAT = range(3)  # of a part
 (  # of what is watched
     _CHANGES, _COUNTED, _COUNTERS, _NAMED, _CELLS, _CLASSES, _LOOKS, _OTHERS,
 ) = range(8)  # fmt: skip
-_ROOM, _WEAK = range(2)  # of what is its own
+_ROOM, _WEAK, _RECORD_SIGNATURE, _RECORD_ITEMS = range(4)  # of what is its own
 
 _EQ = 2  # Py_EQ
 MOST_PARTS = 200
@@ -57,8 +60,6 @@ _IN_LIST = 1 << 20  # added to a step into a list
 # The signature of a call, paths in its lists, the lists and the values: what `record_items` takes.
 # Nothing that runs Python stands between filling it and reading it.
 _room = np.zeros(2 + MOST_PARTS, np.int64)
-
-_record_signature, _record_items = inline(record_signature), inline(record_items)
 
 
 def step_into(kind: type, size: int, index: int) -> int:
@@ -250,15 +251,17 @@ def record_call(me, arguments, count):
         kind = tuple_item(kinds, k)
         found = _matched(kind, arguments + 16, count - 2, me)
         if found > 0:
-            room = as_integer(tuple_item(tuple_item(me, OWN), _ROOM))
+            own = tuple_item(me, OWN)
+            room = as_integer(tuple_item(own, _ROOM))
             signature, paths = tuple_item(kind, _SIGNATURE), tuple_item(kind, _PATHS)
             store(room, signature)
             store(room + 8, paths)
             if tuple_size(paths) != 0:
-                made = _record_items(me, room, 2 + found)
+                made = run(as_integer(tuple_item(own, _RECORD_ITEMS)), me, room, 2 + found)
             else:
                 store(room + 8, signature)
-                made = _record_signature(me, room + 8, 1 + found)
+                short = as_integer(tuple_item(own, _RECORD_SIGNATURE))
+                made = run(short, me, room + 8, 1 + found)
             if made == 0 or made != tuple_item(me, NOTHING):
                 result = tuple_item(kind, _RESULT)
                 if made == 0 or result == tuple_item(me, NOTHING):
@@ -268,4 +271,9 @@ def record_call(me, arguments, count):
     return nothing(me)
 
 
-calls = Short(record_call, (_room.ctypes.data, weakref.ref))
+def _own() -> tuple[Any, ...]:
+    short = [compiled(function, FROZEN) for function in (record_signature, record_items)]
+    return _room.ctypes.data, weakref.ref, *short
+
+
+calls = Short(record_call, _own)

@@ -9,12 +9,15 @@ out; what it does not know it leaves to Python, by giving None.
 import ctypes
 import sys
 
+from llvmlite import ir
 from numba.core import types
+from numba.extending import intrinsic
 
 from lazynet.kernels.jit import callback_address, inline
 from lazynet.kernels.memory import load, row_int32
 
 _WORD, _NAME = types.int64, types.ExternalFunction
+_WORDS = ir.IntType(64)
 
 # Of keys that can be hashed and compared: unlike `PyDict_GetItem`, it does not look for errors.
 dictionary_item = _NAME("PyDict_GetItemWithError", _WORD(_WORD, _WORD))
@@ -105,6 +108,17 @@ def tuple_item(values, k):
     return load(values + _TUPLE_ITEMS + 8 * k)
 
 
+@intrinsic
+def run(typing_context, address, own, arguments, count):
+    """Call the function at an address that `compiled` gave."""
+
+    def generate(context, builder, signature, values):
+        kind = ir.FunctionType(_WORDS, [_WORDS] * 3)
+        return builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
+
+    return _WORD(_WORD, _WORD, _WORD, _WORD), generate
+
+
 @inline
 def extended(tape, words):
     """The last 32-bit `words` of a bytearray that grew by so many; empty where it could not."""
@@ -114,15 +128,21 @@ def extended(tape, words):
     return row_int32(_bytes_at(tape) + size, words)
 
 
+def compiled(function, frozen: str) -> int:
+    """The address of `function(own, arguments, count)`, compiled.
+
+    `frozen` are the constants that it was compiled with; other ones are compiled anew.
+    """
+    function.frozen = f"{LAYOUT} {frozen}"
+    return callback_address(function, _METHOD_TYPE)
+
+
 def built_in(function, own: tuple, frozen: str):
     """A built-in function that runs `function(own, arguments, count)`, compiled.
 
-    Args:
-        own: what it works with, handed to it as the address of this tuple.
-        frozen: the constants that it was compiled with; other ones are compiled anew.
+    `own` is what it works with, handed to it as the address of this tuple.
     """
-    function.frozen = f"{LAYOUT} {frozen}"
-    address = callback_address(function, _METHOD_TYPE)
+    address = compiled(function, frozen)
     definition = _Definition(function.__name__.encode(), address, _FASTCALL, None)
     _kept.append(definition)
     make = ctypes.pythonapi.PyCFunction_NewEx
