@@ -208,6 +208,9 @@ class Guard:
             CHANGES, counted, tuple(watcher.counters), named, (*cells, *watcher.cells),
             tuple(watcher.classes), tuple(watcher.looks), tuple(watcher.others),
         )  # fmt: skip
+        self._counted = counted
+        # Nothing to look at but the attributes of modules, which count their changes.
+        self.steady = not (held or cells or named or watcher.holds_anything())
         self.looks = () if held else watcher.looks
         marks = sum(len(marks) for _, marks in self.looks)
         self.quick = not (held or watcher.others) and marks <= FEW_MARKS
@@ -233,6 +236,8 @@ class Guard:
 
     def holds(self) -> bool:
         """Whether all is as it was; if not, `state` is what it is now."""
+        if self.steady and self._counted[0] == CHANGES[0]:
+            return True
         if self.watched and _is_as_it_was(*self.watched):
             return True
         before = self.state
