@@ -288,7 +288,7 @@ def compare(
             program(module, dim, hidden, examples, option).backward()
         found.append(list(products))
     replays = [bound.replay([products]) for products in found]
-    for number in range(-1, rounds):
+    for number in range(-4, rounds):
         for k, module in enumerate(both):
             module.zero_grad()
             start = time.perf_counter()
