@@ -46,7 +46,8 @@ def recording(scale: float) -> list[Row]:
     """Recording one op, with the garbage collector on, as users have it."""
     count = _size(20_000, scale)
     weight, table = ln.Parameter(np.eye(8, dtype=np.float32)), nn.Embedding(100, 8)
-    x = ln.tanh(ln.tensor(np.ones(8, np.float32)))
+    x, cell = ln.tanh(ln.tensor(np.ones(8, np.float32))), nn.LSTMCell(8, 8)
+    state = x * 0.5, x * 0.25
     assert gc.isenabled()
     ops: dict[str, Callable[[], object]] = {
         "tanh(x)": lambda: ln.tanh(x),
@@ -56,6 +57,7 @@ def recording(scale: float) -> list[Row]:
         "embed(7)": lambda: table(7),
         "chunk(x, 2)": lambda: ln.chunk(x, 2),
         "cat([x, y])": lambda: ln.cat([x, x]),
+        "a call of nn.LSTMCell": lambda: cell(x, state),
     }
 
     def seconds(op: Callable[[], object]) -> float:
