@@ -1,5 +1,8 @@
 """Values to test with, and what is checked of functions: values, derivatives, rows, batches."""
 
+import gc
+import sys
+
 import numpy as np
 from test_ops import observed
 
@@ -92,3 +95,21 @@ def batches_over_examples(example, count=50):
     one = batches(lambda: [example(0)])
     assert one > 0
     assert batches(lambda: [example(k) for k in range(count)]) == one
+
+
+def counts_references(work, things):
+    """Assert that a program, run once more, holds no more references to these objects than before.
+
+    None, 1 and classes are everybody's: their counts may move a little, but not with every call.
+    """
+    for _ in range(2):
+        work()
+        ln.forward()
+    gc.collect()
+    before = [sys.getrefcount(thing) for thing in things]
+    work()
+    ln.forward()
+    gc.collect()
+    after = [sys.getrefcount(thing) for thing in things]
+    for thing, a, b in zip(things, before, after, strict=True):
+        assert abs(b - a) < 40, (thing, a, b)

@@ -1,6 +1,5 @@
 """The compiled short way of recording: the tape of the long way, and no reference gone astray."""
 
-import gc
 import os
 import subprocess
 import sys
@@ -8,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+from checks import counts_references
 
 import lazynet as ln
 from lazynet import graph as graphs
@@ -116,18 +116,7 @@ def test_references_are_counted(x):
     work()
     things = [x.graph, x.type, x, rows, weight, weight.graph, number, leaf, leaf.graph,
               None, 1, Tensor, Sequence]  # fmt: skip
-    ln.forward()
-    work()
-    ln.forward()
-    gc.collect()
-    before = [sys.getrefcount(thing) for thing in things]
-    work()
-    ln.forward()
-    gc.collect()
-    after = [sys.getrefcount(thing) for thing in things]
-    # None and 1 are everybody's: their counts may move a little, but not with every recording.
-    for thing, a, b in zip(things, before, after, strict=True):
-        assert abs(b - a) < 40, (thing, a, b)
+    counts_references(work, things)
 
 
 def test_numbers_of_rows_are_ints_of_their_own(x):
