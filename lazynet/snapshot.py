@@ -25,16 +25,21 @@ _OF_LIBRARIES = {*LIBRARIES, "builtins"}  # classes that have no state of a user
 PLAIN = (int, float, complex, bool, str, bytes, type(None), np.generic, np.dtype, range)
 
 
+def mark(value: Any) -> Any:
+    """What stands for one object and no other: the one weak reference to it, or itself."""
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return value
+
+
 class Same:
     """Stands for one object and no other, also when it is gone and another has its address."""
 
     __slots__ = ("_held",)
 
     def __init__(self, value: Any):
-        try:
-            self._held = weakref.ref(value)  # one for each object
-        except TypeError:
-            self._held = value
+        self._held = mark(value)
 
     def __eq__(self, other: Any) -> bool:
         return other.__class__ is Same and self._held is other._held
@@ -61,14 +66,6 @@ def _counter_of(module: Any) -> list[int]:
     if number not in _counters:
         weakref.finalize(module, _counters.pop, number, None).atexit = False
     return _counters.setdefault(number, [0])
-
-
-def mark(value: Any) -> Any:
-    """What stands for one object and no other: the one weak reference to it, or itself."""
-    try:
-        return weakref.ref(value)
-    except TypeError:
-        return value
 
 
 class Snapshot:
