@@ -14,6 +14,7 @@ import numpy as np
 
 ALIGNMENT = 64
 SMALLEST = 1 << 12
+LARGER = 4
 
 
 class Buffer:
@@ -34,7 +35,12 @@ class Buffer:
 
 
 class Pool:
-    """Free buffers by size class (powers of two); safe to use from several threads."""
+    """Free buffers by size class (powers of two); safe to use from several threads.
+
+    Steps differ in what they need. So a free buffer of up to `LARGER` times the size serves as
+    well, and a new buffer takes the place of smaller free ones: what is held is near what was in
+    use at one time, not the sum over all sizes that ever were.
+    """
 
     def __init__(self):
         self._free: dict[int, list[Any]] = {}
@@ -44,10 +50,25 @@ class Pool:
         """A buffer of at least `size` bytes, with any content."""
         rounded = 1 << max(size - 1, SMALLEST - 1).bit_length()
         with self._lock:
-            free = self._free.get(rounded)
-            if free:
-                return free.pop()
+            size = rounded
+            while size <= LARGER * rounded:
+                free = self._free.get(size)
+                if free:
+                    return free.pop()
+                size *= 2
+            self._drop(rounded)
         return self.make(rounded)
+
+    def _drop(self, size: int) -> None:
+        """Let go of smaller free buffers, the largest first, of `size` bytes at most."""
+        for smaller in sorted((s for s in self._free if s < size), reverse=True):
+            free = self._free[smaller]
+            while free and smaller <= size:
+                self.forget(free.pop())
+                size -= smaller
+
+    def forget(self, buffer: Any) -> None:
+        """Let a free buffer go back to the system."""
 
     def make(self, size: int) -> Any:
         """A new buffer."""

@@ -75,6 +75,9 @@ class DevicePool(Pool):
                 "are free"
             ) from None
 
+    def forget(self, buffer: DeviceBuffer) -> None:
+        self._made.discard(buffer)
+
     def release(self) -> None:
         with self._lock:
             for free in self._free.values():

@@ -10,7 +10,7 @@ from checks import close, leaf, parameter
 
 import lazynet as ln
 from lazynet import nn
-from lazynet.arena import POOL
+from lazynet.arena import LARGER, POOL, Pool
 from lazynet.ops import reduce
 from lazynet.ops.linear import linear
 from lazynet.ops.noise import dropout
@@ -78,6 +78,34 @@ def test_chains_of_graphs_are_followed_without_recursion():
     x.graph.gradient = None
     h.sum().backward()
     assert np.isfinite(np.asarray(x.grad)).all()
+
+
+def test_a_larger_free_buffer_serves_where_there_is_none_of_the_size():
+    pool = Pool()
+    large = pool.take(1 << 20)
+    pool.give(large)
+    assert pool.take((1 << 20) // LARGER) is large
+    pool.give(large)
+    assert pool.take((1 << 20) // LARGER // 2) is not large
+
+
+def test_a_new_buffer_takes_the_place_of_smaller_ones():
+    pool = Pool()
+    smaller = [pool.take(1 << k) for k in (18, 19, 19)]
+    for buffer in smaller:
+        pool.give(buffer)
+    pool.give(pool.take(1 << 20))
+    assert pool.held() == 1 << 20 | 1 << 18  # what goes is no more than what comes
+
+
+def test_what_a_pool_holds_is_bounded_by_what_was_in_use_together():
+    pool, r, most = Pool(), np.random.default_rng(0), 0
+    for _ in range(500):
+        lent = [pool.take(int(s)) for s in 2 ** r.uniform(12, 20, r.integers(1, 4))]
+        most = max(most, sum(buffer.size for buffer in lent))
+        for buffer in lent:
+            pool.give(buffer)
+    assert pool.held() <= 1.2 * most
 
 
 def memory_after(step, steps):
