@@ -32,6 +32,8 @@ def program(x, weight, bias):
     (scanned,) = ln.scan(halved, (leaf,), z)
     joined = ln.cat([x, y, leaf]), ln.cat([z, rows])
     found = ln.lookup(weight, [2, 0, 1]), ln.lookup(weight, 1), ln.pick(z, [0, 2]), ln.pick(y, 1)
+    found += ln.lookup(weight, np.array([2, 0])), ln.lookup(weight, np.int32(2))
+    found += ln.pick(z, np.array([2, 0], np.uint8)), ln.pick(y, np.int64(0))
     rest = ln.log_softmax(z), ln.sum(z, 0), ln.sum([x, y]), ln.stack([y, x, y]), ln.sum(z, 1)
     rest += *ln.chunk(y, 3), y[1], y[1:], ln.nn.functional.scaled_dot_product_attention(y, z, z)
     rest += 1.0 - x, 2 - rows, rows / 3, 3 / x, x * -2, 0.5**rows, x > 0, 0.0 - rows, x * -0.0

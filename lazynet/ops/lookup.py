@@ -13,7 +13,7 @@ from lazynet.op import Op, Sample, row_type
 from lazynet.ops.elementwise import where
 from lazynet.ops.rows import sequence
 from lazynet.ops.told import told
-from lazynet.ops.views import indices, part
+from lazynet.ops.views import indices, part, plainly
 from lazynet.parameter import Parameter
 from lazynet.program import Ref, call, lowered, operand_refs, output_refs
 from lazynet.quick import numbered
@@ -103,6 +103,9 @@ def lookup(table, index):
         handle = numbered.record(signature, graph, index, count, 1, 0)
         if handle is not None:
             return handle
+        plain = plainly(index)
+        if plain is not index:
+            return lookup(table, plain)
     return _lookup(table, index)
 
 

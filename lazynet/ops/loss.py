@@ -16,7 +16,7 @@ from lazynet.ops.elementwise import relu, where
 from lazynet.ops.index import one_hot
 from lazynet.ops.rows import sequence
 from lazynet.ops.told import told
-from lazynet.ops.views import indices, pick
+from lazynet.ops.views import indices, pick, plainly
 from lazynet.record import ShapeError, as_value
 from lazynet.tensor import Sequence, Tensor, Value, tensor
 
@@ -63,6 +63,7 @@ def _checked(name: str, x, target):
         target = target.numpy()  # type: ignore[attr-defined]
     if isinstance(target, np.ndarray) and not target.ndim:
         target = target[()]
+    target = plainly(target)
     many = isinstance(target, (list, tuple, np.ndarray))
     if isinstance(x, Tensor) and many:
         raise ShapeError(f"{name}: a list of targets needs a Sequence; one row has one target")

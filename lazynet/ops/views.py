@@ -25,6 +25,7 @@ from lazynet.tensor import Sequence, Tensor, Value
 GENERAL_INDEX: list = []  # what `shape.py` does with an index that is no view; it enters itself
 ARRAYS = (list, np.ndarray, Value)  # what holds several numbers of an index, or a mask
 _MOST_JOINED = 8  # values that `cat` joins the short way
+FEW = 512  # integers that are looked at one by one; more are quicker by numpy
 _joined: dict[int, tuple[Short, dict]] = {}  # for so many values, the short way and what it knows
 
 # -- features of a row -----------------------------------------------------------------------------
@@ -312,6 +313,9 @@ def pick(x, index, name: str = "pick"):
         handle = numbered.record(signature, x, index, x.type.size, size, x.type.offset)
         if handle is not None:
             return handle
+        plain = plainly(index)
+        if plain is not index:
+            return pick(x, plain, name)
     return _pick(x, index, name)
 
 
@@ -350,6 +354,14 @@ def index_array(index, name: str) -> np.ndarray:
         return np.asarray(index)
     except ValueError:
         raise TypeError(f"{name}: expected a flat list of integers, not ragged lists") from None
+
+
+def plainly(index):
+    """Integers of numpy as Python's, which are recorded the short way; many stay as they are."""
+    if index.__class__ is np.ndarray:
+        few = index.ndim == 1 and index.size <= FEW and index.dtype.kind in "iu"
+        return index.tolist() if few else index
+    return int(index) if isinstance(index, np.integer) else index
 
 
 def indices(index, limit: int, name: str) -> np.ndarray:
