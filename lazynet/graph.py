@@ -36,6 +36,9 @@ recording_gradients: contextvars.ContextVar[bool] = contextvars.ContextVar(
 current_policy: contextvars.ContextVar[str] = contextvars.ContextVar("policy", default="")
 default_policy = ["auto"]
 _thread = threading.local()
+# The graph that was recorded into last, by a weak reference, for compiled code to find; None where
+# another one may have to take its place.
+recorded_last: list[Any] = [None]
 _numbers = itertools.count()
 _FIRST_ROWS = 256
 BYTES_OF_A_ROW = 15  # in place, head, needs, wanted and consumed
@@ -410,6 +413,7 @@ def current_graph(device: Device | None = None) -> Graph:
             return graph  # a trace
         device = device or default_device()
         if graph.device is device and graph.precision == product_precision.get():
+            recorded_last[0] = None if graph.precision else held
             return graph
         graph.close()
     _go_on()
@@ -450,7 +454,7 @@ def forward(values=None) -> None:
 def recording_into(graph: Graph):
     """Record into `graph` for a while: how formulas and cells are traced."""
     before = getattr(_thread, "graph", None)
-    _thread.graph = weakref.ref(graph)
+    _thread.graph, recorded_last[0] = weakref.ref(graph), None
     try:
         yield graph
     finally:

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from lazynet.graph import Graph
+from lazynet.graph import Graph, recorded_last
 from lazynet.kernels.jit import inline
 from lazynet.kernels.memory import load, store
 from lazynet.kernels.python import (
@@ -19,9 +19,11 @@ from lazynet.kernels.python import (
     dictionary_item,
     drop,
     extended,
+    list_item,
     new_integer,
     new_object,
     new_tuple,
+    referent,
     set_has,
     set_size,
     set_tuple_item,
@@ -52,10 +54,11 @@ OFFSETS = [GRAPH, ID, TYPE, LENGTH, STEP, THREAD, VALUES, TAPE, NUMBERS, LINKED,
             OUTPUTS, OPERANDS, DTYPE, KNOWN, NUMBER]  # fmt: skip
 
 # What every function gets: these, and then its own.
-HOUSE = (None, Tensor, Sequence, Parameter, float, int, list, tuple, Graph, Leaf)
+HOUSE = (None, Tensor, Sequence, Parameter, float, int, list, tuple, Graph, Leaf, recorded_last)
 (
-    NOTHING, TENSOR, SEQUENCE, PARAMETER, FLOAT, INT, LIST, TUPLE, GRAPH_CLASS, LEAF, OWN,
-) = range(11)  # fmt: skip
+    NOTHING, TENSOR, SEQUENCE, PARAMETER, FLOAT, INT, LIST, TUPLE, GRAPH_CLASS, LEAF, RECORDED_LAST,
+    OWN,
+) = range(12)  # fmt: skip
 
 
 # -- what is asked of operands ---------------------------------------------------------------------
@@ -78,12 +81,18 @@ def recorded_here(graph, me):
 
 @inline
 def graph_of(me, values, count):
-    """The graph that the first value which is no leaf is recorded into; 0 for another's."""
+    """The graph that the first value which is no leaf is recorded into; 0 for another's.
+
+    Of leaves alone, it is the one that was recorded into last; they may have no rows there.
+    """
     for k in range(count):
         graph = load(load(values + 8 * k) + GRAPH)
         if type_of(graph) != tuple_item(me, LEAF):
             return graph if recorded_here(graph, me) else np.int64(0)
-    return np.int64(0)
+    last = list_item(tuple_item(me, RECORDED_LAST), 0)
+    if last == tuple_item(me, NOTHING):
+        return np.int64(0)
+    return referent(last) if recorded_here(referent(last), me) else np.int64(0)
 
 
 @inline

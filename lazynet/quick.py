@@ -144,7 +144,7 @@ def record_layer(me, arguments, count):
         if type_of(load(arguments + 8 * k)) != tuple_item(me, PARAMETER):
             return nothing(me)
     graph = graph_of(me, arguments, 1)
-    if graph == 0 or is_constant(arguments, 1, graph, me):
+    if graph == 0 or row_in(x, graph, me) == -1 or is_constant(arguments, 1, graph, me):
         return nothing(me)
     first, last = load(load(arguments + 8) + GRAPH), load(load(arguments + 8 * count - 8) + GRAPH)
     last = load(last + NUMBER)
@@ -201,6 +201,8 @@ def record_numbered(me, arguments, count):
     if operands == 1 and (many != rows or (rows and as_integer(load(x + LENGTH)) != items)):
         return nothing(me)
     if graph == 0 or not recorded_here(graph, me):
+        return nothing(me)
+    if operands == 1 and row_in(x, graph, me) == -1:
         return nothing(me)
     for k in range(items):
         if _index(numbers, k, limit, me) < 0:

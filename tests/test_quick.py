@@ -39,6 +39,7 @@ def program(x, weight, bias):
     rest += 1.0 - x, 2 - rows, rows / 3, 3 / x, x * -2, 0.5**rows, x > 0, 0.0 - rows, x * -0.0
     rest += ln.where(x > 0, x, y), ln.where(rows <= 0, rows, y)
     rest += ln.leaky_relu(x, 0.2), ln.elu(rows, 2.0)
+    rest += ln.tanh(leaf), leaf * leaf, leaf * 2.0, leaf[1], ln.linear(leaf, weight, bias)
     return ln.linear(z + rows, weight), y / (x - 3.0), x + leaf, scanned, *joined, *found, *rest
 
 
@@ -243,6 +244,22 @@ def test_rows_of_a_leaf_in_any_order(count):
     wanted[3][1:] += values[0][1:]
     wanted[0][1:] += values[3][1:]
     np.testing.assert_allclose(matrix.grad.numpy(), wanted, rtol=1e-6)
+
+
+def test_leaves_alone_are_recorded_where_the_thread_records():
+    x = ln.tensor([1.0, 2.0])
+    for _ in range(2):
+        y = ln.tanh(x) + 1.0
+        ln.forward()
+    traced = ln.cell(lambda row: ln.tanh(row) + ln.tanh(x))(y)  # its ops are in the trace
+    assert traced.graph is y.graph and traced.tolist() == (ln.tanh(y) + ln.tanh(x)).tolist()
+    owners = []
+    other = threading.Thread(target=lambda: owners.append(ln.tanh(x).graph.owner))
+    other.start()
+    other.join()
+    assert owners == [other.ident]
+    del y  # the graph dies: what was recorded last is nothing
+    np.testing.assert_allclose(ln.tanh(x).numpy(), np.tanh([1.0, 2.0]), rtol=1e-6)
 
 
 def test_rows_of_a_leaf_are_linked_once():

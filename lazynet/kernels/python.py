@@ -8,6 +8,7 @@ out; what it does not know it leaves to Python, by giving None.
 
 import ctypes
 import sys
+import weakref
 
 from llvmlite import ir
 from numba.core import types
@@ -93,7 +94,10 @@ def slot_offset(owner: type, name: str) -> int:
 _marker = object()
 _TYPE = _word_that_is(_marker, object)
 _TUPLE_ITEMS = _word_that_is((_marker,), _marker)
-LAYOUT = f"{sys.hexversion:x} {_TYPE} {_TUPLE_ITEMS}"  # what compiled code takes for granted
+_named = type("_Named", (), {})
+_REFERENT = _word_that_is(weakref.ref(_named), _named)
+# What compiled code takes for granted.
+LAYOUT = f"{sys.hexversion:x} {_TYPE} {_TUPLE_ITEMS} {_REFERENT}"
 
 
 @inline
@@ -106,6 +110,12 @@ def type_of(thing):
 def tuple_item(values, k):
     """An item of a tuple; the reference is the tuple's."""
     return load(values + _TUPLE_ITEMS + 8 * k)
+
+
+@inline
+def referent(reference):
+    """What a weak reference stands for, as long as that lives; None from then on."""
+    return load(reference + _REFERENT)
 
 
 @intrinsic
