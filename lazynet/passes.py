@@ -1,5 +1,6 @@
 """Passes over programs: a program goes in, a better program comes out.
 
+broadcast           loops read one element for all where it was repeated
 merge_products      products that share an operand become one (`merging.py`)
 fold_accumulation   a product that is only added somewhere is added there by its own kernel
 place               what is only copied into a part of a wider row is made there
@@ -46,7 +47,7 @@ def optimize_backward(
     Args:
         weights: of each product of the forward that was merged.
     """
-    program = place(merge_derivative(fold_accumulation(program), weights))
+    program = place(merge_derivative(fold_accumulation(broadcast(program)), weights))
     for change in (postpone if scan else defer, fuse, drop_unused, keep_for_deferred):
         program = change(program)
     return program
@@ -58,7 +59,7 @@ def optimize_forward(program: Program, join: Callable[[Numbers], bool] = _never)
     Args:
         join: lets parameters lie one after the other, see `merge_products`.
     """
-    merged = merge_products(sum_in_place(program), join)
+    merged = merge_products(sum_in_place(broadcast(program)), join)
     return merged._replace(program=drop_unused(fuse(merged.program)))
 
 
@@ -80,6 +81,26 @@ def readers(program: Program) -> dict[int, list[int]]:
             if ref.space == words.REGION:
                 found.setdefault(ref.index, []).append(number)
     return found
+
+
+def broadcast(program: Program) -> Program:
+    """`r = x[0], x[0], ...`, read by an elementwise step, is x itself there.
+
+    So is the cotangent of a sum over a row, which is the same for all its elements.
+    """
+    steps = list(program.steps)
+    for number, step in enumerate(steps):
+        if step.kernel != "repeat_axis" or step.accumulate != (False,) or step.inputs[0].size != 1:
+            continue
+        one, repeated = step.inputs[0], step.outputs[0]
+        for later in range(number + 1, len(steps)):
+            other = steps[later]
+            if other.elementwise and other.domain == step.domain:
+                inputs = tuple(one if ref == repeated else ref for ref in other.inputs)
+                steps[later] = replace(other, inputs=inputs)
+            if any(overlap(ref, one) or overlap(ref, repeated) for ref in other.outputs):
+                break
+    return with_steps(program, steps)
 
 
 def fold_accumulation(program: Program) -> Program:

@@ -81,6 +81,38 @@ def test_two_additions_to_one_place_become_one():
     assert expressions(step)[-1] == "v2 = v0 + v1"
 
 
+def repeated(source, target):
+    return call("repeat_axis", (source,), target, (1, target.size, 1), "float32")
+
+
+def test_one_element_is_not_repeated_for_loops():
+    one, other = argument(0, size=1), argument(1)
+    before = program(
+        [
+            repeated(one, region(1)),
+            elementwise("x0 * x1", [region(1), other], region(2)),
+            product(region(1), region(3)),
+            elementwise("x0 + x1", [region(2), region(3)], region(0)),
+        ]
+    )
+    after = passes.broadcast(before)
+    assert [step.inputs for step in after.steps[1:3]] == [(one, other), (region(1), weight())]
+    alone = passes.broadcast(program([*before.steps[:2], elementwise("x0", [region(2)], region(0))]))
+    (step,) = passes.drop_unused(passes.fuse(alone)).steps
+    assert step.inputs == (one, other) and step.width == 4
+
+
+def test_one_element_that_changes_is_repeated_as_it_was():
+    one = region(4, size=1)
+    steps = [
+        elementwise("x0", [argument(0, size=1)], one),
+        repeated(one, region(1)),
+        elementwise("x0", [argument(1, size=1)], one, accumulate=True),
+        elementwise("x0 * x1", [region(1), argument(2)], region(0)),
+    ]
+    assert passes.broadcast(program(steps)).steps == steps
+
+
 def test_a_product_that_is_only_added_somewhere_is_added_there_by_its_own_kernel():
     target = Ref(words.D_ARGUMENT, 0, "float32", 4)
     before = program(
