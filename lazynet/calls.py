@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from lazynet import shortcut
-from lazynet.leaf import Leaf
 from lazynet.nested import mapped
 from lazynet.parameter import Parameter
 from lazynet.snapshot import PLAIN, is_library, own_bases
@@ -21,10 +20,6 @@ from lazynet.tensor import Sequence, Tensor, Value
 
 def is_rows(x: Any) -> bool:
     return x.__class__ is Sequence
-
-
-def is_leaf(x: Any) -> bool:
-    return x.__class__ is Tensor and x.graph.__class__ is Leaf
 
 
 def is_input(x: Any) -> bool:

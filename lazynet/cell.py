@@ -11,12 +11,11 @@ import functools
 import sys
 import types
 import weakref
-from _thread import get_ident
 from collections.abc import Callable
 from typing import Any
 
 from lazynet import shortcut
-from lazynet.calls import NoConstant, classes_in, flatten, is_leaf, is_rows, structured
+from lazynet.calls import NoConstant, classes_in, flatten, is_rows, structured
 from lazynet.debugging import debugging
 from lazynet.graph import words_of
 from lazynet.lists import ItemsDiffer, listed
@@ -24,7 +23,7 @@ from lazynet.nested import mapped
 from lazynet.ops.rows import sequence
 from lazynet.purity import Guard, ImpureFunction, weakly
 from lazynet.quick_calls import calls
-from lazynet.record import ShapeError, enter, graph_of, handles
+from lazynet.record import ShapeError, enter, graph_of, handles, with_leaves
 from lazynet.tensor import Sequence, Tensor
 from lazynet.trace import HookInside, TraceGraph
 from lazynet.traces import ListTrace, Trace
@@ -112,17 +111,10 @@ class Cell:
         return *arguments, *[named[name] for name in names]
 
     def _record_shortly(self, arguments: Any) -> Any:
-        """The short way where all is as it was; None for a kind of call that it does not know.
-
-        It needs a value of the graph to know it, so a leaf that comes first enters the graph.
-        """
+        """The short way where all is as it was; None for a kind of call that it does not know."""
         made = calls.record(None, self._now.kinds, *arguments)
-        if made is None and self._now.kinds and arguments and is_leaf(arguments[0]):
-            first, *others = arguments
-            graph = graph_of((first,))
-            if graph.thread == get_ident():
-                entered = Tensor(graph, enter(graph, first)[0], first.type)
-                made = calls.record(None, self._now.kinds, entered, *others)
+        if made is None and self._now.kinds:
+            made = with_leaves(calls, None, self._now.kinds, *arguments)
         return made
 
     def _record(self, key: Any, values: list[Any], arguments: Any, named: Any) -> Any:

@@ -71,6 +71,23 @@ def enter(graph: Graph, x: Any) -> tuple[int, int]:
     return graph.link(x.graph, x.id, step, count, x.type)
 
 
+def with_leaves(short: Short, *operands):
+    """What a short way records once the leaves among its operands are rows of the graph.
+
+    None if there are none to bring in, and for what only the long way knows.
+    """
+    values = [x for x in operands if x.__class__ is Tensor or x.__class__ is Sequence]
+    leaves = [x for x in values if x.graph.__class__ is Leaf]
+    if not leaves:
+        return None
+    graph = graph_of(values)  # held until the node is there
+    if graph.thread != get_ident() or any(x.graph.device is not graph.device for x in leaves):
+        return None
+    for x in leaves:
+        enter(graph, x)
+    return short.record(*operands)
+
+
 def record(op: Op, operands, attributes: tuple = (), payload=None, length: int | None = None):
     """Record one row-wise node (or alias) over the operands.
 
@@ -245,6 +262,8 @@ def unary(op: Op, prepare=None):
 
     def recorded(x):
         handle = short.record(x)
+        if handle is None:
+            handle = with_leaves(short, x)
         if handle is not None:
             return handle
         given = x
@@ -299,6 +318,8 @@ def binary(op: Op, prepare):
 
     def recorded(x, y):
         handle = short.record(x, y)
+        if handle is None:
+            handle = with_leaves(short, x, y)
         if handle is not None:
             return handle
         a, b = prepare(op, x, y)
@@ -353,4 +374,5 @@ __all__ = [
     "record_runs",
     "record_segments",
     "unary",
+    "with_leaves",
 ]

@@ -97,7 +97,8 @@ def test_one_element_is_not_repeated_for_loops():
     )
     after = passes.broadcast(before)
     assert [step.inputs for step in after.steps[1:3]] == [(one, other), (region(1), weight())]
-    alone = passes.broadcast(program([*before.steps[:2], elementwise("x0", [region(2)], region(0))]))
+    last = elementwise("x0", [region(2)], region(0))
+    alone = passes.broadcast(program([*before.steps[:2], last]))
     (step,) = passes.drop_unused(passes.fuse(alone)).steps
     assert step.inputs == (one, other) and step.width == 4
 

@@ -88,6 +88,8 @@ def test_ops_that_were_met_take_the_short_way(x, monkeypatch):
     assert isinstance(1.0 - x, Tensor) and isinstance(3 / x, Tensor)
     assert isinstance(ln.where(x > 0, x, x + x), Tensor)
     assert isinstance(ln.leaky_relu(x, 0.2), Tensor)
+    assert isinstance(ln.tanh(leaf), Tensor)  # which no graph has met
+    assert isinstance(x * ln.tensor([1.0, 2.0, 3.0]), Tensor)
     with pytest.raises(AssertionError, match="the long way"):
         ln.cos(x)
 

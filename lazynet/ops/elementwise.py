@@ -19,7 +19,16 @@ from lazynet.parameter import Parameter
 from lazynet.program import elementwise as elementwise_step
 from lazynet.program import lowered, operand_refs, output_refs
 from lazynet.quick import Short, record_values
-from lazynet.record import DtypeError, Literal, ShapeError, as_value, binary, record, unary
+from lazynet.record import (
+    DtypeError,
+    Literal,
+    ShapeError,
+    as_value,
+    binary,
+    record,
+    unary,
+    with_leaves,
+)
 from lazynet.tensor import Sequence, Tensor, Value
 
 ONE = (Sample(((5,),)),)
@@ -308,6 +317,8 @@ def where(condition, x, y):
         TypeError: if the condition is not bool. ShapeError: if shapes do not broadcast.
     """
     made = _short_where.record(condition, x, y)
+    if made is None:
+        made = with_leaves(_short_where, condition, x, y)
     if made is not None:
         return made
     given = condition, x, y

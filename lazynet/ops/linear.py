@@ -16,7 +16,7 @@ from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.told import told
 from lazynet.program import Ref, Step, call, elementwise, lowered, operand_refs, output_refs
 from lazynet.quick import Short, record_layer
-from lazynet.record import DtypeError, ShapeError, as_value, note_layer, record
+from lazynet.record import DtypeError, ShapeError, as_value, note_layer, record, with_leaves
 from lazynet.tensor import Sequence, Tensor
 
 
@@ -204,6 +204,8 @@ def linear(x, weight, bias=None):
         ShapeError: if a row does not match the weight. DtypeError: if the dtypes differ.
     """
     made = _short.record(x, weight) if bias is None else _short.record(x, weight, bias)
+    if made is None:
+        made = with_leaves(_short, *((x, weight) if bias is None else (x, weight, bias)))
     return _linear(x, weight, bias) if made is None else made
 
 

@@ -15,7 +15,7 @@ from lazynet.ops.axes import axes_of, axis_of, sizes_of
 from lazynet.ops.told import told
 from lazynet.program import call, lowered, operand_refs, output_refs
 from lazynet.quick import Short, record_values
-from lazynet.record import ShapeError, as_value, record
+from lazynet.record import ShapeError, as_value, record, with_leaves
 from lazynet.tensor import Sequence, Tensor
 
 AXES = (Sample(((5,),), (("axis", 0),)), Sample(((3, 4),), (("axis", 0),)),
@@ -363,6 +363,8 @@ def log_softmax(x, axis: int = -1, *, dim: int | None = None):
     axis = axis if dim is None else dim
     last = axis.__class__ is int and axis == -1
     handle = _short.record(x) if last else None
+    if last and handle is None:
+        handle = with_leaves(_short, x)
     return _log_softmax(x, axis) if handle is None else handle
 
 
