@@ -45,13 +45,13 @@ def recorded() -> Iterator[list[Product]]:
     execute = executor.execute
     kernels = {cpu.kernel("matmul", dtype) for dtype in ("float32", "float64")}
 
-    def read(calls: np.ndarray, stop: int) -> None:
+    def read(calls: np.ndarray, stop: int, *watch: np.ndarray) -> None:
         at = 0
         while at < stop:
             if int(calls[at]) in kernels:
                 found.extend(_products(calls[at + 2 : at + 2 + _ATTRIBUTES + 9].tolist()))
             at += int(calls[at + 1] & CALL_LENGTH)
-        execute(calls, stop)
+        execute(calls, stop, *watch)
 
     executor.execute = read
     try:

@@ -99,7 +99,7 @@ def interpreter(scale: float) -> list[Row]:
     streams: list[tuple[float, float]] = []
     execute = executor.execute
 
-    def timed(words, stop) -> None:
+    def timed(words, stop, _) -> None:
         execute(words, stop)  # everything is in memory from here on
         calls, context = _count_calls(words, stop), blas.context().ctypes.data
 

@@ -41,6 +41,7 @@ class Pass:
     seconds: float
     batches: int
     calls: int
+    spent: dict[int, int]  # nanoseconds by signature, where a profile watches
 
 
 # What backward does with `create_graph`; `autodiff.py` enters itself.
@@ -111,7 +112,7 @@ def backward(
             release_links(visited)
         shrink_spent()
         note_spent(graph, value)
-    done = Pass(clock() - start, plan.batches, plan.calls)
+    done = Pass(clock() - start, plan.batches, plan.calls, plan.spent)
     for observer in observers:
         observer(done)
 
@@ -178,6 +179,7 @@ class _Plan:
         self._parts: dict[int, np.ndarray] = {}  # of each run, what is visited
         self.mirrors: list[tuple[int, int, Any]] = []
         self.batches = self.calls = 0
+        self.spent: dict[int, int] = {}  # nanoseconds by signature, where a profile watches
 
     def mark(self) -> None:
         """Mark every node that leads to the value, graph by graph, latest first."""
@@ -256,9 +258,12 @@ class _Plan:
             if start < end:
                 self.batches += end - start
                 with running_in(graph.precision):
-                    self.calls += executor.backward(
+                    calls, spent = executor.backward(
                         run, parts[start:end], chunks, trash, gradients, self.device
                     )
+                self.calls += calls
+                for kind, nanoseconds in zip(run.used[:, 0].tolist(), spent.tolist(), strict=False):
+                    self.spent[kind] = self.spent.get(kind, 0) + nanoseconds
             end = start
             for stop in stops.get(batch, ()):
                 if isinstance(stop, Kept):

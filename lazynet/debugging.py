@@ -1,4 +1,7 @@
-"""What `ln.debug()` adds: the line that recorded each node, and a look at every result."""
+"""What `ln.debug()` adds: the line that recorded each node, and a look at every result.
+
+The lines alone are noted for `ln.profile(lines=True)` as well.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,15 @@ from lazynet.batching import layout as words
 from lazynet.executor import Run
 
 debugging: contextvars.ContextVar[bool] = contextvars.ContextVar("debugging", default=False)
+noting_lines: contextvars.ContextVar[bool] = contextvars.ContextVar("noting_lines", default=False)
 looking_for_infinities: contextvars.ContextVar[bool] = contextvars.ContextVar(
     "looking_for_infinities", default=False
 )
+
+
+def notes_lines() -> bool:
+    """Whether the line that records a node is to be noted."""
+    return debugging.get() or noting_lines.get()
 
 
 def call_site() -> str:
@@ -86,7 +95,7 @@ def first_fault(graph: Any, run: Run) -> str | None:
             operands = operands_of(graph, node)
         given = _faults(x for run in operands for x in (run if isinstance(run, list) else [run]))
         if made[0] == "NaN" or (looking_for_infinities.get() and not given):
-            where = graph.sites.get(node.first, "an unknown line")
+            where = (graph.sites or {}).get(node.first, "an unknown line")
             more = f"; an operand is {given[0]} already" if given else ""
             name = node.signature.op.name
             return (

@@ -1,7 +1,7 @@
-"""Plan in, arrays out: runs the stages over a tape and walks the resulting calls.
+"""Plan in, arrays out: runs the stages over a tape and the resulting calls.
 
-`forward` decodes, schedules, lays out and runs what is pending on a tape. `run_calls` is the
-compiled interpreter: a few nanoseconds a call beside the kernels themselves.
+`forward` decodes, schedules, lays out and runs what is pending on a tape, `backward` lays out and
+runs the way back.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from lazynet.arena import Arena
 from lazynet.batching import layout as words
 from lazynet.batching.arrange import Nodes, Work
 from lazynet.batching.decode import TOO_MANY, U_NEEDS, U_SIGNATURE, count, decode, new_columns
-from lazynet.batching.emit import CALL_LENGTH
 from lazynet.batching.frame import (
     BYTES_GATHERED,
     CALL_WORDS,
@@ -59,20 +58,18 @@ from lazynet.batching.reverse import (
 )
 from lazynet.batching.single import row_wise
 from lazynet.device import CPU, Device
-from lazynet.kernels import blas, cpu, host, threads
-from lazynet.kernels.jit import clock, interruptible, jit
-from lazynet.kernels.memory import call, load
+from lazynet.interpreter import NO_WATCH, W_SPENT, execute, new_watch
+from lazynet.kernels import host
+from lazynet.kernels.jit import clock, interruptible
 from lazynet.leaf import STATICS
 from lazynet.op import TABLE, Signature
 from lazynet.program import POOL as PROGRAMS
 
-# Calls between two looks at pending signals, so that Ctrl-C ends a long forward soon.
-SLICE = 4096
-# Words of calls from which on a plan wakes the worker threads: a dozen calls.
-WORTH_WAKING = 200
 # Rows and integers of a plan are numbered in 32 bits, as rows of a graph are.
 MOST_ROWS = TOO_MANY - 1
 _NO_ADDRESSES = np.zeros(0, np.int64)
+# How many profiles want to know what the calls of each signature take.
+watching = [0]
 
 
 @dataclass
@@ -95,6 +92,7 @@ class Run:
     bytes_gathered: int
     widest: int  # bytes of the widest row of its programs
     seconds: dict[str, float]
+    spent: np.ndarray  # nanoseconds by local signature; empty where nobody watched
     resident: Any = None  # what is on the device that ran it; None on the CPU
     leaves: list[Any] = field(default_factory=list)  # the parameters that it read
 
@@ -113,56 +111,6 @@ class Run:
     def differentiable(self) -> bool:
         """Whether any of its nodes wants gradients."""
         return 1 in self.used[:, U_NEEDS].tolist()
-
-
-@jit
-def run_calls(calls, start, stop, limit, context):
-    """Run the calls from word `start` on, at most `limit` of them; gives the next word."""
-    first, table = calls.ctypes.data, np.int64(context.ctypes.data)
-    at = start
-    done = 0
-    together = load(table + threads.BOARD) != 0
-    while at < stop and done < limit:
-        words = calls[at + 1] & CALL_LENGTH
-        operands = calls[at + 1] >> 32
-        record = np.int64(first + 8 * (at + 2))
-        if operands != 0 and together:
-            threads.split(calls[at], record, words - 2, operands - 2, table)
-        else:
-            call(calls[at], record, table)
-        at += words
-        done += 1
-    return at
-
-
-def execute(calls: np.ndarray, stop: int) -> None:
-    """Run the first `stop` words of calls, large ones with the help of worker threads."""
-    pool = threads.POOL
-    if stop < WORTH_WAKING or pool.threads == 1:
-        _execute(calls, stop, blas.context())
-        return
-    context = pool.context if pool.board else _start(pool)
-    board = int(context[-1])
-    if not board or not threads.begin(board, pool.wake):
-        _execute(calls, stop, blas.context())
-        return
-    try:
-        _execute(calls, stop, context)
-    finally:
-        threads.end(board)
-
-
-def _start(pool: threads.Pool) -> np.ndarray:
-    """Start the workers; the context of plans that they take part in."""
-    blas.use_one_thread()
-    parts = (cpu.kernel("product_part", "float32"), cpu.kernel("product_part", "float64"))
-    return pool.start(blas.context(), parts)
-
-
-def _execute(calls: np.ndarray, stop: int, context: np.ndarray) -> None:
-    at = 0
-    while at < stop:
-        at = run_calls(calls, at, stop, SLICE, context)
 
 
 def _rooms(frame: np.ndarray, operands: int) -> tuple[np.ndarray, np.ndarray]:
@@ -232,8 +180,9 @@ def forward(
     times.append(clock())
     plan = _lay_out(read, order, batches, tape, base, place, arena, device)
     times.append(clock())
+    watch = new_watch(len(read.used)) if watching[0] else NO_WATCH
     try:
-        resident = _run(device, plan.frame, plan.calls, plan.vectors, plan.laid)
+        resident = _run(device, plan.frame, plan.calls, plan.vectors, plan.laid, watch)
     finally:
         if plan.scratch:
             device.pool.give(plan.scratch)
@@ -243,7 +192,7 @@ def forward(
         base, tape, read.columns, order, read.signatures, read.used, plan.totals, plan.laid,
         (plan.output, plan.sizes[M_OUTPUT]), plan.vectors, read.dependencies, len(batches),
         int(plan.frame[CALLS]), int(plan.frame[BYTES_GATHERED]), plan.sizes[M_WIDEST],
-        {phase: end - start for phase, start, end in spans}, resident,
+        {phase: end - start for phase, start, end in spans}, watch[W_SPENT:], resident,
     )  # fmt: skip
 
 
@@ -327,12 +276,15 @@ def _emit(read: _Read, order, planned, tape, base, place, totals, sizes, output,
     return laid, frame, calls, vectors
 
 
-def _run(device: Any, frame, calls, vectors, laid: Laid, before: Run | None = None):
-    """Run calls where their rows lie; gives what then is on the device."""
+def _run(device: Any, frame, calls, vectors, laid: Laid, watch, before: Run | None = None):
+    """Run calls where their rows lie; gives what then is on the device.
+
+    On the CPU a stopwatch, if it is not empty, tells what they took.
+    """
     stop = int(frame[CALL_WORDS])
     if device is CPU:
         try:
-            execute(calls, stop)
+            execute(calls, stop, watch)
         except BaseException:  # Ctrl-C: what a kernel raised before is no other plan's error
             host.forget()
             raise
@@ -362,7 +314,7 @@ def _largest(used, totals, sizes) -> str:
 def backward(
     run: Run, parts: np.ndarray, chunks: np.ndarray, trash: int, gradients: np.ndarray,
     device: Device = CPU,
-):  # fmt: skip
+) -> tuple[int, np.ndarray]:  # fmt: skip
     """Run backward through the parts of one forward, adding to the gradients behind `chunks`.
 
     Args:
@@ -373,7 +325,8 @@ def backward(
         device: where the rows lie.
 
     Returns:
-        the number of kernel calls.
+        the number of kernel calls, and the nanoseconds by local signature that they took; empty
+        where nobody watched.
     """
     host.refuse_inside()
     signatures = TABLE.numbers.take(run.used[:, U_SIGNATURE], 0)
@@ -400,8 +353,9 @@ def backward(
         begin_reverse(frame, run.outputs[0], gradients, chunks, trash)
         rooms = _rooms(frame, sizes[R_OPERANDS])
         lay_out_reverse(parts, laid, signatures, bases, scratch, programs, frame, *rooms)
-        _run(device, frame, calls, vectors, laid, run)
+        watch = new_watch(len(signatures)) if watching[0] else NO_WATCH
+        _run(device, frame, calls, vectors, laid, watch, run)
     finally:
         for buffer in filter(None, buffers):
             device.pool.give(buffer)
-    return int(frame[CALLS])
+    return int(frame[CALLS]), watch[W_SPENT:]

@@ -158,6 +158,7 @@ class _Plan:
                 break
         graph.tape += entries
         graph.values = following
+        graph.note_line(base)
         return self.result(
             [Sequence(graph, vid + k * nodes, row.stored, nodes) for k, row in enumerate(self.rows)]
         )

@@ -24,7 +24,7 @@ from lazynet import executor
 from lazynet.arena import POOL, Arena
 from lazynet.batching import layout as words
 from lazynet.batching.policies import NAMES
-from lazynet.debugging import call_site, debugging, first_fault, note_look
+from lazynet.debugging import call_site, debugging, first_fault, note_look, notes_lines
 from lazynet.device import CPU, Device, default_device, product_precision, running_in
 from lazynet.leaf import READERS, Leaf
 from lazynet.links import Links
@@ -109,7 +109,8 @@ class Graph:
         self.constants: set[int] = set()  # the rows of such expressions
         self.gradients: dict[Any, Any] = {}  # of values whose gradient is retained
         self.hooks: dict[int, list[Any]] = {}  # of gradients, by the first row of a node
-        self.sites: dict[int, str] = {}
+        # The lines that recorded nodes, by their first rows; None where nobody wants to know.
+        self.sites: dict[int, str] | None = {} if notes_lines() else None
         self.failures: dict[int, Exception] = {}  # of rows that could not be computed
         self.versions: dict[int, int] = {}
         self.links = Links()
@@ -121,7 +122,7 @@ class Graph:
         self.needs = np.zeros(_FIRST_ROWS, np.uint8)
         self.wanted = np.zeros(_FIRST_ROWS, np.uint8)
         self.consumed = np.zeros(_FIRST_ROWS, np.uint8)
-        if debugging.get():
+        if self.sites is not None:
             self.thread = 0
         if device is not None:
             READERS[self.number] = self
@@ -228,9 +229,14 @@ class Graph:
         vid = self.values
         self.values = vid + rows
         self.tape += entry
-        if debugging.get() and signature is not _LINK:
-            self.sites[vid] = call_site()
+        if signature is not _LINK:
+            self.note_line(vid)
         return vid
+
+    def note_line(self, vid: int) -> None:
+        """Note the line that records the node of a row, if somebody wants to know."""
+        if self.sites is not None:
+            self.sites[vid] = call_site()
 
     def mark_mode(self) -> None:
         """Note on the tape whether gradients are recorded from here on."""
@@ -365,7 +371,9 @@ class Graph:
         self.needs, self.consumed = np.ones(count, np.uint8), np.ones(count, np.uint8)
         self.runs, self.links = [], Links()
         self.literals, self.numbers, self.linked = {}, {}, {}
-        self.memo, self.constants, self.sites, self.failures = {}, set(), {}, {}
+        self.memo, self.constants, self.failures = {}, set(), {}
+        if self.sites:
+            self.sites = {}
 
     def _leave(self) -> None:
         self.open = False

@@ -17,13 +17,15 @@ from lazynet import backward as backwards
 from lazynet import graph as graphs
 from lazynet import optim
 from lazynet.batching import layout as words
-from lazynet.batching.decode import SIGNATURE
+from lazynet.batching.decode import ITEM_COUNT, SIGNATURE
 from lazynet.batching.layout import B_ITEMS, B_SEGMENTS, B_SIGNATURE, B_TIMES
 from lazynet.batching.policies import longest_chains
+from lazynet.debugging import noting_lines
 from lazynet.device import OPENED
-from lazynet.executor import Run
+from lazynet.executor import Run, watching
 from lazynet.kernels.jit import clock, compiling
 from lazynet.leaf import GOING
+from lazynet.lines import Lines, milliseconds, table, timed
 from lazynet.op import TABLE, RowType, Signature
 
 # "compile" is for what runs for the first time: it is compiled, or read from disk. The others are
@@ -42,6 +44,13 @@ class Batches:
     batches: int = 0
     bound: int = 0
     kernel_calls: int = 0
+    items: int = 0  # rows that its nodes go over, among which its time is shared out
+    forward: float = 0.0
+    backward: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.forward + self.backward
 
 
 class profile:
@@ -54,19 +63,24 @@ class profile:
     Args:
         examples: the number of examples that the program inside works on; tells the nodes recorded
             for one.
+        lines: also tell which lines of the program recorded what. Recording takes longer then: no
+            node goes the short way.
 
     Attributes:
-        signatures: the `Batches` of each signature, by its number.
+        signatures: the `Batches` of each signature, by its number, with the seconds that its
+            kernels took (on the CPU; 0 on Windows).
         bytes_recorded: of what nodes are written down in: tape, columns of the plan, addresses.
         bytes_computed: of the rows that they have, and of what is kept for their gradients.
         seconds: the time spent in each of `PHASES`; a GPU may be at work for longer.
         launches, uploads, downloads: what GPUs were asked to do.
     """
 
-    def __init__(self, examples: int | None = None) -> None:
+    def __init__(self, examples: int | None = None, *, lines: bool = False) -> None:
         if examples is not None and (not isinstance(examples, int) or examples < 1):
             raise ValueError(f"profile: examples must be at least 1, not {examples!r}")
         self.examples = examples
+        self._lines = Lines() if lines else None
+        self._noting: Any = None
         self.signatures: dict[int, Batches] = {}
         self.seconds = dict.fromkeys(PHASES, 0.0)
         self.forwards = self.backwards = self.updates = 0
@@ -83,8 +97,12 @@ class profile:
         if self._thread:
             raise RuntimeError("profile: this one is entered already; use another ln.profile()")
         self._thread = get_ident()
+        if self._lines is not None:
+            graphs.end_recording()  # what comes now has its lines noted
+            self._noting = noting_lines.set(True)
         for observers, observer in self._hooks():
             observers.append(observer)
+        watching[0] += 1
         self._count_devices(-1)
         self._elapsed -= clock()
         self.seconds["compile"] -= compiling.seconds
@@ -95,7 +113,12 @@ class profile:
             graph = graphs.pending_graph()
             if error[0] is None and graph is not None and graph.pending:
                 graph.forward()
+            if error[0] is None and self._noting is not None:
+                graphs.end_recording()
         finally:
+            if self._noting is not None:
+                noting_lines.reset(self._noting)
+                self._noting = None
             self._elapsed += clock()
             self.seconds["compile"] += compiling.seconds
             self._count_devices(1)
@@ -103,6 +126,7 @@ class profile:
             self.seconds["build"] = max(0.0, self._elapsed - engine)
             for observers, observer in self._hooks():
                 observers.remove(observer)
+            watching[0] -= 1
             self._thread = 0
 
     def _count_devices(self, sign: int) -> None:
@@ -137,15 +161,19 @@ class profile:
         signature = np.ascontiguousarray(run.columns[:, SIGNATURE])
         bounds = longest_chains(signature, *run.dependencies, len(run.used)).tolist()
         local = []
-        for number, bound in zip(run.used[:, 0].tolist(), bounds, strict=True):
-            entry = self.signatures.get(number)
-            if entry is None:
-                entry = self.signatures[number] = Batches(name_of(TABLE.signatures[number]))
+        spent = run.spent.tolist() + [0] * (len(bounds) - len(run.spent))
+        for number, bound, nanoseconds in zip(run.used[:, 0].tolist(), bounds, spent, strict=True):
+            entry = self._of(number)
             entry.bound += bound
+            entry.forward += 1e-9 * nanoseconds
             local.append((entry, *_calls(TABLE.signatures[number])))
         nodes = np.bincount(signature, minlength=len(local)).tolist()
-        for (entry, _, _), count in zip(local, nodes, strict=True):
+        items = np.bincount(signature, run.columns[:, ITEM_COUNT], len(local)).tolist()
+        for (entry, _, _), count, own in zip(local, nodes, items, strict=True):
             entry.nodes += count
+            entry.items += int(own)
+        if self._lines is not None and graph.sites:
+            self._lines.add(graph.sites, run)
         for batch in run.laid.batches.tolist():
             entry, calls, loop = local[batch[B_SIGNATURE]]
             entry.batches += 1
@@ -155,12 +183,20 @@ class profile:
             entry.kernel_calls += calls + loop * batch[B_TIMES]
         self._elapsed -= clock() - start
 
+    def _of(self, number: int) -> Batches:
+        """What is told of a signature."""
+        if number not in self.signatures:
+            self.signatures[number] = Batches(name_of(TABLE.signatures[number]))
+        return self.signatures[number]
+
     def _backward(self, done: backwards.Pass) -> None:
         if get_ident() != self._thread:
             return
         self.backwards += 1
         self.backward_batches += done.batches
         self.backward_kernel_calls += done.calls
+        for number, nanoseconds in done.spent.items():
+            self._of(number).backward += 1e-9 * nanoseconds
         self.seconds["backward"] += done.seconds - self._within
         self._within = done.seconds if GOING.back else 0.0
 
@@ -194,7 +230,9 @@ class profile:
 
     def summary(self) -> dict[str, Any]:
         """All of it as plain numbers, strings, lists and dicts."""
-        entries = sorted(self.signatures.values(), key=lambda e: (-e.batches, -e.nodes, e.name))
+        entries = sorted(
+            self.signatures.values(), key=lambda e: (-e.seconds, -e.batches, -e.nodes, e.name)
+        )
         per_example = self.nodes / self.examples if self.examples else None
         return {
             "forwards": self.forwards,
@@ -223,9 +261,12 @@ class profile:
                     "batches": e.batches,
                     "lower_bound": e.bound,
                     "kernel_calls": e.kernel_calls,
+                    "forward": e.forward,
+                    "backward": e.backward,
                 }
                 for e in entries
             ],
+            "lines": self._lines.summary(self.signatures) if self._lines is not None else [],
         }
 
     def __repr__(self) -> str:
@@ -245,7 +286,9 @@ class profile:
             "",
             *self._table(told),
             "",
+            *([*aligned(table(told["lines"]), last=True), ""] if told["lines"] else []),
             *self._times(told["seconds"]),
+            *(["(recording took longer, as lines were noted)"] if told["lines"] else []),
         ]
         return "\n".join(lines)
 
@@ -256,14 +299,16 @@ class profile:
         return [f"devices: {told['launches']} launches, {', '.join(counts)}"]
 
     def _table(self, told: dict[str, Any]) -> list[str]:
-        rows = [["signature", "nodes", "batches", "bound", "rows", "rows/batch", "kernel calls"]]
+        times = timed(told["signatures"])
+        rows = [["signature", *times, "nodes", "batches", "bound", "rows", "rows/batch", "calls"]]
         for e in told["signatures"]:
             name = e["name"]
             if len(name) > _LONGEST_NAME:
                 name = name[: _LONGEST_NAME - 3] + "..."
             numbers = (e["nodes"], e["batches"], e["lower_bound"], e["rows"])
             mean = e["rows"] / max(1, e["batches"])
-            rows.append([name, *map(str, numbers), f"{mean:.1f}", str(e["kernel_calls"])])
+            taken = milliseconds(e, times)
+            rows.append([name, *taken, *map(str, numbers), f"{mean:.1f}", str(e["kernel_calls"])])
         return aligned(rows)
 
     def _times(self, seconds: dict[str, float]) -> list[str]:
@@ -303,12 +348,16 @@ def _calls(signature: Signature) -> tuple[int, int]:
     return len(signature.forward.steps) - looped, looped
 
 
-def aligned(rows: list[list[str]]) -> list[str]:
-    """The rows of a table as lines: the first column to the left, the others to the right."""
+def aligned(rows: list[list[str]], last: bool = False) -> list[str]:
+    """The rows of a table as lines: the first column to the left, the others to the right.
+
+    `last` tells whether the last column stands to the left as well.
+    """
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    left = {0, len(widths) - 1} if last else {0}
     return [
         "  ".join(
-            cell.rjust(width) if k else cell.ljust(width)
+            cell.ljust(width) if k in left else cell.rjust(width)
             for k, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows

@@ -100,10 +100,10 @@ FOUND = set()  # the kernels of the loops of scans that may be one launch
 
 
 def noting_loops(execute):
-    def run(calls, stop):
+    def run(calls, stop, *watch):
         part = calls[:stop]
         FOUND.update((loop.cases, loop.dtype) for loop in loops.find(part, part.copy()).values())
-        execute(calls, stop)
+        execute(calls, stop, *watch)
 
     return run
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import lazynet as ln
-from lazynet import backward, executor, nn, optim
+from lazynet import backward, executor, graph, interpreter, nn, optim
+from lazynet.batching import emit
+from lazynet.batching.frame import FRAME_WORDS, OWNER
 from lazynet.profile import PHASES
 
 
@@ -32,9 +34,10 @@ def test_nodes_batches_and_bound_of_chains_side_by_side(weight):
     assert told["forwards"] == 1
     assert told["backwards"] == 0
     named = {e["name"]: e for e in told["signatures"]}
+    number = next(k for k, s in p.signatures.items() if s.name == "linear [3] W[3, 3]")
     assert named["linear [3] W[3, 3]"] == {
         "name": "linear [3] W[3, 3]", "nodes": 20, "rows": 20, "batches": 5, "lower_bound": 5,
-        "kernel_calls": 5,
+        "kernel_calls": 5, "forward": p.signatures[number].forward, "backward": 0.0,
     }  # fmt: skip
 
 
@@ -215,3 +218,95 @@ def test_parts_of_rows_are_told_apart_from_rows():
     names = sorted(e["name"] for e in p.summary()["signatures"])
     parts = ["exp [2]", "exp [2] in [4]", "exp [2]+2 in [4]", "exp [] in [4]"]
     assert names == sorted([*parts, "tanh [4]"])
+
+
+# -- how long kernels took, and whose line it was --------------------------------------------------
+
+
+def test_the_time_of_a_signature_is_that_of_its_calls(monkeypatch):
+    x, weight = ln.rand(64, length=50), ln.Parameter(np.eye(64, dtype=np.float32))
+    with ln.profile() as p:
+        loss = ln.sum(ln.tanh(ln.linear(x, weight)) ** 2, 1).sum()
+        loss.backward()
+    told = p.summary()["signatures"]
+    assert all(e["forward"] > 0 for e in told)
+    assert sum(e["forward"] for e in told) <= p.seconds["forward"]
+    assert 0 < sum(e["backward"] for e in told) <= p.seconds["backward"]
+    totals = [e["forward"] + e["backward"] for e in told]
+    assert totals == sorted(totals, reverse=True)
+    assert "forward ms" in repr(p)
+    runs = []
+    monkeypatch.setattr(graph, "observers", [lambda _, run: runs.append(run)])
+    ln.tanh(x).numpy()
+    assert runs and not len(runs[0].spent)  # nobody watches
+
+
+def test_deferred_products_are_their_signatures_own():
+    x, weight = ln.rand(8, length=50), ln.Parameter(np.ones((400, 8), dtype=np.float32))
+    with ln.profile() as p:
+        ln.sum(ln.linear(x, weight), 1).sum().backward()
+    (linear,) = (s for s in p.signatures.values() if s.name.startswith("linear"))
+    assert linear.backward > 0
+
+
+def test_a_call_tells_whose_it_is_and_where_its_operands_begin():
+    frame = np.zeros(FRAME_WORDS, np.int64)
+    for owner, told in ((0, 0), (7, 7), (emit.OWNERS + 5, emit.OWNERS - 1)):
+        emit.own_calls.py_func(frame, owner)
+        word = 20 + (5 << emit.OPERANDS_AT) + int(frame[OWNER]) + emit.LOOP_CALL + emit.LOOP_BEGINS
+        assert word >> emit.OWNER_AT == told < len(interpreter.new_watch(owner + 1))
+        assert emit.operands_of_call.py_func(word) == 5
+        assert word & emit.CALL_LENGTH == 20
+
+
+def test_without_a_clock_no_times_are_told(monkeypatch):
+    monkeypatch.setattr(executor, "new_watch", lambda owners: interpreter.NO_WATCH)
+    with ln.profile(lines=True) as p:
+        ln.tanh(ln.tensor([1.0])).numpy()
+    assert p.summary()["signatures"][0]["forward"] == 0.0
+    assert "forward ms" not in repr(p) and "code" in repr(p)
+
+
+def test_lines_tell_what_they_recorded():
+    cell = nn.LSTMCell(3, 3)
+    with ln.profile(lines=True) as p:
+        x = ln.tensor([1.0, 2.0, 3.0]) * 2.0
+        state = cell(x)
+        for _ in range(4):
+            state = cell(x, state)
+        rows = nn.GRU(3, 2)(ln.sequence([x, x]))
+        loss = ln.sum(state[0]) + ln.sum(rows).sum()
+        loss.backward()
+    told = {e["code"]: e for e in p.summary()["lines"]}
+    assert told["state = cell(x, state)"]["nodes"] == 4
+    assert told["state = cell(x)"]["nodes"] == 1
+    assert told["rows = nn.GRU(3, 2)(ln.sequence([x, x]))"]["rows"] == 2 + 2
+    assert all(e["file"] == __file__ for e in told.values())
+    assert sum(e["nodes"] for e in told.values()) == p.nodes
+    for phase in ("forward", "backward"):
+        shared = sum(e[phase] for e in told.values())
+        assert shared == pytest.approx(sum(getattr(s, phase) for s in p.signatures.values()))
+    assert "state = cell(x, state)" in repr(p)
+    assert ln.tanh(x).graph.sites is None  # no longer noted
+
+
+def test_a_fold_is_its_line(tmp_path):
+    cell = nn.TreeLSTMCell(3, 3, 2)
+    with ln.profile(lines=True) as p:
+        ln.fold(cell, ln.rand(3, length=3), ln.Structure([(), (), (0, 1)]))[0].numpy()
+    assert {e["code"][:7] for e in p.summary()["lines"]} == {"ln.fold"}
+
+
+def test_values_are_the_same_where_lines_are_noted(weight):
+    x = ln.tensor([1.0, 2.0, 3.0])
+    expected = _chain(x, weight, 3).tolist()
+    pending = _chain(x, weight, 3)
+    with ln.profile(lines=True):
+        assert not pending.pending  # it ran before, and does not count
+        assert _chain(x, weight, 3).tolist() == expected
+
+
+def test_an_error_ends_the_noting_of_lines(weight):
+    with pytest.raises(ZeroDivisionError), ln.profile(lines=True):
+        raise ZeroDivisionError
+    assert ln.tanh(ln.tensor([1.0])).graph.sites is None

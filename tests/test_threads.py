@@ -10,7 +10,7 @@ from numba.core.compiler_lock import global_compiler_lock
 
 import lazynet as ln
 from lazynet import executor, nn
-from lazynet.batching.emit import CALL_LENGTH
+from lazynet.batching.emit import CALL_LENGTH, operands_of_call
 from lazynet.kernels import threads
 from lazynet.leaf import STATICS
 
@@ -61,12 +61,12 @@ def test_parts_give_what_the_whole_gives(workers, expected):
 def test_large_calls_are_marked_to_be_split(monkeypatch):
     marked = []
 
-    def count(calls, stop):
+    def count(calls, stop, watch):
         at = 0
         while at < stop:
-            marked.append(int(calls[at + 1]) >> 32 != 0)
+            marked.append(operands_of_call.py_func(int(calls[at + 1])) != 0)
             at += int(calls[at + 1]) & CALL_LENGTH
-        return execute(calls, stop)
+        return execute(calls, stop, watch)
 
     execute = executor.execute
     monkeypatch.setattr(executor, "execute", count)

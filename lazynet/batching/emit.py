@@ -20,6 +20,7 @@ from lazynet.batching.frame import (
     FORWARD_REGIONS,
     ITEM_ROWS,
     OVER_RUNS,
+    OWNER,
     PREVIOUS,
     REGIONS,
     SEGMENT_ROWS,
@@ -57,9 +58,23 @@ from lazynet.kernels.memory import load, store
 
 MAX_OPERANDS = 64  # of a call that may be done in parts: workers have room for that many
 # The second word of a call: its length, whether it is a part of a scan's loop, and the first one of
-# it, and above these where its operands begin if it may be split.
+# it, above these where its operands begin if it may be split (0 if not), and the local signature
+# whose call it is; the last of so many stands for all that follow.
 CALL_LENGTH, LOOP_CALL, LOOP_BEGINS = (1 << 30) - 1, 1 << 30, 1 << 31
+OPERANDS_AT, OWNER_AT, OWNERS = 32, 48, 1 << 15
 WORTH_SPLITTING = 1 << 16  # bytes that a call must touch at least to be split
+
+
+@inline
+def own_calls(frame, s):
+    """Let the calls that follow be those of local signature `s`."""
+    frame[OWNER] = np.int64(min(s, OWNERS - 1)) << OWNER_AT
+
+
+@inline
+def operands_of_call(word):
+    """From the second word of a call: where its operands begin if it may be split, else 0."""
+    return (word >> OPERANDS_AT) & ((1 << (OWNER_AT - OPERANDS_AT)) - 1)
 
 
 @inline
@@ -70,7 +85,7 @@ def begin_call(frame, kernel, items, words, split):
     """
     q = frame[CALLS_AT] + 8 * frame[CALL_WORDS]
     store(q, kernel)
-    store(q + 8, words + (np.int64(split) << 32))
+    store(q + 8, words + (np.int64(split) << OPERANDS_AT) + frame[OWNER])
     store(q + 16, items)
     frame[CALL_WORDS] += words
     frame[CALLS] += 1

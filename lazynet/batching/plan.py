@@ -24,7 +24,7 @@ from lazynet.batching.arrange import (
     take_order,
 )
 from lazynet.batching.decode import U_ONES
-from lazynet.batching.emit import emit_program
+from lazynet.batching.emit import emit_program, own_calls
 from lazynet.batching.frame import (
     ALIVE_AT,
     BASES,
@@ -251,6 +251,7 @@ def lay_out(
     for b in range(laid.batches.shape[0]):
         s, start = laid.batches[b, B_SIGNATURE], laid.batches[b, B_FIRST_NODE]
         items, alone = laid.batches[b, B_ITEMS], laid.batches[b, B_LAST_NODE] - start == 1
+        own_calls(frame, s)
         if simple[s] and alone and items == 1:
             lay_out_row(nodes, order[start], b, signatures, programs, base, scratch, laid, frame)
             continue

@@ -21,7 +21,7 @@ from lazynet.batching.decode import (
     listed_words,
     source_row,
 )
-from lazynet.batching.emit import emit_program, emit_step, first_step
+from lazynet.batching.emit import emit_program, emit_step, first_step, own_calls
 from lazynet.batching.frame import (
     ALIVE_AT,
     ALL_STEPS,
@@ -314,6 +314,7 @@ def enter_part(part, laid, signatures, frame, programs, bases, scratch):
     payload = batch[B_PAYLOAD] + start * signatures[s, PAYLOAD]
     frame[PAYLOAD_AT] = np.int64(laid.payload.ctypes.data) + 4 * payload
     frame[PREVIOUS] = ALL_STEPS
+    own_calls(frame, s)
     return program
 
 

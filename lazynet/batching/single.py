@@ -9,7 +9,7 @@ import numpy as np
 from lazynet.batching.arrange import row_place
 from lazynet.batching.decode import FIRST, FORM, POSITION, SINGLE
 from lazynet.batching.emit import first_step, put_operand
-from lazynet.batching.frame import CALL_WORDS, CALLS, CALLS_AT, REGIONS, STATICS_AT, slot
+from lazynet.batching.frame import CALL_WORDS, CALLS, CALLS_AT, OWNER, REGIONS, STATICS_AT, slot
 from lazynet.batching.layout import (
     ARGUMENT,
     ARGUMENTS,
@@ -87,7 +87,7 @@ def emit_row(program, programs, laid, first_argument, payload_at, frame):
         attributes, arity = programs[step + 4], programs[step + 5]
         words = 3 + attributes + 3 * arity
         store(q, programs[step + 1])
-        store(q + 8, words)
+        store(q + 8, words + frame[OWNER])
         store(q + 16, 1)
         q += 24
         at = step + STEP_HEADER

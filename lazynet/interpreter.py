@@ -1,0 +1,100 @@
+"""Runs the calls of a plan, with the help of worker threads, and on a stopwatch if one is wanted.
+
+`run_calls` is the compiled interpreter: a few nanoseconds a call beside the kernels themselves.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+
+import numpy as np
+
+from lazynet.batching.emit import CALL_LENGTH, OWNER_AT, OWNERS, operands_of_call
+from lazynet.kernels import blas, cpu, threads
+from lazynet.kernels.jit import inline, jit
+from lazynet.kernels.memory import call, load
+
+# Calls between two looks at pending signals, so that Ctrl-C ends a long forward soon.
+SLICE = 4096
+# Words of calls from which on a plan wakes the worker threads: a dozen calls.
+WORTH_WAKING = 200
+# Words of a stopwatch: the address of `clock_gettime`, which clock, what it tells (seconds and
+# nanoseconds), and then the nanoseconds that the calls of each local signature took.
+W_CLOCK, W_WHICH, W_SECONDS, W_NANOSECONDS, W_SPENT = range(5)
+NO_WATCH = np.zeros(0, np.int64)
+
+
+def new_watch(owners: int) -> np.ndarray:
+    """A stopwatch for the calls of so many signatures; empty on systems without such a clock."""
+    try:
+        clock = ctypes.cast(ctypes.CDLL(None).clock_gettime, ctypes.c_void_p).value
+    except (AttributeError, OSError, TypeError):  # Windows
+        return NO_WATCH
+    watch = np.zeros(W_SPENT + min(owners, OWNERS), np.int64)
+    watch[W_CLOCK], watch[W_WHICH] = clock or 0, time.CLOCK_MONOTONIC
+    return watch
+
+
+@inline
+def _now(watch):
+    """The nanoseconds that the clock of a stopwatch tells."""
+    first = np.int64(watch.ctypes.data)
+    call(watch[W_CLOCK], watch[W_WHICH], first + 8 * W_SECONDS)
+    return 1_000_000_000 * load(first + 8 * W_SECONDS) + load(first + 8 * W_NANOSECONDS)
+
+
+@jit
+def run_calls(calls, start, stop, limit, context, watch):
+    """Run the calls from word `start` on, at most `limit` of them; gives the next word."""
+    first, table = calls.ctypes.data, np.int64(context.ctypes.data)
+    at = start
+    done = 0
+    together = load(table + threads.BOARD) != 0
+    timed = watch.size > 0
+    before = _now(watch) if timed else np.int64(0)
+    while at < stop and done < limit:
+        word = calls[at + 1]
+        words, operands = word & CALL_LENGTH, operands_of_call(word)
+        record = np.int64(first + 8 * (at + 2))
+        if operands != 0 and together:
+            threads.split(calls[at], record, words - 2, operands - 2, table)
+        else:
+            call(calls[at], record, table)
+        if timed:
+            after = _now(watch)
+            watch[W_SPENT + (word >> OWNER_AT)] += after - before
+            before = after
+        at += words
+        done += 1
+    return at
+
+
+def execute(calls: np.ndarray, stop: int, watch: np.ndarray = NO_WATCH) -> None:
+    """Run the first `stop` words of calls, large ones with the help of worker threads."""
+    pool = threads.POOL
+    if stop < WORTH_WAKING or pool.threads == 1:
+        _execute(calls, stop, blas.context(), watch)
+        return
+    context = pool.context if pool.board else _start(pool)
+    board = int(context[-1])
+    if not board or not threads.begin(board, pool.wake):
+        _execute(calls, stop, blas.context(), watch)
+        return
+    try:
+        _execute(calls, stop, context, watch)
+    finally:
+        threads.end(board)
+
+
+def _start(pool: threads.Pool) -> np.ndarray:
+    """Start the workers; the context of plans that they take part in."""
+    blas.use_one_thread()
+    parts = (cpu.kernel("product_part", "float32"), cpu.kernel("product_part", "float64"))
+    return pool.start(blas.context(), parts)
+
+
+def _execute(calls: np.ndarray, stop: int, context: np.ndarray, watch: np.ndarray) -> None:
+    at = 0
+    while at < stop:
+        at = run_calls(calls, at, stop, SLICE, context, watch)
