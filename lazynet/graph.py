@@ -426,7 +426,8 @@ def current_graph(device: Device | None = None) -> Graph:
         graph.close()
     _go_on()
     graph = Graph(device or default_device())
-    _thread.graph = weakref.ref(graph)
+    _thread.graph = held = weakref.ref(graph)
+    recorded_last[0] = None if graph.precision else held
     return graph
 
 
