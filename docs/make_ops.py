@@ -127,7 +127,12 @@ def names_of(title, package, **attributes):
 
 def names_page():
     """The page of names that errors tell of."""
-    of_torch = names_of("PyTorch", elsewhere.TORCH_PACKAGE, x=elsewhere.TORCH_VALUES)
+    of_torch = names_of(
+        "PyTorch",
+        elsewhere.TORCH_PACKAGE,
+        x=elsewhere.TORCH_VALUES,
+        module=elsewhere.TORCH_MODULES,
+    )
     of_dynet = names_of(
         "DyNet",
         elsewhere.DYNET_PACKAGE,

@@ -16,6 +16,11 @@ def rows(n):
     return ln.ones(4, length=n)
 
 
+class Wide(nn.Module):
+    def __init__(self, size):
+        self.weight = nn.Parameter(np.ones(size))
+
+
 def adam():
     return optim.Adam(LAYER.parameters())
 
@@ -127,6 +132,32 @@ MISTAKES = {
         lambda: ln.check_grads(ln.tanh, ln.ones(3)),
         TypeError,
         "check_grads: expected a list of arguments, not Tensor",
+    ),
+    # what is called otherwise in PyTorch
+    "a batch axis": (
+        lambda: nn.LSTM(3, 4, batch_first=True),
+        TypeError,
+        "LSTM takes no argument 'batch_first'; here: nothing; there is no batch axis: a Sequence",
+    ),
+    "a batch axis of attention": (
+        lambda: nn.TransformerEncoderLayer(4, 2, batch_first=True),
+        TypeError,
+        "TransformerEncoderLayer takes no argument 'batch_first'; here: nothing; there is no batch",
+    ),
+    "a module on a device": (
+        lambda: Wide(size=3, device="cpu"),
+        TypeError,
+        r"Wide takes no argument 'device'; here: .*module\.to\(device\)",
+    ),
+    "a tensor on a device": (
+        lambda: ln.zeros(3, device="cpu"),
+        TypeError,
+        r"zeros takes no argument 'device'; here: x\.to\(device\)",
+    ),
+    "an activation in place": (
+        lambda: nn.ReLU(inplace=True),
+        TypeError,
+        "ReLU takes no arguments; here: nothing; values never change",
     ),
     # states
     "a path for a state": (
@@ -314,7 +345,8 @@ def test_what_is_told_is_there():
     for table, owners in (
         (elsewhere.OF_VALUES, (ln.ones(2), ln.sequence(np.ones((2, 3))))),
         (elsewhere.OF_PACKAGE, (ln,)),
-        (elsewhere.DYNET_MODULES, (layer, nn.LSTM(2, 2), nn.ModuleList())),
+        (elsewhere.OF_MODULES, (layer, nn.LSTM(2, 2), nn.ModuleList())),
+        (elsewhere.TORCH_SETTINGS, ()),
         (elsewhere.DYNET_OPTIMIZERS, (optim.Adam(layer.parameters()),)),
     ):
         for name, instead in table.items():
@@ -323,3 +355,12 @@ def test_what_is_told_is_there():
                 functools.reduce(getattr, path.split("."), ln)
             for attribute in re.findall(r"\bx\.(\w+)", instead):
                 assert hasattr(ln.Tensor, attribute), instead
+
+
+def test_what_takes_any_setting_is_left_alone():
+    class Open(nn.Module):
+        def __init__(self, *, device="cpu", **settings):
+            self.settings = device, settings
+
+    assert Open(device="cuda", dtype="half").settings == ("cuda", {"dtype": "half"})
+    assert nn.Linear(3, 2, bias=False).bias is None
