@@ -5,7 +5,9 @@ Whoever tries one reads it in the error: `'Tensor' object has no attribute 'nume
 
 from __future__ import annotations
 
+import dis
 import inspect
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -268,6 +270,32 @@ DYNET_PACKAGE = {
 OF_VALUES = {**TORCH_VALUES, **DYNET_VALUES}
 OF_MODULES = {**TORCH_MODULES, **DYNET_MODULES}
 OF_PACKAGE = {**TORCH_PACKAGE, **DYNET_PACKAGE}
+
+# What gives one value here and several in PyTorch, by what the one is.
+_UNPACKED = {
+    "Tensor": "ln.max(x, dim) gives values alone, ln.argmax(x, dim) their places",
+    "Sequence": "rnn(x) gives its rows alone, rnn(x, return_state=True) the state, too; ln.max(x, "
+    "dim) values alone, ln.argmax(x, dim) their places",
+}
+_UNPACK = dis.opmap["UNPACK_SEQUENCE"]
+
+
+def refuse_unpacking(value: Any, rows: int) -> None:
+    """Raise where the caller's caller unpacks a value into more or fewer names than its rows.
+
+    Python would do so as well, and cannot tell why there are no two values.
+    """
+    try:
+        frame = sys._getframe(2)
+    except ValueError:  # nobody called: the first call of a greenlet
+        return
+    step, code = frame.f_lasti, frame.f_code.co_code
+    if code[step] == _UNPACK and code[step + 1] != rows:
+        kind = type(value).__name__
+        raise ValueError(
+            f"unpack: a {kind} of {tuple(value.shape)} is not {code[step + 1]} values; "
+            f"{_UNPACKED[kind]}"
+        )
 
 
 def instead_of(setting: str) -> str:

@@ -223,6 +223,7 @@ class Tensor(Value):
         return self.type.shape[0]
 
     def __iter__(self):
+        elsewhere.refuse_unpacking(self, len(self) if self.type.shape else 0)
         if not self.type.shape:
             raise TypeError("a scalar has no rows to iterate over")
         return (self[k] for k in range(self.type.shape[0]))
@@ -315,6 +316,11 @@ class Sequence(Value):
     def ndim(self) -> int:
         return 1 + len(self.type.shape)
 
+    @property
+    def size(self) -> int:
+        """The number of elements of all rows."""
+        return self.length * self.type.size
+
     def _last(self) -> int:
         return max(self.id, self.id + self.step * (self.length - 1)) if self.length else -1
 
@@ -328,6 +334,10 @@ class Sequence(Value):
         )
 
     def __iter__(self):
+        elsewhere.refuse_unpacking(self, self.length)
+        return self._rows()
+
+    def _rows(self):
         for k in range(self.length):
             yield Tensor(self.graph, self.id + self.step * k, self.type)
 

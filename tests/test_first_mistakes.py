@@ -16,6 +16,11 @@ def rows(n):
     return ln.ones(4, length=n)
 
 
+def unpacked(value):
+    first, second = value
+    return first, second
+
+
 class Wide(nn.Module):
     def __init__(self, size):
         self.weight = nn.Parameter(np.ones(size))
@@ -158,6 +163,21 @@ MISTAKES = {
         lambda: nn.ReLU(inplace=True),
         TypeError,
         "ReLU takes no arguments; here: nothing; values never change",
+    ),
+    "places of the largest": (
+        lambda: unpacked(ln.max(ln.ones(3, 4), 0)),
+        ValueError,
+        r"unpack: a Tensor of \(4,\) is not 2 values; .* ln.argmax\(x, dim\) their places",
+    ),
+    "the place of the largest": (
+        lambda: unpacked(ln.max(ln.ones(3), 0)),
+        ValueError,
+        r"unpack: a Tensor of \(\) is not 2 values; .* ln.argmax\(x, dim\) their places",
+    ),
+    "a state that was not asked for": (
+        lambda: unpacked(READER(rows(3))),
+        ValueError,
+        r"unpack: a Sequence of \(3, 5\) is not 2 values; .* rnn\(x, return_state=True\)",
     ),
     # states
     "a path for a state": (
@@ -355,6 +375,17 @@ def test_what_is_told_is_there():
                 functools.reduce(getattr, path.split("."), ln)
             for attribute in re.findall(r"\bx\.(\w+)", instead):
                 assert hasattr(ln.Tensor, attribute), instead
+                of_one_row = attribute in ("T", "item")
+                assert of_one_row or hasattr(ln.Sequence, attribute), instead
+
+
+def test_rows_are_unpacked_into_as_many_names():
+    for value in rows(2), ln.ones(2, 3):
+        first, second = value
+        assert first.shape == second.shape == value.shape[1:]
+        first, *others = value
+        assert len(others) == 1 and len(list(value)) == len(tuple(value)) == 2
+    assert ln.map(list, [rows(3)])[0][2].shape == (4,)
 
 
 def test_what_takes_any_setting_is_left_alone():
@@ -364,3 +395,8 @@ def test_what_takes_any_setting_is_left_alone():
 
     assert Open(device="cuda", dtype="half").settings == ("cuda", {"dtype": "half"})
     assert nn.Linear(3, 2, bias=False).bias is None
+
+
+def test_a_sequence_has_as_many_elements_as_its_array():
+    for value in rows(3), rows(0), ln.ones(length=2):
+        assert value.size == value.numpy().size
