@@ -164,6 +164,11 @@ MISTAKES = {
         TypeError,
         "ReLU takes no arguments; here: nothing; values never change",
     ),
+    "scores that are no rows": (
+        lambda: nn.CrossEntropyLoss()(ln.ones(3, 4), [0, 1, 2]),
+        ln.ShapeError,
+        r"CrossEntropyLoss: expected float rows of \(classes,\), .*; ln.sequence\(x\) makes rows",
+    ),
     "places of the largest": (
         lambda: unpacked(ln.max(ln.ones(3, 4), 0)),
         ValueError,
