@@ -2,6 +2,7 @@
 
 import functools
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -405,3 +406,38 @@ def test_what_takes_any_setting_is_left_alone():
 def test_a_sequence_has_as_many_elements_as_its_array():
     for value in rows(3), rows(0), ln.ones(length=2):
         assert value.size == value.numpy().size
+
+
+# A size that no other test has: shapes that have met before are not looked at again.
+SIZE = 53
+SCORES, VECTORS = ln.sequence(np.arange(SIZE * 1.0)), ln.ones(3, length=SIZE)
+
+
+@pytest.mark.parametrize(
+    ("name", "meet", "shape"),
+    [
+        ("eq", lambda: SCORES.eq(ln.tensor(np.ones(SIZE))), (SIZE, SIZE)),
+        ("sub", lambda: np.ones(SIZE) - SCORES, (SIZE, SIZE)),
+        ("add", lambda: VECTORS + ln.ones(SIZE, 3), (SIZE, SIZE, 3)),
+        ("where", lambda: ln.where(ln.tensor(np.arange(SIZE) > 2), -1.0, SCORES), (SIZE, SIZE)),
+    ],
+)
+def test_a_tensor_of_the_shape_of_all_rows_is_told_of(name, meet, shape):
+    told = rf"{name}: a Tensor of the shape of all rows of a Sequence .*; ln\.sequence\(x\) makes"
+    with pytest.warns(UserWarning, match=told) as caught:
+        assert meet().shape == shape
+    assert caught[0].filename == __file__
+
+
+def test_what_is_said_again_from_one_line_is_shown_once(recwarn):
+    warnings.simplefilter("default")
+    for n in SIZE, SIZE + 1:
+        rows(n) + ln.ones(n, 4)
+    assert len(recwarn) == 1
+
+
+def test_tensors_that_are_meant_to_meet_each_row_are_not_told_of():
+    assert (SCORES.unsqueeze(1) == ln.tensor(np.ones(SIZE))).shape == (SIZE, SIZE)
+    assert (VECTORS.unsqueeze(1) - ln.ones(SIZE, 3)).shape == (SIZE, SIZE, 3)
+    assert (SCORES * ln.ones(5)).shape == (SIZE, 5) and (VECTORS * ln.ones(3)).shape == (SIZE, 3)
+    assert (SCORES[:1] * ln.Parameter([2.0])).shape == (1, 1) and (SCORES + SCORES).shape == (SIZE,)
