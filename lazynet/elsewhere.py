@@ -134,13 +134,17 @@ TORCH_SETTINGS = {
     "device": "x.to(device), module.to(device) or ln.set_default_device(device)",
     "dtype": "x.astype(dtype), module.double()",
     "enable_nested_tensor": "nothing; examples have any length",
+    "hx": "state",
     "inplace": "nothing; values never change",
     "non_blocking": "nothing",
+    "num_classes": "the second argument, the number of classes",
     "num_workers": "nothing; examples are in memory",
     "out": "y = f(x)",
     "pin_memory": "nothing",
     "requires_grad": "ln.tensor(data, requires_grad=True), or ln.Parameter(data)",
     "size_average": "reduction='mean' or 'sum'",
+    "src_key_padding_mask": "nothing; nothing is padded",
+    "tgt_key_padding_mask": "nothing; nothing is padded",
 }
 
 # Of the package.
@@ -268,6 +272,7 @@ DYNET_PACKAGE = {
 }
 
 OF_VALUES = {**TORCH_VALUES, **DYNET_VALUES}
+OF_SEQUENCES = {**OF_VALUES, "T": "x.mT, of each row; x @ ln.stack(vectors, 1), for all products"}
 OF_MODULES = {**TORCH_MODULES, **DYNET_MODULES}
 OF_PACKAGE = {**TORCH_PACKAGE, **DYNET_PACKAGE}
 
@@ -322,7 +327,7 @@ def missing(owner: Any, kind: str, name: str, table: dict[str, str]) -> Attribut
     text = f"{kind} has no attribute {name!r}"
     if instead := table.get(name):
         text += f"; here: {instead}"
-    elif table is OF_VALUES and name.endswith("_"):
+    elif table in (OF_VALUES, OF_SEQUENCES) and name.endswith("_"):
         text += _of_changes(type(owner), name[:-1])
     return AttributeError(text, name=name, obj=owner)
 

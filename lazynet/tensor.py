@@ -48,7 +48,9 @@ class Value(Methods):
             if hasattr(type(self), name):  # a property failed: once more, for its own error
                 return object.__getattribute__(self, name)
             kind = type(self).__name__
-            raise elsewhere.missing(self, f"{kind!r} object", name, elsewhere.OF_VALUES)
+            of_rows = isinstance(self, Sequence)
+            table = elsewhere.OF_SEQUENCES if of_rows else elsewhere.OF_VALUES
+            raise elsewhere.missing(self, f"{kind!r} object", name, table)
 
     @property
     def dtype(self) -> np.dtype:

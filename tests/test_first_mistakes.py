@@ -170,6 +170,26 @@ MISTAKES = {
         ln.ShapeError,
         r"CrossEntropyLoss: expected float rows of \(classes,\), .*; ln.sequence\(x\) makes rows",
     ),
+    "a view of rows as rows": (
+        lambda: ln.cross_entropy(ln.ones(4, length=3).view(-1, 4), [0, 1, 2]),
+        ln.ShapeError,
+        r"cross_entropy: expected float rows .*; rows of a Sequence need no x.view\(-1, classes\)",
+    ),
+    "a state under another name": (
+        lambda: READER(rows(3), hx=None),
+        TypeError,
+        "LSTM takes no argument 'hx'; here: state",
+    ),
+    "classes under another name": (
+        lambda: nn.functional.one_hot([0, 1], num_classes=3),
+        TypeError,
+        "one_hot takes no argument 'num_classes'; here: the second argument",
+    ),
+    "rows turned over": (
+        lambda: rows(3).T,
+        AttributeError,
+        r"'Sequence' object has no attribute 'T'; here: .*; x @ ln.stack\(vectors, 1\)",
+    ),
     "places of the largest": (
         lambda: unpacked(ln.max(ln.ones(3, 4), 0)),
         ValueError,
