@@ -109,7 +109,7 @@ values: `load_state_dict` takes its weights. What changes is how a program is wr
 | `Embedding` of a matrix of indices | of a list of indices: one example |
 | `DataLoader` with a `collate_fn` | `data.Loader`, which gives lists of examples |
 | `DataLoader` keeps their order, unless `shuffle=True` | shuffles, unless `shuffle=False` |
-| `rows - matrix` goes row by row | the matrix against each row; `ln.sequence(matrix)` has rows |
+| `rows - matrix`, `y == target` go row by row | a Tensor meets each row; `ln.sequence(x)` is rows |
 
 DyNet's `--dynet-autobatch` is always on; its policy is `ln.batching("agenda")`, the default is
 `"auto"`.
@@ -127,7 +127,12 @@ def names_of(title, package, **attributes):
 
 def names_page():
     """The page of names that errors tell of."""
-    of_torch = names_of("PyTorch", elsewhere.TORCH_PACKAGE, x=elsewhere.TORCH_VALUES)
+    of_torch = names_of(
+        "PyTorch",
+        elsewhere.TORCH_PACKAGE,
+        x=elsewhere.TORCH_VALUES,
+        module=elsewhere.TORCH_MODULES,
+    )
     of_dynet = names_of(
         "DyNet",
         elsewhere.DYNET_PACKAGE,

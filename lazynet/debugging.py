@@ -46,9 +46,12 @@ def _told(frame: FrameType) -> str:
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line outside lazynet from which the current call comes."""
+    """Warn at the line outside lazynet from which the current call comes, once for each line."""
     caller = _caller()
-    warnings.warn_explicit(message, category, caller.f_code.co_filename, caller.f_lineno)
+    shown = caller.f_globals.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(
+        message, category, caller.f_code.co_filename, caller.f_lineno, registry=shown
+    )
 
 
 class PerformanceHint(UserWarning):

@@ -5,6 +5,10 @@ Whoever tries one reads it in the error: `'Tensor' object has no attribute 'nume
 
 from __future__ import annotations
 
+import dis
+import inspect
+import sys
+from collections.abc import Iterable
 from typing import Any
 
 _DTYPE = "dtypes are numpy's, or their names: 'float32'"
@@ -14,24 +18,78 @@ _LOOKUP = "ln.nn.Embedding(count, size)"
 _MODEL = "an ln.nn.Module, whose parameters are attributes"
 _DATA = "x.numpy(), which runs what is pending"
 
+_NUMBERS = "numpy's, of x.numpy()"
+_WHERE = "ln.where(mask, value, x)"
+_CHANGED = "values never change"
+
 # Of values, x being one.
 TORCH_VALUES = {
+    "absolute": "x.abs()",
+    "addmm": "x + a @ b",
+    "allclose": "numpy.allclose(x.numpy(), y.numpy())",
+    "bernoulli": "ln.bernoulli(x)",
+    "bincount": _NUMBERS,
+    "bool": "x.astype('bool')",
+    "clip": "x.clamp(min, max)",
     "contiguous": "nothing; where values lie is not yours to keep",
+    "count_nonzero": "ln.sum(x != 0)",
     "data": "x.detach(), or x.numpy()",
+    "diff": "x[1:] - x[:-1]",
     "dim": "x.ndim",
+    "divide": "x / y",
     "element_size": "x.dtype.itemsize",
+    "equal": "numpy.array_equal(x.numpy(), y.numpy())",
+    "expand_as": "x.expand(y.shape)",
+    "fill_": f"{_CHANGED}, ln.full_like(x, number) makes one; ln.nn.init changes parameters",
     "gather": "ln.take_along_dim(x, dim, index)",
+    "grad_fn": "x.requires_grad",
     "half": "ln.autocast, for products of half precision",
+    "index_add": "ln.segment_sum(rows, numbers), or x.scatter_add(dim, numbers, source)",
+    "indices": "x.argmax(dim); max(dim) gives values alone",
     "int": "x.long(); integers have 64 bits",
+    "is_contiguous": "nothing; where values lie is not yours to keep",
     "is_cuda": "x.device",
-    "masked_fill": "ln.where(mask, value, x)",
+    "is_floating_point": "x.dtype.kind == 'f'",
+    "isclose": _NUMBERS,
+    "log10": "x.log() / math.log(10)",
+    "log2": "x.log() / math.log(2)",
+    "masked_fill": _WHERE,
+    "masked_select": "x[mask]",
+    "median": _NUMBERS,
+    "mm": "x @ y",
+    "movedim": "x.permute(dims)",
+    "multinomial": "ln.categorical(ln.log(p))",
+    "multiply": "x * y",
+    "mv": "x @ y",
+    "narrow": "a slice, x[start:stop]",
+    "ndimension": "x.ndim",
+    "negative": "-x",
+    "nelement": "x.size",
+    "new_empty": "ln.zeros(shape)",
+    "new_full": "ln.full(shape, number)",
     "new_ones": "ln.ones(shape)",
     "new_tensor": _TENSOR,
     "new_zeros": "ln.zeros(shape)",
+    "nonzero": "numpy.nonzero(x.numpy())",
+    "normal_": f"{_CHANGED}, ln.randn(shape) makes one; ln.nn.init changes parameters",
     "numel": "x.size",
+    "pin_memory": "nothing",
     "repeat": "x.tile(times)",
     "requires_grad_": "ln.tensor(data, requires_grad=True)",
+    "reshape_as": "x.reshape(y.shape)",
+    "scatter": "ln.where(mask, value, x), or x.scatter_add(dim, numbers, source)",
+    "select": "x[k]",
+    "stride": "nothing; where values lie is not yours to keep",
+    "subtract": "x - y",
+    "swapaxes": "x.transpose(dim0, dim1)",
     "t": "x.T",
+    "true_divide": "x / y",
+    "type_as": "x.astype(y.dtype)",
+    "uniform_": f"{_CHANGED}, ln.rand(shape) makes one; ln.nn.init changes parameters",
+    "unique": _NUMBERS,
+    "values": "nothing; max(dim) gives values alone",
+    "view_as": "x.reshape(y.shape)",
+    "zero_": f"{_CHANGED}, ln.zeros_like(x) makes one; ln.nn.init changes parameters",
     "zero_grad": "a new tensor, or ln.Parameter(data), which keeps its gradient until zero_grad()",
 }
 DYNET_VALUES = {
@@ -44,6 +102,15 @@ DYNET_VALUES = {
 }
 
 # Of modules and of optimizers.
+TORCH_MODULES = {
+    "compile": "ln.cell, over a function or a forward",
+    "flatten_parameters": "nothing; weights lie side by side by themselves",
+    "get_buffer": "the attribute of that name",
+    "half": "ln.autocast, for products of half precision",
+    "reset_parameters": "another module, or ln.nn.init",
+    "share_memory": "nothing; threads share all modules",
+    "type": "module.float() or module.double()",
+}
 DYNET_MODULES = {
     "add_input": "ln.nn.LSTMCell in a loop: h, c = cell(x, (h, c))",
     "add_lookup_parameters": "ln.nn.Embedding(count, size), as an attribute",
@@ -59,25 +126,71 @@ DYNET_OPTIMIZERS = {
     "update": "opt.step(), and opt.zero_grad() before the next backward",
 }
 
+# Of what functions and modules are called with, by name.
+TORCH_SETTINGS = {
+    "batch_first": "nothing; there is no batch axis: a Sequence is one example, and a minibatch is "
+    "[module(x) for x in xs]",
+    "collate_fn": "nothing; a minibatch is a list of examples",
+    "device": "x.to(device), module.to(device) or ln.set_default_device(device)",
+    "dtype": "x.astype(dtype), module.double()",
+    "enable_nested_tensor": "nothing; examples have any length",
+    "hx": "state",
+    "inplace": "nothing; values never change",
+    "non_blocking": "nothing",
+    "num_classes": "the second argument, the number of classes",
+    "num_workers": "nothing; examples are in memory",
+    "out": "y = f(x)",
+    "pin_memory": "nothing",
+    "requires_grad": "ln.tensor(data, requires_grad=True), or ln.Parameter(data)",
+    "size_average": "reduction='mean' or 'sum'",
+    "src_key_padding_mask": "nothing; nothing is padded",
+    "tgt_key_padding_mask": "nothing; nothing is padded",
+}
+
 # Of the package.
 TORCH_PACKAGE = {
+    "FloatTensor": _TENSOR,
+    "LongTensor": _TENSOR,
+    "addmm": "x + a @ b",
+    "allclose": "numpy.allclose(x.numpy(), y.numpy())",
     "arange": "ln.tensor(numpy.arange(n))",
     "as_tensor": _TENSOR,
+    "autograd": "ln.grad, ln.gradients; ln.Function",
     "bool": _DTYPE,
+    "clip": "ln.clamp(x, min, max)",
+    "compile": "ln.cell, over a function or a forward",
+    "concat": "ln.cat(values)",
     "empty": "ln.zeros(shape)",
+    "equal": "numpy.array_equal(x.numpy(), y.numpy())",
+    "eye": "ln.tensor(numpy.eye(n))",
     "float": _DTYPE,
     "float32": _DTYPE,
     "float64": _DTYPE,
     "from_numpy": _TENSOR,
+    "hstack": "ln.cat(values)",
     "inference_mode": "ln.no_grad()",
     "int64": _DTYPE,
+    "is_tensor": "isinstance(x, (ln.Tensor, ln.Sequence))",
     "linspace": "ln.tensor(numpy.linspace(a, b, n))",
+    "log10": "ln.log(x) / math.log(10)",
+    "log2": "ln.log(x) / math.log(2)",
     "long": _DTYPE,
-    "masked_fill": "ln.where(mask, value, x)",
+    "masked_fill": _WHERE,
+    "masked_select": "x[mask]",
+    "mm": "x @ y",
+    "multinomial": "ln.categorical(ln.log(p))",
+    "mv": "x @ y",
     "nonzero": "numpy.nonzero(x.numpy())",
     "numel": "x.size",
+    "rand_like": "ln.rand(shape)",
+    "randn_like": "ln.randn(shape)",
+    "randperm": "numpy.random.permutation(n)",
+    "scatter": "ln.where(mask, value, x), or ln.scatter_add(x, dim, numbers, source)",
     "set_default_dtype": "module.double(), or dtypes of tensors",
-    "utils": "ln.nn.utils",
+    "set_grad_enabled": "ln.no_grad() or ln.enable_grad()",
+    "unique": _NUMBERS,
+    "utils": "ln.nn.utils, ln.data",
+    "vstack": "ln.cat(values, 0), or ln.stack(vectors)",
 }
 DYNET_PACKAGE = {
     "AdagradTrainer": "ln.optim.Adagrad(model.parameters())",
@@ -159,7 +272,54 @@ DYNET_PACKAGE = {
 }
 
 OF_VALUES = {**TORCH_VALUES, **DYNET_VALUES}
+OF_SEQUENCES = {**OF_VALUES, "T": "x.mT, of each row; x @ ln.stack(vectors, 1), for all products"}
+OF_MODULES = {**TORCH_MODULES, **DYNET_MODULES}
 OF_PACKAGE = {**TORCH_PACKAGE, **DYNET_PACKAGE}
+
+# What gives one value here and several in PyTorch, by what the one is.
+_UNPACKED = {
+    "Tensor": "ln.max(x, dim) gives values alone, ln.argmax(x, dim) their places",
+    "Sequence": "rnn(x) gives its rows alone, rnn(x, return_state=True) the state, too; ln.max(x, "
+    "dim) values alone, ln.argmax(x, dim) their places",
+}
+_UNPACK = dis.opmap["UNPACK_SEQUENCE"]
+
+
+def refuse_unpacking(value: Any, rows: int) -> None:
+    """Raise where the caller's caller unpacks a value into more or fewer names than its rows.
+
+    Python would do so as well, and cannot tell why there are no two values.
+    """
+    try:
+        frame = sys._getframe(2)
+    except ValueError:  # nobody called: the first call of a greenlet
+        return
+    step, code = frame.f_lasti, frame.f_code.co_code
+    if code[step] == _UNPACK and code[step + 1] != rows:
+        kind = type(value).__name__
+        raise ValueError(
+            f"unpack: a {kind} of {tuple(value.shape)} is not {code[step + 1]} values; "
+            f"{_UNPACKED[kind]}"
+        )
+
+
+def instead_of(setting: str) -> str:
+    """What an error about an argument adds, where it is known what to write instead."""
+    return f"; here: {TORCH_SETTINGS[setting]}" if setting in TORCH_SETTINGS else ""
+
+
+def unknown_setting(name: str, function: Any, given: Iterable[str]) -> TypeError | None:
+    """The error for an argument of PyTorch that a function does not take, if there is one."""
+    suspected = [setting for setting in given if setting in TORCH_SETTINGS]
+    if not suspected:
+        return None
+    taken = inspect.signature(function).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
+        return None
+    for setting in suspected:
+        if setting not in taken:
+            return TypeError(f"{name} takes no argument {setting!r}{instead_of(setting)}")
+    return None
 
 
 def missing(owner: Any, kind: str, name: str, table: dict[str, str]) -> AttributeError:
@@ -167,7 +327,7 @@ def missing(owner: Any, kind: str, name: str, table: dict[str, str]) -> Attribut
     text = f"{kind} has no attribute {name!r}"
     if instead := table.get(name):
         text += f"; here: {instead}"
-    elif table is OF_VALUES and name.endswith("_"):
+    elif table in (OF_VALUES, OF_SEQUENCES) and name.endswith("_"):
         text += _of_changes(type(owner), name[:-1])
     return AttributeError(text, name=name, obj=owner)
 

@@ -23,10 +23,12 @@ Group = dict[str, Any]
 _NOT_NEGATIVE = (
     "lr", "eps", "weight_decay", "momentum", "lr_decay", "initial_accumulator_value", "alpha",
 )  # fmt: skip
-# What groups of PyTorch say besides options: how a step is computed, names, bounds of schedules.
+# What schedules of learning rates keep in groups: where they start from, and bounds.
+_OF_SCHEDULES = {"initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum"}
+# What groups of PyTorch say besides options: how a step is computed, and names.
 _WITHOUT_EFFECT = {
     "params", "decoupled_weight_decay", "foreach", "fused", "capturable", "differentiable",
-    "name", "param_names", "max_lr", "min_lr", "base_momentum", "max_momentum",
+    "name", "param_names",
 }  # fmt: skip
 # Called with the seconds of every step; what was pending before it is not in them.
 observers: list[Any] = []
@@ -241,7 +243,7 @@ class Optimizer:
                 f"{self._name}: the state is of an optimizer that "
                 + ("decays parameters, as AdamW does" if decouples else "adds decay to gradients")
             )
-        kept = {k: v for k, v in group.items() if k in self.defaults or k == "initial_lr"}
+        kept = {k: v for k, v in group.items() if k in self.defaults or k in _OF_SCHEDULES}
         others = sorted(set(group) - set(kept) - _WITHOUT_EFFECT)
         if unknown := ", ".join(f"{k}={group[k]!r}" for k in others if group[k]):
             raise ValueError(f"{self._name}: the state has an option that there is not: {unknown}")

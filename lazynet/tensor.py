@@ -48,7 +48,9 @@ class Value(Methods):
             if hasattr(type(self), name):  # a property failed: once more, for its own error
                 return object.__getattribute__(self, name)
             kind = type(self).__name__
-            raise elsewhere.missing(self, f"{kind!r} object", name, elsewhere.OF_VALUES)
+            of_rows = isinstance(self, Sequence)
+            table = elsewhere.OF_SEQUENCES if of_rows else elsewhere.OF_VALUES
+            raise elsewhere.missing(self, f"{kind!r} object", name, table)
 
     @property
     def dtype(self) -> np.dtype:
@@ -223,6 +225,7 @@ class Tensor(Value):
         return self.type.shape[0]
 
     def __iter__(self):
+        elsewhere.refuse_unpacking(self, len(self) if self.type.shape else 0)
         if not self.type.shape:
             raise TypeError("a scalar has no rows to iterate over")
         return (self[k] for k in range(self.type.shape[0]))
@@ -315,6 +318,11 @@ class Sequence(Value):
     def ndim(self) -> int:
         return 1 + len(self.type.shape)
 
+    @property
+    def size(self) -> int:
+        """The number of elements of all rows."""
+        return self.length * self.type.size
+
     def _last(self) -> int:
         return max(self.id, self.id + self.step * (self.length - 1)) if self.length else -1
 
@@ -328,6 +336,10 @@ class Sequence(Value):
         )
 
     def __iter__(self):
+        elsewhere.refuse_unpacking(self, self.length)
+        return self._rows()
+
+    def _rows(self):
         for k in range(self.length):
             yield Tensor(self.graph, self.id + self.step * k, self.type)
 

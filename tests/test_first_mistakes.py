@@ -2,6 +2,7 @@
 
 import functools
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -14,6 +15,16 @@ LAYER, CELL, READER = nn.Linear(4, 3), nn.LSTMCell(4, 5), nn.LSTM(4, 5)
 
 def rows(n):
     return ln.ones(4, length=n)
+
+
+def unpacked(value):
+    first, second = value
+    return first, second
+
+
+class Wide(nn.Module):
+    def __init__(self, size):
+        self.weight = nn.Parameter(np.ones(size))
 
 
 def adam():
@@ -127,6 +138,72 @@ MISTAKES = {
         lambda: ln.check_grads(ln.tanh, ln.ones(3)),
         TypeError,
         "check_grads: expected a list of arguments, not Tensor",
+    ),
+    # what is called otherwise in PyTorch
+    "a batch axis": (
+        lambda: nn.LSTM(3, 4, batch_first=True),
+        TypeError,
+        "LSTM takes no argument 'batch_first'; here: nothing; there is no batch axis: a Sequence",
+    ),
+    "a batch axis of attention": (
+        lambda: nn.TransformerEncoderLayer(4, 2, batch_first=True),
+        TypeError,
+        "TransformerEncoderLayer takes no argument 'batch_first'; here: nothing; there is no batch",
+    ),
+    "a module on a device": (
+        lambda: Wide(size=3, device="cpu"),
+        TypeError,
+        r"Wide takes no argument 'device'; here: .*module\.to\(device\)",
+    ),
+    "a tensor on a device": (
+        lambda: ln.zeros(3, device="cpu"),
+        TypeError,
+        r"zeros takes no argument 'device'; here: x\.to\(device\)",
+    ),
+    "an activation in place": (
+        lambda: nn.ReLU(inplace=True),
+        TypeError,
+        "ReLU takes no arguments; here: nothing; values never change",
+    ),
+    "scores that are no rows": (
+        lambda: nn.CrossEntropyLoss()(ln.ones(3, 4), [0, 1, 2]),
+        ln.ShapeError,
+        r"CrossEntropyLoss: expected float rows of \(classes,\), .*; ln.sequence\(x\) makes rows",
+    ),
+    "a view of rows as rows": (
+        lambda: ln.cross_entropy(ln.ones(4, length=3).view(-1, 4), [0, 1, 2]),
+        ln.ShapeError,
+        r"cross_entropy: expected float rows .*; rows of a Sequence need no x.view\(-1, classes\)",
+    ),
+    "a state under another name": (
+        lambda: READER(rows(3), hx=None),
+        TypeError,
+        "LSTM takes no argument 'hx'; here: state",
+    ),
+    "classes under another name": (
+        lambda: nn.functional.one_hot([0, 1], num_classes=3),
+        TypeError,
+        "one_hot takes no argument 'num_classes'; here: the second argument",
+    ),
+    "rows turned over": (
+        lambda: rows(3).T,
+        AttributeError,
+        r"'Sequence' object has no attribute 'T'; here: .*; x @ ln.stack\(vectors, 1\)",
+    ),
+    "places of the largest": (
+        lambda: unpacked(ln.max(ln.ones(3, 4), 0)),
+        ValueError,
+        r"unpack: a Tensor of \(4,\) is not 2 values; .* ln.argmax\(x, dim\) their places",
+    ),
+    "the place of the largest": (
+        lambda: unpacked(ln.max(ln.ones(3), 0)),
+        ValueError,
+        r"unpack: a Tensor of \(\) is not 2 values; .* ln.argmax\(x, dim\) their places",
+    ),
+    "a state that was not asked for": (
+        lambda: unpacked(READER(rows(3))),
+        ValueError,
+        r"unpack: a Sequence of \(3, 5\) is not 2 values; .* rnn\(x, return_state=True\)",
     ),
     # states
     "a path for a state": (
@@ -314,7 +391,8 @@ def test_what_is_told_is_there():
     for table, owners in (
         (elsewhere.OF_VALUES, (ln.ones(2), ln.sequence(np.ones((2, 3))))),
         (elsewhere.OF_PACKAGE, (ln,)),
-        (elsewhere.DYNET_MODULES, (layer, nn.LSTM(2, 2), nn.ModuleList())),
+        (elsewhere.OF_MODULES, (layer, nn.LSTM(2, 2), nn.ModuleList())),
+        (elsewhere.TORCH_SETTINGS, ()),
         (elsewhere.DYNET_OPTIMIZERS, (optim.Adam(layer.parameters()),)),
     ):
         for name, instead in table.items():
@@ -323,3 +401,63 @@ def test_what_is_told_is_there():
                 functools.reduce(getattr, path.split("."), ln)
             for attribute in re.findall(r"\bx\.(\w+)", instead):
                 assert hasattr(ln.Tensor, attribute), instead
+                of_one_row = attribute in ("T", "item")
+                assert of_one_row or hasattr(ln.Sequence, attribute), instead
+
+
+def test_rows_are_unpacked_into_as_many_names():
+    for value in rows(2), ln.ones(2, 3):
+        first, second = value
+        assert first.shape == second.shape == value.shape[1:]
+        first, *others = value
+        assert len(others) == 1 and len(list(value)) == len(tuple(value)) == 2
+    assert ln.map(list, [rows(3)])[0][2].shape == (4,)
+
+
+def test_what_takes_any_setting_is_left_alone():
+    class Open(nn.Module):
+        def __init__(self, *, device="cpu", **settings):
+            self.settings = device, settings
+
+    assert Open(device="cuda", dtype="half").settings == ("cuda", {"dtype": "half"})
+    assert nn.Linear(3, 2, bias=False).bias is None
+
+
+def test_a_sequence_has_as_many_elements_as_its_array():
+    for value in rows(3), rows(0), ln.ones(length=2):
+        assert value.size == value.numpy().size
+
+
+# A size that no other test has: shapes that have met before are not looked at again.
+SIZE = 53
+SCORES, VECTORS = ln.sequence(np.arange(SIZE * 1.0)), ln.ones(3, length=SIZE)
+
+
+@pytest.mark.parametrize(
+    ("name", "meet", "shape"),
+    [
+        ("eq", lambda: SCORES.eq(ln.tensor(np.ones(SIZE))), (SIZE, SIZE)),
+        ("sub", lambda: np.ones(SIZE) - SCORES, (SIZE, SIZE)),
+        ("add", lambda: VECTORS + ln.ones(SIZE, 3), (SIZE, SIZE, 3)),
+        ("where", lambda: ln.where(ln.tensor(np.arange(SIZE) > 2), -1.0, SCORES), (SIZE, SIZE)),
+    ],
+)
+def test_a_tensor_of_the_shape_of_all_rows_is_told_of(name, meet, shape):
+    told = rf"{name}: a Tensor of the shape of all rows of a Sequence .*; ln\.sequence\(x\) makes"
+    with pytest.warns(UserWarning, match=told) as caught:
+        assert meet().shape == shape
+    assert caught[0].filename == __file__
+
+
+def test_what_is_said_again_from_one_line_is_shown_once(recwarn):
+    warnings.simplefilter("default")
+    for n in SIZE, SIZE + 1:
+        rows(n) + ln.ones(n, 4)
+    assert len(recwarn) == 1
+
+
+def test_tensors_that_are_meant_to_meet_each_row_are_not_told_of():
+    assert (SCORES.unsqueeze(1) == ln.tensor(np.ones(SIZE))).shape == (SIZE, SIZE)
+    assert (VECTORS.unsqueeze(1) - ln.ones(SIZE, 3)).shape == (SIZE, SIZE, 3)
+    assert (SCORES * ln.ones(5)).shape == (SIZE, 5) and (VECTORS * ln.ones(3)).shape == (SIZE, 3)
+    assert (SCORES[:1] * ln.Parameter([2.0])).shape == (1, 1) and (SCORES + SCORES).shape == (SIZE,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lazynet.elsewhere import instead_of
 from lazynet.nn import functional as F
 from lazynet.nn.module import Module
 from lazynet.parameter import Parameter
@@ -21,7 +22,10 @@ class _Activation(Module):
         names = [name for name, _ in self.options]
         unknown = set(kwargs) - set(names)
         if unknown or len(args) > len(names):
-            raise TypeError(f"{type(self).__name__} takes {', '.join(names) or 'no arguments'}")
+            hint = "".join(instead_of(name) for name in sorted(unknown))
+            raise TypeError(
+                f"{type(self).__name__} takes {', '.join(names) or 'no arguments'}{hint}"
+            )
         given = dict(zip(names, args, strict=False)) | kwargs
         for name, default in self.options:
             setattr(self, name, given.get(name, default))

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from lazynet import automatic
 from lazynet.debugging import warn
 from lazynet.device import OPENED, Device, device_among, device_of, on_device
-from lazynet.elsewhere import DYNET_MODULES, missing
+from lazynet.elsewhere import OF_MODULES, missing, unknown_setting
 from lazynet.nn import hooks
 from lazynet.nn.state import Entry, IncompatibleKeys, load
 from lazynet.nn.told import RAISED, explained
@@ -42,6 +42,14 @@ class Module(hooks.Hooked):
     _computed: Mapping[str, Callable[[Module], Tensor]] = {}
     _buffers: Mapping[str, bool] = {}  # by name, whether it is part of the state
     _tells = True  # whether errors of a call are told under this name, not under those of its parts
+
+    if not TYPE_CHECKING:  # a type checker would take any arguments for those of `__init__`
+
+        def __new__(cls, *args, **kwargs):
+            wrong = unknown_setting(cls.__name__, cls.__init__, kwargs) if kwargs else None
+            if wrong is not None:
+                raise wrong
+            return super().__new__(cls)
 
     def __init__(self) -> None:
         # Nothing to set up; here so that `super().__init__()` may be written, as in PyTorch.
@@ -108,7 +116,7 @@ class Module(hooks.Hooked):
             return computed[name](self)
         if hasattr(type(self), name):  # a property failed: once more, for its own error
             return object.__getattribute__(self, name)
-        raise missing(self, type(self).__name__, name, DYNET_MODULES)
+        raise missing(self, type(self).__name__, name, OF_MODULES)
 
     def __delattr__(self, name: str) -> None:
         note_change(self)

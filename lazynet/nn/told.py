@@ -9,6 +9,7 @@ import inspect
 import struct
 from typing import Any
 
+from lazynet.elsewhere import unknown_setting
 from lazynet.nested import leaves_of
 from lazynet.ops import told
 from lazynet.record import DtypeError, ShapeError
@@ -34,8 +35,8 @@ def explained(module: Any, error: Exception, args: tuple, kwargs: dict[str, Any]
     try:
         signature = inspect.signature(function)
         given = signature.bind(module, *args, **kwargs).arguments
-    except TypeError:
-        return error  # too many arguments, or too few: Python tells it
+    except TypeError:  # too many arguments, or too few: Python tells it
+        return unknown_setting(type(module).__name__, function, kwargs) or error
     name = type(module).__name__
     if str(error).startswith(f"{name}: "):
         return error

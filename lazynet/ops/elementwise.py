@@ -11,6 +11,7 @@ import reprlib
 
 import numpy as np
 
+from lazynet.debugging import warn
 from lazynet.op import Op, RowType, Sample, row_type
 from lazynet.ops.axes import broadcast_shapes
 from lazynet.ops.reduce import expand, unbroadcast
@@ -110,8 +111,27 @@ def prepare(op: Op, *operands):
         )
     made = [x if isinstance(x, Value) else _literal(op, x, dtype) for x in operands]
     made = [x if x.type.dtype == dtype else cast(x, dtype) for x in made]
+    _warn_of_meeting(op.name, values)
     target = _broadcast(op.name, *(x.type for x in made))
     return [x if x.type.shape == target or x.type.size == 1 else expand(x, target) for x in made]
+
+
+def _warn_of_meeting(name: str, values: list) -> None:
+    """Warn of a Tensor that has the shape of a whole Sequence, and so meets each of its rows.
+
+    Looked at where an op has not met such shapes yet, which is where a program is tried out.
+    """
+    rows = next((x for x in values if x.__class__ is Sequence and x.length > 1), None)
+    if rows is None:
+        return
+    for x in values:
+        if isinstance(x, Tensor) and x.type.shape == rows.shape:
+            # No sizes: what is said again from one line is shown once.
+            warn(
+                f"{name}: a Tensor of the shape of all rows of a Sequence meets each one, which "
+                "gives n times n; ln.sequence(x) makes rows of it; where this is meant, "
+                "rows.unsqueeze(1) tells so"
+            )
 
 
 _WIDEST_FIRST = ("float64", "float32", "int64", "bool")
@@ -326,6 +346,7 @@ def where(condition, x, y):
     if condition.type.dtype != "bool":
         raise TypeError(f"where: the condition must be bool, not {condition.type.dtype}")
     x, y = prepare(WHERE, x, y)
+    _warn_of_meeting("where", [condition, x, y])
     target = broadcast_shapes(condition.type.shape, x.type.shape, y.type.shape)
     operands = tuple(
         v if v.type.shape == target or v.type.size == 1 else expand(v, target)

@@ -58,7 +58,12 @@ def _checked(name: str, x, target):
     """The scores, and the targets: an integer for a Tensor, a list or an array for a Sequence."""
     x = as_value(x, name)
     if len(x.type.shape) != 1 or not x.type.is_float:
-        raise ShapeError(f"{name}: expected float rows of (classes,), not rows of {x.type}")
+        advice = ""
+        if isinstance(x, Tensor) and x.ndim == 2:
+            advice = "; ln.sequence(x) makes rows of it"
+        elif len(x.type.shape) == 2 and x.type.shape[0] == 1:
+            advice = "; rows of a Sequence need no x.view(-1, classes)"
+        raise ShapeError(f"{name}: expected float rows of (classes,), not rows of {x.type}{advice}")
     if isinstance(target, Value):
         target = target.numpy()  # type: ignore[attr-defined]
     if isinstance(target, np.ndarray) and not target.ndim:

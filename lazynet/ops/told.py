@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from lazynet.elsewhere import unknown_setting
 from lazynet.nested import leaves_of
 from lazynet.record import Literal, ShapeError
 from lazynet.tensor import Value
@@ -93,8 +94,8 @@ def _explained(function, error: Exception, args: tuple, kwargs: dict) -> Excepti
         return error
     try:
         given = inspect.signature(function).bind(*args, **kwargs).arguments
-    except TypeError:
-        return error  # too many arguments, or too few: Python tells it
+    except TypeError:  # too many arguments, or too few: Python tells it
+        return unknown_setting(name, function, kwargs) or error
     parameters = inspect.signature(function).parameters
     stated = stated and home == "lazynet"
     for label, value in given.items():
