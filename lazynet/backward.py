@@ -262,14 +262,19 @@ class _Plan:
                         run, parts[start:end], chunks, trash, gradients, self.device
                     )
                 self.calls += calls
-                for kind, nanoseconds in zip(run.used[:, 0].tolist(), spent.tolist(), strict=False):
-                    self.spent[kind] = self.spent.get(kind, 0) + nanoseconds
+                if len(spent):
+                    self._note_time(run, spent)
             end = start
             for stop in stops.get(batch, ()):
                 if isinstance(stop, Kept):
                     self._keep(graph, stop, chunks)
                 else:
                     self._call(graph, stop, chunks)
+
+    def _note_time(self, run: executor.Run, spent: np.ndarray) -> None:
+        """Add what the kernels of each signature took."""
+        for kind, nanoseconds in zip(run.used[:, 0].tolist(), spent.tolist(), strict=False):
+            self.spent[kind] = self.spent.get(kind, 0) + nanoseconds
 
     def _call(self, graph: Graph, hook: Any, chunks: np.ndarray) -> None:
         """Let a hook see the gradients of its values, and put there what it gives."""

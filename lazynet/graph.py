@@ -201,7 +201,8 @@ class Graph:
         vid = self.append(_LINK, words_of(-_LINK.index - 1, count), count)
         self._elsewhere.append((vid, addresses))
         self._grow(vid + count)
-        self.needs[vid : vid + count] = needs
+        if needs:  # they are 0 until then
+            self.needs[vid : vid + count] = 1
         return vid
 
     def link_nothing(self, first: int, count: int, error: Exception) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from lazynet.batching import layout as words
 from lazynet.device import CPU, Device, default_device, mixed
 from lazynet.kernels.jit import MAKING
+from lazynet.kernels.python import data_of
 from lazynet.op import DTYPE_NAMES, TABLE, RowType, row_type
 from lazynet.touched import Touched, table_of_rows
 
@@ -77,7 +78,7 @@ class Leaf:
 
     @property
     def address(self) -> int:
-        return self.array.ctypes.data
+        return data_of(self.array)
 
     def on(self, device: Device) -> Leaf:
         """Of an array that is an operand: the leaf on a device."""
@@ -139,7 +140,7 @@ class Leaf:
         """Where the gradient lies, zeros if there is none yet; who adds to it notes the rows."""
         found = self._begin_gradient()
         if self._located is not found:
-            self._located, self._location = found, found.ctypes.data
+            self._located, self._location = found, data_of(found)
         return self._location
 
     def gradient_target(self) -> int:

@@ -10,6 +10,7 @@ import ctypes
 import sys
 import weakref
 
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
@@ -84,6 +85,14 @@ def _word_that_is(thing: object, sought: object) -> int:
     raise RuntimeError(f"{type(thing).__name__} keeps its slots where they cannot be found")
 
 
+def _word_of(thing: object, word: int) -> int:
+    """How many bytes into an object a number lies."""
+    for at in range(0, type(thing).__basicsize__, 8):
+        if ctypes.c_int64.from_address(id(thing) + at).value == word:
+            return at
+    raise RuntimeError(f"{type(thing).__name__} keeps {word} where it cannot be found")
+
+
 def slot_offset(owner: type, name: str) -> int:
     """How many bytes into an instance of a class with `__slots__` one of them lies."""
     thing, marker = object.__new__(owner), object()
@@ -98,6 +107,18 @@ _named = type("_Named", (), {})
 _REFERENT = _word_that_is(weakref.ref(_named), _named)
 # What compiled code takes for granted.
 LAYOUT = f"{sys.hexversion:x} {_TYPE} {_TUPLE_ITEMS} {_REFERENT}"
+
+
+_numbers = np.zeros(1)
+_DATA = _word_of(_numbers, _numbers.ctypes.data) if available() else 0
+_integer_at = ctypes.c_int64.from_address
+
+
+def data_of(array) -> int:
+    """Where the elements of an array lie; of numpy's own, sooner told than by `ctypes.data`."""
+    if _DATA and array.__class__ is np.ndarray:
+        return _integer_at(id(array) + _DATA).value
+    return array.ctypes.data
 
 
 @inline
