@@ -60,6 +60,7 @@ class Net(nn.Module):
 
 FACTOR = [1.0]
 VARIABLE = contextvars.ContextVar("VARIABLE", default=2.0)
+WEIGHT = nn.Parameter([2.0])
 
 
 def changing(name):
@@ -350,10 +351,18 @@ def test_arguments_that_may_change_unseen_are_refused(given):
         (lambda x: x.is_leaf, "is_leaf"),
         (lambda x: x.grad is None, "grad"),
         (lambda x: ln.is_grad_enabled(), r"ln.is_grad_enabled\(\)"),
+        (lambda x: WEIGHT.item() > 1.0, "the value of a parameter"),
+        (lambda x: WEIGHT.reshape(1, 1).tolist() == [[2.0]], "the value of a parameter"),
+        (lambda x: np.linalg.norm(WEIGHT.detach()) > 1.0, "requires_grad"),
+        (lambda x: WEIGHT.requires_grad, "requires_grad"),
+        (lambda x: WEIGHT.grad is None, "grad"),
     ],
-    ids=["requires_grad", "is_leaf", "grad", "is_grad_enabled"],
-)
+    ids=["requires_grad", "is_leaf", "grad", "is_grad_enabled", "a parameter's value",
+         "a view of a parameter", "numpy", "a parameter's requires_grad", "a parameter's grad"],
+)  # fmt: skip
 def test_what_differs_from_call_to_call_cannot_be_asked_for(question, name):
+    question(WEIGHT)  # outside it can
+
     @ln.cell
     def asking(x):
         return x * 2.0 if question(x) else x
