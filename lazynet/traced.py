@@ -214,10 +214,14 @@ class Traced:
             if ref.space in (words.ARGUMENT, words.STATE):
                 x, row = next(given)
                 known[vid] = x, row.offset
-        for signature, vid, entry in self.graph.nodes:
+        self.replay(self.graph.nodes, known)
+        return known
+
+    def replay(self, nodes: list[Any], known: dict[int, tuple[Any, int]]) -> None:
+        """Record nodes of the trace again, on the values known by their ids."""
+        for signature, vid, entry in nodes:
             with no_grad() if vid in self.graph.cut else contextlib.nullcontext():
                 known[vid] = replayed(signature, entry, known), 0
-        return known
 
     def constant_symbols(self) -> dict[int, tuple[Any, int]]:
         """The constants of the trace: each with where in its stored row it begins."""
