@@ -157,7 +157,7 @@ def _backward(program: Program, members: list[Step]) -> Program | None:
     first, columns = members[0], sum(step.inputs[0].size for step in members)
     given = replace(first.inputs[0], size=columns)
     (target,), other = first.outputs, first.inputs[1]
-    if target.space == words.D_STATIC:
+    if first.attributes[3:] == (1, 0):  # the gradients of the weights
         target = replace(target, size=columns * other.size)
         attributes = (columns, other.size, 1, 1, 0)
     else:

@@ -260,6 +260,33 @@ def test_products_that_share_a_cotangent_keep_their_part_of_the_gradient(made):
             np.testing.assert_allclose(ours, wanted, rtol=1e-10)
 
 
+def test_a_parameter_may_be_what_products_share():
+    shared = ln.Parameter(np.array([0.5, -1.0]))
+    layers = nn.ModuleList([nn.Linear(2, 2).double() for _ in range(2)])
+
+    def step(x, states):
+        return (states[0] * x + ln.sigmoid(layers[0](shared)) * ln.tanh(layers[1](shared)),)
+
+    def gradient(called):
+        shared.zero_grad()
+        rows = ln.ones(2, dtype="float64", length=3)
+        (states,) = called(step, (rows[0] * 0.0,), rows)
+        ln.sum(states).backward()
+        return shared.grad.numpy()
+
+    with ln.debug():
+        expected = gradient(one_by_one)
+    np.testing.assert_allclose(gradient(ln.scan), expected, rtol=1e-10)
+
+
+def one_by_one(step, states, rows):
+    made = []
+    for x in rows:
+        states = step(x, states)
+        made.append(states[0])
+    return (ln.sequence(made),)
+
+
 def test_the_first_gradient_is_collected_across_the_move():
     ln.manual_seed(0)
     model = Textbook()
