@@ -157,7 +157,7 @@ def _backward(program: Program, members: list[Step]) -> Program | None:
     first, columns = members[0], sum(step.inputs[0].size for step in members)
     given = replace(first.inputs[0], size=columns)
     (target,), other = first.outputs, first.inputs[1]
-    if target.space == words.D_STATIC:
+    if first.attributes[3:] == (1, 0):  # the gradients of the weights
         target = replace(target, size=columns * other.size)
         attributes = (columns, other.size, 1, 1, 0)
     else:
@@ -230,7 +230,13 @@ def _found_again(members: list[Step], moved: Moved) -> list[Step]:
 
 def _in_place_of(steps: list[Step], members: list[Step], made: Step) -> list[Step] | None:
     """The steps with one in place of several; None where something must run in between."""
-    group = [k for k, step in enumerate(steps) if any(step is m or step == m for m in members)]
+    group: list[int] = []  # a step may be there twice; not any more where what it reads has moved
+    for m in members:
+        found = next((k for k, step in enumerate(steps) if step == m and k not in group), None)
+        if found is None:
+            return None
+        group.append(found)
+    group.sort()
     node = {k: group[0] if k in group else k for k in range(len(steps))}
     before: dict[int, set[int]] = {node[k]: set() for k in range(len(steps))}
     for k, later in enumerate(steps):

@@ -55,7 +55,7 @@ class Parameter(Tensor):
 
     @property
     def requires_grad(self) -> bool:
-        return self.graph.requires_grad
+        return super().requires_grad
 
     @requires_grad.setter
     def requires_grad(self, flag: bool) -> None:

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lazynet.snapshot import CHANGES, Snapshot, contents, is_library, mark, own_bases
+from lazynet.snapshot import CHANGES, Snapshot, contents, is_library, is_ours, mark, own_bases
 
 Followed = weakref.WeakSet[types.FunctionType]
 FEW_MARKS = 200  # things in lists and dicts that are looked at in a microsecond
@@ -163,10 +163,12 @@ class Guard:
         self, namespace: dict[str, Any], name: str, names: set[str], seen: Followed
     ) -> None:
         value = namespace[name]
-        if is_library(value):
+        library = is_library(value)
+        if not library or not (isinstance(value, types.ModuleType) or is_ours(namespace)):
+            self._add_watched(namespace, name)
+        if library:
             self.libraries.append(value)
         else:
-            self._add_watched(namespace, name)
             self._follow(value, names, seen)
 
     def _follow(self, value: Any, names: set[str], seen: Followed) -> None:
@@ -182,7 +184,8 @@ class Guard:
                     self._add_global(vars(value), name, names, seen)
         elif isinstance(value, type):
             self.libraries.append(value)
-            new = {name for name in names if (id(value), name) not in self._looked}
+            made = set() if hasattr(value, "forward") else _MAKING  # no module is made in a cell
+            new = {name for name in names | made if (id(value), name) not in self._looked}
             self._add_members(own_bases(value), new, seen)
 
     def _watch(self) -> None:
@@ -295,6 +298,9 @@ _NO_OPERATORS = {
     "__reduce_ex__", "__getstate__", "__setstate__", "__copy__", "__deepcopy__", "__setattr__",
     "__init_subclass__",
 }  # fmt: skip
+
+
+_MAKING = {"__init__", "__new__", "__post_init__"}  # what code calls that names a class
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:

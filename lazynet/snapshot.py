@@ -12,7 +12,7 @@ import itertools
 import sys
 import types
 import weakref
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -111,8 +111,7 @@ class Snapshot:
         if isinstance(value, Value):
             return Same(value.graph), value.id, value.type
         if isinstance(value, (tuple, frozenset)):
-            self._note(type(value))
-            return value.__class__, tuple(map(self.of, value))
+            return value.__class__, tuple(map(self.of, value)), self._beside(value)
         if isinstance(value, _FUNCTIONS) or hasattr(value, "__wrapped__"):
             return self._of_function(value)
         if isinstance(value, type):
@@ -130,12 +129,16 @@ class Snapshot:
             )
         if isinstance(value, _CONTAINERS):
             look = bytes if isinstance(value, (bytearray, array.array)) else _things
-            return value.__class__, self._inside(value, value, look)
+            return value.__class__, self._inside(value, value, look), self._beside(value)
         if isinstance(value, (dict, types.MappingProxyType)):
             found = self._inside(value, _pairs(value), _pairs_in)
-            return tuple(zip(found[::2], found[1::2], strict=True))
+            return tuple(zip(found[::2], found[1::2], strict=True)), self._beside(value)
         if isinstance(value, np.ndarray):
-            return self._look(value, _numbers)
+            things = value.ravel().tolist() if value.dtype.hasobject else ()
+            inside = tuple(map(self.of, things))
+            return self._look(value, _numbers), inside, self._beside(value)
+        if isinstance(value, weakref.ref):
+            return Same(value), self._of_referent(value())
         if isinstance(value, contextvars.ContextVar):
             self._look(value, _set_now)
             return Same(value), self.of(value.get(None))
@@ -184,6 +187,11 @@ class Snapshot:
             return Same(value), self.of((value.func, value.args, value.keywords))
         return Same(value)
 
+    def _of_referent(self, value: Any) -> Any:
+        """Of what is held weakly, which nothing that is noted may keep alive."""
+        self.leads_back |= id(value) not in self._seen
+        return self.of(value)
+
     def _of_closure(self, function: types.FunctionType) -> Any:
         """Of what a user's function that was met closes over, and of its defaults."""
         if is_library(function) or function in self._followed or id(function) in self._seen:
@@ -196,25 +204,31 @@ class Snapshot:
         return tuple(self.of(contents(cell)) for cell in own), self.of(defaults)
 
     def _of_object(self, value: Any) -> Any:
-        self._note(type(value))
         members = getattr(value, "_members", None)
         if members is not None:  # a Module counts its changes
+            self._note(type(value))
             counter = _counter_of(value)
             self.counters.append((counter, counter[0]))
             own = type(value).__module__.split(".")[0] == "lazynet"
             items = [(k, v) for k, v in members() if not (own and _private(k, v))]
-            return Same(value), getattr(value, "training", None), tuple(
+            return Same(value), Same(type(value)), getattr(value, "training", None), tuple(
                 (name, self.of(member)) for name, member in (*items, *_slots(value))
             )  # fmt: skip
-        attributes = getattr(value, "__dict__", None)
         if isinstance(value, types.ModuleType):
             if not is_library(value):
                 self.modules.append(value)
             return Same(value)
-        slots = list(_slots(value))
+        number = repr(value) if isinstance(value, PLAIN) else None
+        beside = self._beside(value)
+        self.opaque |= beside is None
+        return Same(value), number, beside
+
+    def _beside(self, value: Any) -> Any:
+        """The class, attributes and slots of what may be a container, too; None without."""
+        self._note(type(value))
+        attributes, slots = getattr(value, "__dict__", None), list(_slots(value))
         if attributes is None and not slots:
-            self.opaque = True
-            return Same(value)
+            return None
         if value is self._owner:
             self._look(weakref.ref(value), _class_of)
         else:
@@ -223,9 +237,8 @@ class Snapshot:
             self._look(value, _in_slots)
         attributes = {} if attributes is None else attributes
         found = self._inside(attributes, _pairs(attributes), _pairs_in)
-        number = repr(value) if isinstance(value, PLAIN) else None
         kept = tuple((name, self.of(member)) for name, member in slots)
-        return Same(value), Same(type(value)), number, found, kept
+        return Same(type(value)), found, kept
 
 
 _DESCRIPTORS = (
@@ -302,14 +315,21 @@ def _is_ours(kind: type) -> bool:
     return kind.__module__.split(".")[0] == "lazynet"
 
 
+def is_ours(namespace: Mapping[str, Any]) -> bool:
+    """Whether globals are those of a module of lazynet."""
+    return str(namespace.get("__name__")).split(".")[0] == "lazynet"
+
+
 def is_library(value: Any) -> bool:
     """Whether something belongs to a library whose state does not change."""
-    value = getattr(value, "__wrapped__", value)
+    if _is_ours(type(value)):  # a cell
+        value = getattr(value, "__wrapped__", value)
+    if isinstance(value, types.FunctionType):  # where its code is, whatever it wraps
+        return is_ours(value.__globals__)
     if isinstance(value, types.ModuleType):
         return value.__name__.split(".")[0] in LIBRARIES
     if isinstance(value, types.BuiltinFunctionType):
         return isinstance(value.__self__, types.ModuleType | None)
-    home = str(getattr(value, "__module__", None)).split(".")[0]
     if isinstance(value, type):
-        return home in _OF_LIBRARIES
-    return isinstance(value, types.FunctionType) and home == "lazynet"
+        return value.__module__.split(".")[0] in _OF_LIBRARIES
+    return False

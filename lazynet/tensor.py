@@ -13,7 +13,8 @@ import numpy as np
 from lazynet import elsewhere
 from lazynet.arrays import array_of, dtype_of
 from lazynet.device import CPU, Device, DeviceError, device_of
-from lazynet.leaf import Leaf, leaf_of
+from lazynet.graph import pending_graph
+from lazynet.leaf import STATICS, Leaf, leaf_of
 from lazynet.methods import Methods
 from lazynet.op import RowType, row_type
 
@@ -39,6 +40,8 @@ class Value(Methods):
 
         def numpy(self) -> np.ndarray: ...
 
+        def _content(self) -> np.ndarray: ...
+
         @property
         def shape(self) -> tuple[int, ...]: ...
 
@@ -61,6 +64,8 @@ class Value(Methods):
     def requires_grad(self) -> bool:
         """Whether a leaf that wants a gradient lies behind this value. Runs what is pending."""
         if isinstance(self.graph, Leaf):
+            if _may_change(self.graph):
+                _ask("requires_grad")
             return self.graph.requires_grad
         self.graph.ask("requires_grad")
         self._wait()
@@ -77,6 +82,7 @@ class Value(Methods):
     def grad(self) -> Tensor | None:
         """The gradient of a leaf, or of a value after `retain_grad`; None before backward."""
         if isinstance(self.graph, Leaf):
+            _ask("grad")
             if self.type is not self.graph.type:
                 return None
             gradient = self.graph.gradient if self.graph.recorded is None else self.graph.recorded
@@ -168,7 +174,8 @@ class Value(Methods):
         shape = tuple(self.shape)
         if self.pending:
             return f"{name}(shape={shape}, dtype={self.dtype}, pending)"
-        array = self.numpy()
+        self._wait()
+        array = self._content()  # also of a parameter, in an error where it is traced
         with np.printoptions(threshold=_SHOWN, edgeitems=3):
             text = np.array2string(array, separator=", ", prefix=name + "(")
         if not 0 < array.size <= _SHOWN:  # the numbers do not tell
@@ -233,6 +240,11 @@ class Tensor(Value):
     def numpy(self) -> np.ndarray:
         """A copy of the value as a numpy array. Runs what is pending."""
         self._wait()
+        if isinstance(self.graph, Leaf) and _may_change(self.graph):
+            _ask("the value of a parameter")
+        return self._content()
+
+    def _content(self) -> np.ndarray:
         source, row = self.graph, self.type
         if isinstance(source, Leaf):
             address = source.address + row.stride * self.id
@@ -358,6 +370,9 @@ class Sequence(Value):
     def numpy(self) -> np.ndarray:
         """A copy of the rows as one numpy array. Runs what is pending."""
         self._wait()
+        return self._content()
+
+    def _content(self) -> np.ndarray:
         return read_rows(self.graph, self.id, self.step, self.length, self.type)
 
 
@@ -420,6 +435,18 @@ def rows_of(value: Value) -> list[int]:
     if isinstance(value, Sequence):
         return [value.id + value.step * k for k in range(value.length)]
     return [value.id]
+
+
+def _may_change(leaf: Leaf) -> bool:
+    """Whether a leaf holds a parameter."""
+    return leaf.number >= 0 and not STATICS.is_constant(leaf)
+
+
+def _ask(what: str) -> None:
+    """Refuse what a function that is being traced cannot be told of a leaf."""
+    graph = pending_graph()
+    if graph is not None:
+        graph.ask(what)
 
 
 def wait_for(value: Value) -> None:

@@ -31,7 +31,7 @@ from lazynet.ops import reduce
 from lazynet.ops.identity import CLONE
 from lazynet.program import Program, Ref, Region, elementwise
 from lazynet.recompute import recomputing
-from lazynet.record import Literal, enter, record, record_segments
+from lazynet.record import Literal, enter, graph_of, record, record_segments
 from lazynet.tensor import Sequence, Tensor
 from lazynet.trace import Lowering, argument_ids
 
@@ -177,12 +177,20 @@ class Traced:
             cotangents: one for each output.
         """
         known = self._replayed(operands)
+        graph = graph_of([*operands, *cotangents])
+
+        def forward_value(vid: int, row: RowType) -> Any:
+            x, start = known[vid]
+            if x.__class__ is Literal:  # formulas compute with it as with any value
+                return Tensor(graph, enter(graph, x)[0], row)
+            return seen_as(x, start, row)
+
         parts: dict[int, list[tuple[RowType, Any]]] = {}
         for y, g in zip(self.outputs, cotangents, strict=True):
             if y.type.is_float:
                 parts.setdefault(y.id, []).append((y.type, g))
         own = go_back(
-            self.graph, parts, lambda vid, row: seen_as(*known[vid], row),
+            self.graph, parts, forward_value,
             lambda number, row: Tensor(STATICS.leaf(number), 0, row),
         )  # fmt: skip
         given, leaves = [], {number: list(gs) for number, (_, gs) in own.items()}
@@ -214,10 +222,14 @@ class Traced:
             if ref.space in (words.ARGUMENT, words.STATE):
                 x, row = next(given)
                 known[vid] = x, row.offset
-        for signature, vid, entry in self.graph.nodes:
+        self.replay(self.graph.nodes, known)
+        return known
+
+    def replay(self, nodes: list[Any], known: dict[int, tuple[Any, int]]) -> None:
+        """Record nodes of the trace again, on the values known by their ids."""
+        for signature, vid, entry in nodes:
             with no_grad() if vid in self.graph.cut else contextlib.nullcontext():
                 known[vid] = replayed(signature, entry, known), 0
-        return known
 
     def constant_symbols(self) -> dict[int, tuple[Any, int]]:
         """The constants of the trace: each with where in its stored row it begins."""

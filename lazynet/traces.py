@@ -19,7 +19,7 @@ from lazynet.ops.random import draw
 from lazynet.program import Ref, ref_of
 from lazynet.tensor import Tensor, Value
 from lazynet.trace import argument_ids
-from lazynet.traced import Traced, replayed
+from lazynet.traced import Traced
 
 
 class Trace(Traced):
@@ -92,8 +92,7 @@ class Trace(Traced):
         found = graph.memo.get(key)
         if found is None:
             known = self.constant_symbols()
-            for signature, vid, entry in self._expressions:
-                known[vid] = replayed(signature, entry, known), 0
+            self.replay(self._expressions, known)
             found = graph.memo[key] = [known[vid][0].id for _, vid in self.lifted]
         rows = (signature.type for signature, _ in self.lifted)
         return [Tensor(graph, vid, row) for vid, row in zip(found, rows, strict=True)]

@@ -179,6 +179,29 @@ def test_what_depends_on_parameters_alone_is_computed_once():
     assert many - few == 18
 
 
+def test_numbers_in_a_cell_have_a_part_in_derivatives():
+    def function(x):
+        return ln.sum((x + 1.0) ** 3 + ln.maximum(x, 1.0) ** 0)
+
+    x = ln.tensor([0.5, 2.0], dtype="float64")
+    with ln.debug():
+        expected = ln.grad(function)(x).numpy()
+    np.testing.assert_allclose(ln.grad(ln.cell(function))(x).numpy(), expected)
+
+
+def test_what_is_made_of_parameters_under_no_grad_in_a_cell_has_no_gradient():
+    weight = ln.Parameter(np.array([2.0]))
+
+    @ln.cell
+    def scaled(x):
+        with ln.no_grad():
+            size = ln.tanh(weight)
+        return x * size * weight
+
+    scaled(ln.ones(1, dtype="float64")).sum().backward()
+    assert weight.grad.item() == pytest.approx(np.tanh(2.0))
+
+
 @pytest.mark.parametrize("length", [0, 1, 4])
 def test_a_cell_goes_over_the_rows_of_sequences(length):
     rows = ln.sequence(generator.standard_normal((5, 3)))[:length]

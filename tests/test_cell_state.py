@@ -51,6 +51,25 @@ class Holds:
         self.inner = Plain()
 
 
+class Table(dict):
+    """A container with more than it contains."""
+
+    scale = 2.0
+
+    def times(self, x):
+        return x * FACTOR[0]
+
+
+class Made:
+    def __init__(self):
+        self.k = FACTOR[0]
+
+
+class Tripled(nn.Module):
+    def forward(self, x):
+        return x * 3.0
+
+
 class Net(nn.Module):
     """A module that is no cell, called by one."""
 
@@ -58,8 +77,15 @@ class Net(nn.Module):
         return x * FACTOR[0] * Plain.scale
 
 
+@functools.wraps(ln.tanh)
+def wrapping(x):
+    return ln.tanh(x) * FACTOR[0]
+
+
 FACTOR = [1.0]
+ACTIVATION = ln.tanh
 VARIABLE = contextvars.ContextVar("VARIABLE", default=2.0)
+WEIGHT = nn.Parameter([2.0])
 
 
 def changing(name):
@@ -68,6 +94,8 @@ def changing(name):
     table, chars, numbers = {"k": 2.0}, bytearray(b"ab"), array.array("d", [2.0])
     queue, weights = collections.deque([2.0]), [2.0]
     part = functools.partial(lambda held, x: x * held[0], weights)
+    own, objects, reference = Table(), np.array([Plain()], object), weakref.ref(plain)
+    own.k, parts = 2.0, nn.ModuleList([Tripled(), Net()])
     get, proxy, items = table.get, types.MappingProxyType(table), table.values()
     return {
         "slots": (lambda x: x * slots.k, lambda: setattr(slots, "k", 3.0)),
@@ -97,6 +125,27 @@ def changing(name):
         "a bytearray": (lambda x: x * float(chars[0]), lambda: chars.__setitem__(0, 1)),
         "an array": (lambda x: x * numbers[0], lambda: numbers.__setitem__(0, 3.0)),
         "a context variable": (lambda x: x * VARIABLE.get(), lambda: VARIABLE.set(3.0)),
+        "an attribute of a container": (lambda x: x * own.k, lambda: setattr(own, "k", 3.0)),
+        "a class of containers": (lambda x: x * own.scale, lambda: setattr(Table, "scale", 13.0)),
+        "a method of a container": (
+            lambda x: own.times(x), lambda: FACTOR.__setitem__(0, 10.0),
+        ),
+        "an object in an array": (
+            lambda x: x * objects[0].k, lambda: setattr(objects[0], "k", 3.0),
+        ),
+        "an object behind a weak reference": (
+            lambda x: x * reference().k, lambda: setattr(plain, "k", 3.0),
+        ),
+        "what makes an object": (lambda x: x * Made().k, lambda: FACTOR.__setitem__(0, 11.0)),
+        "a class of a module": (
+            lambda x: parts[0](x) + parts[1](x), lambda: setattr(parts[0], "__class__", Net),
+        ),
+        "what wraps a function of ours": (
+            lambda x: wrapping(x), lambda: FACTOR.__setitem__(0, 12.0),
+        ),
+        "a name of a function of ours": (
+            lambda x: ACTIVATION(x), lambda: globals().update(ACTIVATION=ln.relu),
+        ),
     }[name]  # fmt: skip
 
 
@@ -104,13 +153,18 @@ NAMES = [
     "slots", "a property", "a method", "an operator", "a method of what is held",
     "an attribute of a class", "a module's forward", "another class", "another class, later",
     "a partial", "a method of a dict", "a proxy", "a view", "a deque", "a bytearray", "an array",
-    "a context variable",
+    "a context variable", "an attribute of a container", "a class of containers",
+    "a method of a container", "an object in an array", "an object behind a weak reference",
+    "what makes an object", "a class of a module", "what wraps a function of ours",
+    "a name of a function of ours",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_change_is_seen(name, monkeypatch):
     monkeypatch.setattr(Plain, "scale", 2.0)
+    monkeypatch.setattr(Table, "scale", 2.0)
+    monkeypatch.setitem(globals(), "ACTIVATION", ln.tanh)
     FACTOR[0] = 1.0
     function, change = changing(name)
     cell, x = ln.cell(function), value(1.5)
@@ -350,10 +404,18 @@ def test_arguments_that_may_change_unseen_are_refused(given):
         (lambda x: x.is_leaf, "is_leaf"),
         (lambda x: x.grad is None, "grad"),
         (lambda x: ln.is_grad_enabled(), r"ln.is_grad_enabled\(\)"),
+        (lambda x: WEIGHT.item() > 1.0, "the value of a parameter"),
+        (lambda x: WEIGHT.reshape(1, 1).tolist() == [[2.0]], "the value of a parameter"),
+        (lambda x: np.linalg.norm(WEIGHT.detach()) > 1.0, "requires_grad"),
+        (lambda x: WEIGHT.requires_grad, "requires_grad"),
+        (lambda x: WEIGHT.grad is None, "grad"),
     ],
-    ids=["requires_grad", "is_leaf", "grad", "is_grad_enabled"],
-)
+    ids=["requires_grad", "is_leaf", "grad", "is_grad_enabled", "a parameter's value",
+         "a view of a parameter", "numpy", "a parameter's requires_grad", "a parameter's grad"],
+)  # fmt: skip
 def test_what_differs_from_call_to_call_cannot_be_asked_for(question, name):
+    question(WEIGHT)  # outside it can
+
     @ln.cell
     def asking(x):
         return x * 2.0 if question(x) else x

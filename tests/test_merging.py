@@ -219,6 +219,74 @@ def test_a_cell_of_the_textbook_has_two_products_each_way():
     same(run(model), expected)
 
 
+def _in_two_groups(p):
+    """The cotangent of a sum belongs to products of two values."""
+
+    def mixed(x, y):
+        return p[0](x) * ln.sigmoid(p[1](x)) + p[2](x) + p[0](y)
+
+    def function(a, b, c):
+        first = mixed(a, c)
+        return ln.tanh(mixed(mixed(b, a), c)) * a + ln.tanh(first)
+
+    return function
+
+
+def _several_times(p):
+    """One product, added up."""
+
+    def function(a, b, c):
+        gated = ln.tanh(p[0](b) * ln.sigmoid(p[1](b)))
+        return gated * (p[0](a) + p[0](a) + p[0](a)) * ln.tanh(p[1](a)) + p[2](c)
+
+    return function
+
+
+@pytest.mark.parametrize("made", [_in_two_groups, _several_times])
+def test_products_that_share_a_cotangent_keep_their_part_of_the_gradient(made):
+    layers = nn.ModuleList([nn.Linear(2, 2, bias=False).double() for _ in range(3)])
+    function = made(layers)
+    cell = ln.cell(function)
+
+    def gradients(called, arrays):
+        layers.zero_grad()
+        given = [ln.tensor(array, requires_grad=True) for array in arrays]
+        ln.sum(called(*[x * 1.0 for x in given])).backward()
+        return [x.grad.numpy() for x in (*given, *layers.parameters())]
+
+    for arrays in np.random.default_rng(1).standard_normal((20, 3, 2)):
+        expected = gradients(function, arrays)
+        for ours, wanted in zip(gradients(cell, arrays), expected, strict=True):
+            np.testing.assert_allclose(ours, wanted, rtol=1e-10)
+
+
+def test_a_parameter_may_be_what_products_share():
+    shared = ln.Parameter(np.array([0.5, -1.0]))
+    layers = nn.ModuleList([nn.Linear(2, 2).double() for _ in range(2)])
+
+    def step(x, states):
+        return (states[0] * x + ln.sigmoid(layers[0](shared)) * ln.tanh(layers[1](shared)),)
+
+    def gradient(called):
+        shared.zero_grad()
+        rows = ln.ones(2, dtype="float64", length=3)
+        (states,) = called(step, (rows[0] * 0.0,), rows)
+        ln.sum(states).backward()
+        return shared.grad.numpy()
+
+    with ln.debug():
+        expected = gradient(one_by_one)
+    np.testing.assert_allclose(gradient(ln.scan), expected, rtol=1e-10)
+
+
+def one_by_one(step, states, rows):
+    made = []
+    for x in rows:
+        states = step(x, states)
+        made.append(states[0])
+    return (ln.sequence(made),)
+
+
 def test_the_first_gradient_is_collected_across_the_move():
     ln.manual_seed(0)
     model = Textbook()
