@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import reprlib
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,6 +173,8 @@ class _Plan:
     def __init__(self, graph: Graph, rows: list[int]):
         self.first = graph
         self.rows = rows
+        # The first rows of their nodes: one number for one row, which indexes ten times as fast.
+        self._heads = graph.head[rows[0] if len(rows) == 1 else rows]
         self.again = False  # whether a marked node was gone through before
         self.graphs: list[Graph] = []  # latest first
         self.leaves: dict[int, tuple[Leaf, int]] = {}
@@ -184,7 +187,7 @@ class _Plan:
     def mark(self) -> None:
         """Mark every node that leads to the value, graph by graph, latest first."""
         graph = self.first
-        graph.wanted[graph.head[self.rows]] = 1
+        graph.wanted[self._heads] = 1
         waiting = [(-graph.number, graph)]
         known = {graph.number}
         while waiting:
@@ -216,7 +219,7 @@ class _Plan:
 
     def check(self) -> None:
         """Raise if a node was gone through before, or a parameter has changed since."""
-        if self.again or self.first.consumed[self.first.head[self.rows]].any():
+        if self.again or self.first.consumed[self._heads].any():
             raise RuntimeError(BACKWARD_TWICE)
         for graph in self.graphs:
             check_versions(graph)
@@ -335,10 +338,10 @@ class _Plan:
             self.device.add(address, row)
 
     def _gradient_addresses(self, chunks: np.ndarray, value: Value) -> list[int]:
-        found = []
+        starts, found, place = chunks[:, 0].tolist(), [], value.graph.place
         for row in rows_of(value):
-            address = int(value.graph.place[row])
-            k = int(np.searchsorted(chunks[:, 0], address, side="right")) - 1
+            address = int(place[row])
+            k = bisect_right(starts, address) - 1
             if k < 0 or address >= chunks[k, 1]:
                 found.append(0)
             else:
@@ -352,7 +355,7 @@ class _Plan:
                 spend(run.columns, run.signatures, graph.needs, graph.wanted, graph.consumed)
             # Users did not ask for expressions of parameters to be shared: others may need them.
             graph.consumed[list(graph.constants)] = 0
-        self.first.consumed[self.first.head[self.rows]] = 1
+        self.first.consumed[self._heads] = 1
 
 
 def _nothing() -> None:

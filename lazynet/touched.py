@@ -13,6 +13,7 @@ import numpy as np
 
 from lazynet.batching.layout import B_PAYLOAD, B_SIGNATURE
 from lazynet.batching.reverse import P_BATCH, P_START, P_STOP
+from lazynet.kernels.python import data_of
 
 
 class Touched:
@@ -71,7 +72,7 @@ def table_of_rows(arrays: list[Any], width: int, rows: np.ndarray | None, count:
     Args:
         rows: which; None for all, which are one entry.
     """
-    firsts = np.array([array.ctypes.data for array in arrays], np.int64)
+    firsts = np.array([data_of(array) for array in arrays], np.int64)
     if rows is None:
         return np.concatenate([[width * count], firsts]).astype(np.int64).reshape(1, -1)
     table = np.empty((len(rows), 1 + len(arrays)), np.int64)
