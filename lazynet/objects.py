@@ -41,17 +41,17 @@ from lazynet.tensor import Sequence, Tensor
 
 GRAPH, ID, TYPE = (slot_offset(Tensor, name) for name in ("graph", "id", "type"))
 LENGTH, STEP = (slot_offset(Sequence, name) for name in ("length", "step"))
-THREAD, VALUES, TAPE, NUMBERS, LINKED, CONSTANTS = (
+THREAD, VALUES, TAPE, NUMBERS, LINKED, CONSTANTS, DEVICE = (
     slot_offset(Graph, name)
-    for name in ("thread", "values", "tape", "numbers", "linked", "constants")
+    for name in ("thread", "values", "tape", "numbers", "linked", "constants", "device")
 )
 INDEX, OUTPUTS, OPERANDS = (
     slot_offset(Signature, name) for name in ("index", "outputs", "operands")
 )
-DTYPE = slot_offset(RowType, "dtype")
-KNOWN, NUMBER = (slot_offset(Leaf, name) for name in ("known", "number"))
-OFFSETS = [GRAPH, ID, TYPE, LENGTH, STEP, THREAD, VALUES, TAPE, NUMBERS, LINKED, CONSTANTS, INDEX,
-            OUTPUTS, OPERANDS, DTYPE, KNOWN, NUMBER]  # fmt: skip
+DTYPE, SHAPE = (slot_offset(RowType, name) for name in ("dtype", "shape"))
+KNOWN, NUMBER, LEAF_DEVICE = (slot_offset(Leaf, name) for name in ("known", "number", "device"))
+OFFSETS = [GRAPH, ID, TYPE, LENGTH, STEP, THREAD, VALUES, TAPE, NUMBERS, LINKED, CONSTANTS, DEVICE,
+            INDEX, OUTPUTS, OPERANDS, DTYPE, SHAPE, KNOWN, NUMBER, LEAF_DEVICE]  # fmt: skip
 
 # What every function gets: these, and then its own.
 HOUSE = (None, Tensor, Sequence, Parameter, float, int, list, tuple, Graph, Leaf, recorded_last)

@@ -15,7 +15,7 @@ import numpy as np
 
 from lazynet.graph import after_first_forward
 from lazynet.kernels import python
-from lazynet.kernels.jit import MAKING, inline
+from lazynet.kernels.jit import MAKING, inline, spliced
 from lazynet.kernels.memory import load
 from lazynet.kernels.python import (
     as_integer,
@@ -34,6 +34,7 @@ from lazynet.kernels.python import (
     type_of,
 )
 from lazynet.objects import (
+    DEVICE,
     FLOAT,
     GRAPH,
     HOUSE,
@@ -41,6 +42,7 @@ from lazynet.objects import (
     INDEX,
     INT,
     KNOWN,
+    LEAF_DEVICE,
     LENGTH,
     LIST,
     NUMBER,
@@ -48,6 +50,7 @@ from lazynet.objects import (
     OWN,
     PARAMETER,
     SEQUENCE,
+    SHAPE,
     STEP,
     TENSOR,
     TYPE,
@@ -186,6 +189,26 @@ def _index(numbers, k, limit, me):
     return found if found < limit else np.int64(-1)
 
 
+@spliced
+def _with_numbers(me, values, operands, graph, signature, numbers, limit, scale, first):
+    """Record a row-wise node whose rows carry `first + scale * number`, if all are in range."""
+    many = type_of(numbers) == tuple_item(me, LIST)
+    items = list_size(numbers) if many else np.int64(1)
+    for k in range(items):
+        if _index(numbers, k, limit, me) < 0:
+            return nothing(me)
+    own = new_integer(items) if many else np.int64(0)
+    entry, vid, used = begin_entry(me, values, operands, graph, signature, own, items)
+    if vid == 0:
+        return vid
+    for k in range(items):
+        entry[used + k] = first + scale * _index(numbers, k, limit, me)
+    made = new_handles(me, graph, vid, signature, own)
+    if many:
+        drop(own)
+    return made
+
+
 def record_numbered(me, arguments, count):
     """A row-wise node whose rows carry a number each: `first + scale * number`.
 
@@ -204,19 +227,25 @@ def record_numbered(me, arguments, count):
         return nothing(me)
     if operands == 1 and row_in(x, graph, me) == -1:
         return nothing(me)
-    for k in range(items):
-        if _index(numbers, k, limit, me) < 0:
-            return nothing(me)
-    own = new_integer(items) if many else np.int64(0)
-    entry, vid, used = begin_entry(me, arguments + 8, operands, graph, signature, own, items)
-    if vid == 0:
-        return vid
-    for k in range(items):
-        entry[used + k] = first + scale * _index(numbers, k, limit, me)
-    made = new_handles(me, graph, vid, signature, own)
-    if many:
-        drop(own)
-    return made
+    return _with_numbers(
+        me, arguments + 8, operands, graph, signature, numbers, limit, scale, first
+    )
+
+
+def record_looked_up(me, arguments, count):
+    """Rows of a parameter by a number, or a list of numbers, in the graph recorded into last.
+
+    `known[op]` of the parameter is the signature.
+    """
+    table, numbers = load(arguments), load(arguments + 8)
+    if type_of(table) != tuple_item(me, PARAMETER):
+        return nothing(me)
+    leaf, graph = load(table + GRAPH), graph_of(me, arguments, 0)
+    signature = dictionary_item(load(leaf + KNOWN), tuple_item(me, OWN))
+    if signature == 0 or graph == 0 or load(leaf + LEAF_DEVICE) != load(graph + DEVICE):
+        return nothing(me)
+    limit = as_integer(tuple_item(load(load(table + TYPE) + SHAPE), 0))
+    return _with_numbers(me, arguments, 0, graph, signature, numbers, limit, 1, 0)
 
 
 def record_pieces(me, arguments, count):

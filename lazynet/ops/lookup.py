@@ -16,7 +16,7 @@ from lazynet.ops.told import told
 from lazynet.ops.views import indices, part, plainly
 from lazynet.parameter import Parameter
 from lazynet.program import Ref, call, lowered, operand_refs, output_refs
-from lazynet.quick import numbered
+from lazynet.quick import Short, numbered, record_looked_up
 from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence, Tensor, Value
 
@@ -78,6 +78,9 @@ TAKE_ROW = Op(
 )  # fmt: skip
 
 
+_short = Short(record_looked_up, LOOKUP)
+
+
 def lookup(table, index):
     """Rows of a table: y = table[index].
 
@@ -94,6 +97,9 @@ def lookup(table, index):
     Raises:
         IndexError: on this line, if an index is out of range.
     """
+    made = _short.record(table, index)
+    if made is not None:
+        return made
     if table.__class__ is Parameter and table.type.shape:
         leaf = table.graph
         signature = leaf.known.get(LOOKUP)
