@@ -50,25 +50,21 @@ class Pool:
         """A buffer of at least `size` bytes, with any content."""
         rounded = 1 << max(size - 1, SMALLEST - 1).bit_length()
         with self._lock:
-            size = rounded
-            while size <= LARGER * rounded:
-                free = self._free.get(size)
-                if free:
-                    return free.pop()
-                size *= 2
-            self._drop(rounded)
-        return self.make(rounded)
+            free = self._free.get(rounded)
+            found = free.pop() if free else self._instead(rounded)
+        return self.make(rounded) if found is None else found
 
-    def _drop(self, size: int) -> None:
-        """Let go of smaller free buffers, the largest first, of `size` bytes at most."""
+    def _instead(self, size: int) -> Any:
+        """A larger free buffer; without one, smaller ones of `size` bytes at most are let go of."""
+        for larger in sorted(s for s in self._free if size < s <= LARGER * size):
+            if self._free[larger]:
+                return self._free[larger].pop()
         for smaller in sorted((s for s in self._free if s < size), reverse=True):
             free = self._free[smaller]
             while free and smaller <= size:
-                self.forget(free.pop())
+                free.pop()
                 size -= smaller
-
-    def forget(self, buffer: Any) -> None:
-        """Let a free buffer go back to the system."""
+        return None
 
     def make(self, size: int) -> Any:
         """A new buffer."""

@@ -150,6 +150,8 @@ def record_layer(me, arguments, count):
     if graph == 0 or row_in(x, graph, me) == -1 or is_constant(arguments, 1, graph, me):
         return nothing(me)
     first, last = load(load(arguments + 8) + GRAPH), load(load(arguments + 8 * count - 8) + GRAPH)
+    if load(first + LEAF_DEVICE) != load(graph + DEVICE):
+        return nothing(me)
     last = load(last + NUMBER)
     known = dictionary_item(load(first + KNOWN), tuple_item(me, OWN))
     if known != 0:
