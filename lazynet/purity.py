@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lazynet.quick_calls import holds
 from lazynet.snapshot import CHANGES, Snapshot, contents, is_library, is_ours, mark, own_bases
 
 Followed = weakref.WeakSet[types.FunctionType]
@@ -68,7 +69,7 @@ class Guard:
         self._owner = owner
         self._cells: list[types.CellType] = []
         self._named: list[tuple[dict[str, Any], str]] = []  # globals, and members of classes
-        self._constants: list[Any] = []  # defaults of arguments
+        self._functions: dict[int, weakref.ref[types.FunctionType]] = {}  # whose code is watched
         self.codes: set[types.CodeType] = set()  # whose state is watched
         self.libraries: list[Any] = []  # modules, classes and functions that it names, unwatched
         self._function = function
@@ -89,13 +90,13 @@ class Guard:
         seen.add(function)
         own = () if is_library(function) else function.__closure__ or ()
         self._cells += own
-        self._constants += [function.__defaults__, function.__kwdefaults__]
         names = self._read(function, seen)
         for cell in own:
             self._follow(contents(cell), names, seen)
 
     def _read(self, function: types.FunctionType, seen: Followed) -> set[str]:
-        """Watch the globals that a function names; gives all names in its code."""
+        """Watch a function and the globals that it names; gives all names in its code."""
+        self._functions[id(function)] = weakref.ref(function)
         names = _names(function.__code__, self.codes)
         for name in sorted(names & function.__globals__.keys()):
             self._add_global(function.__globals__, name, names, seen)
@@ -190,35 +191,42 @@ class Guard:
 
     def _watch(self) -> None:
         counted = [CHANGES[0]]
+        functions = self._functions_now()
         cells = tuple((cell, contents(cell)) for cell in self._cells)
         named = tuple((home, name, home.get(name)) for home, name in self._named)
         owner = self._owner_now()
         watcher = Snapshot(owner, self._seen)
         self.state = (
             watcher.of(owner), tuple(watcher.of_named(found) for *_, found in (*cells, *named)),
-            watcher.of(tuple(self._constants)),
+            tuple((code, watcher.of((one, more))) for _, code, one, more in functions),
         )  # fmt: skip
         if self._any and self._follow_state(watcher):
             self._watch()
             return
         # For a quick look (`quick_calls.py`): while no module has changed their count stands still,
-        # or at least those of the modules behind the function; names and variables stand for the
-        # same objects; objects are of their classes; lists and dicts hold the same; arrays and
-        # others look the same. It is empty, and a whole new state is taken, where it would keep the
-        # owner alive.
-        held = watcher.leads_back and watcher.holds_anything()
+        # or at least those of the modules behind the function; functions have their code, names and
+        # variables stand for the same objects; objects are of their classes; lists and dicts hold
+        # the same; arrays and others look the same. It is empty, and a whole new state is taken,
+        # where it would keep the owner alive.
+        defaults = any(one or more for *_, one, more in functions)
+        held = watcher.leads_back and (defaults or watcher.holds_anything())
         self.watched = () if held else (
-            CHANGES, counted, tuple(watcher.counters), named, (*cells, *watcher.cells),
+            CHANGES, counted, tuple(watcher.counters), functions, named, (*cells, *watcher.cells),
             tuple(watcher.classes), tuple(watcher.looks), tuple(watcher.others),
         )  # fmt: skip
-        self._counted = counted
-        # Nothing to look at but the attributes of modules, which count their changes.
-        self.steady = not (held or cells or named or watcher.holds_anything())
         self.looks = () if held else watcher.looks
         marks = sum(len(marks) for _, marks in self.looks)
         self.quick = not (held or watcher.others) and marks <= FEW_MARKS
         self.sure = not watcher.opaque
         self.built_in = watcher.built_in
+
+    def _functions_now(self) -> tuple[tuple[Any, ...], ...]:
+        """The functions that are there, weakly, each with its code and defaults, now read all."""
+        living = [(ref, f) for ref in [*self._functions.values()] if (f := ref()) is not None]
+        for _, function in living:
+            if function.__code__ not in self.codes:  # it was given another one
+                self._read(function, self._seen)
+        return tuple((ref, f.__code__, f.__defaults__, f.__kwdefaults__) for ref, f in living)
 
     def _follow_state(self, watcher: Snapshot) -> bool:
         """Go on through what was met in the state for the first time, if anything was."""
@@ -239,20 +247,30 @@ class Guard:
 
     def holds(self) -> bool:
         """Whether all is as it was; if not, `state` is what it is now."""
-        if self.steady and self._counted[0] == CHANGES[0]:
-            return True
-        if self.watched and _is_as_it_was(*self.watched):
+        if holds.record(self.watched) or (self.watched and _is_as_it_was(*self.watched)):
             return True
         before = self.state
         self._watch()
         return self.state == before
 
 
-def _is_as_it_was(changes, counted, counters, named, cells, classes, looks, others) -> bool:
+def _have_code(functions: tuple[tuple[Any, ...], ...]) -> bool:
+    """Whether functions still have the code and the defaults that they had."""
+    return all([
+        (f := ref()) is not None and f.__code__ is code
+        and f.__defaults__ is defaults and f.__kwdefaults__ is more
+        for ref, code, defaults, more in functions
+    ])  # fmt: skip
+
+
+def _is_as_it_was(
+    changes, counted, counters, functions, named, cells, classes, looks, others
+) -> bool:
     """What `quick_calls.py` sees, and whether other things than lists and dicts look the same."""
     now = changes[0]
     same = (
         (counted[0] == now or all([counter[0] == count for counter, count in counters]))
+        and _have_code(functions)
         and all([home.get(name) is value for home, name, value in named])
         and all([contents(cell) is value for cell, value in cells])
         and all([type(value) is kind for value, kind in classes])

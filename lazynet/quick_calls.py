@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from lazynet.kernels.jit import inline
+from lazynet.kernels.jit import inline, spliced
 from lazynet.kernels.memory import load, store
 from lazynet.kernels.python import (
+    CODE,
+    DEFAULTS,
+    KEYWORD_DEFAULTS,
     as_double,
     as_integer,
     call_with,
@@ -33,6 +36,7 @@ from lazynet.kernels.python import (
     list_size,
     new_integer,
     new_list,
+    referent,
     run,
     set_has,
     set_list_item,
@@ -50,9 +54,9 @@ TENSOR_OF, SAME, EQUAL, LIST_OF = range(4)  # how a part of a call is what its k
 _ARITY, _PARTS, _SIGNATURE, _RESULT, _PATHS = range(5)  # of a kind of call
 _PATH, _HOW, _WHAT = range(3)  # of a part
 (  # of what is watched
-    _CHANGES, _COUNTED, _COUNTERS, _NAMED, _CELLS, _CLASSES, _LOOKS, _OTHERS,
-) = range(8)  # fmt: skip
-_ROOM, _WEAK, _RECORD_SIGNATURE, _RECORD_ITEMS = range(4)  # of what is its own
+    _CHANGES, _COUNTED, _COUNTERS, _CODED, _NAMED, _CELLS, _CLASSES, _LOOKS, _OTHERS,
+) = range(9)  # fmt: skip
+_ROOM, _WEAK, _TRUE, _HOLDS, _RECORD_SIGNATURE, _RECORD_ITEMS = range(6)  # of what is its own
 
 _EQ = 2  # Py_EQ
 MOST_PARTS = 200
@@ -179,6 +183,17 @@ def _is_there(found, wanted, me):
 
 
 @inline
+def _has_code(known, me):
+    """Whether a function still has the code and the defaults that it had."""
+    function = referent(tuple_item(known, 0))
+    if function == tuple_item(me, NOTHING) or load(function + CODE) != tuple_item(known, 1):
+        return False
+    return _is_there(load(function + DEFAULTS), tuple_item(known, 2), me) and _is_there(
+        load(function + KEYWORD_DEFAULTS), tuple_item(known, 3), me
+    )
+
+
+@spliced
 def _holds(watched, me):
     """Whether what a cell watches is as it was (see `Guard`)."""
     if tuple_size(watched) == 0 or tuple_size(tuple_item(watched, _OTHERS)) != 0:
@@ -189,6 +204,10 @@ def _holds(watched, me):
     for k in range(0 if still else tuple_size(counters)):
         one = tuple_item(counters, k)
         if as_integer(list_item(tuple_item(one, 0), 0)) != as_integer(tuple_item(one, 1)):
+            return False
+    functions = tuple_item(watched, _CODED)
+    for k in range(tuple_size(functions)):
+        if not _has_code(tuple_item(functions, k), me):
             return False
     named, cells = tuple_item(watched, _NAMED), tuple_item(watched, _CELLS)
     for k in range(tuple_size(named)):
@@ -219,6 +238,15 @@ def _holds(watched, me):
     return True
 
 
+def see_whether_it_holds(me, arguments, count):
+    """True if what is watched (see `Guard.watched`) is as it was, else None."""
+    if not _holds(load(arguments), me):
+        return nothing(me)
+    true = tuple_item(tuple_item(me, OWN), _TRUE)
+    take(true)
+    return true
+
+
 @inline
 def _result(made, result, signature):
     """What a function gives that was traced: its result is built of a list of handles."""
@@ -244,9 +272,12 @@ def record_call(me, arguments, count):
     Its arguments are what is watched (see `Guard.watched`; None for nothing), a tuple of kinds, and
     the arguments of the call.
     """
-    watched, kinds = load(arguments), load(arguments + 8)
-    if watched != tuple_item(me, NOTHING) and not _holds(watched, me):
-        return nothing(me)
+    kinds = load(arguments + 8)
+    if load(arguments) != tuple_item(me, NOTHING):
+        holds = run(as_integer(tuple_item(tuple_item(me, OWN), _HOLDS)), me, arguments, 1)
+        if holds == tuple_item(me, NOTHING):
+            return holds
+        drop(holds)
     for k in range(tuple_size(kinds)):
         kind = tuple_item(kinds, k)
         found = _matched(kind, arguments + 16, count - 2, me)
@@ -272,8 +303,10 @@ def record_call(me, arguments, count):
 
 
 def _own() -> tuple[Any, ...]:
-    short = [compiled(function, FROZEN) for function in (record_signature, record_items)]
-    return _room.ctypes.data, weakref.ref, *short
+    inner = (see_whether_it_holds, record_signature, record_items)
+    return *_own_to_look, *[compiled(function, FROZEN) for function in inner]
 
 
+_own_to_look = _room.ctypes.data, weakref.ref, True
+holds = Short(see_whether_it_holds, _own_to_look)
 calls = Short(record_call, _own)

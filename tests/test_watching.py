@@ -202,3 +202,90 @@ def test_counts_of_modules_go_with_them():
     del cell
     gc.collect()
     assert len(snapshot._counters) <= before
+
+
+# -- functions that get other code in place, as reloading them does --------------------------------
+
+
+def times(x, by=2.0, *, more=1.0):
+    return x * by * more
+
+
+def tripled(x, by=2.0, *, more=1.0):
+    return x * 3.0
+
+
+def counted(x, by=2.0, *, more=1.0):
+    return x * settings.factor
+
+
+settings = Settings(5.0)
+
+
+class Times(nn.Module):
+    @ln.cell
+    def forward(self, x):
+        return self.own(x) + times(x)
+
+    def own(self, x):
+        return x * 1.0
+
+
+CHANGED = {
+    "code": lambda: setattr(times, "__code__", tripled.__code__),
+    "defaults": lambda: setattr(times, "__defaults__", (3.0,)),
+    "keywords": lambda: setattr(times, "__kwdefaults__", {"more": 1.5}),
+}
+
+
+@pytest.fixture
+def as_before():
+    code, defaults, keywords = times.__code__, times.__defaults__, times.__kwdefaults__
+    own = Times.own.__code__
+    yield
+    times.__code__, times.__defaults__, times.__kwdefaults__ = code, defaults, keywords
+    Times.own.__code__ = own
+
+
+@pytest.mark.parametrize("change", CHANGED.values(), ids=CHANGED)
+@pytest.mark.parametrize("kind", ["function", "method", "scan"])
+def test_a_function_that_is_changed_in_place_is_seen(change, kind, as_before):
+    def step(x, states):
+        return (times(x),)
+
+    x = ln.ones(1)
+    cell, module = ln.cell(lambda x: times(x) + 1.0), Times()
+    found = {
+        "function": lambda: cell(x).item(),
+        "method": lambda: module(x).item(),
+        "scan": lambda: ln.scan(step, (x,), ln.stack([x]))[0].numpy().item() + 1.0,
+    }[kind]
+    assert [found() for _ in range(3)] == [3.0, 3.0, 3.0]
+    change()
+    assert [found() for _ in range(3)] == [4.0, 4.0, 4.0]
+
+
+def test_what_the_new_code_reads_is_watched(as_before, monkeypatch):
+    cell, x = ln.cell(lambda x: times(x)), ln.ones(1)
+    assert [cell(x).item() for _ in range(2)] == [2.0, 2.0]
+    times.__code__ = counted.__code__
+    assert [cell(x).item() for _ in range(2)] == [5.0, 5.0]
+    monkeypatch.setattr(settings, "factor", 6.0)
+    assert [cell(x).item() for _ in range(2)] == [6.0, 6.0]
+    times.__code__ = tripled.__code__
+    assert [cell(x).item() for _ in range(2)] == [3.0, 3.0]
+
+
+def test_methods_and_the_function_itself_are_seen_too(as_before):
+    module, x = Times(), ln.ones(1)
+    assert [module(x).item() for _ in range(3)] == [3.0, 3.0, 3.0]
+    Times.own.__code__ = (lambda self, x: x * 2.0).__code__
+    assert [module(x).item() for _ in range(3)] == [4.0, 4.0, 4.0]
+
+    def plain(x):
+        return x * 1.0
+
+    cell = ln.cell(plain)
+    assert [cell(x).item() for _ in range(2)] == [1.0, 1.0]
+    plain.__code__ = (lambda x: x * 7.0).__code__
+    assert [cell(x).item() for _ in range(2)] == [7.0, 7.0]

@@ -105,8 +105,22 @@ _TYPE = _word_that_is(_marker, object)
 _TUPLE_ITEMS = _word_that_is((_marker,), _marker)
 _named = type("_Named", (), {})
 _REFERENT = _word_that_is(weakref.ref(_named), _named)
+
+
+def _some_function(): ...
+
+
+_some_function.__defaults__, _some_function.__kwdefaults__ = (_marker,), {"": _marker}
+CODE, DEFAULTS, KEYWORD_DEFAULTS = (
+    _word_that_is(_some_function, part)
+    for part in (
+        _some_function.__code__, _some_function.__defaults__, _some_function.__kwdefaults__,
+    )
+)  # fmt: skip
 # What compiled code takes for granted.
-LAYOUT = f"{sys.hexversion:x} {_TYPE} {_TUPLE_ITEMS} {_REFERENT}"
+LAYOUT = (
+    f"{sys.hexversion:x} {_TYPE} {_TUPLE_ITEMS} {_REFERENT} {CODE} {DEFAULTS} {KEYWORD_DEFAULTS}"
+)
 
 
 _numbers = np.zeros(1)
