@@ -1,5 +1,6 @@
 """lazynet: write the program for one example; everything pending runs as a few large kernels."""
 
+import importlib as _importlib
 import sys as _sys
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
@@ -243,5 +244,7 @@ from lazynet.transforms import vjp as vjp
 if not _TYPE_CHECKING:  # a type checker would take any name for one that is there
 
     def __getattr__(name: str):
+        if name == "cuda":  # which takes a while to import, and few ask for it
+            return _importlib.import_module("lazynet.cuda")
         here = _sys.modules[__name__]
         raise _elsewhere.missing(here, f"module {__name__!r}", name, _elsewhere.OF_PACKAGE)

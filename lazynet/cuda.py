@@ -398,6 +398,21 @@ def open_device(index: int) -> CudaDevice:
         raise DeviceError(f"device 'cuda:{index}': {error}") from None
 
 
+def is_available() -> bool:
+    """Whether there is a GPU, and all that it takes to use it; `lazynet info` tells what is not.
+
+    >>> device = "cuda" if ln.cuda.is_available() else "cpu"
+    """
+    return device_count() > 0
+
+
+def device_count() -> int:
+    """How many GPUs there are to use: `cuda:0`, `cuda:1`, ..."""
+    from lazynet.kernels.cuda_driver import count, missing
+
+    return 0 if missing() else count()
+
+
 def describe() -> str:
     """What there is of CUDA, in words."""
     with contextlib.suppress(CudaMissing):

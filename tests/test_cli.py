@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import lazynet as ln
 from lazynet import bench, cli, demo
 from lazynet.kernels import cuda_driver
 
@@ -23,6 +24,12 @@ def test_info_names_versions_blas_cache_and_devices(capsys):
     told = capsys.readouterr().out
     for name in ("lazynet", "python", "numpy", "numba", "CPUs", "BLAS", "kernel cache", "CUDA"):
         assert re.search(rf"^{name} +\S", told, re.MULTILINE), name
+
+
+def test_whether_there_is_a_gpu_can_be_asked(capsys):
+    cli.main(["info"])
+    told = next(line for line in capsys.readouterr().out.splitlines() if "CUDA" in line)
+    assert ln.cuda.is_available() is ("not available" not in told) is (ln.cuda.device_count() > 0)
 
 
 def test_info_tells_of_a_cache_that_is_empty(monkeypatch, tmp_path, capsys):
