@@ -72,10 +72,11 @@ def table_of_rows(arrays: list[Any], width: int, rows: np.ndarray | None, count:
     Args:
         rows: which; None for all, which are one entry.
     """
-    firsts = np.array([data_of(array) for array in arrays], np.int64)
+    firsts = [data_of(array) for array in arrays]
     if rows is None:
-        return np.concatenate([[width * count], firsts]).astype(np.int64).reshape(1, -1)
+        return np.array([[width * count, *firsts]], np.int64)
     table = np.empty((len(rows), 1 + len(arrays)), np.int64)
     table[:, 0] = width
-    table[:, 1:] = firsts + rows[:, None].astype(np.int64) * (width * arrays[0].itemsize)
+    table[:, 1:] = rows[:, None].astype(np.int64) * (width * arrays[0].itemsize)
+    table[:, 1:] += firsts
     return table
