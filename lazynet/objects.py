@@ -174,12 +174,16 @@ def new_entry(graph, words, rows):
 
 @inline
 def new_handle(me, graph, vid, row, length):
-    """A new Sequence, or where `length` is 0 a Tensor; takes `vid` over. 0 when memory is short."""
+    """A new Sequence, or where `length` is 0 a Tensor; takes `vid` over. 0 when memory is short.
+
+    A new object may set the collector to work, and nothing but that object may hold the graph.
+    """
+    take(graph)
     made = new_object(tuple_item(me, TENSOR if length == 0 else SEQUENCE), 0)
     if made == 0:
+        drop(graph)
         drop(vid)
         return made
-    take(graph)
     take(row)
     store(made + GRAPH, graph)
     store(made + ID, vid)
@@ -198,6 +202,7 @@ def new_handles(me, graph, vid, signature, length):
     count = tuple_size(rows)
     if count == 1:
         return new_handle(me, graph, vid, tuple_item(rows, 0), length)
+    take(graph)  # as in `new_handle`
     made = new_tuple(count)
     first, each = as_integer(vid), as_integer(length) if length != 0 else np.int64(1)
     for k in range(count):
@@ -206,6 +211,7 @@ def new_handles(me, graph, vid, signature, length):
             return np.int64(0)
         set_tuple_item(made, k, one)
     drop(vid)
+    drop(graph)
     return made
 
 

@@ -1,5 +1,6 @@
 """The compiled short way of recording: the tape of the long way, and no reference gone astray."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -262,6 +263,27 @@ def test_leaves_alone_are_recorded_where_the_thread_records():
     assert owners == [other.ident]
     del y  # the graph dies: what was recorded last is nothing
     np.testing.assert_allclose(ln.tanh(x).numpy(), np.tanh([1.0, 2.0]), rtol=1e-6)
+
+
+def test_a_graph_that_only_garbage_holds_lives_while_it_is_recorded_into():
+    x, y = ln.tensor([1.0, 2.0]), ln.tensor([3.0, 4.0])
+    cell = ln.cell(lambda a, b: (ln.tanh(a), a * b))
+    for _ in range(3):
+        cell(x, y)
+        ln.forward()
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(1)  # nearly every new object sets the collector to work
+        for _ in range(300):
+            garbage = [ln.tanh(x)]
+            garbage.append(garbage)
+            del garbage
+            a, b = cell(x, y)
+            np.testing.assert_array_equal(b.numpy(), [3.0, 8.0])
+            np.testing.assert_allclose(a.numpy(), np.tanh([1.0, 2.0]), rtol=1e-6)
+            del a, b
+    finally:
+        gc.set_threshold(*before)
 
 
 def test_rows_of_a_leaf_are_linked_once():
