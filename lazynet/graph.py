@@ -45,7 +45,7 @@ BYTES_OF_A_ROW = 15  # in place, head, needs, wanted and consumed
 # Under `no_grad` recording moves on to a new graph after a forward, once the graph holds that many
 # bytes: memory stays bounded, and programs that look at values seldom pay for links.
 BYTES_WITHOUT_GRADIENTS = 1 << 26
-MOST_LINKED = 1024  # rows of a leaf that is linked as a whole
+MOST_LINKED = 1024  # rows of a leaf, for each use of it, that is linked as a whole
 _PACKERS = [struct.Struct(f"{count}i").pack for count in range(256)]
 
 
@@ -183,12 +183,13 @@ class Graph:
     def link(self, source: Any, first: int, step: int, count: int, row: RowType) -> tuple[int, int]:
         """Let rows of a leaf or of an older graph be rows of this one; the first's id, the step.
 
-        A leaf of not too many rows is linked as a whole, because others will follow.
+        A leaf of not too many rows, for each that was used, is linked as a whole: others will
+        follow.
         """
         width = row.stride
         if source.__class__ is Leaf and width:
             every = source.array.nbytes // width
-            if every <= MOST_LINKED:
+            if every <= MOST_LINKED * self.links.uses(source):
                 base = self.links.row(self, source, 0, 1, every, width)
                 self.linked.setdefault(source, {})[row] = base
                 return base + first, step

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Links:
     """The links of a graph. Each call is given the graph: nothing but handles may own it."""
 
-    __slots__ = ("_entered", "_held")
+    __slots__ = ("_entered", "_held", "_used")
 
     def __init__(self):
         # By source, first row, step, count and width: the first row here, the source, its row.
@@ -30,6 +30,12 @@ class Links:
         # Arenas and leaves in which linked rows lie, and parameters that died while nodes that
         # use them were pending.
         self._held: list[Any] = []
+        self._used: dict[int, int] = {}  # by leaf, how often rows were asked for
+
+    def uses(self, leaf: Leaf) -> int:
+        """How often rows of a leaf were asked for, now included."""
+        count = self._used[id(leaf)] = self._used.get(id(leaf), 0) + 1
+        return count
 
     def row(self, graph: Graph, source: Any, first: int, step: int, count: int, width: int) -> int:
         """The first row in `graph` of rows of a source, linked now unless they are already."""

@@ -13,6 +13,7 @@ from checks import counts_references
 import lazynet as ln
 from lazynet import graph as graphs
 from lazynet import nn, quick
+from lazynet.graph import MOST_LINKED
 from lazynet.kernels import python
 from lazynet.op import RowType
 from lazynet.tensor import Sequence, Tensor
@@ -299,3 +300,13 @@ def test_rows_of_a_leaf_are_linked_once():
     assert again.graph is state.graph
     assert again.graph.values == before + 40
     np.testing.assert_allclose(again.numpy(), cell(ln.ones(3), ln.ones(3)).numpy(), rtol=1e-6)
+
+
+def test_a_leaf_of_many_rows_is_linked_as_a_whole_when_several_were_used():
+    values = np.arange(2 * 3 * MOST_LINKED, dtype=np.float32).reshape(-1, 2)
+    rows = ln.sequence(values)
+    made = [ln.tanh(rows[k] * 1e-3) for k in range(0, 3000, 7)]
+    links = len(made[0].graph.links)
+    assert links <= 3 + 2  # two rows, all of them, and two numbers
+    found = np.stack([x.numpy() for x in made])
+    np.testing.assert_allclose(found, np.tanh(values[:3000:7] * 1e-3), rtol=1e-6)
