@@ -9,6 +9,7 @@ host address of them is replaced by where it went.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from lazynet import loops
 from lazynet.arena import ALIGNMENT, Pool
-from lazynet.batching.emit import CALL_LENGTH
+from lazynet.batching.emit import CALL_LENGTH, OWNER_AT
 from lazynet.device import Device, DeviceError, precision_of_products
 from lazynet.kernels import cuda_scan
 from lazynet.kernels.cuda import Call, Kernels, NoCudaKernel
@@ -329,12 +330,17 @@ class CudaDevice(Device):
 
     # -- running -----------------------------------------------------------------------------------
 
-    def run(self, calls: np.ndarray, *sent: np.ndarray, resident: Resident | None = None):
+    def run(
+        self, calls: np.ndarray, *sent: np.ndarray, spent: np.ndarray,
+        resident: Resident | None = None,
+    ) -> Resident:  # fmt: skip
         """Run the calls of a plan.
 
         Args:
             calls: the records, with the host's addresses of what is in `sent`.
             sent: arrays that the records point into.
+            spent: where the nanoseconds by local signature are added, after waiting for all of
+                them; empty if nobody wants to know.
             resident: what was sent before, that they may point into as well.
 
         Returns:
@@ -357,29 +363,38 @@ class CudaDevice(Device):
             packed[place : place + array.nbytes] = array.view(np.uint8).reshape(-1)
         if packed.nbytes:
             self.driver.upload(memory.address, packed)
+        points: list[Any] | None = [(0, self.driver.event())] if len(spent) else None
         try:
-            self._launch(calls, moved, memory.address, found)
+            self._launch(calls, moved, memory.address, found, points)
         except NoCudaKernel as error:
             raise DeviceError(str(error)) from None
+        if points is not None:
+            for (_, before), (owner, after) in itertools.pairwise(points):
+                spent[owner] += round(1e9 * self.driver.seconds(before, after))
         return Resident(memory, spans)
 
     def _launch(
-        self, calls: np.ndarray, moved: np.ndarray, start: int, found: dict[int, loops.Loop]
-    ) -> None:
+        self, calls: np.ndarray, moved: np.ndarray, start: int, found: dict[int, loops.Loop],
+        points: list[Any] | None,
+    ) -> None:  # fmt: skip
+        """Launch the kernels; `points` gets the owner of each, and a point in the stream after."""
         words, host, products = moved.tolist(), calls.ctypes.data, precision_of_products()
         at = 0
         while at < len(words):
+            owner = words[at + 1] >> OWNER_AT
             if at in found:
                 stop = found[at].stop
                 whole = start + 8 * at, start + 8 * stop
                 cuda_scan.launch(self._kernels, found[at], *whole, CALL_LENGTH)
                 at = stop
-                continue
-            length = words[at + 1] & CALL_LENGTH
-            record = 8 * (at + 2)
-            call = Call(host + record, words[at + 2 : at + length], start + record, products)
-            self._kernels.run(words[at], call)
-            at += length
+            else:
+                length = words[at + 1] & CALL_LENGTH
+                record = 8 * (at + 2)
+                call = Call(host + record, words[at + 2 : at + length], start + record, products)
+                self._kernels.run(words[at], call)
+                at += length
+            if points is not None:
+                points.append((owner, self.driver.event()))
 
 
 def _address_of(content: bytearray) -> int:

@@ -277,10 +277,7 @@ def _emit(read: _Read, order, planned, tape, base, place, totals, sizes, output,
 
 
 def _run(device: Any, frame, calls, vectors, laid: Laid, watch, before: Run | None = None):
-    """Run calls where their rows lie; gives what then is on the device.
-
-    On the CPU a stopwatch, if it is not empty, tells what they took.
-    """
+    """Run calls where their rows lie, by a stopwatch; gives what then is on the device."""
     stop = int(frame[CALL_WORDS])
     if device is CPU:
         try:
@@ -290,10 +287,10 @@ def _run(device: Any, frame, calls, vectors, laid: Laid, watch, before: Run | No
             raise
         host.raise_error()
         return None
-    used = vectors[: int(frame[VECTOR_WORDS])]
+    used, spent = vectors[: int(frame[VECTOR_WORDS])], watch[W_SPENT:]
     if before is not None:
-        return device.run(calls[:stop], used, resident=before.resident)
-    return device.run(calls[:stop], used, laid.integers, laid.payload)
+        return device.run(calls[:stop], used, spent=spent, resident=before.resident)
+    return device.run(calls[:stop], used, laid.integers, laid.payload, spent=spent)
 
 
 def _largest(used, totals, sizes) -> str:

@@ -68,7 +68,7 @@ class profile:
 
     Attributes:
         signatures: the `Batches` of each signature, by its number, with the seconds that its
-            kernels took (on the CPU; 0 on Windows).
+            kernels took; on a GPU from one to the next in its stream; 0 on Windows.
         bytes_recorded: of what nodes are written down in: tape, columns of the plan, addresses.
         bytes_computed: of the rows that they have, and of what is kept for their gradients.
         seconds: the time spent in each of `PHASES`; a GPU may be at work for longer.

@@ -154,3 +154,13 @@ def test_the_pool_gives_up_what_is_free_before_it_gives_up(room):
     del x  # 2 MiB, which are free now, in a buffer of another size
     gc.collect()
     assert ln.tensor(np.zeros(1 << 18, "float32"), device="cuda").numpy().shape == (1 << 18,)
+
+
+def test_a_profile_tells_the_time_of_kernels_by_signature():
+    x = ln.tensor(np.ones((4, 3), "float32"), device="cuda")
+    weight = ln.Parameter(np.ones((2, 3), "float32"), device="cuda")
+    with ln.profile() as p:
+        ln.tanh(ln.linear(x[0], weight)).sum().backward()
+    told = {s.name.partition(" ")[0]: s for s in p.signatures.values()}
+    assert told["linear"].forward > 0 and told["linear"].backward > 0 and told["tanh"].backward > 0
+    assert sum(s.forward for s in told.values()) <= p.seconds["forward"]
