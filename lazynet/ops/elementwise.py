@@ -82,8 +82,9 @@ def elementwise(
             for c, x in zip(cotangents, operands, strict=True)
         )
 
-    return Op(name, formula, shape, lower, derivative if vjp else None, samples=samples,
-              listed=listed, flops=lambda *rows: max(r.size for r in rows))  # fmt: skip
+    return Op(
+        name, formula, shape, lower, derivative if vjp else None, samples=samples, listed=listed
+    )
 
 
 def prepare(op: Op, *operands):
