@@ -73,6 +73,9 @@ class profile:
         bytes_computed: of the rows that they have, and of what is kept for their gradients.
         seconds: the time spent in each of `PHASES`; a GPU may be at work for longer.
         launches, uploads, downloads: what GPUs were asked to do.
+
+    Raises:
+        ValueError: for a number of examples below 1.
     """
 
     def __init__(self, examples: int | None = None, *, lines: bool = False) -> None:

@@ -30,6 +30,9 @@ class GradScaler:
         growth_factor, backoff_factor: what it is multiplied with to grow and to shrink.
         growth_interval: finite steps in a row until it grows.
         enabled: False to change nothing.
+
+    Raises:
+        ValueError: for a number or a factor out of its range.
     """
 
     def __init__(

@@ -130,6 +130,7 @@ def jvp(function: Callable, primals: tuple, tangents: tuple, has_aux: bool = Fal
 
     Raises:
         ValueError: if the directions are nested in another way, or have other shapes.
+        TypeError: for what is no tuple of arguments, or of directions.
     """
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise TypeError("jvp: expected a tuple of arguments and a tuple of directions")

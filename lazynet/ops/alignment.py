@@ -151,6 +151,7 @@ def ctc_loss(
 
     Raises:
         IndexError: if a target is out of range. ValueError: if one is the blank.
+        ShapeError: if the log-probabilities are no rows of (classes,).
     """
     name = "ctc_loss"
     x = as_value(log_probs, name)

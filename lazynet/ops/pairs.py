@@ -220,6 +220,7 @@ def pair_softmax(x, keys: int, reach: int | None = None):
 
     Raises:
         ShapeError: if the rows are not those of a number of queries.
+        ValueError: for a reach below 0.
     """
     _check_keys("pair_softmax", x, keys)
     reach = keys if reach is None else reach

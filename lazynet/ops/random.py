@@ -63,7 +63,11 @@ def stream() -> Stream:
 
 
 def manual_seed(seed: int) -> None:
-    """Start the random stream, and `numpy_generator`, anew from `seed`."""
+    """Start the random stream, and `numpy_generator`, anew from `seed`.
+
+    Raises:
+        ValueError: for what is no integer from 0 up.
+    """
     if not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"manual_seed: expected an integer from 0 up, not {seed!r}")
     _shared[0] = Stream(_mix(int(seed), 0))

@@ -64,6 +64,9 @@ class LambdaLR(_Functions):
     >>> schedule.step()
     >>> optimizer.lr
     0.25
+
+    Raises:
+        TypeError: for what is no function. ValueError: for another number of them than of groups.
     """
 
     def get_lr(self) -> Rates:
@@ -87,6 +90,9 @@ class MultiplicativeLR(_Functions):
     ...     schedule.step()
     >>> optimizer.lr
     0.25
+
+    Raises:
+        TypeError: for what is no function. ValueError: for another number of them than of groups.
     """
 
     def get_lr(self) -> Rates:
@@ -101,12 +107,21 @@ class MultiplicativeLR(_Functions):
 class StepLR(FromTheOneBefore):
     """lr = gamma lr after every `step_size` epochs.
 
+    Args:
+        optimizer: whose learning rates change.
+        step_size: 1 or more.
+        gamma: the factor.
+        last_epoch: see `LRScheduler`.
+
     >>> optimizer = ln.optim.SGD([ln.Parameter([1.0])], lr=0.5)
     >>> schedule = ln.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.5)
     >>> for epoch in range(4):
     ...     schedule.step()
     >>> optimizer.lr
     0.125
+
+    Raises:
+        ValueError: for a `step_size` below 1.
     """
 
     def __init__(
@@ -137,6 +152,9 @@ class MultiStepLR(FromTheOneBefore):
     ...     schedule.step()
     >>> optimizer.lr
     0.125
+
+    Raises:
+        ValueError: for a milestone that is no number of an epoch.
     """
 
     def __init__(
@@ -160,6 +178,11 @@ class MultiStepLR(FromTheOneBefore):
 class ExponentialLR(FromTheOneBefore):
     """lr = gamma lr after every epoch.
 
+    Args:
+        optimizer: whose learning rates change.
+        gamma: the factor.
+        last_epoch: see `LRScheduler`.
+
     >>> optimizer = ln.optim.SGD([ln.Parameter([1.0])], lr=0.5)
     >>> schedule = ln.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
     >>> schedule.step()
@@ -177,6 +200,12 @@ class ExponentialLR(FromTheOneBefore):
 
 class ConstantLR(FromTheOneBefore):
     """lr = factor times the initial lr, and from epoch `total_iters` on the initial lr.
+
+    Args:
+        optimizer: whose learning rates change.
+        factor: above 0, and 1 at most.
+        total_iters: in how many epochs it counts.
+        last_epoch: see `LRScheduler`.
 
     >>> optimizer = ln.optim.SGD([ln.Parameter([1.0])], lr=0.5)
     >>> schedule = ln.optim.lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=1)
@@ -262,11 +291,20 @@ class LinearLR(FromTheOneBefore):
 class PolynomialLR(FromTheOneBefore):
     """lr = initial lr times (1 - epoch / total_iters)^power, and 0 from epoch `total_iters` on.
 
+    Args:
+        optimizer: whose learning rates change.
+        total_iters: how many epochs it takes.
+        power: 1 for a line.
+        last_epoch: see `LRScheduler`.
+
     >>> optimizer = ln.optim.SGD([ln.Parameter([1.0])], lr=0.5)
     >>> schedule = ln.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=2, power=2.0)
     >>> schedule.step()
     >>> optimizer.lr
     0.125
+
+    Raises:
+        ValueError: for no epochs.
     """
 
     def __init__(
