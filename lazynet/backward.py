@@ -177,7 +177,7 @@ class _Plan:
         self._heads = graph.head[rows[0] if len(rows) == 1 else rows]
         self.again = False  # whether a marked node was gone through before
         self.graphs: list[Graph] = []  # latest first
-        self.leaves: dict[int, tuple[Leaf, int]] = {}
+        self.leaves: dict[int, Leaf] = {}
         self.device = graph.device
         self._parts: dict[int, np.ndarray] = {}  # of each run, what is visited
         self.mirrors: list[tuple[int, int, Any]] = []
@@ -202,7 +202,7 @@ class _Plan:
                 if not (graph.wanted[vid] and graph.needs[vid]):
                     continue
                 if isinstance(source, Leaf):
-                    self.leaves[id(source)] = (source, row)
+                    self.leaves[id(source)] = source
                     continue
                 source.wanted[source.head[row]] = 1
                 if source.number not in known:
@@ -226,7 +226,7 @@ class _Plan:
 
     def run(self, value: Value, seed: np.ndarray, retain_graph: bool | None) -> None:
         """Give every graph its gradients' memory, put the seed there, and go through the runs."""
-        leaves = [leaf for leaf, _ in self.leaves.values()]
+        leaves = list(self.leaves.values())
         for graph in self.graphs:
             for run in graph.runs:
                 parts = split(
@@ -326,7 +326,7 @@ class _Plan:
                 mirror.clear(size)
                 self.mirrors.append((start, size, mirror))
                 table.append((start, start + size, mirror.address - start))
-        for leaf, _ in self.leaves.values():
+        for leaf in self.leaves.values():
             leaf.want_gradient()
             start, gradient = leaf.address, leaf.gradient_address()
             table.append((start, start + leaf.array.nbytes, gradient - start))
