@@ -17,8 +17,8 @@ import numpy as np
 
 from lazynet import executor
 from lazynet.batching import layout as words
-from lazynet.batching.decode import U_NEEDS
-from lazynet.batching.reverse import mark, spend, split
+from lazynet.batching.decode import U_NEEDS, U_SIGNATURE
+from lazynet.batching.reverse import P_BATCH, mark, spend, split
 from lazynet.careful import Careful, Kept, hooked, stops_of
 from lazynet.device import running_in
 from lazynet.graph import Graph
@@ -53,6 +53,10 @@ observers: list[Any] = []
 BACKWARD_TWICE = (
     "Trying to backward through the graph a second time: its saved values were freed by the first "
     "backward. Specify retain_graph=True for the first one if you need to go through it again."
+)
+NO_GRADIENT = (
+    "backward: no leaf behind this value requires a gradient (it was computed under no_grad, from "
+    "detached values, or from inputs only)"
 )
 
 
@@ -116,12 +120,6 @@ def backward(
     done = Pass(clock() - start, plan.batches, plan.calls, plan.spent)
     for observer in observers:
         observer(done)
-
-
-NO_GRADIENT = (
-    "backward: no leaf behind this value requires a gradient (it was computed under no_grad, from "
-    "detached values, or from inputs only)"
-)
 
 
 def _seed(value: Value, gradient: Any) -> np.ndarray:
@@ -257,7 +255,7 @@ class _Plan:
         stops = stops_of(graph, run) if graph.hooks or graph.retained else {}
         end = len(parts)
         for batch in (*sorted(stops, reverse=True), -1):
-            start = int(np.searchsorted(parts[:, 0], batch, side="right"))
+            start = int(np.searchsorted(parts[:, P_BATCH], batch, side="right"))
             if start < end:
                 self.batches += end - start
                 with running_in(graph.precision):
@@ -276,7 +274,8 @@ class _Plan:
 
     def _note_time(self, run: executor.Run, spent: np.ndarray) -> None:
         """Add what the kernels of each signature took."""
-        for kind, nanoseconds in zip(run.used[:, 0].tolist(), spent.tolist(), strict=False):
+        kinds = run.used[:, U_SIGNATURE].tolist()
+        for kind, nanoseconds in zip(kinds, spent.tolist(), strict=False):
             self.spent[kind] = self.spent.get(kind, 0) + nanoseconds
 
     def _call(self, graph: Graph, hook: Any, chunks: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from lazynet.executor import Run
 from lazynet.graph import Graph
 from lazynet.leaf import Leaf
 from lazynet.modes import no_grad
-from lazynet.op import TABLE, RowType
+from lazynet.op import RowType
 from lazynet.tensor import Sequence, Tensor, Value, tensor
 
 _SIGINT = int(signal.SIGINT)
@@ -71,8 +71,7 @@ def stops_of(graph: Graph, run: Run) -> dict[int, list[Any]]:
 
 def _in_python(graph: Graph) -> bool:
     """Whether kernels of a graph are functions in Python."""
-    used = (index for run in graph.runs for index in run.used[:, 0].tolist())
-    return any(TABLE.signatures[index].op.host for index in used)
+    return any(kind.op.host for run in graph.runs for kind in run.kinds())
 
 
 def hooked(leaf: Leaf, gradient: Any) -> np.ndarray:
