@@ -237,7 +237,14 @@ class Module(hooks.Hooked):
         self._buffers = {**self._buffers, name: persistent}
 
     def register_parameter(self, name: str, value: Parameter | None) -> None:
-        """Make a parameter an attribute: the same as assigning it."""
+        """Make a parameter, or None in its place, an attribute: the same as assigning it.
+
+        Raises:
+            TypeError: for something else.
+        """
+        if value is not None and not isinstance(value, Parameter):
+            kind = type(value).__name__
+            raise TypeError(f"register_parameter: {name} must be a Parameter, not {kind}")
         setattr(self, name, value)
 
     def add_module(self, name: str, module: Module | None) -> None:
