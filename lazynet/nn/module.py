@@ -109,9 +109,7 @@ class Module(hooks.Hooked):
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        computed = (
-            type(self)._computed if "_computed" not in vars(self) else vars(self)["_computed"]
-        )
+        computed = vars(self).get("_computed", type(self)._computed)
         if name in computed:
             return computed[name](self)
         if hasattr(type(self), name):  # a property failed: once more, for its own error
