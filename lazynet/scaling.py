@@ -153,6 +153,3 @@ class GradScaler:
         self.backoff_factor = float(state_dict["backoff_factor"])
         self.growth_interval = int(state_dict["growth_interval"])
         self._finite_steps = int(state_dict["_growth_tracker"])
-
-
-__all__ = ["GradScaler"]

@@ -176,6 +176,3 @@ def ctc_loss(
     if zero_infinity:
         loss = where(isinf(loss), 0.0, loss)
     return loss * (1.0 / max(len(numbers), 1)) if reduction == "mean" else loss
-
-
-__all__ = ["ctc_loss"]

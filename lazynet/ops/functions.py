@@ -15,12 +15,10 @@ from lazynet.op import Op, Sample
 from lazynet.ops.elementwise import (
     PAIRS,
     _floating,
-    absolute,
     cast,
     elementwise,
     exp,
     prepare,
-    square,
     where,
     zeros_like,
 )
@@ -322,5 +320,3 @@ for _class in (Tensor, Sequence):
     _class.__or__ = _class.__ror__ = _of_masks("|", logical_or)
     _class.__xor__ = _class.__rxor__ = _of_masks("^", logical_xor)
     _class.__invert__ = _inverted
-
-__all__ = ["absolute", "square", *(method.__name__ for method in _METHODS)]

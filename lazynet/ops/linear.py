@@ -249,5 +249,3 @@ def dot(x, y):
 
 for _class in (Tensor, Sequence):
     _class.dot = dot
-
-__all__ = ["LINEAR", "MATMUL", "dot", "linear", "matmul"]

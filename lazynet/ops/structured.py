@@ -225,6 +225,3 @@ def viterbi(x, transitions, initial, final):
     """
     runs = _runs("viterbi", x, transitions, initial, final)
     return record_runs(VITERBI, runs, rows_in(runs[0]))
-
-
-__all__ = ["linear_scan", "log_scan", "viterbi"]
