@@ -298,9 +298,8 @@ class _Plan:
         """Copy out a gradient that `retain_grad` asked for."""
         value = kept.value(graph)
         found = self._read(value, self._gradient_addresses(chunks, value))
-        key, rows = (kept.row, kept.type), found.numpy()
-        before = graph.gradients.get(key)
-        graph.gradients[key] = rows if before is None else before + rows
+        before, rows = graph.gradients.get(kept.key), found.numpy()
+        graph.gradients[kept.key] = rows if before is None else before + rows
 
     def _read(self, value: Value, addresses: list[int]) -> Any:
         rows = gather_bytes(np.array(addresses), value.type, self.device)

@@ -29,6 +29,11 @@ class Kept(NamedTuple):
     type: RowType
     length: int | None  # None for a Tensor
 
+    @property
+    def key(self) -> tuple[int, RowType]:
+        """What the graph knows its gradient by."""
+        return self.row, self.type
+
     def value(self, graph: Graph) -> Value:
         """A handle of it; not kept, because it would keep the graph."""
         if self.length is None:
