@@ -12,12 +12,15 @@ from lazynet.optim.lr_scheduler.schedule import (
     Rates,
     at_least,
     attributes_of,
+    set_attributes,
 )
 from lazynet.optimizer import Optimizer
 
 
 class _Functions(LRScheduler):
     """A schedule with a function of the epoch for each group."""
+
+    _apart = ("lr_lambdas",)
 
     def __init__(
         self,
@@ -34,21 +37,13 @@ class _Functions(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        functions, self.lr_lambdas = self.lr_lambdas, []
-        try:
-            state = super().state_dict()
-        finally:
-            self.lr_lambdas = functions
-        state["lr_lambdas"] = [attributes_of(function) for function in functions]
-        return state
+        attributes = [attributes_of(function) for function in self.lr_lambdas]
+        return {**super().state_dict(), "lr_lambdas": attributes}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        functions = self.lr_lambdas
         super().load_state_dict(state_dict)
-        for function, attributes in zip(functions, self.lr_lambdas, strict=True):
-            if attributes:
-                vars(function).update(attributes)
-        self.lr_lambdas = functions
+        for function, attributes in zip(self.lr_lambdas, state_dict["lr_lambdas"], strict=True):
+            set_attributes(function, attributes)
 
 
 class LambdaLR(_Functions):
