@@ -19,7 +19,7 @@ from lazynet import executor
 from lazynet.batching import layout as words
 from lazynet.batching.decode import U_NEEDS, U_SIGNATURE
 from lazynet.batching.reverse import P_BATCH, mark, spend, split
-from lazynet.careful import Careful, Kept, hooked, stops_of
+from lazynet.careful import Careful, Retained, hooked, stops_of
 from lazynet.device import running_in
 from lazynet.graph import Graph
 from lazynet.kernels.jit import clock, interruptible
@@ -267,7 +267,7 @@ class _Plan:
                     self._note_time(run, spent)
             end = start
             for stop in stops.get(batch, ()):
-                if isinstance(stop, Kept):
+                if isinstance(stop, Retained):
                     self._keep(graph, stop, chunks)
                 else:
                     self._call(graph, stop, chunks)
@@ -294,12 +294,12 @@ class _Plan:
                 if new is not old:
                     self._write(new, addresses)
 
-    def _keep(self, graph: Graph, kept: Kept, chunks: np.ndarray) -> None:
+    def _keep(self, graph: Graph, retained: Retained, chunks: np.ndarray) -> None:
         """Copy out a gradient that `retain_grad` asked for."""
-        value = kept.value(graph)
+        value = retained.value(graph)
         found = self._read(value, self._gradient_addresses(chunks, value))
-        before, rows = graph.gradients.get(kept.key), found.numpy()
-        graph.gradients[kept.key] = rows if before is None else before + rows
+        before, rows = graph.gradients.get(retained.key), found.numpy()
+        graph.gradients[retained.key] = rows if before is None else before + rows
 
     def _read(self, value: Value, addresses: list[int]) -> Any:
         rows = gather_bytes(np.array(addresses), value.type, self.device)

@@ -22,7 +22,7 @@ from lazynet.tensor import Sequence, Tensor, Value, tensor
 _SIGINT = int(signal.SIGINT)
 
 
-class Kept(NamedTuple):
+class Retained(NamedTuple):
     """A value whose gradient `retain_grad` asked for."""
 
     row: int
@@ -65,7 +65,7 @@ def stops_of(graph: Graph, run: Run) -> dict[int, list[Any]]:
         for hook in dict.fromkeys(hook for hooks in graph.hooks.values() for hook in hooks)
     ]
     for (row, type_), length in graph.retained.items():
-        waiting.append(([row], Kept(row, type_, length)))
+        waiting.append(([row], Retained(row, type_, length)))
     found: dict[int, list[Any]] = {}
     for rows, stop in waiting:
         batch = max(map(batch_of, rows))

@@ -8,7 +8,7 @@ import numpy as np
 
 from lazynet.autodiff import behind, gradients
 from lazynet.backward import NO_GRADIENT, RECORDED
-from lazynet.careful import Held, Kept
+from lazynet.careful import Held, Retained
 from lazynet.graph import Graph
 from lazynet.leaf import Leaf
 from lazynet.tape import Node, node_of
@@ -22,7 +22,7 @@ def record_backward(value: Value, gradient: Any) -> None:
         raise RuntimeError(NO_GRADIENT)
     handles: list[Any] = [Tensor(leaf, 0, leaf.type) for leaf in leaves]
     kept = [
-        (graph, Kept(row, type_, length))
+        (graph, Retained(row, type_, length))
         for graph in graphs
         for (row, type_), length in graph.retained.items()
     ]
