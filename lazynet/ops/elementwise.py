@@ -166,6 +166,18 @@ def as_floats(x):
     return x if x.type.is_float else cast(x, "float32")
 
 
+def floats_of(x, name: str):
+    """An operand as a value of floats.
+
+    Raises:
+        TypeError: for one of other numbers.
+    """
+    x = as_value(x, name)
+    if not x.type.is_float:
+        raise TypeError(f"{name}: expected float rows, not {x.type.dtype}")
+    return x
+
+
 def _none_is_different(function, answer: bool):
     @functools.wraps(function)
     def compared(x, y):

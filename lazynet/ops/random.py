@@ -17,6 +17,7 @@ from lazynet.device import beside_operands
 from lazynet.graph import pending_graph
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.axes import broadcast_shapes, sizes_of
+from lazynet.ops.elementwise import floats_of
 from lazynet.ops.reduce import argmax, softmax
 from lazynet.ops.told import told
 from lazynet.program import Ref, call, lowered, output_refs
@@ -311,10 +312,3 @@ def gumbel_softmax(logits, tau: float = 1.0, hard: bool = False):
 def _inside_unit(x):
     """Uniform numbers of the shape of x, neither 0 nor 1: multiples of 2^-24 and a bit."""
     return like(UNIFORM, x) + 2.0**-26
-
-
-def floats_of(x, name: str):
-    x = as_value(x, name)
-    if x.type.dtype not in FLOATS:
-        raise TypeError(f"{name}: expected float rows, not {x.type.dtype}")
-    return x
