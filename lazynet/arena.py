@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-ALIGNMENT = 64
-SMALLEST = 1 << 12
-LARGER = 4
+from lazynet.batching.measure import ALIGNMENT
+
+SMALLEST = 1 << 12  # bytes of a buffer
+LARGER = 4  # how many times as large a free buffer may be that serves
 
 
 class Buffer:

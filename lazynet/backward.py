@@ -17,9 +17,9 @@ import numpy as np
 
 from lazynet import executor
 from lazynet.batching import layout as words
-from lazynet.batching.decode import U_NEEDS
-from lazynet.batching.reverse import mark, spend, split
-from lazynet.careful import Careful, Kept, hooked, stops_of
+from lazynet.batching.decode import U_NEEDS, U_SIGNATURE
+from lazynet.batching.reverse import P_BATCH, mark, spend, split
+from lazynet.careful import Careful, Retained, hooked, stops_of
 from lazynet.device import running_in
 from lazynet.graph import Graph
 from lazynet.kernels.jit import clock, interruptible
@@ -53,6 +53,10 @@ observers: list[Any] = []
 BACKWARD_TWICE = (
     "Trying to backward through the graph a second time: its saved values were freed by the first "
     "backward. Specify retain_graph=True for the first one if you need to go through it again."
+)
+NO_GRADIENT = (
+    "backward: no leaf behind this value requires a gradient (it was computed under no_grad, from "
+    "detached values, or from inputs only)"
 )
 
 
@@ -118,12 +122,6 @@ def backward(
         observer(done)
 
 
-NO_GRADIENT = (
-    "backward: no leaf behind this value requires a gradient (it was computed under no_grad, from "
-    "detached values, or from inputs only)"
-)
-
-
 def _seed(value: Value, gradient: Any) -> np.ndarray:
     if gradient is None:
         if value.shape not in ((), (1,)) or isinstance(value, Sequence):
@@ -177,7 +175,7 @@ class _Plan:
         self._heads = graph.head[rows[0] if len(rows) == 1 else rows]
         self.again = False  # whether a marked node was gone through before
         self.graphs: list[Graph] = []  # latest first
-        self.leaves: dict[int, tuple[Leaf, int]] = {}
+        self.leaves: dict[int, Leaf] = {}
         self.device = graph.device
         self._parts: dict[int, np.ndarray] = {}  # of each run, what is visited
         self.mirrors: list[tuple[int, int, Any]] = []
@@ -202,7 +200,7 @@ class _Plan:
                 if not (graph.wanted[vid] and graph.needs[vid]):
                     continue
                 if isinstance(source, Leaf):
-                    self.leaves[id(source)] = (source, row)
+                    self.leaves[id(source)] = source
                     continue
                 source.wanted[source.head[row]] = 1
                 if source.number not in known:
@@ -226,7 +224,7 @@ class _Plan:
 
     def run(self, value: Value, seed: np.ndarray, retain_graph: bool | None) -> None:
         """Give every graph its gradients' memory, put the seed there, and go through the runs."""
-        leaves = [leaf for leaf, _ in self.leaves.values()]
+        leaves = list(self.leaves.values())
         for graph in self.graphs:
             for run in graph.runs:
                 parts = split(
@@ -257,7 +255,7 @@ class _Plan:
         stops = stops_of(graph, run) if graph.hooks or graph.retained else {}
         end = len(parts)
         for batch in (*sorted(stops, reverse=True), -1):
-            start = int(np.searchsorted(parts[:, 0], batch, side="right"))
+            start = int(np.searchsorted(parts[:, P_BATCH], batch, side="right"))
             if start < end:
                 self.batches += end - start
                 with running_in(graph.precision):
@@ -269,14 +267,15 @@ class _Plan:
                     self._note_time(run, spent)
             end = start
             for stop in stops.get(batch, ()):
-                if isinstance(stop, Kept):
+                if isinstance(stop, Retained):
                     self._keep(graph, stop, chunks)
                 else:
                     self._call(graph, stop, chunks)
 
     def _note_time(self, run: executor.Run, spent: np.ndarray) -> None:
         """Add what the kernels of each signature took."""
-        for kind, nanoseconds in zip(run.used[:, 0].tolist(), spent.tolist(), strict=False):
+        kinds = run.used[:, U_SIGNATURE].tolist()
+        for kind, nanoseconds in zip(kinds, spent.tolist(), strict=False):
             self.spent[kind] = self.spent.get(kind, 0) + nanoseconds
 
     def _call(self, graph: Graph, hook: Any, chunks: np.ndarray) -> None:
@@ -295,13 +294,12 @@ class _Plan:
                 if new is not old:
                     self._write(new, addresses)
 
-    def _keep(self, graph: Graph, kept: Kept, chunks: np.ndarray) -> None:
+    def _keep(self, graph: Graph, retained: Retained, chunks: np.ndarray) -> None:
         """Copy out a gradient that `retain_grad` asked for."""
-        value = kept.value(graph)
+        value = retained.value(graph)
         found = self._read(value, self._gradient_addresses(chunks, value))
-        key, rows = (kept.row, kept.type), found.numpy()
-        before = graph.gradients.get(key)
-        graph.gradients[key] = rows if before is None else before + rows
+        before, rows = graph.gradients.get(retained.key), found.numpy()
+        graph.gradients[retained.key] = rows if before is None else before + rows
 
     def _read(self, value: Value, addresses: list[int]) -> Any:
         rows = gather_bytes(np.array(addresses), value.type, self.device)
@@ -326,7 +324,7 @@ class _Plan:
                 mirror.clear(size)
                 self.mirrors.append((start, size, mirror))
                 table.append((start, start + size, mirror.address - start))
-        for leaf, _ in self.leaves.values():
+        for leaf in self.leaves.values():
             leaf.want_gradient()
             start, gradient = leaf.address, leaf.gradient_address()
             table.append((start, start + leaf.array.nbytes, gradient - start))

@@ -16,18 +16,23 @@ from lazynet.executor import Run
 from lazynet.graph import Graph
 from lazynet.leaf import Leaf
 from lazynet.modes import no_grad
-from lazynet.op import TABLE, RowType
+from lazynet.op import RowType
 from lazynet.tensor import Sequence, Tensor, Value, tensor
 
 _SIGINT = int(signal.SIGINT)
 
 
-class Kept(NamedTuple):
+class Retained(NamedTuple):
     """A value whose gradient `retain_grad` asked for."""
 
     row: int
     type: RowType
     length: int | None  # None for a Tensor
+
+    @property
+    def key(self) -> tuple[int, RowType]:
+        """What the graph knows its gradient by."""
+        return self.row, self.type
 
     def value(self, graph: Graph) -> Value:
         """A handle of it; not kept, because it would keep the graph."""
@@ -60,7 +65,7 @@ def stops_of(graph: Graph, run: Run) -> dict[int, list[Any]]:
         for hook in dict.fromkeys(hook for hooks in graph.hooks.values() for hook in hooks)
     ]
     for (row, type_), length in graph.retained.items():
-        waiting.append(([row], Kept(row, type_, length)))
+        waiting.append(([row], Retained(row, type_, length)))
     found: dict[int, list[Any]] = {}
     for rows, stop in waiting:
         batch = max(map(batch_of, rows))
@@ -71,8 +76,7 @@ def stops_of(graph: Graph, run: Run) -> dict[int, list[Any]]:
 
 def _in_python(graph: Graph) -> bool:
     """Whether kernels of a graph are functions in Python."""
-    used = (index for run in graph.runs for index in run.used[:, 0].tolist())
-    return any(TABLE.signatures[index].op.host for index in used)
+    return any(kind.op.host for run in graph.runs for kind in run.kinds())
 
 
 def hooked(leaf: Leaf, gradient: Any) -> np.ndarray:

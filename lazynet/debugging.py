@@ -1,6 +1,7 @@
 """What `ln.debug()` adds: the line that recorded each node, and a look at every result.
 
-The lines alone are noted for `ln.profile(lines=True)` as well.
+The lines alone are noted for `ln.profile(lines=True)` as well. Warnings stand at such a line, too,
+as does the hint for programs that ask for values one by one.
 """
 
 from __future__ import annotations

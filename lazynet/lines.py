@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lazynet.batching.decode import FIRST, ITEM_COUNT, SIGNATURE
+from lazynet.batching.decode import FIRST, ITEM_COUNT, SIGNATURE, U_SIGNATURE
 from lazynet.executor import Run
 
 _LONGEST_CODE = 48
@@ -44,7 +44,7 @@ class Lines:
         nodes = np.bincount(each, minlength=len(lines) * kinds).reshape(-1, kinds)
         rows = np.bincount(each, run.columns[:, ITEM_COUNT], len(lines) * kinds)
         rows = rows.reshape(-1, kinds).astype(np.int64)
-        numbers = run.used[:, 0].tolist()
+        numbers = run.used[:, U_SIGNATURE].tolist()
         for name, k in lines.items():
             found = self._found.setdefault(name, Line())
             found.nodes += int(nodes[k].sum())

@@ -97,7 +97,7 @@ def _seen(lists: list[Any], count: int) -> Listed:
     """A call with `count` values as one over these lists, each with its path and first value."""
     items = []
     for _, first, x in lists:
-        width = len(leaves(x[0]))
+        width = len(_values_in(x[0]))
         stop = first + width * len(x)
         items += [tuple(range(first + k, stop, width)) for k in range(width)]
     own = {k for numbers in items for k in numbers}
@@ -105,7 +105,7 @@ def _seen(lists: list[Any], count: int) -> Listed:
     return Listed(len(lists[0][2]), tuple(items), singles, tuple(path for path, _, _ in lists))
 
 
-def leaves(x: Any) -> list[Any]:
+def _values_in(x: Any) -> list[Any]:
     """The values in an argument."""
     values: list[Any] = []
     flatten(x, [], values)
@@ -115,14 +115,14 @@ def leaves(x: Any) -> list[Any]:
 def _find(x: Any, path: tuple[Any, ...], at: int, found: list[Any]) -> int:
     """Look for lists in an argument whose values are numbered from `at` on; the next number."""
     if x.__class__ not in (tuple, list, dict):
-        return at + len(leaves(x))
-    if x.__class__ is list and x and leaves(x[0]):
+        return at + len(_values_in(x))
+    if x.__class__ is list and x and _values_in(x[0]):
         keys: list[list[Any]] = [[] for _ in x]
         for item, key in zip(x, keys, strict=True):
             flatten(item, key, [])
         if all(key == keys[0] for key in keys):
             found.append((path, at, x))
-            return at + len(leaves(x))
+            return at + len(_values_in(x))
     parts = x.items() if x.__class__ is dict else enumerate(x)
     for name, part in parts:
         at = _find(part, (*path, name), at, found)

@@ -76,8 +76,9 @@ def map(program: Callable[[Example], Result], examples: Iterable[Example]) -> li
         the results, in the order of the examples.
 
     Raises:
-        the first exception of a program, with a note that tells the example; all others are ended
-        (they see `GreenletExit`).
+        TypeError: for what is no function, or nothing to iterate over.
+        Exception: the first of a program, with a note that tells the example; all other programs
+            are ended (they see `GreenletExit`).
     """
     if not callable(program):
         raise TypeError(f"map: expected a function of one example, not {type(program).__name__}")

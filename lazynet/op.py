@@ -126,7 +126,11 @@ class Op:
         per_item: for SEGMENT ops, whether they give a row an item instead of a row a segment.
         singles: for SEGMENT ops, how many of their last operands have a row a segment.
         samples: what the tests run it on.
+        backward: `backward(signature)` gives the program of its derivative, where that is derived
+            in another way, or (for ops over runs) written by hand, instead of traced from `vjp`.
         listed: whether the registry lists it; users' own functions are not.
+        host: whether its kernels are Python functions.
+        looks_up: whether it reads of its parameter just the row that its payload names.
     """
 
     name: str
@@ -138,13 +142,11 @@ class Op:
     payload: int = 0
     per_item: bool = False
     singles: int = 0
-    flops: Callable[..., float] | None = None
     samples: tuple[Sample, ...] = ()
-    # Derived, or for ops over runs written by hand, instead of traced from `vjp`.
     backward: Callable[[Signature], Program] | None = None
     listed: bool = True
-    host: bool = False  # whether its kernels are Python functions
-    looks_up: bool = False  # whether it reads of its parameter just the row that its payload names
+    host: bool = False
+    looks_up: bool = False
     signatures: dict = field(default_factory=dict, repr=False)
 
     def __post_init__(self):

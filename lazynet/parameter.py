@@ -19,6 +19,9 @@ class Parameter(Tensor):
         data: the initial value, copied.
         requires_grad: whether backward collects a gradient for it.
         device: where it lives; by default the default device.
+
+    Raises:
+        TypeError: for what is no float32 or float64.
     """
 
     __slots__ = ()
@@ -69,7 +72,11 @@ class Parameter(Tensor):
         return self
 
     def copy_(self, value) -> Parameter:
-        """Change the value in place. What is pending runs first, with the old value."""
+        """Change the value in place. What is pending runs first, with the old value.
+
+        Raises:
+            ValueError: for another shape.
+        """
         array = np.asarray(value, self.graph.array.dtype)
         if array.shape != self.shape:
             raise ValueError(f"copy_: a parameter of {self.shape} cannot take {array.shape}")

@@ -1,13 +1,17 @@
 """Passes over programs: a program goes in, a better program comes out.
 
 broadcast           loops read one element for all where it was repeated
+sum_in_place        a sum of two products is one product added to the other
 merge_products      products that share an operand become one (`merging.py`)
-fold_accumulation   a product that is only added somewhere is added there by its own kernel
+fold_accumulation   what is only added somewhere is added there by its own kernel
 place               what is only copied into a part of a wider row is made there
+hoist               of a scan, only what depends on the state is in the loop
+postpone            of a scan's backward, only what leads to the state's gradient is
 defer               steps that give a parameter's gradient run once, over all rows
-fuse                elementwise steps of one width become one loop
+fuse                elementwise steps of one width become one loop (`fusing.py`)
 drop_unused         what nobody reads is not computed
-keep_for_deferred   values that deferred steps read outlive their batch
+save_for            values that the backward program reads outlive their batch
+keep_for_deferred   values that deferred steps read do, too
 """
 
 from __future__ import annotations

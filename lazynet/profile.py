@@ -17,7 +17,7 @@ from lazynet import backward as backwards
 from lazynet import graph as graphs
 from lazynet import optim
 from lazynet.batching import layout as words
-from lazynet.batching.decode import ITEM_COUNT, SIGNATURE
+from lazynet.batching.decode import ITEM_COUNT, SIGNATURE, U_SIGNATURE
 from lazynet.batching.layout import B_ITEMS, B_SEGMENTS, B_SIGNATURE, B_TIMES
 from lazynet.batching.policies import longest_chains
 from lazynet.debugging import noting_lines
@@ -73,6 +73,9 @@ class profile:
         bytes_computed: of the rows that they have, and of what is kept for their gradients.
         seconds: the time spent in each of `PHASES`; a GPU may be at work for longer.
         launches, uploads, downloads: what GPUs were asked to do.
+
+    Raises:
+        ValueError: for a number of examples below 1.
     """
 
     def __init__(self, examples: int | None = None, *, lines: bool = False) -> None:
@@ -162,7 +165,8 @@ class profile:
         bounds = longest_chains(signature, *run.dependencies, len(run.used)).tolist()
         local = []
         spent = run.spent.tolist() + [0] * (len(bounds) - len(run.spent))
-        for number, bound, nanoseconds in zip(run.used[:, 0].tolist(), bounds, spent, strict=True):
+        used = run.used[:, U_SIGNATURE].tolist()
+        for number, bound, nanoseconds in zip(used, bounds, spent, strict=True):
             entry = self._of(number)
             entry.bound += bound
             entry.forward += 1e-9 * nanoseconds

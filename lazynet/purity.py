@@ -21,7 +21,6 @@ from typing import Any
 from lazynet.quick_calls import holds
 from lazynet.snapshot import CHANGES, Snapshot, contents, is_library, is_ours, mark, own_bases
 
-Followed = weakref.WeakSet[types.FunctionType]
 FEW_MARKS = 200  # things in lists and dicts that are looked at in a microsecond
 
 
@@ -74,35 +73,35 @@ class Guard:
         self.libraries: list[Any] = []  # modules, classes and functions that it names, unwatched
         self._function = function
         self._looked: set[tuple[int, str]] = set()  # names that are watched, and where
-        self._seen: Followed = weakref.WeakSet()  # functions that were followed
+        self._followed: weakref.WeakSet[types.FunctionType] = weakref.WeakSet()
         self._modules: set[int] = set()  # that were met in the state
         self._kinds: set[type] = set()  # classes whose members are watched where code names them
         self._any = owner is not None or not is_library(function)
         if self._any:
-            self._collect(function, self._seen)
+            self._collect(function)
             if owner is not None:
                 self._add_kinds({type(x) for x in (owner(), *_submodules(owner()))})
         self._watch()
 
-    def _collect(self, function: types.FunctionType, seen: Followed) -> None:
-        if function in seen:
+    def _collect(self, function: types.FunctionType) -> None:
+        if function in self._followed:
             return
-        seen.add(function)
+        self._followed.add(function)
         own = () if is_library(function) else function.__closure__ or ()
         self._cells += own
-        names = self._read(function, seen)
+        names = self._read(function)
         for cell in own:
-            self._follow(contents(cell), names, seen)
+            self._follow(contents(cell), names)
 
-    def _read(self, function: types.FunctionType, seen: Followed) -> set[str]:
+    def _read(self, function: types.FunctionType) -> set[str]:
         """Watch a function and the globals that it names; gives all names in its code."""
         self._functions[id(function)] = weakref.ref(function)
         names = _names(function.__code__, self.codes)
         for name in sorted(names & function.__globals__.keys()):
-            self._add_global(function.__globals__, name, names, seen)
+            self._add_global(function.__globals__, name, names)
         for code in _codes(function.__code__):
             for module in _imported(code, function.__globals__):
-                self._follow(module, names, seen)
+                self._follow(module, names)
         return names
 
     def include(self, kinds: set[type]) -> None:
@@ -121,13 +120,13 @@ class Guard:
         names = {"forward", *operators}
         while known != names:  # following a function adds the names that it uses
             for order in sorted(orders, key=repr):
-                self._add_members(order, names - known, self._seen)
+                self._add_members(order, names - known)
             known = names
             names = names | self._names_in_code()
             if (names - known) & {"super", *(kind.__name__ for order in orders for kind in order)}:
                 known = set()  # bases behind a definition have to be looked at after all
 
-    def _add_members(self, order: tuple[type, ...], names: set[str], seen: Followed) -> None:
+    def _add_members(self, order: tuple[type, ...], names: set[str]) -> None:
         """What of these names is found in a class, whose bases may come to hide each other's.
 
         A base that comes after it and has no such name now is looked at only by code that names
@@ -139,16 +138,16 @@ class Guard:
             for kind in order if any(name in vars(kind) for kind in order) else ():
                 own = name in vars(kind)
                 if own or not found or "super" in code or kind.__name__ in code:
-                    self._add_member(kind, name, seen)
+                    self._add_member(kind, name)
                 found = found or own
 
-    def _add_member(self, kind: type, name: str, seen: Followed) -> None:
+    def _add_member(self, kind: type, name: str) -> None:
         value = vars(kind).get(name)
         if getattr(value, "__wrapped__", value) is not self._function:
             self._add_watched(kind, name)
         value = getattr(value, "__wrapped__", value)  # a class method, a static one
         value = getattr(value, "fget", value)
-        self._follow(value, self._names_in_code(), seen)
+        self._follow(value, self._names_in_code())
 
     def _names_in_code(self) -> set[str]:
         """All names in the code that was collected."""
@@ -160,9 +159,7 @@ class Guard:
             self._looked.add((id(home), name))
             self._named.append((members_of(home) if isinstance(home, type) else home, name))
 
-    def _add_global(
-        self, namespace: dict[str, Any], name: str, names: set[str], seen: Followed
-    ) -> None:
+    def _add_global(self, namespace: dict[str, Any], name: str, names: set[str]) -> None:
         value = namespace[name]
         library = is_library(value)
         if not library or not (isinstance(value, types.ModuleType) or is_ours(namespace)):
@@ -170,24 +167,24 @@ class Guard:
         if library:
             self.libraries.append(value)
         else:
-            self._follow(value, names, seen)
+            self._follow(value, names)
 
-    def _follow(self, value: Any, names: set[str], seen: Followed) -> None:
+    def _follow(self, value: Any, names: set[str]) -> None:
         """Go on through functions that the function may call, and what it names of modules."""
         value = getattr(value, "__wrapped__", value)
         if isinstance(value, types.MethodType):
             value = getattr(value.__func__, "__wrapped__", value.__func__)
         if isinstance(value, types.FunctionType) and not is_library(value):
-            self._collect(value, seen)
+            self._collect(value)
         elif isinstance(value, types.ModuleType) and not is_library(value):
             for name in sorted(names & vars(value).keys()):
                 if (id(vars(value)), name) not in self._looked:
-                    self._add_global(vars(value), name, names, seen)
+                    self._add_global(vars(value), name, names)
         elif isinstance(value, type):
             self.libraries.append(value)
             made = set() if hasattr(value, "forward") else _MAKING  # no module is made in a cell
             new = {name for name in names | made if (id(value), name) not in self._looked}
-            self._add_members(own_bases(value), new, seen)
+            self._add_members(own_bases(value), new)
 
     def _watch(self) -> None:
         counted = [CHANGES[0]]
@@ -195,7 +192,7 @@ class Guard:
         cells = tuple((cell, contents(cell)) for cell in self._cells)
         named = tuple((home, name, home.get(name)) for home, name in self._named)
         owner = self._owner_now()
-        watcher = Snapshot(owner, self._seen)
+        watcher = Snapshot(owner, self._followed)
         self.state = (
             watcher.of(owner), tuple(watcher.of_named(found) for *_, found in (*cells, *named)),
             tuple((code, watcher.of((one, more))) for _, code, one, more in functions),
@@ -225,7 +222,7 @@ class Guard:
         living = [(ref, f) for ref in [*self._functions.values()] if (f := ref()) is not None]
         for _, function in living:
             if function.__code__ not in self.codes:  # it was given another one
-                self._read(function, self._seen)
+                self._read(function)
         return tuple((ref, f.__code__, f.__defaults__, f.__kwdefaults__) for ref, f in living)
 
     def _follow_state(self, watcher: Snapshot) -> bool:
@@ -235,10 +232,10 @@ class Guard:
         if not functions and not modules and watcher.kinds <= self._kinds:
             return False
         for function in functions:
-            self._read(function, self._seen)
+            self._read(function)
         for module in modules:
             self._modules.add(id(module))
-            self._follow(module, self._names_in_code(), self._seen)
+            self._follow(module, self._names_in_code())
         self._add_kinds(watcher.kinds)
         return True
 

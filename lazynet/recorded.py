@@ -8,11 +8,11 @@ import numpy as np
 
 from lazynet.autodiff import behind, gradients
 from lazynet.backward import NO_GRADIENT, RECORDED
-from lazynet.careful import Held
+from lazynet.careful import Held, Retained
 from lazynet.graph import Graph
 from lazynet.leaf import Leaf
 from lazynet.tape import Node, node_of
-from lazynet.tensor import Sequence, Tensor, Value, tensor
+from lazynet.tensor import Tensor, Value, tensor
 
 
 def record_backward(value: Value, gradient: Any) -> None:
@@ -21,10 +21,12 @@ def record_backward(value: Value, gradient: Any) -> None:
     if not leaves:
         raise RuntimeError(NO_GRADIENT)
     handles: list[Any] = [Tensor(leaf, 0, leaf.type) for leaf in leaves]
-    kept = [(graph, key, length) for graph in graphs for key, length in graph.retained.items()]
-    for graph, (row, type_), length in kept:
-        one = length is None
-        handles.append(Tensor(graph, row, type_) if one else Sequence(graph, row, type_, length))
+    kept = [
+        (graph, Retained(row, type_, length))
+        for graph in graphs
+        for (row, type_), length in graph.retained.items()
+    ]
+    handles += [one.value(graph) for graph, one in kept]
     found = gradients(value, handles, gradient)
     totals = [
         (leaf, _total(leaf, g)) for leaf, g in zip(leaves, found, strict=False) if g is not None
@@ -34,10 +36,10 @@ def record_backward(value: Value, gradient: Any) -> None:
         for (leaf, total), array in zip(totals, numbers, strict=True):
             leaf.want_gradient()[...] = array
             leaf.recorded = total
-        for (graph, key, _), g in zip(kept, found[len(leaves) :], strict=True):
+        for (graph, one), g in zip(kept, found[len(leaves) :], strict=True):
             if g is not None:
-                before = graph.gradients.get(key)
-                graph.gradients[key] = g if before is None else g + before
+                before = graph.gradients.get(one.key)
+                graph.gradients[one.key] = g if before is None else g + before
 
 
 def _total(leaf: Leaf, gradient: Any) -> Any:

@@ -30,6 +30,9 @@ class GradScaler:
         growth_factor, backoff_factor: what it is multiplied with to grow and to shrink.
         growth_interval: finite steps in a row until it grows.
         enabled: False to change nothing.
+
+    Raises:
+        ValueError: for a number or a factor out of its range.
     """
 
     def __init__(
@@ -150,6 +153,3 @@ class GradScaler:
         self.backoff_factor = float(state_dict["backoff_factor"])
         self.growth_interval = int(state_dict["growth_interval"])
         self._finite_steps = int(state_dict["_growth_tracker"])
-
-
-__all__ = ["GradScaler"]

@@ -1,6 +1,6 @@
 """Scans: a pure step function over the rows of a Sequence, as one node.
 
-The step is traced once into a program (`trace.py`). What does not depend on the state is hoisted
+The step is traced into a program (`traced.py`). What does not depend on the state is hoisted
 and runs for all rows at once; the rest runs time step by time step over all sequences of a batch,
 longest first, so that finished ones drop out. Its derivative is the reverse of the traced ops, each
 by its own formula.

@@ -83,7 +83,7 @@ def _add(form: Any, path: tuple[int, ...], parts: list[Part]) -> bool:
 
 
 def _paths(form: Any) -> tuple[tuple[int, ...], ...] | None:
-    """Where in nested tuples of this form its values lie, as `of_items` takes it; None without."""
+    """Where in nested tuples of this form its values lie, as `record_items` takes it; None else."""
     parts: list[Part] = []
     if not _add(form, (), parts) or any(how != TENSOR_OF for _, how, _ in parts):
         return None

@@ -209,7 +209,7 @@ class Snapshot:
             self._note(type(value))
             counter = _counter_of(value)
             self.counters.append((counter, counter[0]))
-            own = type(value).__module__.split(".")[0] == "lazynet"
+            own = _is_ours(type(value))
             items = [(k, v) for k, v in members() if not (own and _private(k, v))]
             return Same(value), Same(type(value)), getattr(value, "training", None), tuple(
                 (name, self.of(member)) for name, member in (*items, *_slots(value))

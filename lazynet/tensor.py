@@ -258,7 +258,11 @@ class Tensor(Value):
         return np.ndarray(row.shape, row.dtype, content)
 
     def item(self) -> Any:
-        """The value of a tensor of one element, as a Python number. Runs what is pending."""
+        """The value of a tensor of one element, as a Python number. Runs what is pending.
+
+        Raises:
+            ValueError: if it has more elements, or none.
+        """
         if self.type.size != 1:
             raise self._no_number("item")
         self._wait()

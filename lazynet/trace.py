@@ -159,12 +159,12 @@ class Lowering:
             self.values[vid] = replace(base, offset=base.offset + entry[-1])
             return
         inner = signature.op.lower(signature)
-        own = {}
-        for k, region in enumerate(inner.regions):
-            domain = region.domain
-            if signature.op.kind == words.ROWS and self.segments:
-                domain = words.ITEMS if ragged else words.SEGMENTS
-            own[k] = self.region(region.width, domain)
+        one = signature.op.kind == words.ROWS and self.segments  # all of it has one domain
+        domain = words.ITEMS if ragged else words.SEGMENTS
+        own = {
+            k: self.region(region.width, domain if one else region.domain)
+            for k, region in enumerate(inner.regions)
+        }
         for k in range(len(signature.outputs)):
             row = signature.outputs[k]
             span = ROWS_OF_A_SEGMENT if ragged else 1
@@ -181,15 +181,12 @@ class Lowering:
             return ref
 
         for step in inner.steps:
-            domain = step.domain
-            if signature.op.kind == words.ROWS and self.segments:
-                domain = words.ITEMS if ragged else words.SEGMENTS
             self.steps.append(
                 replace(
                     step,
                     inputs=tuple(map(resolve, step.inputs)),
                     outputs=tuple(map(resolve, step.outputs)),
-                    domain=domain,
+                    domain=domain if one else step.domain,
                 )
             )
 

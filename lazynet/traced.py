@@ -283,11 +283,11 @@ def _no_formula(*_):
     raise NotImplementedError("a traced function is differentiated by its own program")
 
 
-def _outputs_first(lowering: Lowering, after) -> tuple[Program, list[int]]:
+def _outputs_first(lowering: Lowering, outputs) -> tuple[Program, list[int]]:
     """The lowered program with its outputs' regions in front; a copy where one is no region."""
     placed: list[int] = []
     domain = words.SEGMENTS if lowering.segments else words.ITEMS
-    for handle in after:
+    for handle in outputs:
         ref = lowering.value(handle)
         whole = ref.space == words.REGION and ref.offset == 0
         if whole and lowering.regions[ref.index].width == ref.width and ref.index not in placed:

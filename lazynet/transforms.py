@@ -104,9 +104,7 @@ def vjp(function: Callable, *primals: Any, has_aux: bool = False) -> tuple:
 
     def pull(cotangent: Any) -> Any:
         ys, seeds = alike("vjp", y, cotangent)
-        pairs = [(v, g) for v, g in zip(ys, seeds, strict=True) if v.type.is_float]
-        found = gradients([v for v, _ in pairs], leaves_of(chosen), [g for _, g in pairs])
-        made = _nested(chosen, found)
+        made = _nested(chosen, _pulled(ys, seeds, leaves_of(chosen)))
         return made[0] if len(made) == 1 else made
 
     return (y, pull, value[1]) if has_aux else (y, pull)
@@ -130,6 +128,7 @@ def jvp(function: Callable, primals: tuple, tangents: tuple, has_aux: bool = Fal
 
     Raises:
         ValueError: if the directions are nested in another way, or have other shapes.
+        TypeError: for what is no tuple of arguments, or of directions.
     """
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise TypeError("jvp: expected a tuple of arguments and a tuple of directions")
@@ -268,6 +267,7 @@ def _like(t: Any, x: Value) -> Any:
 
 
 def _pulled(ys: list[Any], seeds: list[Any], xs: list[Any]) -> list[Any]:
+    """The products of these cotangents and the Jacobians; values that are no floats have none."""
     pairs = [(v, g) for v, g in zip(ys, seeds, strict=True) if v.type.is_float]
     return gradients([v for v, _ in pairs], xs, [g for _, g in pairs])
 

@@ -73,7 +73,7 @@ def test_backward_of_a_sequence_takes_a_cotangent_for_each_row():
 def test_backward_of_no_rows_changes_nothing():
     x = leaf(3, 2)
     (rows.sequence(x)[:0] * 2.0).backward(np.zeros((0, 2)))
-    close(np.zeros((3, 2)) if x.grad is None else x.grad, np.zeros((3, 2)))
+    assert x.grad is None
 
 
 def test_backward_of_a_leaf_without_elements_changes_nothing():

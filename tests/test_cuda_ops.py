@@ -18,7 +18,8 @@ from lazynet.ops.rows import sequence
 pytestmark = MARKS
 KINDS = (words.ROWS, words.SEGMENT, words.ALIAS)
 THERE = [case for case in CASES if case[0].kind in KINDS]
-WITHOUT_CUDA = {"product_part", "ctc", "ctc_backward"}  # what the CPU's worker threads call
+# What the CPU's worker threads call, and what needs arrays of its own.
+WITHOUT_CUDA = {"product_part", "ctc", "ctc_backward"}
 
 
 def with_gradients(op, sample, handles, y):

@@ -214,6 +214,17 @@ class TestState:
         with pytest.raises(TypeError, match="buffer"):
             module.register_buffer("bad", parameter(1))
 
+    def test_parameters_are_registered_by_name(self):
+        module, weight = nn.Module(), parameter(2)
+        module.register_parameter("weight", weight)
+        module.register_parameter("bias", None)
+        assert module.weight is weight and module.bias is None
+        assert list(module.state_dict()) == ["weight"]
+        for value in (1.0, np.ones(2), ln.ones(2)):
+            with pytest.raises(TypeError, match="register_parameter: other must be a Parameter"):
+                module.register_parameter("other", value)
+        assert not hasattr(module, "other")
+
     @pytest.mark.parametrize("value", [0.5, np.ones(1), [1.0]], ids=["float", "array", "list"])
     def test_a_buffer_stays_one(self, value):
         norm = nn.BatchNorm1d(2)

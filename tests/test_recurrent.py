@@ -283,3 +283,12 @@ def test_mistakes_are_told(call, error, told):
 def test_a_state_that_is_no_pair_is_refused():
     with pytest.raises(TypeError, match=r"LSTMCell: expected a state \(h, c\), not Tensor"):
         nn.LSTMCell(3, 2)(ln.zeros(3), ln.zeros(2))
+
+
+@pytest.mark.parametrize("name", ["RNNCell", "GRUCell", "LSTMCell", "CoupledLSTMCell"])
+def test_a_cell_begins_with_an_array_as_with_a_tensor(name):
+    cell, x = getattr(nn, name)(3, 2), normal(3).astype(np.float32)
+    made, expected = cell(x), cell(ln.tensor(x))
+    if name.endswith("LSTMCell"):
+        made, expected = made[0], expected[0]
+    np.testing.assert_allclose(made.numpy(), expected.numpy(), rtol=1e-6)

@@ -44,6 +44,9 @@ def read_tagged(path: PathLike) -> list[tuple[list[str], list[str]]]:
     """Pairs (words, tags) from a file of ``word|tag word|tag ...`` lines, one sentence a line.
 
     A token is split at its last bar, so that words may hold bars. Empty lines are skipped.
+
+    Raises:
+        DataError: for a file that cannot be read, or a token without a word or a tag.
     """
     sentences = []
     for number, line in numbered_lines(path):
@@ -60,12 +63,20 @@ def read_tagged(path: PathLike) -> list[tuple[list[str], list[str]]]:
 
 
 def read_text(path: PathLike) -> list[list[str]]:
-    """Lists of words from plain text, one sentence a line; empty lines are skipped."""
+    """Lists of words from plain text, one sentence a line; empty lines are skipped.
+
+    Raises:
+        DataError: for a file that cannot be read.
+    """
     return [words for _, line in numbered_lines(path) if (words := words_of(line))]
 
 
 def read_pairs(path: PathLike) -> list[tuple[str, str]]:
-    """Pairs (source, target) from ``source<TAB>target`` lines; empty lines are skipped."""
+    """Pairs (source, target) from ``source<TAB>target`` lines; empty lines are skipped.
+
+    Raises:
+        DataError: for a file that cannot be read, or a line of another form.
+    """
     pairs = []
     for number, line in numbered_lines(path):
         if not line:
@@ -82,8 +93,10 @@ def read_conllu(path: PathLike) -> list[Sentence]:
     """Sentences of a CoNLL-U file (universaldependencies.org/format.html).
 
     Comments, the lines of multiword tokens (``3-4``) and of empty nodes (``5.1``) are skipped.
-    Raises DataError where a line has not ten columns, word numbers do not run 1, 2, 3, ..., a head
-    is no word of the sentence, or the heads form a cycle.
+
+    Raises:
+        DataError: for a file that cannot be read, a line that has not ten columns, word numbers
+            that do not run 1, 2, 3, ..., a head that is no word of the sentence, or a cycle.
     """
     sentences: list[Sentence] = []
     sentence, start = Sentence([], [], [], []), 1

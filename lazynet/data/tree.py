@@ -79,6 +79,9 @@ def read_trees(path: PathLike) -> list[Tree]:
     This is the format of the Stanford Sentiment Treebank: ``(3 (2 good) (2 film))``, where a node
     holds a label, then either one word or its children. Words stay as they are written. Empty
     lines are skipped; trees may be of any depth.
+
+    Raises:
+        DataError: for a file that cannot be read, or a line that is no such tree.
     """
     return [_parse(path, number, line) for number, line in numbered_lines(path) if line.strip()]
 

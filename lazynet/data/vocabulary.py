@@ -23,6 +23,10 @@ class Vocabulary:
 
     Special entries come first, then `unknown`, then the others by falling count, ties by text: the
     numbering does not depend on the order of the data.
+
+    Raises:
+        ValueError: for special entries that do not differ.
+        TypeError: for what cannot be counted.
     """
 
     def __init__(

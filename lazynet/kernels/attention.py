@@ -10,7 +10,7 @@ import numpy as np
 
 from lazynet.kernels.jit import word
 from lazynet.kernels.memory import OPERAND, address, load, row_float64, row_int32
-from lazynet.kernels.noise import drop_key, drop_limit, kept_scale, squares32
+from lazynet.kernels.noise import drop_limit, kept_scale, row_key, squares32
 from lazynet.kernels.words import (
     constant,
     exp,
@@ -112,7 +112,7 @@ def attention(call, context):
         k, ld_k = matrix_of(first + 4 * OPERAND, other, m, wide, room[1].ctypes.data)
         v, ld_v = matrix_of(first + 5 * OPERAND, other, m, size, room[2].ctypes.data)
         y, p = address(first + 6 * OPERAND, start), np.int64(pairs.ctypes.data)
-        key, counter = drop_key(payload[3 * s + 1], payload[3 * s + 2])
+        key, counter = row_key(payload[3 * s + 1], payload[3 * s + 2])
         each = max(min(n, PAIRS_AT_ONCE // m), 1)
         for turn in range(heads * ((n + each - 1) // each)):
             h, begin = turn % heads, turn // heads * each
@@ -175,7 +175,7 @@ def attention_backward(call, context):
                 at[z], stride = sums_into(operand, start, count, widths[z], space)
             ld[z] = stride // itemsize
         p, ds = np.int64(pairs[0].ctypes.data), np.int64(pairs[1].ctypes.data)
-        key, counter = drop_key(payload[3 * s + 1], payload[3 * s + 2])
+        key, counter = row_key(payload[3 * s + 1], payload[3 * s + 2])
         each = max(min(n, PAIRS_AT_ONCE // m), 1)
         for turn in range(heads * ((n + each - 1) // each)):
             h, begin = turn % heads, turn // heads * each

@@ -10,7 +10,7 @@ import ctypes
 import numpy as np
 
 from lazynet.kernels.memory import OPERAND, address, load, row_float64
-from lazynet.kernels.noise import drop_key, drop_limit, kept_scale, squares32
+from lazynet.kernels.noise import drop_limit, kept_scale, row_key, squares32
 from lazynet.kernels.words import (
     constant,
     exp,
@@ -50,7 +50,7 @@ def attention_rows(call, items, example, room, most):
                 total += q[a] * k[a]
             weights[at] = total * scale
         together()
-        key, counter = drop_key(payload[3 * s + 1], payload[3 * s + 2])
+        key, counter = row_key(payload[3 * s + 1], payload[3 * s + 2])
         for i in lanes(n):
             seen = min(m, i + payload[3 * s] + 1)
             top, total = constant(-np.inf), constant(0)
@@ -103,7 +103,7 @@ def attention_rows_backward(call, items, example, room, most):
                 gain += g[c] * v[c]
             weights[at], slope[at] = total * scale, gain
         together()
-        key, counter = drop_key(payload[3 * s + 1], payload[3 * s + 2])
+        key, counter = row_key(payload[3 * s + 1], payload[3 * s + 2])
         for i in lanes(n):
             seen = min(m, i + payload[3 * s] + 1)
             top, total, mean = constant(-np.inf), constant(0), constant(0)

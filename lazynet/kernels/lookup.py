@@ -15,7 +15,7 @@ from lazynet.kernels.words import (
 
 
 def take_rows(call, context):
-    """y = table[index]; operands: payload (one index an item), table, y; attributes: width."""
+    """y = table[index]; operands: payload (an index an item), table, y; accumulate, width."""
     items, width = load(call), load(call + 16)
     index = payload_words(load(call + 24), items)
     for r in range(items):
@@ -37,7 +37,10 @@ def take_own_row(call, context):
 
 
 def add_rows(call, context):
-    """table[index] += x, into zeros unless it accumulates; attributes: width, rows of the table."""
+    """table[index] += x, into zeros unless it accumulates; operands: payload, x, table.
+
+    Attributes: accumulate, width, rows of the table.
+    """
     items, accumulate, width, rows = load(call), load(call + 8), load(call + 16), load(call + 24)
     index = payload_words(load(call + 32), items)
     for r in range(items):

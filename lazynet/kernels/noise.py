@@ -8,7 +8,7 @@ from lazynet.kernels.words import constant, lanes, log, payload_words, row
 
 
 def uniform(call, context):
-    """y ~ U[0, 1) from a counter; attributes: accumulate, width, words of payload an item.
+    """y ~ U[0, 1) from a counter; attributes: accumulate, width; operands: payload, y.
 
     Element j of an item with payload (stream, counter) is squares32 of Widynski ("Squares: a fast
     counter-based RNG", 2020) under a key mixed from the stream: it depends on nothing else.
@@ -17,8 +17,7 @@ def uniform(call, context):
     payload = payload_words(load(call + 24), 2 * items)
     for r in range(items):
         y = row(address(call + 48, r), width)
-        key = stream_key(payload[2 * r])
-        counter = np.uint64(np.uint32(payload[2 * r + 1])) << np.uint64(32)
+        key, counter = row_key(payload[2 * r], payload[2 * r + 1])
         for j in lanes(width):
             y[j] = constant(squares32(counter + np.uint64(j), key)) * constant(2.0**-24)
 
@@ -32,8 +31,7 @@ def normal(call, context):
     payload = payload_words(load(call + 24), 2 * items)
     for r in range(items):
         y = row(address(call + 48, r), width)
-        key = stream_key(payload[2 * r])
-        counter = np.uint64(np.uint32(payload[2 * r + 1])) << np.uint64(32)
+        key, counter = row_key(payload[2 * r], payload[2 * r + 1])
         for j in lanes(width):
             # In (0, 1]: the logarithm of 0 is never asked for.
             u = constant(squares32(counter + np.uint64(2 * j), key) + 1) * constant(2.0**-24)
@@ -51,7 +49,7 @@ def drop(call, context):
     scale, limit = constant(kept_scale(p)), drop_limit(p)
     for r in range(items):
         x, y = row(address(call + 56, r), width), row(address(call + 80, r), width)
-        key, counter = drop_key(payload[2 * r], payload[2 * r + 1])
+        key, counter = row_key(payload[2 * r], payload[2 * r + 1])
         for j in lanes(width):
             y[j] = x[j] * scale if squares32(counter + np.uint64(j), key) >= limit else constant(0)
 
@@ -69,8 +67,8 @@ def drop_limit(p):
 
 
 @word
-def drop_key(stream, counter):
-    """The key and the first counter of an item."""
+def row_key(stream, counter):
+    """The key and the first counter of a row, from its payload."""
     return stream_key(stream), np.uint64(np.uint32(counter)) << np.uint64(32)
 
 

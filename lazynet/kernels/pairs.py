@@ -7,7 +7,7 @@ The pair of query i and key j of an example is row i m + j of n m rows of (heads
 import numpy as np
 
 from lazynet.kernels.memory import OPERAND, address, load, row_float64
-from lazynet.kernels.noise import drop_key, drop_limit, kept_scale, squares32
+from lazynet.kernels.noise import drop_limit, kept_scale, row_key, squares32
 from lazynet.kernels.words import constant, exp, maximum, payload_words, row, row_index
 
 
@@ -140,7 +140,7 @@ def pair_drop(call, context):
     payload = payload_words(load(first + OPERAND), 2 * nodes)
     scale, limit = constant(kept_scale(p)), drop_limit(p)
     for s in range(nodes):
-        key, counter = drop_key(payload[2 * s], payload[2 * s + 1])
+        key, counter = row_key(payload[2 * s], payload[2 * s + 1])
         for at in range(offsets[s], offsets[s + 1]):
             x = row(address(first + 2 * OPERAND, at), heads)
             y = row(address(first + 3 * OPERAND, at), heads)

@@ -44,7 +44,7 @@ def segment_sum(call, context):
 
 
 def segment_max(call, context):
-    """y[s] = elementwise maximum of the rows x of segment s.
+    """y[s] = elementwise maximum of the rows x of segment s; attributes, operands as `segment_sum`.
 
     A segment without rows gives the least value there is: -inf for floats.
     """
@@ -61,7 +61,7 @@ def segment_max(call, context):
 
 
 def segment_share(call, context):
-    """y[s] = 1 / the number of rows of segment s; 0 for none."""
+    """y[s] = 1 / the number of rows of segment s, 0 for none; operands as `segment_sum`."""
     segments = load(call)
     offsets = row_index(load(call + 24), segments + 1)
     for s in range(segments):
@@ -72,7 +72,10 @@ def segment_share(call, context):
 
 
 def segment_softmax(call, context):
-    """y = exp(x) / (sum of exp(x) over the rows of its segment), for each element of the row."""
+    """y = exp(x) / (sum of exp(x) over the rows of its segment), for each element of the row.
+
+    Attributes and operands as `segment_sum`, but that y has the rows that x has.
+    """
     segments, width = load(call), load(call + 16)
     offsets = row_index(load(call + 24), segments + 1)
     for s in range(segments):
@@ -90,7 +93,10 @@ def segment_softmax(call, context):
 
 
 def segment_log_softmax(call, context):
-    """y = x - log(sum of exp(x) over the rows of its segment), for each element of the row."""
+    """y = x - log(sum of exp(x) over the rows of its segment), for each element of the row.
+
+    Attributes and operands as `segment_softmax`.
+    """
     segments, width = load(call), load(call + 16)
     offsets = row_index(load(call + 24), segments + 1)
     for s in range(segments):

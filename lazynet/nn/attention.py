@@ -42,7 +42,11 @@ class KeyValueCache:
         return rows_in(self.keys)
 
     def append(self, keys: Any, values: Any) -> None:
-        """Add keys and values: Sequences of as many rows, or Tensors, which are one row."""
+        """Add keys and values: Sequences of as many rows, or Tensors, which are one row.
+
+        Raises:
+            ShapeError: for another number of values than of keys.
+        """
         if rows_in(keys) != rows_in(values):
             raise ShapeError(
                 f"KeyValueCache: {rows_in(keys)} keys for {rows_in(values)} values; expected as "

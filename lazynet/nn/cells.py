@@ -166,6 +166,7 @@ class RNNCell(_Cell):
     @cell
     def forward(self, x: Any, h: Any = None) -> Any:
         if h is None:
+            x = as_value(x, type(self).__name__)
             h = zeros(self.hidden_size, x.type.dtype, x.device)
         return nonlinearity_step(self.nonlinearity)(x, (h,), self._weights())[0]
 
@@ -196,6 +197,7 @@ class CellOfTwo(_Cell):
     @cell
     def forward(self, x: Any, state: State | None = None) -> tuple[Any, Any]:
         if state is None:
+            x = as_value(x, type(self).__name__)
             zero = zeros(self.hidden_size, x.type.dtype, x.device)
             state = (zero, zero)
         if not isinstance(state, (tuple, list)) or len(state) != 2:

@@ -152,9 +152,8 @@ class Conv1d(_Forward):
         padding_mode: what it is filled with: "zeros", "reflect", "replicate" or "circular".
 
     Raises:
-        ValueError: if channels are no multiples of the groups. ShapeError: when called, if channels
-            do
-            not match.
+        ValueError: if channels are no multiples of the groups.
+        ShapeError: when called, if channels do not match.
     """
 
     function = staticmethod(F.conv1d)

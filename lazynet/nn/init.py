@@ -28,6 +28,9 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     Args:
         nonlinearity: "linear", "sigmoid", "tanh", "relu", "leaky_relu" or "selu".
         param: the negative slope of "leaky_relu", by default 0.01.
+
+    Raises:
+        ValueError: for another name.
     """
     if nonlinearity == "leaky_relu":
         return math.sqrt(2.0 / (1.0 + (0.01 if param is None else param) ** 2))
@@ -66,7 +69,11 @@ def ones_(parameter: Parameter) -> Parameter:
 def trunc_normal_(
     parameter: Parameter, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
 ) -> Parameter:
-    """Normal, but only in [a, b]: what falls outside is drawn again."""
+    """Normal, but only in [a, b]: what falls outside is drawn again.
+
+    Raises:
+        ValueError: unless a < b.
+    """
     if not a < b:
         raise ValueError(f"trunc_normal_: expected a < b, not {a} and {b}")
     generator, drawn = numpy_generator(), np.full(parameter.size, np.nan)
@@ -85,6 +92,9 @@ def dirac_(parameter: Parameter, groups: int = 1) -> Parameter:
     """A convolution's weight (out, in, ...) that gives what it is given: 1 in the middle, else 0.
 
     Each of the groups does so for as many channels as it has.
+
+    Raises:
+        ValueError: for fewer than three axes, or an `out` that is no multiple of the groups.
     """
     shape = parameter.shape
     if len(shape) < 3 or shape[0] % groups:
@@ -99,7 +109,11 @@ def dirac_(parameter: Parameter, groups: int = 1) -> Parameter:
 
 
 def sparse_(parameter: Parameter, sparsity: float, std: float = 0.01) -> Parameter:
-    """Normal, with the share `sparsity` of each column of a matrix 0 (Martens, 2010)."""
+    """Normal, with the share `sparsity` of each column of a matrix 0 (Martens, 2010).
+
+    Raises:
+        ValueError: for what is no matrix.
+    """
     if parameter.ndim != 2:
         raise ValueError(f"sparse_: expected a matrix, not {parameter.shape}")
     rows, columns = parameter.shape
@@ -111,20 +125,32 @@ def sparse_(parameter: Parameter, sparsity: float, std: float = 0.01) -> Paramet
 
 
 def eye_(parameter: Parameter) -> Parameter:
-    """1 on the diagonal of a matrix, 0 elsewhere."""
+    """1 on the diagonal of a matrix, 0 elsewhere.
+
+    Raises:
+        ValueError: for what is no matrix.
+    """
     if parameter.ndim != 2:
         raise ValueError(f"eye_: expected a matrix, not {parameter.shape}")
     return parameter.copy_(np.eye(parameter.shape[0], parameter.shape[1]))
 
 
 def xavier_uniform_(parameter: Parameter, gain: float = 1.0) -> Parameter:
-    """Uniform in (-a, a), a = gain sqrt(6 / (fan in + fan out)) (Glorot and Bengio, 2010)."""
+    """Uniform in (-a, a), a = gain sqrt(6 / (fan in + fan out)) (Glorot and Bengio, 2010).
+
+    Raises:
+        ValueError: for fewer than two axes.
+    """
     bound = gain * math.sqrt(6.0 / sum(fans(parameter.shape)))
     return uniform_(parameter, -bound, bound)
 
 
 def xavier_normal_(parameter: Parameter, gain: float = 1.0) -> Parameter:
-    """Normal, std = gain sqrt(2 / (fan in + fan out)) (Glorot and Bengio, 2010)."""
+    """Normal, std = gain sqrt(2 / (fan in + fan out)) (Glorot and Bengio, 2010).
+
+    Raises:
+        ValueError: for fewer than two axes.
+    """
     return normal_(parameter, 0.0, gain * math.sqrt(2.0 / sum(fans(parameter.shape))))
 
 
@@ -138,7 +164,11 @@ def _kaiming(parameter: Parameter, a: float, mode: str, nonlinearity: str) -> fl
 def kaiming_uniform_(
     parameter: Parameter, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Parameter:
-    """Uniform in (-b, b), b = gain sqrt(3 / fan) (He et al., 2015); `a` is the negative slope."""
+    """Uniform in (-b, b), b = gain sqrt(3 / fan) (He et al., 2015); `a` is the negative slope.
+
+    Raises:
+        ValueError: for fewer than two axes, or another mode or nonlinearity.
+    """
     bound = math.sqrt(3.0) * _kaiming(parameter, a, mode, nonlinearity)
     return uniform_(parameter, -bound, bound)
 
@@ -146,12 +176,20 @@ def kaiming_uniform_(
 def kaiming_normal_(
     parameter: Parameter, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Parameter:
-    """Normal, std = gain / sqrt(fan) (He et al., 2015); `a` is the negative slope."""
+    """Normal, std = gain / sqrt(fan) (He et al., 2015); `a` is the negative slope.
+
+    Raises:
+        ValueError: for fewer than two axes, or another mode or nonlinearity.
+    """
     return normal_(parameter, 0.0, _kaiming(parameter, a, mode, nonlinearity))
 
 
 def orthogonal_(parameter: Parameter, gain: float = 1.0) -> Parameter:
-    """Gain times a matrix with orthonormal rows or columns, uniformly drawn (Saxe et al., 2013)."""
+    """Gain times a matrix with orthonormal rows or columns, uniformly drawn (Saxe et al., 2013).
+
+    Raises:
+        ValueError: for fewer than two axes.
+    """
     rows = parameter.shape[0] if parameter.ndim else 0
     if parameter.ndim < 2:
         raise ValueError(f"orthogonal_: expected at least two axes, not {parameter.shape}")

@@ -109,9 +109,7 @@ class Module(hooks.Hooked):
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        computed = (
-            type(self)._computed if "_computed" not in vars(self) else vars(self)["_computed"]
-        )
+        computed = vars(self).get("_computed", type(self)._computed)
         if name in computed:
             return computed[name](self)
         if hasattr(type(self), name):  # a property failed: once more, for its own error
@@ -169,7 +167,11 @@ class Module(hooks.Hooked):
         return (module for module in self.modules() if module is not self)
 
     def get_submodule(self, path: str) -> Module:
-        """The module of this dotted name; "" is the module itself."""
+        """The module of this dotted name; "" is the module itself.
+
+        Raises:
+            AttributeError: if there is none.
+        """
         for name, module in self._walk("", None):
             if name == path:
                 return module
@@ -222,18 +224,34 @@ class Module(hooks.Hooked):
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     def register_buffer(self, name: str, value: Tensor | None, persistent: bool = True) -> None:
-        """Make a Tensor, no parameter, an attribute; part of the state if `persistent`."""
+        """Make a Tensor, no parameter, an attribute; part of the state if `persistent`.
+
+        Raises:
+            TypeError: for something else.
+        """
         if value is not None and (isinstance(value, Parameter) or not isinstance(value, Tensor)):
             raise TypeError(f"register_buffer: {name} must be a Tensor, not {type(value).__name__}")
         setattr(self, name, value)
         self._buffers = {**self._buffers, name: persistent}
 
     def register_parameter(self, name: str, value: Parameter | None) -> None:
-        """Make a parameter an attribute: the same as assigning it."""
+        """Make a parameter, or None in its place, an attribute: the same as assigning it.
+
+        Raises:
+            TypeError: for something else.
+        """
+        if value is not None and not isinstance(value, Parameter):
+            kind = type(value).__name__
+            raise TypeError(f"register_parameter: {name} must be a Parameter, not {kind}")
         setattr(self, name, value)
 
     def add_module(self, name: str, module: Module | None) -> None:
-        """Make a module an attribute: the same as assigning it, for names that are computed."""
+        """Make a module an attribute: the same as assigning it, for names that are computed.
+
+        Raises:
+            KeyError: for a name that cannot be one, or that something else has.
+            TypeError: for what is no module.
+        """
         own = type(self).__name__
         if not isinstance(name, str) or not name or "." in name:
             raise KeyError(f"{own}: add_module: a name is a string without dots, not {name!r}")
@@ -248,7 +266,11 @@ class Module(hooks.Hooked):
         setattr(self, name, module)
 
     def get_parameter(self, path: str) -> Parameter:
-        """The parameter of this dotted name."""
+        """The parameter of this dotted name.
+
+        Raises:
+            AttributeError: if there is none.
+        """
         owner, _, key = path.rpartition(".")
         value = dict(self.get_submodule(owner)._members()).get(key)
         if not isinstance(value, Parameter):

@@ -49,7 +49,11 @@ class SinusoidalPositions(Module):
         self.dim = dim
 
     def forward(self, x: Any, start: int = 0) -> Any:
-        """The rows of x, the first of them at position `start`; a Tensor is one row."""
+        """The rows of x, the first of them at position `start`; a Tensor is one row.
+
+        Raises:
+            ShapeError: for rows of another size. ValueError: for a start before 0.
+        """
         if x.type.shape != (self.dim,):
             raise ShapeError(
                 f"SinusoidalPositions: rows of {x.type.shape}; expected rows of ({self.dim},)"

@@ -271,9 +271,9 @@ class LSTM(_Network):
         >>> rows.shape
         (5, 8)
 
-    The arguments are those of `RNN`, but for the nonlinearity, and:
-
     Shapes: as `RNN`, with a projection (proj,) for (hidden,) (Hochreiter and Schmidhuber, 1997).
+
+    The arguments are those of `RNN`, but for the nonlinearity, and:
 
     Args:
         proj_size: h' = W_hr (o tanh(c')) has this size (Sak, Senior and Beaufays, 2014), unless 0.

@@ -104,6 +104,9 @@ class AdaptiveLogSoftmaxWithLoss(_Output):
     Args:
         cutoffs: the first word of each cluster, ascending.
         div_value: how many times narrower each tail is than the one before.
+
+    Raises:
+        ValueError: for cutoffs that do not ascend, or reach the number of classes.
     """
 
     def __init__(
@@ -178,6 +181,9 @@ class ClassFactoredSoftmax(_Output):
 
     Args:
         classes: the class of each word, numbers from 0 on of which each has a word.
+
+    Raises:
+        ValueError: for classes that are no such numbers.
     """
 
     def __init__(self, in_features: int, classes: Listed[int]) -> None:
@@ -241,6 +247,9 @@ class HierarchicalSoftmax(_Output):
 
     Args:
         counts: how often each word occurs, or the number of words, for a balanced tree.
+
+    Raises:
+        ValueError: for fewer than two words.
     """
 
     def __init__(self, in_features: int, counts: Listed[float] | int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from lazynet.graph import Graph, current_graph, recording_gradients
 from lazynet.nn.module import Module
-from lazynet.nn.recurrent import _Network as Recurrent
+from lazynet.nn.recurrent import _Network
 from lazynet.ops.reduce import reshape
 from lazynet.ops.statistics import norm
 from lazynet.parameter import Parameter
@@ -130,7 +130,7 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
     Raises:
         ValueError: if the module has no such parameter, or it no such axis; for RNN, GRU and LSTM.
     """
-    if isinstance(module, Recurrent):
+    if isinstance(module, _Network):
         raise ValueError(
             f"weight_norm: {type(module).__name__} runs as a scan, which reads parameters alone; "
             "normalise the weights of a cell, and call it in a loop"

@@ -13,8 +13,8 @@ import numpy as np
 from lazynet.op import Op, Sample
 from lazynet.ops.axes import axis_of
 from lazynet.ops.elementwise import (
-    _floating,
     absolute,
+    as_floats,
     elementwise,
     exp,
     maximum,
@@ -22,7 +22,7 @@ from lazynet.ops.elementwise import (
     sigmoid,
     tanh,
     where,
-    zeros_like,
+    zero_of,
 )
 from lazynet.ops.functions import clamp, erf, logical_and
 from lazynet.ops.take import rearranged
@@ -41,7 +41,7 @@ LOG_SIGMOID = elementwise(
 )  # fmt: skip
 LEAKY_RELU = elementwise(
     "leaky_relu", "y = x where x > 0, else a x", "where(x0 > c(0), x0, x0 * x1)",
-    lambda g, y, x, a: (where(x > 0.0, g, g * a), where(x > 0.0, zeros_like(g), g * x)),
+    lambda g, y, x, a: (where(x > 0.0, g, g * a), where(x > 0.0, zero_of(g), g * x)),
     samples=_PARAMETER,
 )  # fmt: skip
 ELU = elementwise(
@@ -49,7 +49,7 @@ ELU = elementwise(
     "where(x0 > c(0), x0, x1 * expm1(minimum(x0, c(0))))",
     lambda g, y, x, a: (
         where(x > 0.0, g, g * a * exp(-relu_of(-x))),
-        where(x > 0.0, zeros_like(g), g * (exp(-relu_of(-x)) - 1.0)),
+        where(x > 0.0, zero_of(g), g * (exp(-relu_of(-x)) - 1.0)),
     ),
     samples=_PARAMETER,
 )  # fmt: skip
@@ -80,9 +80,9 @@ SOFTSIGN = elementwise(
 HARDTANH = elementwise(
     "hardtanh", "y = min(max(x, low), high)", "minimum(maximum(x0, x1), x2)",
     lambda g, y, x, low, high: (
-        where(logical_and(x > low, x < high), g, zeros_like(g)),
-        where(logical_and(x <= low, low < high), g, zeros_like(g)),
-        where(maximum(x, low) >= high, g, zeros_like(g)),
+        where(logical_and(x > low, x < high), g, zero_of(g)),
+        where(logical_and(x <= low, low < high), g, zero_of(g)),
+        where(maximum(x, low) >= high, g, zero_of(g)),
     ),
     samples=(Sample(((5,), (), ())), Sample(((5,), (5,), (5,)))),
 )  # fmt: skip
@@ -90,7 +90,7 @@ HARDTANH = elementwise(
 
 def relu_of(x):
     """max(x, 0), with the gradient of `where`."""
-    return where(x <= 0.0, zeros_like(x), x)
+    return where(x <= 0.0, zero_of(x), x)
 
 
 def _gelu_tanh_slope(x):
@@ -99,13 +99,13 @@ def _gelu_tanh_slope(x):
 
 
 def _of_floats(op: Op, x, parameter):
-    return prepare(op, _floating(as_value(x, op.name)), parameter)
+    return prepare(op, as_floats(as_value(x, op.name)), parameter)
 
 
 _leaky_relu, _elu = binary(LEAKY_RELU, _of_floats), binary(ELU, _of_floats)
-logsigmoid, silu = unary(LOG_SIGMOID, _floating), unary(SILU, _floating)
-softsign = unary(SOFTSIGN, _floating)
-_softplus, _gelu, _gelu_tanh = (unary(op, _floating) for op in (SOFTPLUS, GELU, GELU_TANH))
+logsigmoid, silu = unary(LOG_SIGMOID, as_floats), unary(SILU, as_floats)
+softsign = unary(SOFTSIGN, as_floats)
+_softplus, _gelu, _gelu_tanh = (unary(op, as_floats) for op in (SOFTPLUS, GELU, GELU_TANH))
 
 
 @told
@@ -195,7 +195,7 @@ def mish(x):
     >>> ln.mish(ln.tensor([0.0])).numpy().tolist()
     [0.0]
     """
-    x = _floating(as_value(x, "mish"))
+    x = as_floats(as_value(x, "mish"))
     return x * tanh(_softplus(x))
 
 
@@ -260,8 +260,8 @@ def hardshrink(x, lambd: float = 0.5):
     >>> ln.hardshrink(ln.tensor([-2.0, 0.25])).numpy().tolist()
     [-2.0, 0.0]
     """
-    x = _floating(as_value(x, "hardshrink"))
-    return where(absolute(x) <= lambd, zeros_like(x), x)
+    x = as_floats(as_value(x, "hardshrink"))
+    return where(absolute(x) <= lambd, zero_of(x), x)
 
 
 @told
@@ -278,7 +278,7 @@ def softshrink(x, lambd: float = 0.5):
     """
     if lambd < 0:
         raise ValueError(f"softshrink: lambd must not be negative, got {lambd}")
-    x = _floating(as_value(x, "softshrink"))
+    x = as_floats(as_value(x, "softshrink"))
     return x - clamp(x, -lambd, lambd)
 
 
@@ -291,7 +291,7 @@ def tanhshrink(x):
     >>> ln.tanhshrink(ln.tensor([0.0])).numpy().tolist()
     [0.0]
     """
-    x = _floating(as_value(x, "tanhshrink"))
+    x = as_floats(as_value(x, "tanhshrink"))
     return x - tanh(x)
 
 
@@ -320,7 +320,7 @@ def glu(x, dim: int = -1):
     Raises:
         ShapeError: if the axis has no two halves.
     """
-    x = _floating(as_value(x, "glu"))
+    x = as_floats(as_value(x, "glu"))
     at = axis_of(x, dim, "glu")
     shape = x.type.shape
     if at is None or shape[at] % 2:

@@ -151,6 +151,7 @@ def ctc_loss(
 
     Raises:
         IndexError: if a target is out of range. ValueError: if one is the blank.
+        ShapeError: if the log-probabilities are no rows of (classes,).
     """
     name = "ctc_loss"
     x = as_value(log_probs, name)
@@ -175,6 +176,3 @@ def ctc_loss(
     if zero_infinity:
         loss = where(isinf(loss), 0.0, loss)
     return loss * (1.0 / max(len(numbers), 1)) if reduction == "mean" else loss
-
-
-__all__ = ["ctc_loss"]

@@ -129,12 +129,12 @@ def scaled_dot_product_attention(
     q, k, v = _operands(query, key, value, heads)
     scale = 1.0 / math.sqrt(q[0].type.shape[1]) if scale is None else float(scale)
     reach = _reach(rows_in(k), is_causal, offset)
-    key = drop_key(dropout_p)
+    drawn = drop_key(dropout_p)
     if attn_mask is None:
         attributes = (("scale", scale), ("p", float(dropout_p)))
-        y = record_runs(ATTENTION, (q, k, v), rows_in(q), attributes, (reach, *key))
+        y = record_runs(ATTENTION, (q, k, v), rows_in(q), attributes, (reach, *drawn))
     else:
-        weights = pair_drop(_weights(q, k, scale, reach, attn_mask), dropout_p, key)
+        weights = pair_drop(_weights(q, k, scale, reach, attn_mask), dropout_p, drawn)
         y = pair_sum(weights, v, rows_in(q))
     if len(_row_shape(value)) == 1:
         y = reshape(y, (y.type.size,))
@@ -229,9 +229,7 @@ def _operands(query, key, value, heads: int) -> list[list[Any]]:
         elif len(shape) != 2 or heads not in (1, shape[0]):
             raise ShapeError(f"{NAME}: {what} with rows of {shape} do not have {heads} heads")
         runs.append([reshape(p, shape) for p in pieces])
-    q, k, v = runs
     _check(query, *runs)
-    del q, k, v
     return runs
 
 

@@ -82,8 +82,9 @@ def elementwise(
             for c, x in zip(cotangents, operands, strict=True)
         )
 
-    return Op(name, formula, shape, lower, derivative if vjp else None, samples=samples,
-              listed=listed, flops=lambda *rows: max(r.size for r in rows))  # fmt: skip
+    return Op(
+        name, formula, shape, lower, derivative if vjp else None, samples=samples, listed=listed
+    )
 
 
 def prepare(op: Op, *operands):
@@ -160,9 +161,21 @@ def _holds(value: int, dtype: str) -> bool:
     return dtype.startswith("float") and value**2 <= int(np.finfo(dtype).max) ** 2
 
 
-def _floating(x):
+def as_floats(x):
     """Integers as floats, for functions whose results are no integers."""
     return x if x.type.is_float else cast(x, "float32")
+
+
+def floats_of(x, name: str):
+    """An operand as a value of floats.
+
+    Raises:
+        TypeError: for one of other numbers.
+    """
+    x = as_value(x, name)
+    if not x.type.is_float:
+        raise TypeError(f"{name}: expected float rows, not {x.type.dtype}")
+    return x
 
 
 def _none_is_different(function, answer: bool):
@@ -220,8 +233,8 @@ def _power_vjp(g, z, x, y):
     """Of x^0 the slope is 0 whatever x is, and of 0^y it is 0 for y >= 0, as in PyTorch."""
     slope = g * z * log(x)
     return (
-        where(y == 0.0, zeros_like(g), g * (y * power(x, y - 1))),
-        where(x == 0.0, where(y >= 0.0, zeros_like(g), slope), slope),
+        where(y == 0.0, zero_of(g), g * (y * power(x, y - 1))),
+        where(x == 0.0, where(y >= 0.0, zero_of(g), slope), slope),
     )
 
 
@@ -231,14 +244,14 @@ POWER = elementwise(
 )  # fmt: skip
 MAXIMUM = elementwise(
     "maximum", "z = max(x, y)", "maximum(x0, x1)",
-    lambda g, z, x, y: (where(x < y, zeros_like(g), where(x == y, g * 0.5, g)),
-                        where(y < x, zeros_like(g), where(x == y, g * 0.5, g))),
+    lambda g, z, x, y: (where(x < y, zero_of(g), where(x == y, g * 0.5, g)),
+                        where(y < x, zero_of(g), where(x == y, g * 0.5, g))),
     samples=PAIRS,
 )  # fmt: skip
 MINIMUM = elementwise(
     "minimum", "z = min(x, y)", "minimum(x0, x1)",
-    lambda g, z, x, y: (where(x > y, zeros_like(g), where(x == y, g * 0.5, g)),
-                        where(y > x, zeros_like(g), where(x == y, g * 0.5, g))),
+    lambda g, z, x, y: (where(x > y, zero_of(g), where(x == y, g * 0.5, g)),
+                        where(y > x, zero_of(g), where(x == y, g * 0.5, g))),
     samples=PAIRS,
 )  # fmt: skip
 
@@ -263,7 +276,7 @@ SIGMOID = elementwise(
 )
 RELU = elementwise(
     "relu", "y = max(x, 0)", "maximum(x0, c(0))",
-    lambda g, y, x: (where(x <= 0.0, zeros_like(g), g),),
+    lambda g, y, x: (where(x <= 0.0, zero_of(g), g),),
 )  # fmt: skip
 DETACH = elementwise("detach", "y = x, without gradient", "x0", None)
 
@@ -289,7 +302,7 @@ def _where_shape(condition, x, y):
 
 WHERE = elementwise(
     "where", "z = x where c, else y", "where(x0, x1, x2)",
-    lambda g, z, c, x, y: (None, where(c, g, zeros_like(g)), where(c, zeros_like(g), g)),
+    lambda g, z, c, x, y: (None, where(c, g, zero_of(g)), where(c, zero_of(g), g)),
     samples=tuple(
         Sample(shapes, dtypes=("bool", "", ""))
         for shapes in (((5,), (5,), (5,)), ((5,), (), ()), ((), (5,), (5,)), ((), (), ()))
@@ -308,9 +321,9 @@ less, less_equal = binary(LESS, prepare), binary(LESS_EQUAL, prepare)
 greater, greater_equal = binary(GREATER, prepare), binary(GREATER_EQUAL, prepare)
 equal, not_equal = binary(EQUAL, prepare), binary(NOT_EQUAL, prepare)
 negative = unary(NEGATIVE, _no_mask)
-exp, log, sqrt = unary(EXP, _floating), unary(LOG, _floating), unary(SQRT, _floating)
+exp, log, sqrt = unary(EXP, as_floats), unary(LOG, as_floats), unary(SQRT, as_floats)
 absolute, sign, square = unary(ABSOLUTE), unary(SIGN), unary(SQUARE, number_of)
-tanh, sigmoid, relu = unary(TANH, _floating), unary(SIGMOID, _floating), unary(RELU)
+tanh, sigmoid, relu = unary(TANH, as_floats), unary(SIGMOID, as_floats), unary(RELU)
 detach = unary(DETACH)
 
 # The same under PyTorch's names.
@@ -359,7 +372,7 @@ def where(condition, x, y):
     return made
 
 
-def zeros_like(x):
+def zero_of(x):
     """A literal 0 in the dtype of x, which broadcasts."""
     return Literal(0, x.type.dtype)
 

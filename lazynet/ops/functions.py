@@ -14,15 +14,13 @@ import numpy as np
 from lazynet.op import Op, Sample
 from lazynet.ops.elementwise import (
     PAIRS,
-    _floating,
-    absolute,
+    as_floats,
     cast,
     elementwise,
     exp,
     prepare,
-    square,
     where,
-    zeros_like,
+    zero_of,
 )
 from lazynet.ops.told import told
 from lazynet.record import DtypeError, Literal, as_value, binary, record, unary
@@ -58,7 +56,7 @@ RECIPROCAL = elementwise(
 def _inverse_square(x, y):
     """1 / (x^2 + y^2), or 0 where both are 0: the angle has no direction to turn to."""
     square_ = x * x + y * y
-    return where(square_ == 0.0, zeros_like(square_), 1.0 / square_)
+    return where(square_ == 0.0, zero_of(square_), 1.0 / square_)
 
 
 # -- trigonometry ----------------------------------------------------------------------------------
@@ -146,7 +144,7 @@ def polygamma(n: int, x):
     """
     if not isinstance(n, int) or n < 0:
         raise ValueError(f"polygamma: expected an order n >= 0, not {n!r}")
-    x = _floating(as_value(x, "polygamma"))
+    x = as_floats(as_value(x, "polygamma"))
     return digamma(x) if n == 0 else record(_polygamma(n), (x,))
 
 
@@ -222,16 +220,16 @@ FLOOR_DIVIDE = elementwise(
 CLAMP = elementwise(
     "clamp", "z = min(max(x, low), high)", "minimum(maximum(x0, x1), x2)",
     lambda g, z, x, low, high: (
-        where(logical_and(x >= low, x <= high), g, zeros_like(g)),
-        where(logical_and(x < low, low < high), g, zeros_like(g)),
-        where(logical_or(x > high, high < low), g, zeros_like(g)),
+        where(logical_and(x >= low, x <= high), g, zero_of(g)),
+        where(logical_and(x < low, low < high), g, zero_of(g)),
+        where(logical_or(x > high, high < low), g, zero_of(g)),
     ),
     samples=(Sample(((5,), (), ())), Sample(((5,), (5,), (5,)))),
 )  # fmt: skip
 
 
 def _float_prepare(op: Op, *operands):
-    return [_floating(x) if not isinstance(x, Literal) else x for x in prepare(op, *operands)]
+    return [as_floats(x) if not isinstance(x, Literal) else x for x in prepare(op, *operands)]
 
 
 def _bool_prepare(op: Op, *operands):
@@ -239,15 +237,15 @@ def _bool_prepare(op: Op, *operands):
     return prepare(op, *(x if x.type.dtype == "bool" else cast(x, "bool") for x in values))
 
 
-expm1, log1p = unary(EXPM1, _floating), unary(LOG1P, _floating)
-rsqrt, reciprocal = unary(RSQRT, _floating), unary(RECIPROCAL, _floating)
-sin, cos, tan = unary(SIN, _floating), unary(COS, _floating), unary(TAN, _floating)
-asin, acos, atan = unary(ASIN, _floating), unary(ACOS, _floating), unary(ATAN, _floating)
+expm1, log1p = unary(EXPM1, as_floats), unary(LOG1P, as_floats)
+rsqrt, reciprocal = unary(RSQRT, as_floats), unary(RECIPROCAL, as_floats)
+sin, cos, tan = unary(SIN, as_floats), unary(COS, as_floats), unary(TAN, as_floats)
+asin, acos, atan = unary(ASIN, as_floats), unary(ACOS, as_floats), unary(ATAN, as_floats)
 atan2 = binary(ATAN2, _float_prepare)
-sinh, cosh = unary(SINH, _floating), unary(COSH, _floating)
-asinh, acosh, atanh = unary(ASINH, _floating), unary(ACOSH, _floating), unary(ATANH, _floating)
-erf, erfc, erfinv = unary(ERF, _floating), unary(ERFC, _floating), unary(ERFINV, _floating)
-lgamma, digamma = unary(LGAMMA, _floating), unary(DIGAMMA, _floating)
+sinh, cosh = unary(SINH, as_floats), unary(COSH, as_floats)
+asinh, acosh, atanh = unary(ASINH, as_floats), unary(ACOSH, as_floats), unary(ATANH, as_floats)
+erf, erfc, erfinv = unary(ERF, as_floats), unary(ERFC, as_floats), unary(ERFINV, as_floats)
+lgamma, digamma = unary(LGAMMA, as_floats), unary(DIGAMMA, as_floats)
 floor, ceil = _rounded("floor", FLOORS), _rounded("ceil", CEILS)
 round, trunc = _rounded("round", ROUNDS), _rounded("trunc", TRUNCS)
 isnan, isinf, isfinite = unary(ISNAN), unary(ISINF), unary(ISFINITE)
@@ -322,5 +320,3 @@ for _class in (Tensor, Sequence):
     _class.__or__ = _class.__ror__ = _of_masks("|", logical_or)
     _class.__xor__ = _class.__rxor__ = _of_masks("^", logical_xor)
     _class.__invert__ = _inverted
-
-__all__ = ["absolute", "square", *(method.__name__ for method in _METHODS)]

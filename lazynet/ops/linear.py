@@ -85,7 +85,6 @@ def product_formula(product):
 
 MATMUL = Op(
     "matmul", "C = A B", _matmul_shape, _matmul_lower, product_formula(_product),
-    flops=lambda a, b, ta, tb: 2 * a.size * b.shape[0 if tb else 1],
     samples=(
         Sample(((3, 4), (4, 2)), (("ta", 0), ("tb", 0))),
         Sample(((4, 3), (4, 2)), (("ta", 1), ("tb", 0))),
@@ -177,7 +176,6 @@ def _linear_vjp(g, y, x, weight, *bias):
 
 LINEAR = Op(
     "linear", "y = W x + b", _linear_shape, _linear_lower, _linear_vjp,
-    flops=lambda x, weight, bias=None: 2 * weight.size * math.prod(x.shape[:-1]),
     samples=(Sample(((4,), (3, 4), (3,))), Sample(((4,), (3, 4))), Sample(((2, 4), (3, 4), (3,)))),
 )  # fmt: skip
 _short = Short(record_layer, LINEAR)
@@ -251,5 +249,3 @@ def dot(x, y):
 
 for _class in (Tensor, Sequence):
     _class.dot = dot
-
-__all__ = ["LINEAR", "MATMUL", "dot", "linear", "matmul"]

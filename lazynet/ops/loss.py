@@ -203,6 +203,7 @@ def cross_entropy(
 
     Raises:
         IndexError: if a target is out of range. ShapeError: if their number is not that of rows.
+        ValueError: for another reduction, or smoothing that is no part of 1.
     """
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], not {label_smoothing}")
@@ -266,6 +267,7 @@ def multi_margin_loss(
 
     Raises:
         IndexError: if a target is out of range. ShapeError: if their number is not that of rows.
+        ValueError: for another reduction, or another p.
     """
     name = "multi_margin_loss"
     x, target = _checked(name, x, target)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from lazynet.batching import layout as words
 from lazynet.device import beside_operands
 from lazynet.op import Op, Sample
-from lazynet.ops.random import UNIFORM, bits_of, floats_of, in_function, like, normal, rand, stream
+from lazynet.ops.elementwise import floats_of
+from lazynet.ops.random import UNIFORM, bits_of, in_function, like, normal, rand, stream
 from lazynet.ops.told import told
 from lazynet.program import Ref, call, lowered, operand_refs, output_refs
 from lazynet.record import as_value, record

@@ -7,7 +7,7 @@ from typing import Any
 
 from lazynet.ops import reduce
 from lazynet.ops.axes import sizes_of
-from lazynet.ops.elementwise import maximum, square
+from lazynet.ops.elementwise import floats_of, maximum, square
 from lazynet.ops.functions import rsqrt
 from lazynet.ops.reduce import reshape
 from lazynet.ops.statistics import norm, spread_back
@@ -23,13 +23,6 @@ def standardized(x, eps: float):
     return away * rsqrt(reshape(spread, (*x.type.shape[:-1], 1)) + eps)
 
 
-def _floats(name: str, x):
-    x = as_value(x, name)
-    if not x.type.is_float:
-        raise TypeError(f"{name}: expected float rows, not {x.type.dtype}")
-    return x
-
-
 def _check_affine(name: str, shape: tuple[int, ...], **named) -> None:
     for what, value in named.items():
         if value is not None and value.shape != shape:
@@ -38,7 +31,7 @@ def _check_affine(name: str, shape: tuple[int, ...], **named) -> None:
 
 def _flat(name: str, x, shape) -> tuple[Any, tuple[int, ...]]:
     """Rows with the axes to normalise over joined into one, and how they were."""
-    x = _floats(name, x)
+    x = floats_of(x, name)
     shape = sizes_of((shape,))
     own = x.type.shape
     if not shape or own[len(own) - len(shape) :] != shape:
@@ -100,7 +93,7 @@ def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5):
     Raises:
         ShapeError: if the channels cannot be cut into that many groups.
     """
-    x = _floats("group_norm", x)
+    x = floats_of(x, "group_norm")
     own = x.type.shape
     if not own or num_groups < 1 or own[0] % num_groups:
         raise ShapeError(f"group_norm: rows of {own} have no {num_groups} groups of channels")
@@ -134,9 +127,10 @@ def instance_norm(
         running_mean, running_var, weight, bias: (channels,).
 
     Raises:
-        ShapeError: if these have another shape.
+        ShapeError: if these have another shape. ValueError: without `use_input_stats`, if mean or
+            variance are missing.
     """
-    x = _floats("instance_norm", x)
+    x = floats_of(x, "instance_norm")
     shape = (channels_of("instance_norm", [x]),)
     _check_affine("instance_norm", shape, running_mean=running_mean, running_var=running_var,
                   weight=weight, bias=bias)  # fmt: skip
@@ -181,7 +175,7 @@ def normalize(x, p: float = 2.0, dim: int = -1, eps: float = 1e-12):
     Raises:
         ShapeError: if there is no such axis.
     """
-    x = _floats("normalize", x)
+    x = floats_of(x, "normalize")
     return x / maximum(spread_back(norm(x, p, dim), x, dim), eps)
 
 
@@ -226,7 +220,7 @@ def batch_statistics(values, name: str = "batch_norm"):
     Raises:
         ValueError: unless a channel has more than one value.
     """
-    values = [_floats(name, v) for v in values]
+    values = [floats_of(v, name) for v in values]
     channels = channels_of(name, values)
     count = sum(v.type.size // channels * (len(v) if isinstance(v, Sequence) else 1)
                 for v in values)  # fmt: skip
@@ -266,9 +260,11 @@ def batch_norm(
         what was given, normalised: a list for a list.
 
     Raises:
-        ValueError: while training, unless a channel has more than one value.
+        ValueError: while training, unless a channel has more than one value; else, if mean or
+            variance are missing.
+        ShapeError: if rows differ in their channels, or what is given for these has another shape.
     """
-    values = [_floats("batch_norm", v) for v in (x if isinstance(x, (list, tuple)) else [x])]
+    values = [floats_of(v, "batch_norm") for v in (x if isinstance(x, (list, tuple)) else [x])]
     shape = (channels_of("batch_norm", values),)
     _check_affine("batch_norm", shape, running_mean=running_mean, running_var=running_var,
                   weight=weight, bias=bias)  # fmt: skip

@@ -22,8 +22,6 @@ from lazynet.ops.runs import (
 from lazynet.ops.told import told
 from lazynet.record import ShapeError, record_runs
 
-G = words.D_FORWARD
-
 
 def _check(name: str, condition: bool, *rows) -> None:
     if not condition or len({row.dtype for row in rows}) > 1 or not rows[0].is_float:
@@ -51,7 +49,7 @@ def _scores_lower(s):
 
 
 def _scores_backward(s):
-    g, places = output(s, G), (1, 2, 0)
+    g, places = output(s, words.D_FORWARD), (1, 2, 0)
     dq, dk = operand(s, 0, words.D_ARGUMENT), operand(s, 1, words.D_ARGUMENT)
     return backward_program(
         s,
@@ -99,7 +97,7 @@ def _sum_lower(s):
 
 
 def _sum_backward(s):
-    g, places = output(s, G), (0, 2, 1)
+    g, places = output(s, words.D_FORWARD), (0, 2, 1)
     dp, dv = operand(s, 0, words.D_ARGUMENT), operand(s, 1, words.D_ARGUMENT)
     return backward_program(
         s,
@@ -138,7 +136,7 @@ def _back_lower(s):
 
 
 def _back_backward(s):
-    g, places = output(s, G), (2, 0, 1)
+    g, places = output(s, words.D_FORWARD), (2, 0, 1)
     dp, dx = operand(s, 0, words.D_ARGUMENT), operand(s, 1, words.D_ARGUMENT)
     return backward_program(
         s,
@@ -190,7 +188,7 @@ def _over_keys(kernel: str):
 
 
 def _softmax_backward(s):
-    refs = (offsets(0), PAYLOAD, output(s, words.FORWARD_REGION), output(s, G))
+    refs = (offsets(0), PAYLOAD, output(s, words.FORWARD_REGION), output(s, words.D_FORWARD))
     dx = operand(s, 0, words.D_ARGUMENT)
     kernel = "pair_softmax_backward"
     return backward_program(s, step(kernel, refs, [dx], s.type.shape, s.type.dtype, True))
@@ -220,6 +218,7 @@ def pair_softmax(x, keys: int, reach: int | None = None):
 
     Raises:
         ShapeError: if the rows are not those of a number of queries.
+        ValueError: for a reach below 0.
     """
     _check_keys("pair_softmax", x, keys)
     reach = keys if reach is None else reach
@@ -235,7 +234,7 @@ def _drop_lower(s):
 
 
 def _drop_backward(s):
-    refs, dx = (offsets(0), PAYLOAD, output(s, G)), operand(s, 0, words.D_ARGUMENT)
+    refs, dx = (offsets(0), PAYLOAD, output(s, words.D_FORWARD)), operand(s, 0, words.D_ARGUMENT)
     attributes = (*s.type.shape, bits_of(dict(s.attributes)["p"]))
     return backward_program(s, step("pair_drop", refs, [dx], attributes, s.type.dtype, True))
 
@@ -254,7 +253,7 @@ def pair_drop(x, p: float, key):
 
 
 def _total_backward(s):
-    refs, dx = (offsets(0), PAYLOAD, output(s, G)), operand(s, 0, words.D_ARGUMENT)
+    refs, dx = (offsets(0), PAYLOAD, output(s, words.D_FORWARD)), operand(s, 0, words.D_ARGUMENT)
     return backward_program(s, step("pair_total", refs, [dx], s.type.shape, s.type.dtype, True))
 
 

@@ -58,7 +58,6 @@ def _batched(a, b, ta: int = 0, tb: int = 0):
 BMM = Op(
     "bmm", "C[i] = A[i] B[i]", _batched_shape, _batched_lower,
     plain.product_formula(_batched),
-    flops=lambda a, b, ta, tb: 2 * a.size * b.shape[1 if tb else 2],
     samples=(
         Sample(((2, 3, 4), (2, 4, 2)), (("ta", 0), ("tb", 0))),
         Sample(((2, 4, 3), (2, 4, 2)), (("ta", 1), ("tb", 0))),

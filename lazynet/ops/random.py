@@ -17,6 +17,7 @@ from lazynet.device import beside_operands
 from lazynet.graph import pending_graph
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.axes import broadcast_shapes, sizes_of
+from lazynet.ops.elementwise import floats_of
 from lazynet.ops.reduce import argmax, softmax
 from lazynet.ops.told import told
 from lazynet.program import Ref, call, lowered, output_refs
@@ -63,7 +64,11 @@ def stream() -> Stream:
 
 
 def manual_seed(seed: int) -> None:
-    """Start the random stream, and `numpy_generator`, anew from `seed`."""
+    """Start the random stream, and `numpy_generator`, anew from `seed`.
+
+    Raises:
+        ValueError: for what is no integer from 0 up.
+    """
     if not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"manual_seed: expected an integer from 0 up, not {seed!r}")
     _shared[0] = Stream(_mix(int(seed), 0))
@@ -307,10 +312,3 @@ def gumbel_softmax(logits, tau: float = 1.0, hard: bool = False):
 def _inside_unit(x):
     """Uniform numbers of the shape of x, neither 0 nor 1: multiples of 2^-24 and a bit."""
     return like(UNIFORM, x) + 2.0**-26
-
-
-def floats_of(x, name: str):
-    x = as_value(x, name)
-    if x.type.dtype not in FLOATS:
-        raise TypeError(f"{name}: expected float rows, not {x.type.dtype}")
-    return x

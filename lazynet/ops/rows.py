@@ -54,6 +54,7 @@ def sequence(values):
 
     Raises:
         ShapeError: if the rows differ in shape, or there is nothing that tells their shape.
+        TypeError: if a row is no Tensor.
     """
     if isinstance(values, Sequence):
         return values
@@ -144,7 +145,7 @@ def gather(x: Sequence, index):
     ([3.0, 1.0, 3.0], [1.0, 3.0])
 
     Raises:
-        IndexError: on this line, if an index is out of range.
+        IndexError: on this line, if an index is out of range. ShapeError: if x is no Sequence.
     """
     x = as_value(x, "gather")
     if not isinstance(x, Sequence):

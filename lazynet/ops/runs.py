@@ -99,17 +99,3 @@ def rows_in(x) -> int:
     if isinstance(x, list):
         return sum(rows_in(p) for p in x)
     return x.length if x.__class__ is Sequence else 1
-
-
-__all__ = [
-    "PAYLOAD",
-    "Rooms",
-    "backward_program",
-    "forward_program",
-    "offsets",
-    "operand",
-    "output",
-    "pieces_of",
-    "rows_in",
-    "step",
-]

@@ -222,4 +222,3 @@ reduce.ROW_REDUCTIONS["argmax"] = lambda x: argsort(x, 0, True)[0]
 for _class in (Tensor, Sequence):
     for _function in (argsort, sort, topk):
         setattr(_class, _function.__name__, _function)
-__all__ = ["Sorted", "argsort", "k_max_pool", "sort", "topk"]

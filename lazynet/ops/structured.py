@@ -22,8 +22,6 @@ from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value, record_runs
 from lazynet.tensor import Sequence
 
-G = words.D_ARGUMENT
-
 
 def _check(name: str, x, *others) -> None:
     """Rows of (width,), a matrix of (width, width) and vectors, all of one float dtype."""
@@ -59,7 +57,7 @@ def _log_scan_backward(s):
     room = rooms.each(words.SEGMENTS, 2 * width, s.type.dtype)
     inputs = (offsets(0), operand(s, 0), operand(s, 1), output(s, words.FORWARD_REGION),
               output(s, words.D_FORWARD), room)  # fmt: skip
-    outputs = [operand(s, k, G) for k in range(3)]
+    outputs = [operand(s, k, words.D_ARGUMENT) for k in range(3)]
     made = step("log_scan_backward", inputs, outputs, s.type.shape, s.type.dtype, True)
     return backward_program(s, made, rooms=rooms)
 
@@ -131,7 +129,7 @@ def _linear_scan_backward(s):
     room = rooms.each(words.SEGMENTS, 2 * width, s.type.dtype)
     inputs = (offsets(0), offsets(2), operand(s, 1), output(s, words.FORWARD_REGION),
               output(s, words.D_FORWARD), room)  # fmt: skip
-    outputs = [operand(s, k, G) for k in range(2)]
+    outputs = [operand(s, k, words.D_ARGUMENT) for k in range(2)]
     made = step("linear_scan_backward", inputs, outputs, s.type.shape, s.type.dtype, True)
     return backward_program(s, made, rooms=rooms)
 
@@ -225,6 +223,3 @@ def viterbi(x, transitions, initial, final):
     """
     runs = _runs("viterbi", x, transitions, initial, final)
     return record_runs(VITERBI, runs, rows_in(runs[0]))
-
-
-__all__ = ["linear_scan", "log_scan", "viterbi"]

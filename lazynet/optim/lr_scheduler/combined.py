@@ -14,6 +14,7 @@ class _Combined(Schedule):
     """Schedules of one optimizer, whose states are part of its own."""
 
     _schedulers: list[Any]
+    _apart = ("_schedulers",)
 
     def _of(self, optimizer: Any, schedulers: Sequence[Any], kind: Any) -> None:
         """Take over schedules of this kind and optimizer."""
@@ -31,13 +32,8 @@ class _Combined(Schedule):
         self._schedulers = list(schedulers)
 
     def state_dict(self) -> dict[str, Any]:
-        schedules, self._schedulers = self._schedulers, []
-        try:
-            state = super().state_dict()
-        finally:
-            self._schedulers = schedules
-        state["_schedulers"] = [schedule.state_dict() for schedule in schedules]
-        return state
+        states = [schedule.state_dict() for schedule in self._schedulers]
+        return {**super().state_dict(), "_schedulers": states}
 
     def check_state(self, state_dict: Mapping[str, Any]) -> None:
         super().check_state(state_dict)
@@ -51,11 +47,9 @@ class _Combined(Schedule):
             schedule.check_state(state)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        schedules = self._schedulers
         super().load_state_dict(state_dict)
-        for schedule, state in zip(schedules, self._schedulers, strict=True):
+        for schedule, state in zip(self._schedulers, state_dict["_schedulers"], strict=True):
             schedule.load_state_dict(state)
-        self._schedulers = schedules
 
 
 class ChainedScheduler(_Combined):

@@ -11,6 +11,7 @@ from lazynet.optim.lr_scheduler.schedule import (
     Rates,
     at_least,
     attributes_of,
+    set_attributes,
 )
 from lazynet.optimizer import Group, Optimizer
 
@@ -89,6 +90,8 @@ class CyclicLR(_Cycle):
         ValueError: for an unknown mode, no steps, or an optimizer without momentum.
     """
 
+    _apart = ("_scale_fn_custom",)
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -164,21 +167,14 @@ class CyclicLR(_Cycle):
         ]
 
     def state_dict(self) -> dict[str, Any]:
-        function, self._scale_fn_custom = self._scale_fn_custom, None
-        try:
-            state = super().state_dict()
-        finally:
-            self._scale_fn_custom = function
-        if function is not None:
-            state["_scale_fn_custom"] = attributes_of(function)
-        return state
+        function = self._scale_fn_custom
+        attributes = None if function is None else attributes_of(function)
+        return {**super().state_dict(), "_scale_fn_custom": attributes}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        function: Any = self._scale_fn_custom
         super().load_state_dict(state_dict)
-        attributes, self._scale_fn_custom = self._scale_fn_custom, function
-        if function is not None and attributes:
-            vars(function).update(attributes)
+        if self._scale_fn_custom is not None:
+            set_attributes(self._scale_fn_custom, state_dict["_scale_fn_custom"])
 
 
 class OneCycleLR(_Cycle):

@@ -12,12 +12,15 @@ from lazynet.optim.lr_scheduler.schedule import (
     Rates,
     at_least,
     attributes_of,
+    set_attributes,
 )
 from lazynet.optimizer import Optimizer
 
 
 class _Functions(LRScheduler):
     """A schedule with a function of the epoch for each group."""
+
+    _apart = ("lr_lambdas",)
 
     def __init__(
         self,
@@ -34,21 +37,13 @@ class _Functions(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        functions, self.lr_lambdas = self.lr_lambdas, []
-        try:
-            state = super().state_dict()
-        finally:
-            self.lr_lambdas = functions
-        state["lr_lambdas"] = [attributes_of(function) for function in functions]
-        return state
+        attributes = [attributes_of(function) for function in self.lr_lambdas]
+        return {**super().state_dict(), "lr_lambdas": attributes}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        functions = self.lr_lambdas
         super().load_state_dict(state_dict)
-        for function, attributes in zip(functions, self.lr_lambdas, strict=True):
-            if attributes:
-                vars(function).update(attributes)
-        self.lr_lambdas = functions
+        for function, attributes in zip(self.lr_lambdas, state_dict["lr_lambdas"], strict=True):
+            set_attributes(function, attributes)
 
 
 class LambdaLR(_Functions):
@@ -64,6 +59,9 @@ class LambdaLR(_Functions):
     >>> schedule.step()
     >>> optimizer.lr
     0.25
+
+    Raises:
+        TypeError: for what is no function. ValueError: for another number of them than of groups.
     """
 
     def get_lr(self) -> Rates:
@@ -87,6 +85,9 @@ class MultiplicativeLR(_Functions):
     ...     schedule.step()
     >>> optimizer.lr
     0.25
+
+    Raises:
+        TypeError: for what is no function. ValueError: for another number of them than of groups.
     """
 
     def get_lr(self) -> Rates:
@@ -101,12 +102,21 @@ class MultiplicativeLR(_Functions):
 class StepLR(FromTheOneBefore):
     """lr = gamma lr after every `step_size` epochs.
 
+    Args:
+        optimizer: whose learning rates change.
+        step_size: 1 or more.
+        gamma: the factor.
+        last_epoch: see `LRScheduler`.
+
     >>> optimizer = ln.optim.SGD([ln.Parameter([1.0])], lr=0.5)
     >>> schedule = ln.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.5)
     >>> for epoch in range(4):
     ...     schedule.step()
     >>> optimizer.lr
     0.125
+
+    Raises:
+        ValueError: for a `step_size` below 1.
     """
 
     def __init__(
@@ -137,6 +147,9 @@ class MultiStepLR(FromTheOneBefore):
     ...     schedule.step()
     >>> optimizer.lr
     0.125
+
+    Raises:
+        ValueError: for a milestone that is no number of an epoch.
     """
 
     def __init__(
@@ -160,6 +173,11 @@ class MultiStepLR(FromTheOneBefore):
 class ExponentialLR(FromTheOneBefore):
     """lr = gamma lr after every epoch.
 
+    Args:
+        optimizer: whose learning rates change.
+        gamma: the factor.
+        last_epoch: see `LRScheduler`.
+
     >>> optimizer = ln.optim.SGD([ln.Parameter([1.0])], lr=0.5)
     >>> schedule = ln.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
     >>> schedule.step()
@@ -177,6 +195,12 @@ class ExponentialLR(FromTheOneBefore):
 
 class ConstantLR(FromTheOneBefore):
     """lr = factor times the initial lr, and from epoch `total_iters` on the initial lr.
+
+    Args:
+        optimizer: whose learning rates change.
+        factor: above 0, and 1 at most.
+        total_iters: in how many epochs it counts.
+        last_epoch: see `LRScheduler`.
 
     >>> optimizer = ln.optim.SGD([ln.Parameter([1.0])], lr=0.5)
     >>> schedule = ln.optim.lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=1)
@@ -262,11 +286,20 @@ class LinearLR(FromTheOneBefore):
 class PolynomialLR(FromTheOneBefore):
     """lr = initial lr times (1 - epoch / total_iters)^power, and 0 from epoch `total_iters` on.
 
+    Args:
+        optimizer: whose learning rates change.
+        total_iters: how many epochs it takes.
+        power: 1 for a line.
+        last_epoch: see `LRScheduler`.
+
     >>> optimizer = ln.optim.SGD([ln.Parameter([1.0])], lr=0.5)
     >>> schedule = ln.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=2, power=2.0)
     >>> schedule.step()
     >>> optimizer.lr
     0.125
+
+    Raises:
+        ValueError: for no epochs.
     """
 
     def __init__(

@@ -20,6 +20,7 @@ class Schedule:
     optimizer: Optimizer
     last_epoch: int
     _last_lr: Rates
+    _apart: tuple[str, ...] = ()  # attributes whose part of the state a subclass tells itself
 
     def _attach(self, optimizer: Optimizer) -> None:
         if not isinstance(optimizer, Optimizer):
@@ -52,7 +53,7 @@ class Schedule:
 
         Functions are no part of it; of objects that are called, their attributes are.
         """
-        left_out = ("optimizer", "_is_initial")
+        left_out = ("optimizer", "_is_initial", *self._apart)
         return {k: copy.deepcopy(v) for k, v in vars(self).items() if k not in left_out}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -62,7 +63,7 @@ class Schedule:
             ValueError: for the state of something else; nothing has changed then.
         """
         self.check_state(state_dict)
-        own = self.state_dict()
+        own = self.state_dict().keys() - set(self._apart)
         vars(self).update({name: copy.deepcopy(state_dict[name]) for name in own})
 
     def check_state(self, state_dict: Mapping[str, Any]) -> None:
@@ -113,7 +114,7 @@ class LRScheduler(Schedule):
 
     def begin(self) -> None:
         """Set the first learning rates, which is no epoch."""
-        self._step_count = 0
+        self._step_count = 0  # for the state alone, where PyTorch keeps it
         self._is_initial = True
         self.step()
         self._is_initial = False
@@ -147,6 +148,12 @@ def attributes_of(function: Any) -> dict[str, Any] | None:
         if isinstance(function, types.FunctionType)
         else dict(getattr(function, "__dict__", {}))
     )
+
+
+def set_attributes(function: Any, attributes: Mapping[str, Any] | None) -> None:
+    """Give an object that is called what a state holds of it, as `attributes_of` gave it."""
+    if attributes:
+        vars(function).update(copy.deepcopy(attributes))
 
 
 def at_least(least: int, name: str, **given: Any) -> None:
