@@ -205,7 +205,7 @@ def _read(tape, base, pending, marks, head, needs, device: Device) -> _Read:
     signature, starts, dependencies, used = decode(
         tape, TABLE.numbers, base, columns, ids, marks, head, needs, root, shift
     )
-    signatures = _prepared(used[:, 0], device)
+    signatures = _prepared(used[:, U_SIGNATURE], device)
     return _Read(columns, root, shift, signature, (starts, dependencies), used, signatures)
 
 
@@ -297,7 +297,7 @@ def _largest(used, totals, sizes) -> str:
     """A sentence about what would have taken the most memory."""
     needed = [
         (sum(row.width for row in TABLE.signatures[index].outputs) * int(items), items, index)
-        for index, (items, _) in zip(used[:, 0].tolist(), totals.tolist(), strict=True)
+        for index, (items, _) in zip(used[:, U_SIGNATURE].tolist(), totals.tolist(), strict=True)
     ]
     top = ", ".join(
         f"{TABLE.signatures[index]!r} x {items} ({size / 2**20:.1f} MiB)"

@@ -115,7 +115,7 @@ def row_in(x, graph, me):
 
 
 @inline
-def is_constant(values, count, graph, me):
+def is_constant(values, count, graph):
     """Whether values are all made of parameters alone: what is made of them is recorded once."""
     constants = load(graph + CONSTANTS)
     if set_size(constants) == 0:

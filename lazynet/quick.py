@@ -122,7 +122,7 @@ def record_values(me, arguments, count):
     if last == 1 and known != 0:
         known = dictionary_item(known, type_of(load(arguments + 8)))
     graph = graph_of(me, values, many) if known != 0 else known
-    if graph == 0 or is_constant(values, many, graph, me):
+    if graph == 0 or is_constant(values, many, graph):
         return nothing(me)
     for k in range(many):
         if row_in(load(values + 8 * k), graph, me) == -1:
@@ -147,7 +147,7 @@ def record_layer(me, arguments, count):
         if type_of(load(arguments + 8 * k)) != tuple_item(me, PARAMETER):
             return nothing(me)
     graph = graph_of(me, arguments, 1)
-    if graph == 0 or row_in(x, graph, me) == -1 or is_constant(arguments, 1, graph, me):
+    if graph == 0 or row_in(x, graph, me) == -1 or is_constant(arguments, 1, graph):
         return nothing(me)
     first, last = load(load(arguments + 8) + GRAPH), load(load(arguments + 8 * count - 8) + GRAPH)
     if load(first + LEAF_DEVICE) != load(graph + DEVICE):
@@ -170,7 +170,7 @@ def record_signature(me, arguments, count):
         if not is_value(load(values + 8 * k), me):
             return nothing(me)
     graph = graph_of(me, values, count - 1)
-    if graph == 0 or is_constant(values, count - 1, graph, me):
+    if graph == 0 or is_constant(values, count - 1, graph):
         return nothing(me)
     for k in range(count - 1):
         if row_in(load(values + 8 * k), graph, me) == -1:

@@ -177,4 +177,3 @@ def record_items(me, arguments, count):
 
 one_segment = Short(record_one_segment, None)
 of_list = Short(record_list, None)
-of_items = Short(record_items, None)

@@ -101,7 +101,6 @@ def record(op: Op, operands, attributes: tuple = (), payload=None, length: int |
         the output's handle, or a tuple of handles where the op has several outputs.
     """
     types, dynamic = [], []
-    graph = None
     for x in operands:
         kind = x.__class__
         if kind is Parameter:
@@ -364,15 +363,3 @@ def as_value(x: Any, name: str) -> Any:
     elif hasattr(x, "__next__"):
         advice = "; a list would do"
     raise TypeError(f"{name}: expected a Tensor or Sequence, not {kind}{advice}")
-
-
-__all__ = [
-    "ShapeError",
-    "as_value",
-    "binary",
-    "record",
-    "record_runs",
-    "record_segments",
-    "unary",
-    "with_leaves",
-]
