@@ -226,7 +226,7 @@ def fold(cell: Callable, x: Sequence, children: Structure | Listed[Listed[int]])
 
 def _plan(cell: Cell, graph: Graph, x: Sequence, structure: Structure) -> _Plan | None:
     """The plan for a cell on a structure, as the cell is now; None for one that draws."""
-    step = 0 if x.length == 1 else x.step if x.graph is graph else 1
+    step = 0 if x.length == 1 else enter(graph, x)[1]
     key = (cell, x.type, x.length, step, cell.state())
     plan = structure.plans.get(key)
     if plan is None:

@@ -73,10 +73,16 @@ def test_a_fold_is_the_loop_over_the_nodes(name, policy):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("computed", [None, False, True], ids=["given", "pending", "computed"])
 @pytest.mark.parametrize("children", [LEAVES, ln.Structure(LEAVES)], ids=["list", "structure"])
-def test_rows_of_any_kind_may_come_in(children):
-    source = ln.sequence(rows(6)) * 2.0
-    for x in (source[:3], source[::-1][:3], source[1::2], ln.sequence(rows(3))):
+def test_rows_of_any_kind_may_come_in(children, computed):
+    source = ln.sequence(rows(6))
+    if computed is not None:
+        source = source * 2.0
+    if computed:
+        ln.sum(source * ln.Parameter(np.ones(3))).backward()  # its graph is an older one now
+    same = ln.sequence([source[2]] * 3)
+    for x in (source[:3], source[::-1][:3], source[1::2], same, ln.sequence(rows(3))):
         found = ln.fold(total_of_leaves, x, children)
         np.testing.assert_allclose(found[-1].numpy(), x.numpy().sum(0))
     with ln.no_grad():
