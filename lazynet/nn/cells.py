@@ -130,12 +130,17 @@ class _Cell(Recurrent):
     @cell
     def forward(self, x: Any, h: Any = None) -> Any:
         if h is None:
-            x = as_value(x, type(self).__name__)
+            x = _begun(x, type(self).__name__)
             h = zeros(self.hidden_size, x.type.dtype, x.device)
         return type(self).step(x, (h,), self._weights())[0]
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
+
+
+def _begun(x: Any, name: str) -> Any:
+    """The first input of a chain, which may be an array; lists are told of where they are given."""
+    return x if isinstance(x, (list, tuple)) else as_value(x, name)
 
 
 class RNNCell(_Cell):
@@ -166,7 +171,7 @@ class RNNCell(_Cell):
     @cell
     def forward(self, x: Any, h: Any = None) -> Any:
         if h is None:
-            x = as_value(x, type(self).__name__)
+            x = _begun(x, type(self).__name__)
             h = zeros(self.hidden_size, x.type.dtype, x.device)
         return nonlinearity_step(self.nonlinearity)(x, (h,), self._weights())[0]
 
@@ -197,7 +202,7 @@ class CellOfTwo(_Cell):
     @cell
     def forward(self, x: Any, state: State | None = None) -> tuple[Any, Any]:
         if state is None:
-            x = as_value(x, type(self).__name__)
+            x = _begun(x, type(self).__name__)
             zero = zeros(self.hidden_size, x.type.dtype, x.device)
             state = (zero, zero)
         if not isinstance(state, (tuple, list)) or len(state) != 2:
