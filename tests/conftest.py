@@ -4,6 +4,7 @@ import contextlib
 import gc
 import os
 import random
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -53,3 +54,7 @@ def collects_quickly():
 def torch():
     """PyTorch, for those who compare with it; skips where it is not installed."""
     return pytest.importorskip("torch")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a script
+    signal.signal(signal.SIGINT, signal.default_int_handler)
