@@ -343,10 +343,16 @@ _waiting: list[Short] = []
 def _compile_waiting() -> None:
     with MAKING:
         while _waiting:
-            short = _waiting[-1]
+            short = _waiting[0]
             short.compile()
             _waiting.remove(short)
         after_first_forward.remove(_compile_waiting)  # at the end: what is interrupted begins again
+
+
+def compile_from_the_end() -> None:
+    """Compile all, in a process beside the one that wants them: the two meet in the middle."""
+    for short in reversed(_waiting):
+        short.compile()
 
 
 if python.available():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lazynet as ln
-from lazynet.batching import plan, precompile, reverse
+from lazynet import precompile, quick
 from lazynet.kernels import ahead
 
 PROGRAM = """
@@ -37,8 +37,7 @@ def test_it_compiles_for_the_types_that_plans_have():
     weight = ln.Parameter(np.eye(3, dtype=np.float32))
     (weight * 1.0).backward(ln.ones(3, 3))  # one node: an array of one row has every layout
     ln.sum(ln.tanh(weight @ ln.ones(3))).backward()
-    pairs = (plan.lay_out, precompile._forward()), (reverse.lay_out_reverse, precompile._backward())
-    for function, arguments in pairs:
+    for function, arguments in precompile.planners():
         assert function.signatures == [tuple(map(numba.typeof, arguments))]
 
 
@@ -70,6 +69,22 @@ def test_it_compiles_with_the_same_lazynet_and_starts_no_third(fresh, tmp_path):
     ahead.begin(str(tmp_path))
     ahead.wait(lambda: None)
     assert report.read_text().split() == [ln.__file__, "0"]
+
+
+def test_the_short_ways_are_compiled_from_the_end(monkeypatch):
+    compiled = []
+
+    class Waiting:
+        def __init__(self, name):
+            self.name = name
+
+        def compile(self):
+            compiled.append(self.name)
+
+    monkeypatch.setattr(quick, "_waiting", [Waiting("first"), Waiting("second")])
+    monkeypatch.setattr(precompile, "planners", lambda: [])
+    precompile.compile_ahead()
+    assert compiled == ["second", "first"]
 
 
 def test_its_command_runs():

@@ -75,7 +75,7 @@ from lazynet.batching.layout import (
 )
 from lazynet.batching.measure import aligned
 from lazynet.batching.single import lay_out_row
-from lazynet.kernels.jit import entered, inline, spliced
+from lazynet.kernels.jit import awaited, entered, inline, spliced
 
 
 class Laid(NamedTuple):
@@ -234,6 +234,7 @@ def arrange_batch(
         fill_payload(nodes, order, start, stop, arguments, words, natural_order, work, payload)
 
 
+@awaited
 @entered
 def lay_out(
     nodes, order, signatures, used, simple, base, scratch, laid, programs, frame, operands,

@@ -82,7 +82,7 @@ from lazynet.batching.layout import (
 )
 from lazynet.batching.measure import aligned, region_sizes
 from lazynet.batching.plan import enter_argument
-from lazynet.kernels.jit import borrowing, entered, inline, jit, spliced
+from lazynet.kernels.jit import awaited, borrowing, entered, inline, jit, spliced
 from lazynet.kernels.memory import load, store
 
 # Columns of a part of a batch.
@@ -209,6 +209,7 @@ def cut(visited, items, b, parts, count):
     return count
 
 
+@awaited
 @jit
 def split(columns, order, signatures, laid, place, needs, wanted):
     """The parts of each batch, as (batch, start, stop) in items, that backward has to visit.
@@ -238,6 +239,7 @@ def split(columns, order, signatures, laid, place, needs, wanted):
     return parts[:count].copy()
 
 
+@awaited
 @jit
 def measure_reverse(parts, batches, signatures, totals, programs):
     """The memory that backward through these parts takes."""
@@ -351,6 +353,7 @@ def emit_deferred(step, s, parts, laid, signatures, frame, programs, bases, scra
             last = at
 
 
+@awaited
 @entered
 def lay_out_reverse(parts, laid, signatures, bases, scratch, programs, frame, operands, regions):
     """Emit backward through the parts, last batch first, then the deferred steps.

@@ -16,7 +16,7 @@ from typing import Any
 # What the other process runs: it must find the same lazynet, and start no third one.
 COMMAND = (
     "import sys; sys.path[:] = sys.argv[1:]; "
-    "from lazynet.batching.precompile import compile_plans; compile_plans()"
+    "from lazynet.precompile import compile_ahead; compile_ahead()"
 )
 _state: dict[str, Any] = {"begun": False, "process": None}
 

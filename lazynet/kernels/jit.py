@@ -9,6 +9,7 @@ their text.
 import ast
 import contextlib
 import functools
+import gc
 import hashlib
 import os
 import pathlib
@@ -70,20 +71,27 @@ def made_once(function: _Function) -> _Function:
 
 
 class _Compiling(threading.local, event.Listener):
-    """How long compiling took this thread, and reading from disk."""
+    """How long compiling took this thread, and reading from disk.
+
+    Meanwhile no garbage is collected: what numba makes of a function lives until it is compiled,
+    and is looked through again and again for nothing.
+    """
 
     def __init__(self):
-        self.seconds, self._depth, self._start = 0.0, 0, 0.0
+        self.seconds, self._depth, self._start, self._collects = 0.0, 0, 0.0, False
 
     def __enter__(self):
         if self._depth == 0:
-            self._start = time.perf_counter()
+            self._start, self._collects = time.perf_counter(), gc.isenabled()
+            gc.disable()
         self._depth += 1
 
     def __exit__(self, *error):
         self._depth -= 1
         if self._depth == 0:
             self.seconds += time.perf_counter() - self._start
+            if self._collects:
+                gc.enable()
 
     def on_start(self, event):
         self.__enter__()
@@ -266,12 +274,15 @@ def borrowing(function):
 
 
 def entered(function):
-    """`borrowing`, for what Python calls: it gives nothing back.
-
-    These take longest to compile; `precompile.py` has them compiled by another process meanwhile.
-    """
+    """`borrowing`, for what Python calls: it gives nothing back."""
     dispatcher = numba.njit(_nrt=False, **OPTIONS, no_cfunc_wrapper=True)(function)
-    dispatcher._cache = _AwaitedCache(function)
+    dispatcher._cache = _DeferredCache(function)
+    return dispatcher
+
+
+def awaited(dispatcher):
+    """For what takes long to compile: `precompile.py` has another process do so meanwhile."""
+    dispatcher._cache = _AwaitedCache(dispatcher.py_func)
     return dispatcher
 
 

@@ -1,6 +1,7 @@
-"""Compiles the functions that take longest; `kernels/ahead.py` runs this in a process of its own.
+"""Compiles what takes longest; `kernels/ahead.py` runs this in a process of its own.
 
-They are compiled for types, those of what `executor.forward` and `executor.backward` give them.
+First what plans a forward and a backward, for the types that `executor.py` and `backward.py` give
+them; then the short ways of recording, which the program wants when its first forward has run.
 """
 
 import contextlib
@@ -10,10 +11,11 @@ from collections.abc import Iterator
 import numba
 import numpy as np
 
+from lazynet import quick
 from lazynet.batching.arrange import Nodes, Work
 from lazynet.batching.decode import new_columns
 from lazynet.batching.plan import Laid, lay_out
-from lazynet.batching.reverse import lay_out_reverse
+from lazynet.batching.reverse import lay_out_reverse, measure_reverse, split
 from lazynet.kernels.jit import cache_directory
 
 try:
@@ -22,11 +24,22 @@ except ImportError:  # Windows: programs that start at once compile the same
     fcntl = None  # type: ignore[assignment]
 
 
-def compile_plans() -> None:
-    """Compile what plans a forward, then what plans a backward, unless the cache has them."""
+def compile_ahead() -> None:
+    """Compile all of it, except what the cache has."""
     with _alone():
-        for function, arguments in (lay_out, _forward()), (lay_out_reverse, _backward()):
+        for function, arguments in planners():
             function.compile(tuple(map(numba.typeof, arguments)))
+        quick.compile_from_the_end()
+
+
+def planners() -> list[tuple]:
+    """The functions that are compiled, with arguments of the types that they get."""
+    return [
+        (lay_out, _forward()),
+        (split, _parts()),
+        (measure_reverse, (_table(), _laid().batches, _table(), _table(), _words())),
+        (lay_out_reverse, _backward()),
+    ]
 
 
 @contextlib.contextmanager
@@ -50,6 +63,12 @@ def _forward() -> tuple:
         nodes, _shorts(), _table(), used, simple, 0, 0, _laid(), _words(), _words(), _table(),
         _words(), work,
     )  # fmt: skip
+
+
+def _parts() -> tuple:
+    """Arguments of the types that `split` gets."""
+    flags = np.empty(0, np.uint8)
+    return new_columns(0), _shorts(), _table(), _laid(), _words(), flags, flags
 
 
 def _backward() -> tuple:
