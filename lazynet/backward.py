@@ -18,6 +18,7 @@ import numpy as np
 from lazynet import executor
 from lazynet.batching import layout as words
 from lazynet.batching.decode import U_NEEDS, U_SIGNATURE
+from lazynet.batching.measure import M_WIDEST
 from lazynet.batching.reverse import P_BATCH, mark, spend, split
 from lazynet.careful import Careful, Retained, hooked, stops_of
 from lazynet.device import running_in
@@ -193,8 +194,8 @@ class _Plan:
             self.graphs.append(graph)
             for run in reversed(graph.runs):
                 self.again |= mark(
-                    run.tape, run.columns, run.signatures, graph.head, graph.needs, graph.consumed,
-                    graph.wanted,
+                    run.tape, run.plan.columns, run.plan.signatures, graph.head, graph.needs,
+                    graph.consumed, graph.wanted,
                 )  # fmt: skip
             for vid, source, row in graph.links:
                 if not (graph.wanted[vid] and graph.needs[vid]):
@@ -228,16 +229,17 @@ class _Plan:
         for graph in self.graphs:
             for run in graph.runs:
                 parts = split(
-                    run.columns, run.order, run.signatures, run.laid, graph.place, graph.needs,
-                    graph.wanted,
+                    run.plan.columns, run.plan.order, run.plan.signatures, run.laid, graph.place,
+                    graph.needs, graph.wanted,
                 )  # fmt: skip
                 self._parts[id(run)] = parts
                 _prepare(run, parts)
                 if len(parts):
-                    leaves += filter(None, map(STATICS.leaf, run.statics))
+                    leaves += filter(None, map(STATICS.leaf, run.plan.statics))
         with Careful(leaves, self.graphs, _nothing if retain_graph else self.spend):
             chunks = self._allocate()
-            widest = max((run.widest for graph in self.graphs for run in graph.runs), default=0)
+            plans = [run.plan for graph in self.graphs for run in graph.runs]
+            widest = max((plan.sizes[M_WIDEST] for plan in plans), default=0)
             trash = self.device.pool.take(widest)
             self.mirrors.append((0, 0, trash))
             self._put(chunks, value, seed)
@@ -250,7 +252,7 @@ class _Plan:
         parts = self._parts[id(run)]
         if not len(parts):
             return
-        gradients = STATICS.gradients(run.statics)
+        gradients = STATICS.gradients(run.plan.statics)
         _note_rows(run, parts)
         stops = stops_of(graph, run) if graph.hooks or graph.retained else {}
         end = len(parts)
@@ -274,7 +276,7 @@ class _Plan:
 
     def _note_time(self, run: executor.Run, spent: np.ndarray) -> None:
         """Add what the kernels of each signature took."""
-        kinds = run.used[:, U_SIGNATURE].tolist()
+        kinds = run.plan.used[:, U_SIGNATURE].tolist()
         for kind, nanoseconds in zip(kinds, spent.tolist(), strict=False):
             self.spent[kind] = self.spent.get(kind, 0) + nanoseconds
 
@@ -350,7 +352,8 @@ class _Plan:
         """Note that the marked nodes have been gone through."""
         for graph in self.graphs:
             for run in graph.runs:
-                spend(run.columns, run.signatures, graph.needs, graph.wanted, graph.consumed)
+                plan = run.plan
+                spend(plan.columns, plan.signatures, graph.needs, graph.wanted, graph.consumed)
             # Users did not ask for expressions of parameters to be shared: others may need them.
             graph.consumed[list(graph.constants)] = 0
         self.first.consumed[self._heads] = 1
@@ -362,7 +365,7 @@ def _nothing() -> None:
 
 def _note_rows(run: executor.Run, parts: np.ndarray) -> None:
     """Note which rows of tables get gradients, where somebody wants to know."""
-    for number in run.statics:
+    for number in run.plan.statics:
         leaf = STATICS.leaf(number)
         if leaf is not None and leaf.touched is not None:
             leaf.touched.note(rows_looked_up(run, parts, number))
@@ -372,7 +375,7 @@ def _prepare(run: executor.Run, parts: np.ndarray) -> None:
     """Trace the backward programs that these parts need, unless that was done before."""
     if not len(parts):
         return
-    for kind, needs in zip(run.kinds(), run.used[:, U_NEEDS].tolist(), strict=True):
+    for kind, needs in zip(run.plan.kinds, run.plan.used[:, U_NEEDS].tolist(), strict=True):
         if needs and TABLE.numbers[kind.index, words.BACKWARD] == words.UNPREPARED:
             kind.prepare_backward(backward_program)
 

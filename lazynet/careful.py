@@ -47,9 +47,9 @@ def stops_of(graph: Graph, run: Run) -> dict[int, list[Any]]:
     A hook of several values waits for the last batch that made one of them, which is the first that
     backward comes to. Gradients are kept as the hooks leave them.
     """
-    position = np.empty_like(run.order)
-    position[run.order] = np.arange(len(run.order), dtype=run.order.dtype)
-    begins, firsts = run.laid.batches[:, B_FIRST_NODE], run.columns[:, FIRST]
+    position = np.empty_like(run.plan.order)
+    position[run.plan.order] = np.arange(len(run.plan.order), dtype=run.plan.order.dtype)
+    begins, firsts = run.laid.batches[:, B_FIRST_NODE], run.plan.columns[:, FIRST]
 
     def batch_of(row: int) -> int:
         """The batch that made a row; -1 if it is of another forward, or nothing leads there."""
@@ -76,7 +76,7 @@ def stops_of(graph: Graph, run: Run) -> dict[int, list[Any]]:
 
 def _in_python(graph: Graph) -> bool:
     """Whether kernels of a graph are functions in Python."""
-    return any(kind.op.host for run in graph.runs for kind in run.kinds())
+    return any(kind.op.host for run in graph.runs for kind in run.plan.kinds)
 
 
 def hooked(leaf: Leaf, gradient: Any) -> np.ndarray:

@@ -7,6 +7,7 @@ as does the hint for programs that ask for values one by one.
 from __future__ import annotations
 
 import contextvars
+import itertools
 import sys
 import warnings
 from types import FrameType
@@ -60,21 +61,25 @@ class PerformanceHint(UserWarning):
 
 
 LOOKS_BEFORE_HINT = 500
-_looks: dict[tuple[int, int], int] = {}  # by the place in the code that asked
+LOOKS_AT_ONCE = 7  # finding who asks takes as long as the smallest forward: so few are asked who
+_alone = itertools.count(1)  # forwards in which nothing batched
+_looks: dict[tuple[int, int], int] = {}  # about how many of them, by the place that asked
 
 
 def note_look(run: Run) -> None:
     """Count forwards in which nothing batched, by who asked; say so once."""
-    nodes = run.columns.shape[0]
-    if nodes == 0 or run.batches < nodes:
+    nodes = run.plan.columns.shape[0]
+    if nodes == 0 or run.batches < nodes or next(_alone) % LOOKS_AT_ONCE:
         return
     caller = _caller()
     place = id(caller.f_code), caller.f_lasti
-    _looks[place] = looks = _looks.get(place, 0) + 1
-    if looks == LOOKS_BEFORE_HINT:
+    before = _looks.get(place, 0)
+    _looks[place] = looks = before + LOOKS_AT_ONCE
+    if before < LOOKS_BEFORE_HINT <= looks:
         warn(
-            f"{_told(caller)} asked for a value {looks} times, one example each, so that nothing "
-            "could batch: collect the losses of a minibatch before asking, or use ln.map",
+            f"{_told(caller)} asked for a value about {LOOKS_BEFORE_HINT} times, one example each, "
+            "so that nothing could batch: collect the losses of a minibatch before asking, or use "
+            "ln.map",
             PerformanceHint,
         )
 

@@ -6,7 +6,6 @@ runs the way back.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ import numpy as np
 from lazynet.arena import Arena
 from lazynet.batching import layout as words
 from lazynet.batching.arrange import Nodes, Work
-from lazynet.batching.decode import TOO_MANY, U_NEEDS, U_SIGNATURE, count, decode, new_columns
+from lazynet.batching.decode import TOO_MANY, U_SIGNATURE, count, decode, new_columns
 from lazynet.batching.frame import (
     BYTES_GATHERED,
     CALL_WORDS,
@@ -39,7 +38,6 @@ from lazynet.batching.measure import (
     M_SAVED,
     M_SCRATCH,
     M_VECTORS,
-    M_WIDEST,
     measure,
     place_regions,
 )
@@ -62,7 +60,8 @@ from lazynet.interpreter import NO_WATCH, W_SPENT, execute, new_watch
 from lazynet.kernels import host
 from lazynet.kernels.jit import clock, interruptible
 from lazynet.leaf import STATICS
-from lazynet.op import TABLE, Signature
+from lazynet.op import TABLE
+from lazynet.plans import Placed, Plan, find, keep
 from lazynet.program import POOL as PROGRAMS
 
 # Rows and integers of a plan are numbered in 32 bits, as rows of a graph are.
@@ -78,39 +77,21 @@ class Run:
 
     base: int
     tape: np.ndarray
-    columns: np.ndarray
-    order: np.ndarray
-    signatures: np.ndarray  # rows of the signature table, one for each local signature
-    used: np.ndarray  # what each local signature number stands for, as `decode` gives it
-    totals: np.ndarray
+    plan: Plan
     laid: Laid
     outputs: tuple[int, int]  # address and size of the block of output rows
     vectors: np.ndarray  # what arguments point into
-    dependencies: tuple[np.ndarray, np.ndarray]
-    batches: int
     calls: int
     bytes_gathered: int
-    widest: int  # bytes of the widest row of its programs
     seconds: dict[str, float]
     spent: np.ndarray  # nanoseconds by local signature; empty where nobody watched
     resident: Any = None  # what is on the device that ran it; None on the CPU
     leaves: list[Any] = field(default_factory=list)  # the parameters that it read
 
-    def kinds(self) -> list[Signature]:
-        """The signatures of its nodes, by local number."""
-        return [TABLE.signatures[index] for index in self.used[:, U_SIGNATURE].tolist()]
-
-    @functools.cached_property
-    def statics(self) -> set[int]:
-        """The numbers of the parameters whose gradients backward through it may write."""
-        needs = self.used[:, U_NEEDS].tolist()
-        kinds = zip(self.kinds(), needs, strict=True)
-        return {n for kind, wanted in kinds if wanted for _, n, _ in kind.statics}
-
     @property
-    def differentiable(self) -> bool:
-        """Whether any of its nodes wants gradients."""
-        return 1 in self.used[:, U_NEEDS].tolist()
+    def batches(self) -> int:
+        """In how many batches its nodes ran."""
+        return len(self.plan.batches)
 
 
 def _rooms(frame: np.ndarray, operands: int) -> tuple[np.ndarray, np.ndarray]:
@@ -134,6 +115,50 @@ def _prepared(used: np.ndarray, device: Device) -> np.ndarray:
     return TABLE.numbers.take(used, 0)
 
 
+@interruptible
+def forward(
+    tape, base, place, head, needs, marks, links, arena: Arena, policy: int, device: Device = CPU
+) -> Run:
+    """Compute every pending node of a tape; fills `place`, `head` and `needs` for its rows.
+
+    Args:
+        tape: the entries of the pending nodes.
+        base: the first pending row; `place`, `head` and `needs` cover all rows of the graph.
+        marks: (row, flag) pairs that say from where on gradients are recorded.
+        links: (first row, addresses) of pending rows that lie elsewhere.
+        policy: a number of `batching/policies.py`.
+        device: where the rows lie, and where to run.
+    """
+    host.refuse_inside()
+    times = [clock()]
+    key, plan = find(tape, base, tuple(marks), needs, links, policy, device)
+    if plan is not None:
+        head[:], needs[:] = plan.rows
+        times += [clock()] * 2
+    else:
+        read = _read(tape, base, len(place) - base, marks, head, needs, device)
+        times.append(clock())
+        plan = _schedule(read, policy)
+        if key is not None:
+            keep(key, plan, head, needs)
+        times.append(clock())
+    placed, output, scratch = _lay_out(plan, tape, base, place, links, arena, device)
+    times.append(clock())
+    watch = new_watch(len(plan.used)) if watching[0] else NO_WATCH
+    try:
+        resident = _run(device, placed.frame, placed.calls, placed.vectors, placed.laid, watch)
+    finally:
+        if scratch:
+            device.pool.give(scratch)
+    times.append(clock())
+    spans = zip(("decode", "schedule", "lay out", "forward"), times, times[1:], strict=False)
+    return Run(
+        base, tape, plan, placed.laid, (output, plan.sizes[M_OUTPUT]), placed.vectors,
+        int(placed.frame[CALLS]), int(placed.frame[BYTES_GATHERED]),
+        {phase: end - start for phase, start, end in spans}, watch[W_SPENT:], resident,
+    )  # fmt: skip
+
+
 class _Read(NamedTuple):
     """What is pending on a tape, as `decode` found it."""
 
@@ -146,62 +171,12 @@ class _Read(NamedTuple):
     signatures: np.ndarray
 
 
-class _Planned(NamedTuple):
-    """A schedule, laid out: where rows lie, and the calls that compute them."""
-
-    laid: Laid
-    totals: np.ndarray
-    sizes: list[int]
-    output: int  # address of the block of output rows
-    scratch: Any  # a buffer, for as long as the calls run
-    frame: np.ndarray
-    calls: np.ndarray
-    vectors: np.ndarray
-
-
-@interruptible
-def forward(
-    tape, base, place, head, needs, marks, arena: Arena, policy: int, device: Device = CPU
-) -> Run:
-    """Compute every pending node of a tape; fills `place`, `head` and `needs` for its rows.
-
-    Args:
-        tape: the entries of the pending nodes.
-        base: the first pending row; `place`, `head` and `needs` cover all rows of the graph.
-        marks: (row, flag) pairs that say from where on gradients are recorded.
-        policy: a number of `batching/policies.py`.
-        device: where the rows lie, and where to run.
-    """
-    host.refuse_inside()
-    times = [clock()]
-    read = _read(tape, base, len(place) - base, marks, head, needs, device)
-    times.append(clock())
-    order, batches = schedule(read.signature, *read.dependencies, len(read.used), policy)
-    times.append(clock())
-    plan = _lay_out(read, order, batches, tape, base, place, arena, device)
-    times.append(clock())
-    watch = new_watch(len(read.used)) if watching[0] else NO_WATCH
-    try:
-        resident = _run(device, plan.frame, plan.calls, plan.vectors, plan.laid, watch)
-    finally:
-        if plan.scratch:
-            device.pool.give(plan.scratch)
-    times.append(clock())
-    spans = zip(("decode", "schedule", "lay out", "forward"), times, times[1:], strict=False)
-    return Run(
-        base, tape, read.columns, order, read.signatures, read.used, plan.totals, plan.laid,
-        (plan.output, plan.sizes[M_OUTPUT]), plan.vectors, read.dependencies, len(batches),
-        int(plan.frame[CALLS]), int(plan.frame[BYTES_GATHERED]), plan.sizes[M_WIDEST],
-        {phase: end - start for phase, start, end in spans}, watch[W_SPENT:], resident,
-    )  # fmt: skip
-
-
 def _read(tape, base, pending, marks, head, needs, device: Device) -> _Read:
     """Read a tape, and see to it that its signatures can run on the device."""
     nodes, ids, aliases = count(tape, TABLE.numbers)
     apart = pending if aliases else 0  # rows that may lie in others
     root, shift = np.empty(apart, np.int32), np.empty(apart, np.int64)
-    columns = new_columns(nodes)
+    columns, marks = new_columns(nodes), np.array(marks, np.int64)
     signature, starts, dependencies, used = decode(
         tape, TABLE.numbers, base, columns, ids, marks, head, needs, root, shift
     )
@@ -209,43 +184,59 @@ def _read(tape, base, pending, marks, head, needs, device: Device) -> _Read:
     return _Read(columns, root, shift, signature, (starts, dependencies), used, signatures)
 
 
-def _lay_out(
-    read: _Read, order, batches, tape, base, place, arena: Arena, device: Device
-) -> _Planned:
-    """Take memory for the rows of a schedule, and write the calls that compute them."""
-    columns, signatures, used = read.columns, read.signatures, read.used
-    programs = PROGRAMS.words
-    planned = np.empty((len(batches), BATCH_COLUMNS), np.int32)
-    measured, totals = measure(columns, order, batches, signatures, used, programs, planned)
-    sizes, scratch = measured.tolist(), None
+def _schedule(read: _Read, policy: int) -> Plan:
+    """Put what is pending into batches, and say how much memory these take."""
+    columns, root, shift, signature, dependencies, used, signatures = read
+    order, cuts = schedule(signature, *dependencies, len(used), policy)
+    batches = np.empty((len(cuts), BATCH_COLUMNS), np.int32)
+    sizes, totals = measure(columns, order, cuts, signatures, used, PROGRAMS.words, batches)
+    return Plan(
+        columns, root, shift, dependencies, used, signatures, order, batches, totals,
+        sizes.tolist(),
+    )  # fmt: skip
+
+
+def _lay_out(plan: Plan, tape, base, place, links, arena: Arena, device: Device) -> tuple:
+    """Take memory for the rows of a schedule, and find or write the calls that compute them.
+
+    Returns:
+        these; the address of the block of output rows; and a buffer, for as long as they run.
+    """
+    sizes, scratch = plan.sizes, None
     try:
         if sizes[M_HIGHEST] > MOST_ROWS:
             raise MemoryError
         output = arena.allocate(sizes[M_OUTPUT])
         saved = arena.allocate(sizes[M_SAVED]) if sizes[M_SAVED] else 0
         scratch = device.pool.take(sizes[M_SCRATCH]) if sizes[M_SCRATCH] else None
-        at = scratch.address if scratch else 0
-        laid, *calls = _emit(
-            read, order, planned, tape, base, place, totals, sizes, output, saved, at
-        )
-        return _Planned(laid, totals, sizes, output, scratch, *calls)
+        memory = output, saved, scratch.address if scratch else 0
+        return _placed(plan, tape, base, place, links, memory), output, scratch
     except BaseException as error:
         if scratch:
             device.pool.give(scratch)
         if isinstance(error, MemoryError):
-            raise MemoryError(_largest(used, totals, sizes)) from None
+            raise MemoryError(_largest(plan.used, plan.totals, sizes)) from None
         raise
 
 
-def _emit(read: _Read, order, planned, tape, base, place, totals, sizes, output, saved, scratch):
-    """Lay a measured schedule out; gives where rows lie, the frame, the calls and their vectors.
+def _placed(plan: Plan, tape, base, place, links, memory: tuple[int, int, int]) -> Placed:
+    """The calls of a plan in the memory at these addresses; those that were kept, if there are."""
+    key = plan.address_key(links, memory) if plan.shape is not None else None
+    placed = plan.places.find(key) if key else None
+    if placed is None:
+        if not key or not plan.places.came_before(key):
+            return _emit(plan, tape, base, place, *memory)
+        placed = plan.keep(key, _emit(plan, plan.shape, base, place, *memory), place)
+    place[:] = placed.place
+    tape.take(placed.payload, out=placed.laid.payload, mode="clip")
+    return placed
 
-    `output`, `saved` and `scratch` are the addresses of the memory that it takes.
-    """
-    columns, signatures, used = read.columns, read.signatures, read.used
-    programs = PROGRAMS.words
+
+def _emit(plan: Plan, tape, base, place, output, saved, scratch) -> Placed:
+    """Lay a schedule out in the memory at these addresses."""
+    signatures, used, sizes, programs = plan.signatures, plan.used, plan.sizes, PROGRAMS.words
     laid = Laid(
-        planned,
+        plan.batches,
         np.zeros((sizes[M_ARGUMENTS], 3), np.int64),
         np.empty(sizes[M_INTEGERS], np.int64),
         np.empty(sizes[M_PAYLOAD], np.int32),
@@ -255,8 +246,8 @@ def _emit(read: _Read, order, planned, tape, base, place, totals, sizes, output,
         _NO_ADDRESSES,
     )
     place_regions(
-        signatures, used, words.FORWARD, totals, programs, output, saved, laid.regions, laid.first,
-        laid.widths,
+        signatures, used, words.FORWARD, plan.totals, programs, output, saved, laid.regions,
+        laid.first, laid.widths,
     )  # fmt: skip
     calls, vectors = np.empty(sizes[M_CALLS], np.int64), np.empty(sizes[M_VECTORS], np.int64)
     frame = new_frame(signatures, programs, STATICS.addresses, calls, vectors)
@@ -265,15 +256,15 @@ def _emit(read: _Read, order, planned, tape, base, place, totals, sizes, output,
         np.empty((max(sizes[M_ARITY], 1), longest), np.int64),
         np.empty(longest, np.int32),
         np.empty(longest, np.int32),
-        np.empty(len(order), np.int32),
+        np.empty(len(plan.order), np.int32),
         np.empty((3, longest + 2), np.int64),
     )
-    nodes = Nodes(tape, columns, read.root, read.shift, place)
+    nodes = Nodes(tape, plan.columns, plan.root, plan.shift, place)
     lay_out(
-        nodes, order, signatures, used, row_wise(signatures, programs), base, scratch, laid,
+        nodes, plan.order, signatures, used, row_wise(signatures, programs), base, scratch, laid,
         programs, frame, *_rooms(frame, sizes[M_OPERANDS]), work,
     )  # fmt: skip
-    return laid, frame, calls, vectors
+    return Placed(laid, frame, calls, vectors)
 
 
 def _run(device: Any, frame, calls, vectors, laid: Laid, watch, before: Run | None = None):
@@ -326,13 +317,14 @@ def backward(
         where nobody watched.
     """
     host.refuse_inside()
-    signatures = TABLE.numbers.take(run.used[:, U_SIGNATURE], 0)
+    plan = run.plan
+    signatures = TABLE.numbers.take(plan.used[:, U_SIGNATURE], 0)
     programs = PROGRAMS.words
     if STATICS.devices != {device}:
-        for signature in run.kinds():
+        for signature in plan.kinds:
             if signature.backward is not None:
                 STATICS.check(signature.op.name, signature.backward.statics, device)
-    sizes = measure_reverse(parts, run.laid.batches, signatures, run.totals, programs).tolist()
+    sizes = measure_reverse(parts, run.laid.batches, signatures, plan.totals, programs).tolist()
     buffers: list[Any] = []
     try:
         for size in (sizes[R_SAVED], sizes[R_SCRATCH]):
@@ -341,7 +333,7 @@ def backward(
         regions = np.zeros(sizes[R_REGIONS], np.int64)
         bases, widths = np.zeros(len(signatures), np.int64), np.empty_like(regions)
         place_regions(
-            signatures, run.used, words.BACKWARD, run.totals, programs, 0, saved, regions, bases,
+            signatures, plan.used, words.BACKWARD, plan.totals, programs, 0, saved, regions, bases,
             widths,
         )  # fmt: skip
         laid = run.laid._replace(reverse_regions=regions)

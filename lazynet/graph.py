@@ -312,7 +312,8 @@ class Graph:
                     place[:values],
                     head[:values],
                     needs[:values],
-                    np.array(self.marks, np.int64),
+                    self.marks,
+                    [rows for rows in self._elsewhere if rows[0] < values],
                     self.arena,
                     NAMES[policy()],
                     self.device,
@@ -330,7 +331,7 @@ class Graph:
         self.done = values
         if after_first_forward:
             _forwards[0] += 1
-        if run.differentiable:  # else no backward will ever come this way
+        if run.plan.differentiable:  # else no backward will ever come this way
             self.runs.append(run)
         self._note_versions(run)
         for observer in observers:
@@ -341,12 +342,11 @@ class Graph:
             raise FloatingPointError(found)
 
     def _note_versions(self, run: executor.Run) -> None:
-        for signature in run.kinds():
-            for _, number, _ in signature.statics:
-                leaf = executor.STATICS.leaf(number)
-                if leaf is not None:
-                    self.note_version(leaf)
-                    run.leaves.append(leaf)  # backward reads it, too
+        for number in run.plan.read:
+            leaf = executor.STATICS.leaf(number)
+            if leaf is not None:
+                self.note_version(leaf)
+                run.leaves.append(leaf)  # backward reads it, too
 
     def note_version(self, leaf: Leaf) -> None:
         """Note the version of a parameter that is used here, unless it was used before."""

@@ -35,16 +35,16 @@ class Lines:
         A line is noted for the first of the nodes that it records in one piece.
         """
         noted = np.fromiter(sites, np.int64, len(sites))
-        which = np.searchsorted(noted, run.columns[:, FIRST], side="right") - 1
+        which = np.searchsorted(noted, run.plan.columns[:, FIRST], side="right") - 1
         names = list(sites.values())
         lines = {name: k for k, name in enumerate(dict.fromkeys(names))}
         line = np.array([lines[name] for name in names], np.int64)[which]
-        kinds = len(run.used)
-        each = line * kinds + run.columns[:, SIGNATURE]
+        kinds = len(run.plan.used)
+        each = line * kinds + run.plan.columns[:, SIGNATURE]
         nodes = np.bincount(each, minlength=len(lines) * kinds).reshape(-1, kinds)
-        rows = np.bincount(each, run.columns[:, ITEM_COUNT], len(lines) * kinds)
+        rows = np.bincount(each, run.plan.columns[:, ITEM_COUNT], len(lines) * kinds)
         rows = rows.reshape(-1, kinds).astype(np.int64)
-        numbers = run.used[:, U_SIGNATURE].tolist()
+        numbers = run.plan.used[:, U_SIGNATURE].tolist()
         for name, k in lines.items():
             found = self._found.setdefault(name, Line())
             found.nodes += int(nodes[k].sum())

@@ -154,25 +154,25 @@ class profile:
         self.forwards += 1
         self.kernel_calls += run.calls
         self.bytes_gathered += run.bytes_gathered
-        self.bytes_recorded += run.tape.nbytes + run.columns.nbytes + run.order.nbytes
+        self.bytes_recorded += run.tape.nbytes + run.plan.columns.nbytes + run.plan.order.nbytes
         self.bytes_recorded += (graph.done - run.base) * graphs.BYTES_OF_A_ROW
         self.bytes_computed += graph.arena.size() - self._arenas.get(graph.number, 0)
         self._arenas[graph.number] = graph.arena.size()
         for phase, seconds in run.seconds.items():
             self.seconds[phase] += seconds
         self._within = self._within + sum(run.seconds.values()) if GOING.back else 0.0
-        signature = np.ascontiguousarray(run.columns[:, SIGNATURE])
-        bounds = longest_chains(signature, *run.dependencies, len(run.used)).tolist()
+        signature = np.ascontiguousarray(run.plan.columns[:, SIGNATURE])
+        bounds = longest_chains(signature, *run.plan.dependencies, len(run.plan.used)).tolist()
         local = []
         spent = run.spent.tolist() + [0] * (len(bounds) - len(run.spent))
-        used = run.used[:, U_SIGNATURE].tolist()
+        used = run.plan.used[:, U_SIGNATURE].tolist()
         for number, bound, nanoseconds in zip(used, bounds, spent, strict=True):
             entry = self._of(number)
             entry.bound += bound
             entry.forward += 1e-9 * nanoseconds
             local.append((entry, *_calls(TABLE.signatures[number])))
         nodes = np.bincount(signature, minlength=len(local)).tolist()
-        items = np.bincount(signature, run.columns[:, ITEM_COUNT], len(local)).tolist()
+        items = np.bincount(signature, run.plan.columns[:, ITEM_COUNT], len(local)).tolist()
         for (entry, _, _), count, own in zip(local, nodes, items, strict=True):
             entry.nodes += count
             entry.items += int(own)
@@ -181,8 +181,8 @@ class profile:
         for batch in run.laid.batches.tolist():
             entry, calls, loop = local[batch[B_SIGNATURE]]
             entry.batches += 1
-            per_segment = run.signatures[batch[B_SIGNATURE], words.KIND] == words.SEGMENT
-            per_item = run.signatures[batch[B_SIGNATURE], words.PER_ITEM]
+            per_segment = run.plan.signatures[batch[B_SIGNATURE], words.KIND] == words.SEGMENT
+            per_item = run.plan.signatures[batch[B_SIGNATURE], words.PER_ITEM]
             entry.rows += batch[B_SEGMENTS if per_segment and not per_item else B_ITEMS]
             entry.kernel_calls += calls + loop * batch[B_TIMES]
         self._elapsed -= clock() - start

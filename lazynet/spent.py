@@ -60,7 +60,8 @@ def release_links(graph: Graph) -> None:
     if graph.links and not graph.open:
         used = np.zeros(len(graph.wanted), np.uint8)
         for run in graph.runs:
+            columns, signatures = run.plan.columns, run.plan.signatures
             mark_unspent(
-                run.tape, run.columns, run.signatures, graph.head, graph.needs, graph.consumed, used
+                run.tape, columns, signatures, graph.head, graph.needs, graph.consumed, used
             )
         graph.links.keep(used)

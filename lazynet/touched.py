@@ -53,7 +53,7 @@ class Touched:
 def rows_looked_up(run: Any, parts: np.ndarray, number: int) -> np.ndarray | None:
     """The rows of a parameter whose gradients these parts of a forward add to; None for all."""
     found = [np.zeros(0, np.int32)]
-    for local, kind in enumerate(run.kinds()):
+    for local, kind in enumerate(run.plan.kinds):
         if number not in (n for _, n, _ in kind.statics):
             continue
         if not kind.op.looks_up:

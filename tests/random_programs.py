@@ -127,6 +127,7 @@ class Way:
     policy: str = "auto"
     automatic: bool = False
     debug: bool = False
+    times: int = 1  # that the whole is done, each time from new arguments; the last one counts
 
 
 def program(seed: int, way: Way) -> Any:
@@ -167,15 +168,24 @@ def outcome(seed: int, way: Way, asks: str) -> list[np.ndarray]:
         asks: `first` and `second` order; `looks` asks for values in between, `frozen` is of a model
             and arguments some of which want no gradient.
     """
-    found, model = text(seed), program(seed, way)
-    leaves = arguments(seed)
+    model = program(seed, way)
+    if way.automatic:
+        x, y = ln.tensor(np.zeros(WIDTH)), ln.tensor(np.zeros(WIDTH))
+        for _ in range(9):
+            model(x * 1.0, y * 1.0)
     if asks == "frozen":
-        leaves[::3] = [x.detach() for x in leaves[::3]]
         model.layers[seed % LAYERS].requires_grad_(False)
         model.q.requires_grad_(False)
-    if way.automatic:
-        for _ in range(9):
-            model(leaves[0] * 1.0, leaves[1] * 1.0)
+    for _ in range(way.times):
+        model.zero_grad()
+        results = _once(seed, model, way, asks)
+    return results
+
+
+def _once(seed: int, model: Any, way: Way, asks: str) -> list[np.ndarray]:
+    found, leaves = text(seed), arguments(seed)
+    if asks == "frozen":
+        leaves[::3] = [x.detach() for x in leaves[::3]]
     with ln.batching(way.policy), ln.debug() if way.debug else contextlib.nullcontext():
         values = USES[found.kind](model, way, leaves, asks == "looks", found.results)
         values.append(leaves[7] * leaves[7])  # some programs give nothing that wants a gradient

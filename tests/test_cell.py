@@ -157,7 +157,7 @@ def nodes_of(program):
     seen = []
 
     def observe(graph, run):
-        seen.append((run.columns.shape[0], run.batches))
+        seen.append((run.plan.columns.shape[0], run.batches))
 
     graphs.observers.append(observe)
     try:

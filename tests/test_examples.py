@@ -253,7 +253,7 @@ def test_the_tagger_records_as_many_nodes_for_a_sentence_of_any_length():
     module = example("rnn/tagger")
     words, tags = data.Vocabulary("abc"), data.Vocabulary("XY", unknown=None)
     model, seen = module.Tagger(words, tags, 8), []
-    observe = lambda graph, run: seen.append(run.columns.shape[0])  # noqa: E731
+    observe = lambda graph, run: seen.append(run.plan.columns.shape[0])  # noqa: E731
     ln.graph.observers.append(observe)
     try:
         for length in (1, 2, 50, 500):

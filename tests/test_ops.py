@@ -370,7 +370,7 @@ def test_ops_and_attributes_never_share_a_batch():
         for op, s, _, _ in recorded
         if op.kind != words.ALIAS
     }
-    assert len(all_run.used) >= len(kinds) and all_run.batches >= len(kinds)
+    assert len(all_run.plan.used) >= len(kinds) and all_run.batches >= len(kinds)
     for op, sample, arrays, y in recorded:
         np.testing.assert_allclose(
             y.numpy(), expected(op, sample, arrays), rtol=1e-12, atol=1e-14, err_msg=op.name

@@ -16,6 +16,8 @@ OF_ALL = {
     "cells": Way(ln.cell, ln.cell),
     "whole": Way(ln.cell, ln.cell, whole=True),
     "checkpoints": Way(ln.checkpoint, ln.cell, whole=True),
+    "again": Way(ln.cell, ln.cell, times=4),
+    "plain again": Way(times=4),
     "debug": Way(ln.cell, ln.cell, whole=True, debug=True),
     **{policy: Way(policy=policy) for policy in NAMES if policy != "none"},
 }

@@ -101,7 +101,7 @@ def test_a_state_may_be_a_view():
 
 def test_the_nodes_of_a_sentence_are_as_many_whatever_its_length():
     seen = []
-    observe = lambda graph, run: seen.append(run.columns.shape[0])  # noqa: E731
+    observe = lambda graph, run: seen.append(run.plan.columns.shape[0])  # noqa: E731
     graphs.observers.append(observe)
     try:
         for n in (2, 40):

@@ -1,0 +1,197 @@
+"""Schedules, and those of small programs kept for the next program of the same shape.
+
+To plan a program of a few nodes takes longer than to run it, and such programs come back: a model
+that is asked for one example at a time records the same tape again, with other words and other
+inputs. A schedule is kept under the tape that it was made for, with the numbers in it (which word,
+which class) left open; its calls are kept under the addresses that they were made for. Memory comes
+from pools, so that a loop meets the same addresses again. What is found is what would be made, as
+it was made from the same. Policy `none` keeps nothing: it is what others are compared with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lazynet.batching.decode import LISTED, STEPPED, U_NEEDS, U_SIGNATURE, entry_words
+from lazynet.batching.frame import CALL_WORDS
+from lazynet.batching.layout import ALIAS, KIND, LINK, PAYLOAD, SEGMENT
+from lazynet.batching.plan import Laid
+from lazynet.batching.policies import NONE
+from lazynet.device import CPU, Device
+from lazynet.kernels.jit import jit
+from lazynet.leaf import STATICS
+from lazynet.op import TABLE, Signature
+
+Links = list[tuple[int, np.ndarray]]  # first row and addresses of rows that lie elsewhere
+LARGEST = 1 << 12  # bytes of a tape
+MOST = 64  # plans that are kept, the latest
+MOST_PLACES = 4  # and for each, the latest places that its rows had
+
+
+class Latest:
+    """The latest so many values by key, of keys that came more than once."""
+
+    def __init__(self, most: int):
+        self._most = most
+        self._kept: OrderedDict[Any, Any] = OrderedDict()
+        self._came: OrderedDict[int, None] = OrderedDict()  # hashes of keys
+
+    def find(self, key: Any) -> Any:
+        """The value that was kept; None if there is none."""
+        found = self._kept.get(key)
+        if found is not None:
+            with contextlib.suppress(KeyError):  # another thread has just dropped it
+                self._kept.move_to_end(key)
+        return found
+
+    def came_before(self, key: Any) -> bool:
+        """Whether a key came lately; note that it did."""
+        number = hash(key)
+        if number in self._came:
+            return True
+        self._came[number] = None
+        if len(self._came) > 8 * self._most:
+            self._came.popitem(last=False)
+        return False
+
+    def keep(self, key: Any, value: Any) -> None:
+        """Keep a value, instead of the one that was not asked for for the longest time."""
+        self._kept[key] = value
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+
+class Placed(NamedTuple):
+    """Where the rows of a schedule lie, and the calls that compute them."""
+
+    laid: Laid
+    frame: np.ndarray
+    calls: np.ndarray
+    vectors: np.ndarray
+    place: np.ndarray | None = None  # of all rows, if it is kept
+    payload: np.ndarray | None = None  # then also where each word of it stands on the tape
+
+
+@dataclass
+class Plan:
+    """What is pending on a tape, and the batches in which it runs; it has no place yet."""
+
+    columns: np.ndarray
+    root: np.ndarray
+    shift: np.ndarray
+    dependencies: tuple[np.ndarray, np.ndarray]
+    used: np.ndarray  # what each local signature number stands for, as `decode` gives it
+    signatures: np.ndarray  # rows of the signature table, one for each local signature
+    order: np.ndarray
+    batches: np.ndarray
+    totals: np.ndarray
+    sizes: list[int]  # of memory, see `measure.py`
+    shape: np.ndarray | None = None  # the tape with open numbers, where the schedule is kept
+    rows: Any = ()  # then also `head` and `needs` of all rows
+    places: Latest = field(default_factory=lambda: Latest(MOST_PLACES))
+
+    @functools.cached_property
+    def kinds(self) -> list[Signature]:
+        """The signatures of its nodes, by local number."""
+        return [TABLE.signatures[index] for index in self.used[:, U_SIGNATURE].tolist()]
+
+    @functools.cached_property
+    def read(self) -> list[int]:
+        """The numbers of the parameters that it reads."""
+        return [number for kind in self.kinds for _, number, _ in kind.statics]
+
+    @functools.cached_property
+    def _read(self) -> np.ndarray:
+        return np.array(self.read, np.int64)
+
+    @functools.cached_property
+    def statics(self) -> set[int]:
+        """The numbers of the parameters whose gradients backward through it may write."""
+        needs = self.used[:, U_NEEDS].tolist()
+        kinds = zip(self.kinds, needs, strict=True)
+        return {n for kind, wanted in kinds if wanted for _, n, _ in kind.statics}
+
+    @functools.cached_property
+    def differentiable(self) -> bool:
+        """Whether any of its nodes wants gradients."""
+        return 1 in self.used[:, U_NEEDS].tolist()
+
+    @functools.cached_property
+    def _of_signatures(self) -> tuple[np.ndarray, bytes]:
+        return self.used[:, U_SIGNATURE].astype(np.int64), self.signatures.tobytes()
+
+    def holds(self) -> bool:
+        """Whether its signatures are as they were when it was made."""
+        indices, words = self._of_signatures
+        return TABLE.numbers.take(indices, 0).tobytes() == words
+
+    def address_key(self, links: Links, memory: tuple[int, ...]) -> Any:
+        """All addresses that its calls depend on: of memory, of rows elsewhere, of parameters."""
+        elsewhere = b"".join([addresses.tobytes() for _, addresses in links])
+        return memory, elsewhere, STATICS.addresses.take(self._read).tobytes()
+
+    def keep(self, key: Any, placed: Placed, place: np.ndarray) -> Placed:
+        """Keep calls, laid out for the shape of a tape, for when the same addresses come back."""
+        calls = placed.calls[: int(placed.frame[CALL_WORDS])].copy()
+        payload = placed.laid.payload.copy()
+        kept = placed._replace(calls=calls, place=place.copy(), payload=payload)
+        self.places.keep(key, kept)
+        return kept
+
+
+_plans = Latest(MOST)
+
+
+@jit
+def leave_open(tape, numbers, shape):
+    """Copy a tape; each word of payload becomes its own place on the tape.
+
+    Where an alias lies within another row is part of the shape.
+    """
+    shape[:] = tape
+    p = np.int64(0)
+    while p < tape.size:
+        s, n, _, form, _, end = entry_words(tape, p, numbers)
+        kind, words = numbers[s, KIND], numbers[s, PAYLOAD]
+        if form == STEPPED:
+            words *= n
+        if kind != ALIAS and kind != LINK and kind != SEGMENT and form != LISTED:
+            for q in range(end - words, end):
+                shape[q] = q
+        p = end
+
+
+def find(
+    tape: np.ndarray, base: int, marks: tuple, needs: np.ndarray, links: Links, policy: int,
+    device: Device,
+) -> tuple[Any, Plan | None]:  # fmt: skip
+    """The plan that was made for a tape of this shape, if there is one.
+
+    Returns:
+        what a plan for this tape is to be kept under, None where it is not to be kept; the plan.
+    """
+    if base or tape.nbytes > LARGEST or policy == NONE:
+        return None, None
+    if device is not CPU or STATICS.devices != {CPU}:  # a parameter may be elsewhere
+        return None, None
+    shape = np.empty_like(tape)
+    leave_open(tape, TABLE.numbers, shape)
+    wanted = b"".join([needs[row : row + len(rows)].tobytes() for row, rows in links])
+    key = shape.tobytes(), marks, wanted, policy
+    found = _plans.find(key)
+    if found is not None and found.holds():
+        return key, found
+    return key if _plans.came_before(key) else None, None
+
+
+def keep(key: Any, plan: Plan, head: np.ndarray, needs: np.ndarray) -> None:
+    """Keep a plan for when a tape of its shape comes back."""
+    plan.shape = np.frombuffer(key[0], np.int32)
+    plan.rows = head.copy(), needs.copy()
+    _plans.keep(key, plan)
