@@ -52,7 +52,7 @@ def operands() -> Iterator[dict[str, int]]:
 
     def observe(graph: graphs.Graph, run: Run) -> None:
         for batch in run.laid.batches:
-            of = run.signatures[batch[B_SIGNATURE]]
+            of = run.plan.signatures[batch[B_SIGNATURE]]
             first, count = batch[B_ARGUMENTS], of[layout.ARGUMENTS]
             runs = of[layout.KIND] == layout.RUNS  # of which each argument has its own number
             each = batch[B_ROWS_READ] / max(1, count) if runs else batch[B_ITEMS]

@@ -78,6 +78,7 @@ class Run:
     base: int
     tape: np.ndarray
     plan: Plan
+    found: bool  # whether the plan was there, made for an earlier tape of the same shape
     laid: Laid
     outputs: tuple[int, int]  # address and size of the block of output rows
     vectors: np.ndarray  # what arguments point into
@@ -132,6 +133,7 @@ def forward(
     host.refuse_inside()
     times = [clock()]
     key, plan = find(tape, base, tuple(marks), needs, links, policy, device)
+    found = plan is not None
     if plan is not None:
         head[:], needs[:] = plan.rows
         times += [clock()] * 2
@@ -153,7 +155,7 @@ def forward(
     times.append(clock())
     spans = zip(("decode", "schedule", "lay out", "forward"), times, times[1:], strict=False)
     return Run(
-        base, tape, plan, placed.laid, (output, plan.sizes[M_OUTPUT]), placed.vectors,
+        base, tape, plan, found, placed.laid, (output, plan.sizes[M_OUTPUT]), placed.vectors,
         int(placed.frame[CALLS]), int(placed.frame[BYTES_GATHERED]),
         {phase: end - start for phase, start, end in spans}, watch[W_SPENT:], resident,
     )  # fmt: skip

@@ -69,6 +69,7 @@ class profile:
     Attributes:
         signatures: the `Batches` of each signature, by its number, with the seconds that its
             kernels took; on a GPU from one to the next in its stream; 0 on Windows.
+        plans_found: forwards that took the plan of an earlier one of the same shape.
         bytes_recorded: of what nodes are written down in: tape, columns of the plan, addresses.
         bytes_computed: of the rows that they have, and of what is kept for their gradients.
         seconds: the time spent in each of `PHASES`; a GPU may be at work for longer.
@@ -87,6 +88,7 @@ class profile:
         self.signatures: dict[int, Batches] = {}
         self.seconds = dict.fromkeys(PHASES, 0.0)
         self.forwards = self.backwards = self.updates = 0
+        self.plans_found = 0
         self.backward_batches = 0
         self.kernel_calls = self.backward_kernel_calls = 0
         self.bytes_gathered = self.bytes_recorded = self.bytes_computed = 0
@@ -152,6 +154,7 @@ class profile:
             return
         start = clock()
         self.forwards += 1
+        self.plans_found += run.found
         self.kernel_calls += run.calls
         self.bytes_gathered += run.bytes_gathered
         self.bytes_recorded += run.tape.nbytes + run.plan.columns.nbytes + run.plan.order.nbytes
@@ -240,6 +243,7 @@ class profile:
         per_example = self.nodes / self.examples if self.examples else None
         return {
             "forwards": self.forwards,
+            "plans_found": self.plans_found,
             "backwards": self.backwards,
             "updates": self.updates,
             "nodes": self.nodes,
@@ -278,8 +282,9 @@ class profile:
         nodes = f"{told['nodes']} nodes"
         if self.examples:
             nodes += f" ({told['nodes_per_example']:.1f} an example)"
+        found = f", {told['plans_found']} by a plan found again" if told["plans_found"] else ""
         lines = [
-            f"{_count(told['forwards'], 'forward')}: {nodes} in {told['batches']} batches "
+            f"{_count(told['forwards'], 'forward')}{found}: {nodes} in {told['batches']} batches "
             f"(lower bound {told['lower_bound']}), {told['kernel_calls']} kernel calls, "
             f"{in_units(told['bytes_gathered'])} gathered",
             f"memory: {in_units(told['bytes_computed'])} for rows, "

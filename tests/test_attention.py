@@ -153,7 +153,7 @@ class TestAttention:
             y = attend(x, x, x)
             with observed() as runs:
                 ln.forward(y)
-            return runs[0].columns.shape[0]
+            return runs[0].plan.columns.shape[0]
 
         assert nodes(2) == nodes(40) == 1
 
@@ -252,7 +252,7 @@ class TestMultiheadAttention:
         y, _ = mha(x)
         with observed() as runs:
             ln.forward(y)
-        assert runs[0].columns.shape[0] == 3  # projection, attention, projection
+        assert runs[0].plan.columns.shape[0] == 3  # projection, attention, projection
 
     def test_step_by_step_with_a_cache_is_the_causal_whole(self):
         mha, x = nn.MultiheadAttention(8, 2).double(), ln.sequence(normal(7, 8))
@@ -298,7 +298,7 @@ class TestMultiheadAttention:
                 y, _ = mha(row, cache=cache)
                 with observed() as runs:
                     ln.forward(y)
-                recorded.append(runs[0].columns[:, ITEM_COUNT].tolist())
+                recorded.append(runs[0].plan.columns[:, ITEM_COUNT].tolist())
         assert recorded == [[1, 1, 1]] * 9
 
     def test_a_cache_lives_on_when_values_are_looked_at(self):

@@ -224,3 +224,16 @@ def test_policies_have_plans_of_their_own(made):
         batches.setdefault(policy, set()).add(told.batches)
     assert all(len(found) == 1 for found in batches.values())
     assert made["read"] == 4
+
+
+def test_the_profile_tells_how_many_plans_were_found(made):
+    layer, x = nn.Linear(6, 3), ln.tensor(rows(1)[0])
+    with ln.profile() as p:
+        for _ in range(5):
+            layer(x).numpy()
+    assert (p.forwards, p.plans_found) == (5, 3)
+    assert p.summary()["plans_found"] == 3
+    assert repr(p).startswith("5 forwards, 3 by a plan found again: 5 nodes in 5 batches")
+    with ln.profile() as p:
+        (x * 3.0).numpy()
+    assert repr(p).startswith("1 forward: 1 node")

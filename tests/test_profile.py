@@ -223,7 +223,7 @@ def test_parts_of_rows_are_told_apart_from_rows():
 # -- how long kernels took, and whose line it was --------------------------------------------------
 
 
-def test_the_time_of_a_signature_is_that_of_its_calls(monkeypatch):
+def test_signatures_share_the_time_of_the_kernels_and_nobody_else_watches(monkeypatch):
     x, weight = ln.rand(64, length=50), ln.Parameter(np.eye(64, dtype=np.float32))
     with ln.profile() as p:
         loss = ln.sum(ln.tanh(ln.linear(x, weight)) ** 2, 1).sum()
@@ -290,7 +290,7 @@ def test_lines_tell_what_they_recorded():
     assert ln.tanh(x).graph.sites is None  # no longer noted
 
 
-def test_a_fold_is_its_line(tmp_path):
+def test_a_fold_is_its_line():
     cell = nn.TreeLSTMCell(3, 3, 2)
     with ln.profile(lines=True) as p:
         ln.fold(cell, ln.rand(3, length=3), ln.Structure([(), (), (0, 1)]))[0].numpy()
