@@ -32,6 +32,9 @@ Links = list[tuple[int, np.ndarray]]  # first row and addresses of rows that lie
 LARGEST = 1 << 12  # bytes of a tape
 MOST = 64  # plans that are kept, the latest
 MOST_PLACES = 4  # and for each, the latest places that its rows had
+# After so many programs that had no plan here, only every so many-th is looked for: to look takes a
+# few hundredths of the time of a small program.
+PATIENCE, SELDOM = 64, 8
 
 
 class Latest:
@@ -146,6 +149,7 @@ class Plan:
 
 
 _plans = Latest(MOST)
+_missed = [0]  # how many programs have had no plan here since the last one that had
 
 
 @jit
@@ -180,12 +184,16 @@ def find(
         return None, None
     if device is not CPU or STATICS.devices != {CPU}:  # a parameter may be elsewhere
         return None, None
+    _missed[0] += 1
+    if _missed[0] > PATIENCE and _missed[0] % SELDOM:
+        return None, None
     shape = np.empty_like(tape)
     leave_open(tape, TABLE.numbers, shape)
     wanted = b"".join([needs[row : row + len(rows)].tobytes() for row, rows in links])
     key = shape.tobytes(), marks, wanted, policy
     found = _plans.find(key)
     if found is not None and found.holds():
+        _missed[0] = 0
         return key, found
     return key if _plans.came_before(key) else None, None
 

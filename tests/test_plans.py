@@ -24,6 +24,7 @@ def made(monkeypatch):
         return run
 
     monkeypatch.setattr(plans, "_plans", plans.Latest(plans.MOST))
+    monkeypatch.setattr(plans, "_missed", [0])
     monkeypatch.setattr(executor, "_read", counted("read", executor._read))
     monkeypatch.setattr(executor, "_emit", counted("laid out", executor._emit))
     return counts
@@ -237,3 +238,25 @@ def test_the_profile_tells_how_many_plans_were_found(made):
     with ln.profile() as p:
         (x * 3.0).numpy()
     assert repr(p).startswith("1 forward: 1 node")
+
+
+def test_where_nothing_comes_back_plans_are_looked_for_seldom(made, monkeypatch):
+    looked, leave_open = [], plans.leave_open
+
+    def counted(*arguments):
+        looked.append(arguments)
+        return leave_open(*arguments)
+
+    monkeypatch.setattr(plans, "leave_open", counted)
+    x = ln.tensor(rows(1)[0])
+    new = plans.PATIENCE + 10 * plans.SELDOM
+    for number in range(new):
+        ln.cat([x] * (number + 2)).numpy()
+    assert len(looked) == plans.PATIENCE + 10
+    for _ in range(2 * plans.SELDOM):  # the program is met, and met again: now it is kept
+        ln.tanh(x).numpy()
+    assert len(plans._plans._kept) == 1
+    looked.clear()
+    for _ in range(2 * plans.SELDOM):
+        ln.tanh(x).numpy()
+    assert plans.SELDOM < len(looked) < 2 * plans.SELDOM + 1  # from the first that was found on
