@@ -29,7 +29,7 @@ from lazynet.leaf import STATICS
 from lazynet.op import TABLE, Signature
 
 Links = list[tuple[int, np.ndarray]]  # first row and addresses of rows that lie elsewhere
-LARGEST = 1 << 12  # bytes of a tape
+LARGEST = 1 << 13  # bytes of a tape; a plan takes some 25 times as much
 MOST = 64  # plans that are kept, the latest
 MOST_PLACES = 4  # and for each, the latest places that its rows had
 # After so many programs that had no plan here, only every so many-th is looked for: to look takes a
