@@ -22,7 +22,6 @@ from lazynet.device import set_default_device as set_default_device
 from lazynet.fold import Structure as Structure
 from lazynet.fold import fold as fold
 from lazynet.function import Function as Function
-from lazynet.graph import forward as forward
 from lazynet.io import load as load
 from lazynet.io import save as save
 from lazynet.map import map as map
@@ -228,6 +227,7 @@ from lazynet.profile import profile as profile
 from lazynet.purity import ImpureFunction as ImpureFunction
 from lazynet.record import DtypeError as DtypeError
 from lazynet.record import ShapeError as ShapeError
+from lazynet.recording import forward as forward
 from lazynet.scaling import GradScaler as GradScaler
 from lazynet.scan import scan as scan
 from lazynet.tensor import Sequence as Sequence

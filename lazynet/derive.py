@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from lazynet.batching import layout as words
-from lazynet.graph import recording_into
 from lazynet.op import RowType, Signature, row_type
 from lazynet.ops.fill import zeros
 from lazynet.ops.reduce import reshape
@@ -15,6 +14,7 @@ from lazynet.ops.rows import GATHER, ROW_SUM
 from lazynet.ops.views import cat_features as cat
 from lazynet.program import Program, ref_of
 from lazynet.record import record_segments
+from lazynet.recording import recording_into
 from lazynet.tensor import Sequence, Tensor
 from lazynet.trace import Lowering, TraceGraph, argument_ids
 

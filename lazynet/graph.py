@@ -9,12 +9,8 @@ is used again enters the new graph as a link.
 from __future__ import annotations
 
 import bisect
-import contextlib
-import contextvars
 import itertools
 import struct
-import threading
-import weakref
 from _thread import get_ident
 from typing import Any
 
@@ -29,16 +25,18 @@ from lazynet.device import CPU, Device, default_device, product_precision, runni
 from lazynet.leaf import READERS, Leaf
 from lazynet.links import Links
 from lazynet.op import Op, RowType, Signature
-
-recording_gradients: contextvars.ContextVar[bool] = contextvars.ContextVar(
-    "gradients", default=True
+from lazynet.recording import (
+    begin,
+    go_on,
+    here,
+    leave,
+    note_forward,
+    policy,
+    recorded_last,
+    recording_gradients,
 )
-current_policy: contextvars.ContextVar[str] = contextvars.ContextVar("policy", default="")
-default_policy = ["auto"]
-_thread = threading.local()
-# The graph that was recorded into last, by a weak reference, for compiled code to find; None where
-# another one may have to take its place.
-recorded_last: list[Any] = [None]
+
+observers: list[Any] = []
 _numbers = itertools.count()
 _FIRST_ROWS = 256
 BYTES_OF_A_ROW = 15  # in place, head, needs, wanted and consumed
@@ -273,7 +271,7 @@ class Graph:
                 "this value is pending in another thread; ask for it there (or call ln.forward "
                 "on it there) before using it here"
             )
-        _go_on()
+        go_on()
         if self._running:
             executor.host.refuse_inside()
             raise RuntimeError("a value is asked for while its graph is being computed")
@@ -329,8 +327,7 @@ class Graph:
         flag = int(self.records_gradients(values))
         self.marks = [(values, flag), *(mark for mark in self.marks if mark[0] > values)]
         self.done = values
-        if after_first_forward:
-            _forwards[0] += 1
+        note_forward()
         if run.plan.differentiable:  # else no backward will ever come this way
             self.runs.append(run)
         self._note_versions(run)
@@ -380,26 +377,7 @@ class Graph:
     def _leave(self) -> None:
         self.open = False
         self.thread = 0
-        if getattr(_thread, "graph", None) is not None and _thread.graph() is self:
-            _thread.graph = None
-
-
-observers: list[Any] = []
-# What is compiled or loaded when recording goes on after the first forward: neither an import nor
-# the first results wait for it. Each takes itself off the list when it is done.
-after_first_forward: list[Any] = []
-_forwards = [0]  # that have run, while the list holds anything
-_going_on = threading.Lock()
-
-
-def _go_on() -> None:
-    """Get ready for more, if a forward has run."""
-    if after_first_forward and _forwards[0] and _going_on.acquire(blocking=False):
-        try:  # another thread, or a finalizer, does not wait for it
-            for ready in tuple(after_first_forward):
-                ready()
-        finally:
-            _going_on.release()
+        leave(self)
 
 
 def words_of(*integers: int) -> bytes:
@@ -416,7 +394,7 @@ def current_graph(device: Device | None = None) -> Graph:
     A graph has one device, and one precision of products. Recording for another ends it: what is
     pending there runs.
     """
-    held = getattr(_thread, "graph", None)
+    held = getattr(here, "graph", None)
     graph = held() if held is not None else None
     if graph is not None and graph.open:
         if graph.device is None:
@@ -426,55 +404,10 @@ def current_graph(device: Device | None = None) -> Graph:
             recorded_last[0] = None if graph.precision else held
             return graph
         graph.close()
-    _go_on()
+    go_on()
     graph = Graph(device or default_device())
-    _thread.graph = held = weakref.ref(graph)
-    recorded_last[0] = None if graph.precision else held
+    begin(graph)
     return graph
-
-
-def pending_graph() -> Graph | None:
-    """The graph that this thread records into, if there is one."""
-    held = getattr(_thread, "graph", None)
-    return held() if held is not None else None
-
-
-def settle() -> None:
-    """Run what is pending in this thread: parameters are about to change."""
-    graph = pending_graph()
-    if graph is not None and graph.pending:
-        graph.forward()
-
-
-def end_recording() -> None:
-    """Run what is pending, and record what comes into a new graph: a parameter is about to change.
-
-    So one graph never holds values of a parameter before and after a change.
-    """
-    graph = pending_graph()
-    if graph is not None and graph.open:
-        graph.close()
-
-
-def forward(values=None) -> None:
-    """Run everything that is pending (all of it, whatever `values` names)."""
-    settle()
-
-
-@contextlib.contextmanager
-def recording_into(graph: Graph):
-    """Record into `graph` for a while: how formulas and cells are traced."""
-    before = getattr(_thread, "graph", None)
-    _thread.graph, recorded_last[0] = weakref.ref(graph), None
-    try:
-        yield graph
-    finally:
-        _thread.graph = before
-
-
-def policy() -> str:
-    """The name of the policy in force."""
-    return current_policy.get() or default_policy[0]
 
 
 _LINK = Op("link", "rows of another graph", lambda: (), kind=words.LINK, listed=False).signature(())

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from lazynet.batching import layout as words
-from lazynet.graph import recording_gradients
 from lazynet.leaf import STATICS, Leaf
 from lazynet.op import Signature
 from lazynet.ops import reduce
@@ -17,6 +16,7 @@ from lazynet.ops.rows import GATHER, ROW_MAX, ROW_SOFTMAX, ROW_SUM
 from lazynet.ops.views import cat_features, part
 from lazynet.program import Ref, ref_of
 from lazynet.record import record
+from lazynet.recording import recording_gradients
 from lazynet.tensor import Tensor
 from lazynet.trace import TraceGraph
 

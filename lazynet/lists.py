@@ -18,7 +18,6 @@ from typing import Any
 
 from lazynet.batching import layout as words
 from lazynet.calls import flatten
-from lazynet.graph import recording_gradients
 from lazynet.inside import FunctionGraph
 from lazynet.op import RowType, Signature
 from lazynet.ops.elementwise import ADD
@@ -26,6 +25,7 @@ from lazynet.ops.identity import CLONE
 from lazynet.ops.rows import GATHER, ROW_SUM
 from lazynet.program import Ref
 from lazynet.record import record
+from lazynet.recording import recording_gradients
 from lazynet.tensor import Sequence, Tensor
 
 WHOLE = -1  # in the place of an item's number: a value of the whole call

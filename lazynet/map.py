@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import greenlet
 
 from lazynet import tensor as tensors
-from lazynet.graph import pending_graph, settle
 from lazynet.ops.random import current_stream, stream
+from lazynet.recording import pending_graph, settle
 
 Example = TypeVar("Example")
 Result = TypeVar("Result")

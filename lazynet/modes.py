@@ -13,15 +13,15 @@ from typing import Any
 from lazynet.batching.policies import NAMES
 from lazynet.debugging import debugging, looking_for_infinities
 from lazynet.device import DeviceError, device_of, product_precision
-from lazynet.graph import (
+from lazynet.kernels import blas
+from lazynet.kernels.threads import MOST_WORKERS, POOL
+from lazynet.recording import (
     current_policy,
     default_policy,
     end_recording,
     pending_graph,
     recording_gradients,
 )
-from lazynet.kernels import blas
-from lazynet.kernels.threads import MOST_WORKERS, POOL
 
 
 def _sync() -> None:

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from lazynet.graph import Graph, recorded_last
+from lazynet.graph import Graph
 from lazynet.kernels.jit import inline
 from lazynet.kernels.memory import load, store
 from lazynet.kernels.python import (
@@ -37,6 +37,7 @@ from lazynet.kernels.python import (
 from lazynet.leaf import Leaf
 from lazynet.op import RowType, Signature
 from lazynet.parameter import Parameter
+from lazynet.recording import recorded_last
 from lazynet.tensor import Sequence, Tensor
 
 GRAPH, ID, TYPE = (slot_offset(Tensor, name) for name in ("graph", "id", "type"))

@@ -13,10 +13,10 @@ import numpy as np
 
 from lazynet.device import Device
 from lazynet.elsewhere import DYNET_OPTIMIZERS, missing
-from lazynet.graph import settle
 from lazynet.kernels.jit import clock
 from lazynet.leaf import Leaf
 from lazynet.parameter import Parameter
+from lazynet.recording import settle
 from lazynet.touched import table_of_rows
 
 Group = dict[str, Any]

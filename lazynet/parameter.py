@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from lazynet.device import Device, device_of
-from lazynet.graph import end_recording
 from lazynet.leaf import STATICS, leaf_of, update_needs
+from lazynet.recording import end_recording
 from lazynet.tensor import FLOATS, Tensor, numbers_of
 
 

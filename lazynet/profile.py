@@ -27,6 +27,7 @@ from lazynet.kernels.jit import clock, compiling
 from lazynet.leaf import GOING
 from lazynet.lines import Lines, milliseconds, table, timed
 from lazynet.op import TABLE, RowType, Signature
+from lazynet.recording import end_recording, pending_graph
 
 # "compile" is for what runs for the first time: it is compiled, or read from disk. The others are
 # in the order in which they happen; "build" is the program itself, and any other Python.
@@ -103,7 +104,7 @@ class profile:
             raise RuntimeError("profile: this one is entered already; use another ln.profile()")
         self._thread = get_ident()
         if self._lines is not None:
-            graphs.end_recording()  # what comes now has its lines noted
+            end_recording()  # what comes now has its lines noted
             self._noting = noting_lines.set(True)
         for observers, observer in self._hooks():
             observers.append(observer)
@@ -115,11 +116,11 @@ class profile:
 
     def __exit__(self, *error: object) -> None:
         try:
-            graph = graphs.pending_graph()
+            graph = pending_graph()
             if error[0] is None and graph is not None and graph.pending:
                 graph.forward()
             if error[0] is None and self._noting is not None:
-                graphs.end_recording()
+                end_recording()
         finally:
             if self._noting is not None:
                 noting_lines.reset(self._noting)

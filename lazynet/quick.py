@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from lazynet.graph import after_first_forward
 from lazynet.kernels import python
 from lazynet.kernels.jit import MAKING, inline, spliced
 from lazynet.kernels.memory import load
@@ -67,6 +66,7 @@ from lazynet.objects import (
     row_in,
     row_of_number,
 )
+from lazynet.recording import after_first_forward
 
 
 @inline

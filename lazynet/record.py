@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from lazynet.graph import Graph, current_graph, recording_gradients, words_of
+from lazynet.graph import Graph, current_graph, words_of
 from lazynet.leaf import STATICS, Leaf
 from lazynet.op import Op, RowType, Signature, row_type
 from lazynet.parameter import Parameter
 from lazynet.quick import Short, node, record_values
 from lazynet.quick_segments import of_list, one_segment
+from lazynet.recording import recording_gradients
 from lazynet.tensor import Sequence, Tensor, Value, tensor
 
 

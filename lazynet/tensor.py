@@ -13,10 +13,10 @@ import numpy as np
 from lazynet import elsewhere
 from lazynet.arrays import array_of, dtype_of
 from lazynet.device import CPU, Device, DeviceError, device_of
-from lazynet.graph import pending_graph
 from lazynet.leaf import STATICS, Leaf, leaf_of
 from lazynet.methods import Methods
 from lazynet.op import RowType, row_type
+from lazynet.recording import pending_graph
 
 FLOATS = ("float32", "float64")
 _SHOWN = 50  # elements that `repr` shows; of more it shows the first and last

@@ -14,10 +14,11 @@ import numpy as np
 
 from lazynet import passes
 from lazynet.batching import layout as words
-from lazynet.graph import Graph, recording_into
+from lazynet.graph import Graph
 from lazynet.op import RowType, Signature
 from lazynet.parameter import Parameter
 from lazynet.program import Program, Ref, Region, Step, elementwise, ref_of
+from lazynet.recording import recording_into
 from lazynet.tensor import Sequence, Tensor
 
 # The length of every symbolic Sequence; ids of its rows are never looked at one by one. Ids are

@@ -21,7 +21,6 @@ from lazynet.batching import layout as words
 from lazynet.blocks import join
 from lazynet.derive import go_back, reverse, summed, whole_cotangent
 from lazynet.describe import describe
-from lazynet.graph import recording_gradients, recording_into
 from lazynet.inside import FunctionGraph
 from lazynet.leaf import STATICS, Leaf
 from lazynet.merging import relocated
@@ -32,6 +31,7 @@ from lazynet.ops.identity import CLONE
 from lazynet.program import Program, Ref, Region, elementwise
 from lazynet.recompute import recomputing
 from lazynet.record import Literal, enter, graph_of, record, record_segments
+from lazynet.recording import recording_gradients, recording_into
 from lazynet.tensor import Sequence, Tensor
 from lazynet.trace import Lowering, argument_ids
 

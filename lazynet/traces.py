@@ -10,13 +10,14 @@ from lazynet import shortcut
 from lazynet.batching import layout as words
 from lazynet.calls import is_input, is_rows, structured
 from lazynet.device import on_device
-from lazynet.graph import recording_gradients, words_of
+from lazynet.graph import words_of
 from lazynet.leaf import STATICS
 from lazynet.lists import ItemsDiffer, Listed, ListGraph
 from lazynet.nested import mapped
 from lazynet.op import RowType
 from lazynet.ops.random import draw
 from lazynet.program import Ref, ref_of
+from lazynet.recording import recording_gradients
 from lazynet.tensor import Tensor, Value
 from lazynet.trace import argument_ids
 from lazynet.traced import Traced

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 import lazynet
-from lazynet import graph
+from lazynet import recording
 
 # The first call of a kernel compiles it, so no example has a deadline. `explore` looks for new
 # examples: pytest --hypothesis-profile=explore
@@ -26,7 +26,7 @@ def pytest_runtest_setup() -> None:
     np.random.seed(0)
     lazynet.manual_seed(0)
     # What another test left pending is none of this one's.
-    left = graph.pending_graph()
+    left = recording.pending_graph()
     if left is not None:
         with contextlib.suppress(Exception):
             left.close()

@@ -9,7 +9,7 @@ import lazynet as ln
 from lazynet import nn
 from lazynet.arena import POOL
 from lazynet.batching.policies import NAMES
-from lazynet.graph import end_recording
+from lazynet.recording import end_recording
 
 SIZE, DEPTH = 8, 12
 WEIGHTS = [ln.Parameter(w) for w in np.random.default_rng(7).standard_normal((3, SIZE, SIZE)) / 3]

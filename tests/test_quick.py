@@ -11,8 +11,7 @@ import pytest
 from checks import counts_references
 
 import lazynet as ln
-from lazynet import graph as graphs
-from lazynet import nn, quick
+from lazynet import nn, quick, recording
 from lazynet.graph import MOST_LINKED
 from lazynet.kernels import python
 from lazynet.op import RowType
@@ -211,11 +210,11 @@ def test_short_ways_whose_compiling_is_interrupted_are_compiled_later():
     for _ in range(2):  # the second of which compiles all others
         (ln.ones(2) + 1.0).numpy()
     quick._waiting.append(shaky)
-    graphs.after_first_forward.append(quick._compile_waiting)
+    recording.after_first_forward.append(quick._compile_waiting)
     with pytest.raises(KeyboardInterrupt):
         (ln.ones(3) + 1.0).numpy()
     assert (ln.ones(3) + 1.0).tolist() == [2.0] * 3
-    assert shaky.tries == 2 and not quick._waiting and not graphs.after_first_forward
+    assert shaky.tries == 2 and not quick._waiting and not recording.after_first_forward
 
 
 def test_expressions_of_parameters_are_recorded_once_also_when_their_ops_were_met():

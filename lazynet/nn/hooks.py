@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lazynet.graph import pending_graph
 from lazynet.hooks import HookHandle, wants_gradient, watched
 from lazynet.nested import filled, leaves_of
+from lazynet.recording import pending_graph
 from lazynet.tensor import Value
 from lazynet.trace import HookInside, TraceGraph
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from lazynet.graph import Graph, current_graph, recording_gradients
+from lazynet.graph import Graph, current_graph
 from lazynet.nn.module import Module
 from lazynet.nn.recurrent import _Network
 from lazynet.ops.reduce import reshape
 from lazynet.ops.statistics import norm
 from lazynet.parameter import Parameter
+from lazynet.recording import recording_gradients
 from lazynet.tensor import Tensor
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from lazynet.graph import recording_gradients
 from lazynet.nested import mapped
 from lazynet.ops import activations, elementwise, functions, products
+from lazynet.recording import recording_gradients
 from lazynet.tensor import Sequence, Tensor, Value
 
 _ALIASES = {

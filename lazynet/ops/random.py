@@ -14,7 +14,6 @@ import numpy as np
 
 from lazynet.batching import layout as words
 from lazynet.device import beside_operands
-from lazynet.graph import pending_graph
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.axes import broadcast_shapes, sizes_of
 from lazynet.ops.elementwise import floats_of
@@ -22,6 +21,7 @@ from lazynet.ops.reduce import argmax, softmax
 from lazynet.ops.told import told
 from lazynet.program import Ref, call, lowered, output_refs
 from lazynet.record import as_value, record
+from lazynet.recording import pending_graph
 from lazynet.tensor import FLOATS, Sequence, tensor
 
 
