@@ -176,10 +176,25 @@ def encode(program: Program) -> list[int]:
         emission += len(encoded) + extra
         refs = (*step.inputs, *step.outputs)
         vectors += sum(_vectors(ref, step, program, ragged) for ref in refs)
-    regions = [w for r in program.regions for w in (r.width, r.domain, r.lifetime)]
-    header = [len(program.regions), len(program.steps), emission, vectors]
-    header += [program.arguments, program.states, program.singles]
-    return [*header, *regions, *program.strides, *steps]
+    header = {
+        words.H_REGIONS: len(program.regions),
+        words.H_STEPS: len(program.steps),
+        words.H_EMISSION: emission,
+        words.H_VECTORS: vectors,
+        words.H_ARGUMENTS: program.arguments,
+        words.H_STATES: program.states,
+        words.H_SINGLES: program.singles,
+    }
+    regions: list[int] = []
+    for r in program.regions:
+        region = {words.V_WIDTH: r.width, words.V_DOMAIN: r.domain, words.V_LIFETIME: r.lifetime}
+        regions += _in_order(region)
+    return [*_in_order(header), *regions, *program.strides, *steps]
+
+
+def _in_order(named: dict[int, int]) -> list[int]:
+    """Words in the order of their names, which are numbers from 0 on."""
+    return [named[k] for k in range(len(named))]
 
 
 def _vectors(ref: Ref, step: Step, program: Program, ragged: bool) -> int:
@@ -208,7 +223,8 @@ def _encode_step(step: Step, program: Program) -> tuple[list[int], int]:
     else:
         attributes = (int(step.accumulate[0]), *step.attributes)
         kernel, views = cpu.kernel(step.kernel, step.dtype), step.views
-    operands, extra = [], 0
+    operands: list[int] = []
+    extra = 0
     for ref, flag, view in zip(refs, flags, views, strict=True):
         helper, region = 0, -1
         if view:
@@ -216,9 +232,26 @@ def _encode_step(step: Step, program: Program) -> tuple[list[int], int]:
             helper = copy_kernel(ref.dtype, bool(flag & words.WRITTEN)).address()
             region = _gather_region(ref, step, program)
             extra += words.STEP_HEADER + 2 * words.OPERAND_WORDS
-        operands += [ref.space, ref.index, ref.offset, ref.width, flag, helper, ref.size, region]
-    encoded = [kernel, step.domain, step.phase, len(attributes), len(refs), *attributes, *operands]
-    return [len(encoded) + 1, *encoded], extra
+        operand = {
+            words.O_SPACE: ref.space,
+            words.O_INDEX: ref.index,
+            words.O_OFFSET: ref.offset,
+            words.O_WIDTH: ref.width,
+            words.O_FLAGS: flag,
+            words.O_HELPER: helper,
+            words.O_SIZE: ref.size,
+            words.O_REGION: region,
+        }
+        operands += _in_order(operand)
+    header = {
+        words.S_WORDS: words.STEP_HEADER + len(attributes) + len(operands),
+        words.S_KERNEL: kernel,
+        words.S_DOMAIN: step.domain,
+        words.S_PHASE: step.phase,
+        words.S_ATTRIBUTES: len(attributes),
+        words.S_OPERANDS: len(refs),
+    }
+    return [*_in_order(header), *attributes, *operands], extra
 
 
 def _gather_region(ref: Ref, step: Step, program: Program) -> int:

@@ -35,6 +35,9 @@ from lazynet.batching.layout import (
     ACCUMULATED,
     AFTER,
     BEFORE,
+    H_ARGUMENTS,
+    H_REGIONS,
+    H_STEPS,
     ITEMS,
     LOOP,
     O_FLAGS,
@@ -47,8 +50,16 @@ from lazynet.batching.layout import (
     OPERAND_WORDS,
     PROGRAM_HEADER,
     REGION_WORDS,
+    S_ATTRIBUTES,
+    S_DOMAIN,
+    S_KERNEL,
+    S_OPERANDS,
+    S_PHASE,
+    S_WORDS,
     SEGMENTS,
     STEP_HEADER,
+    V_DOMAIN,
+    V_WIDTH,
     VIEW,
     WORDS,
     WRITTEN,
@@ -133,8 +144,8 @@ def gathered_rows(o, frame, programs):
 @borrowing
 def emit_step(step, program, frame, programs, operands):
     """Emit the step whose words begin at `step`. Returns whether anything had to run."""
-    kernel, domain = programs[step + 1], programs[step + 2]
-    attributes, arity = programs[step + 4], programs[step + 5]
+    kernel, domain = programs[step + S_KERNEL], programs[step + S_DOMAIN]
+    attributes, arity = programs[step + S_ATTRIBUTES], programs[step + S_OPERANDS]
     first = step + STEP_HEADER + attributes
     count = frame[SEGMENT_ROWS] if domain == SEGMENTS else frame[ITEM_ROWS]
     trash = frame[TRASH]
@@ -212,17 +223,18 @@ def gather_operands(first, arity, count, frame, programs, operands):
 @spliced
 def first_step(program, programs):
     """Where the words of a program's steps begin."""
-    return program + PROGRAM_HEADER + REGION_WORDS * programs[program] + programs[program + 4]
+    strides = program + PROGRAM_HEADER + REGION_WORDS * programs[program + H_REGIONS]
+    return strides + programs[program + H_ARGUMENTS]
 
 
 @spliced
 def emit_phase(phase, program, frame, programs, operands):
     """Emit every step of one phase of a program."""
     step = first_step(program, programs)
-    for _ in range(programs[program + 1]):
-        if programs[step + 3] == phase:
+    for _ in range(programs[program + H_STEPS]):
+        if programs[step + S_PHASE] == phase:
             emit_step(step, program, frame, programs, operands)
-        step += programs[step]
+        step += programs[step + S_WORDS]
 
 
 @inline
@@ -243,9 +255,9 @@ def mark_loop(frame, before, begin):
 def take_step(begin, rows, previous, regions, frame, program, programs):
     """Move the frame to `rows` rows of a batch from row `begin` on; `regions` is where it began."""
     frame[ITEM_ROWS], frame[SKIPPED], frame[PREVIOUS] = rows, begin, previous
-    for v in range(programs[program]):
+    for v in range(programs[program + H_REGIONS]):
         region = program + PROGRAM_HEADER + REGION_WORDS * v
-        shift = programs[region] * begin if programs[region + 1] == ITEMS else 0
+        shift = programs[region + V_WIDTH] * begin if programs[region + V_DOMAIN] == ITEMS else 0
         frame[slot(frame, REGIONS, v)] = regions[v] + shift
 
 
@@ -257,7 +269,7 @@ def emit_program(program, frame, programs, operands, regions, scan, backward):
     """
     items, skipped = frame[ITEM_ROWS], frame[SKIPPED]
     if scan:
-        for v in range(programs[program]):
+        for v in range(programs[program + H_REGIONS]):
             regions[v] = frame[slot(frame, REGIONS, v)]
     times = frame[TIMES] if scan else 0
     begin = items if backward else np.int64(0)
@@ -280,6 +292,6 @@ def emit_program(program, frame, programs, operands, regions, scan, backward):
         emit_phase(phase, program, frame, programs, operands)
         if phase == LOOP:
             mark_loop(frame, before, loop)
-            for v in range(programs[program]):
+            for v in range(programs[program + H_REGIONS]):
                 frame[slot(frame, REGIONS, v)] = regions[v]
             frame[ITEM_ROWS], frame[SKIPPED], frame[PREVIOUS] = items, skipped, ALL_STEPS

@@ -16,6 +16,8 @@ from lazynet.batching.layout import (
     D_STATIC,
     FORWARD,
     FORWARD_REGION,
+    H_ARGUMENTS,
+    H_SINGLES,
     ITEMS,
     O_INDEX,
     O_OFFSET,
@@ -27,6 +29,8 @@ from lazynet.batching.layout import (
     SEGMENTS,
     STATE,
     STATIC,
+    V_DOMAIN,
+    V_WIDTH,
 )
 from lazynet.kernels.jit import borrowing, inline, jit
 from lazynet.kernels.memory import load, store
@@ -190,7 +194,7 @@ def spread(base, stride, vector, frame):
 @inline
 def single(program, index, programs):
     """Whether an argument has a row a segment: the last ones of a program do, `singles` of them."""
-    return index >= programs[program + 4] - programs[program + 6]
+    return index >= programs[program + H_ARGUMENTS] - programs[program + H_SINGLES]
 
 
 @borrowing
@@ -227,7 +231,7 @@ def resolve(o, domain, count, program, frame, programs):
     if space == REGION or space == FORWARD_REGION or space == D_FORWARD:
         if space == REGION:
             region = program + PROGRAM_HEADER + REGION_WORDS * index
-            width, rows = programs[region], programs[region + 1]
+            width, rows = programs[region + V_WIDTH], programs[region + V_DOMAIN]
             base = frame[slot(frame, REGIONS, index)]
         else:
             width = frame[slot(frame, FORWARD_WIDTHS, index)]

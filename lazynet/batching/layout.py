@@ -72,6 +72,21 @@ BEFORE, LOOP, AFTER, DEFERRED = range(4)
 # Flags of an operand.
 VIEW, WRITTEN, ACCUMULATED = 1, 2, 4
 
-PROGRAM_HEADER, REGION_WORDS, STEP_HEADER, OPERAND_WORDS = 7, 3, 6, 8
-# Words of an operand: space, index, offset, width in bytes, flags, helper kernel, elements, region.
-(O_SPACE, O_INDEX, O_OFFSET, O_WIDTH, O_FLAGS, O_HELPER, O_SIZE, O_REGION) = range(8)
+# Words of an encoded program's header: how many it has of each.
+(
+    H_REGIONS,
+    H_STEPS,
+    H_EMISSION,  # words that the calls of its steps may take, each emitted once
+    H_VECTORS,  # operands whose rows may have to be listed one by one then
+    H_ARGUMENTS,
+    H_STATES,
+    H_SINGLES,  # how many of the last arguments have a row a segment
+    PROGRAM_HEADER,
+) = range(8)
+# Words of a region, a value of the program.
+V_WIDTH, V_DOMAIN, V_LIFETIME, REGION_WORDS = range(4)
+# Words of a step's header. `S_WORDS` counts the whole step: its attributes and operands follow.
+S_WORDS, S_KERNEL, S_DOMAIN, S_PHASE, S_ATTRIBUTES, S_OPERANDS, STEP_HEADER = range(7)
+# Words of an operand: width in bytes, size in elements, helper kernel, region of gathered rows.
+(O_SPACE, O_INDEX, O_OFFSET, O_WIDTH, O_FLAGS, O_HELPER, O_SIZE, O_REGION,
+ OPERAND_WORDS) = range(9)  # fmt: skip

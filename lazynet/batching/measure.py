@@ -18,6 +18,10 @@ from lazynet.batching.layout import (
     B_SIGNATURE,
     B_TIMES,
     FORWARD,
+    H_ARGUMENTS,
+    H_EMISSION,
+    H_REGIONS,
+    H_VECTORS,
     KIND,
     OPERAND_WORDS,
     OUTPUT,
@@ -30,6 +34,9 @@ from lazynet.batching.layout import (
     SCRATCH,
     SEGMENT,
     SEGMENTS,
+    V_DOMAIN,
+    V_LIFETIME,
+    V_WIDTH,
 )
 from lazynet.kernels.jit import borrowing, inline, jit
 
@@ -63,11 +70,11 @@ def aligned(size):
 def region_sizes(program, programs, items, segments, lifetime):
     """Bytes that the regions of one lifetime take for so many items and segments."""
     total = np.int64(0)
-    for v in range(programs[program]):
+    for v in range(programs[program + H_REGIONS]):
         region = program + PROGRAM_HEADER + REGION_WORDS * v
-        if programs[region + 2] == lifetime:
-            rows = segments if programs[region + 1] == SEGMENTS else items
-            total += aligned(programs[region] * rows)
+        if programs[region + V_LIFETIME] == lifetime:
+            rows = segments if programs[region + V_DOMAIN] == SEGMENTS else items
+            total += aligned(programs[region + V_WIDTH] * rows)
     return total
 
 
@@ -88,12 +95,12 @@ def widest_row(program, programs, kind):
     Their backward kernels write the gradients of all arguments, wanted or not.
     """
     widest = np.int64(0)
-    regions = programs[program]
+    regions = programs[program + H_REGIONS]
     for v in range(regions):
-        widest = max(widest, programs[program + PROGRAM_HEADER + REGION_WORDS * v])
+        widest = max(widest, programs[program + PROGRAM_HEADER + REGION_WORDS * v + V_WIDTH])
     if kind == RUNS:
         strides = program + PROGRAM_HEADER + REGION_WORDS * regions
-        for k in range(programs[program + 4]):
+        for k in range(programs[program + H_ARGUMENTS]):
             widest = max(widest, programs[strides + k])
     return widest
 
@@ -172,8 +179,8 @@ def measure(columns, order, schedule, signatures, used, programs, batches):
         totals[s, 1] += segments
         rows = max(items, segments, read)
         longest = max(longest, rows)
-        calls += (programs[program + 2] + 16) * max(times, 1)
-        vectors += rows * (arguments + programs[program + 3])
+        calls += (programs[program + H_EMISSION] + 16) * max(times, 1)
+        vectors += rows * (arguments + programs[program + H_VECTORS])
         arguments_used += arguments
         integers += integer_words(kind, items, segments, times, arguments)
         payload += (segments if kind == RUNS else items) * signatures[s, PAYLOAD]
@@ -187,10 +194,10 @@ def measure(columns, order, schedule, signatures, used, programs, batches):
         sizes[M_OUTPUT] += region_sizes(program, programs, totals[s, 0], totals[s, 1], OUTPUT)
         if needs:
             sizes[M_SAVED] += region_sizes(program, programs, totals[s, 0], totals[s, 1], SAVED)
-        sizes[M_REGIONS] += programs[program]
+        sizes[M_REGIONS] += programs[program + H_REGIONS]
         sizes[M_WIDEST] = max(sizes[M_WIDEST], widest_row(program, programs, signatures[s, KIND]))
         sizes[M_ARITY] = max(sizes[M_ARITY], signatures[s, ARGUMENTS])
-        sizes[M_OPERANDS] = max(sizes[M_OPERANDS], programs[program + 2] // OPERAND_WORDS)
+        sizes[M_OPERANDS] = max(sizes[M_OPERANDS], programs[program + H_EMISSION] // OPERAND_WORDS)
         sizes[M_HIGHEST] = max(sizes[M_HIGHEST], totals[s, 0], totals[s, 1])
     sizes[M_HIGHEST] = max(sizes[M_HIGHEST], integers, longest, arguments_used, payload)
     sizes[M_SCRATCH] = scratch
@@ -212,15 +219,15 @@ def place_regions(
         first[s] = at
         if program < 0:
             continue
-        for v in range(programs[program]):
+        for v in range(programs[program + H_REGIONS]):
             region = program + PROGRAM_HEADER + REGION_WORDS * v
-            rows = totals[s, 1] if programs[region + 1] == SEGMENTS else totals[s, 0]
-            size = aligned(programs[region] * rows)
-            widths[at] = programs[region]
-            if programs[region + 2] == OUTPUT:
+            rows = totals[s, 1] if programs[region + V_DOMAIN] == SEGMENTS else totals[s, 0]
+            size = aligned(programs[region + V_WIDTH] * rows)
+            widths[at] = programs[region + V_WIDTH]
+            if programs[region + V_LIFETIME] == OUTPUT:
                 regions[at] = output
                 output += size
-            elif programs[region + 2] == SCRATCH or not used[s, U_NEEDS]:
+            elif programs[region + V_LIFETIME] == SCRATCH or not used[s, U_NEEDS]:
                 regions[at] = 0
             else:
                 regions[at] = saved

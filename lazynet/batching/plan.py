@@ -60,6 +60,8 @@ from lazynet.batching.layout import (
     B_SIGNATURE,
     B_TIMES,
     FORWARD,
+    H_REGIONS,
+    H_STATES,
     KIND,
     OUTPUTS,
     PAYLOAD,
@@ -72,6 +74,8 @@ from lazynet.batching.layout import (
     SEGMENT,
     SEGMENTS,
     SINGLES,
+    V_DOMAIN,
+    V_WIDTH,
 )
 from lazynet.batching.measure import aligned
 from lazynet.batching.single import lay_out_row
@@ -97,9 +101,9 @@ def enter_batch(frame, program, programs, bases, planned, scratch):
     items, segments = np.int64(planned[B_ITEMS]), np.int64(planned[B_SEGMENTS])
     frame[ITEM_ROWS], frame[SEGMENT_ROWS], frame[SKIPPED] = items, segments, 0
     at = scratch
-    for v in range(programs[program]):
+    for v in range(programs[program + H_REGIONS]):
         region = program + PROGRAM_HEADER + REGION_WORDS * v
-        width, per_segment = programs[region], programs[region + 1] == SEGMENTS
+        width, per_segment = programs[region + V_WIDTH], programs[region + V_DOMAIN] == SEGMENTS
         if bases[v] == 0:
             first = at
             at += aligned(width * (segments if per_segment else items))
@@ -108,7 +112,7 @@ def enter_batch(frame, program, programs, bases, planned, scratch):
             first = bases[v] + width * before
         frame[slot(frame, REGIONS, v)] = frame[slot(frame, FORWARD_REGIONS, v)] = first
         frame[slot(frame, FORWARD_WIDTHS, v)] = width
-        frame[slot(frame, FORWARD_DOMAINS, v)] = programs[region + 1]
+        frame[slot(frame, FORWARD_DOMAINS, v)] = programs[region + V_DOMAIN]
 
 
 @inline
@@ -208,12 +212,13 @@ def arrange_batch(
     frame[OVER_RUNS] = kind == RUNS
     natural_order = kind != SCAN
     if kind == SCAN:
-        states = programs[program + 5]
+        states = programs[program + H_STATES]
         lay_out_scan(nodes, order, planned, arguments, states, base, laid, frame, work)
     elif kind == RUNS:
         lay_out_runs(nodes, order, planned, arguments, words, payload, base, laid, work, frame)
     else:
-        strides = programs[program + PROGRAM_HEADER + REGION_WORDS * programs[program] :]
+        regions = programs[program + H_REGIONS]
+        strides = programs[program + PROGRAM_HEADER + REGION_WORDS * regions :]
         natural_order = lay_out_rows(
             nodes, order, planned, along, kind == ROWS, one, strides, base, laid, work, frame
         )

@@ -65,6 +65,11 @@ from lazynet.batching.layout import (
     BACKWARD,
     DEFERRED,
     FORWARD,
+    H_EMISSION,
+    H_REGIONS,
+    H_STATES,
+    H_STEPS,
+    H_VECTORS,
     KIND,
     OPERAND_WORDS,
     OUTPUTS,
@@ -74,11 +79,18 @@ from lazynet.batching.layout import (
     REGION_WORDS,
     ROWS,
     RUNS,
+    S_ATTRIBUTES,
+    S_OPERANDS,
+    S_PHASE,
+    S_WORDS,
     SAVED,
     SCAN,
     SCRATCH,
     SEGMENT,
     SEGMENTS,
+    V_DOMAIN,
+    V_LIFETIME,
+    V_WIDTH,
 )
 from lazynet.batching.measure import aligned, region_sizes
 from lazynet.batching.plan import enter_argument
@@ -250,14 +262,15 @@ def measure_reverse(parts, batches, signatures, totals, programs):
         items, segments = parts[p, P_STOP] - parts[p, P_START], batch[B_SEGMENTS]
         scratch = region_sizes(program, programs, items, segments, SCRATCH)
         sizes[R_SCRATCH] = max(sizes[R_SCRATCH], scratch)
-        sizes[R_CALLS] += 2 * (programs[program + 2] + 16) * max(batch[B_TIMES], 1)
-        sizes[R_VECTORS] += max(items, segments, batch[B_ROWS_READ]) * programs[program + 3]
+        sizes[R_CALLS] += 2 * (programs[program + H_EMISSION] + 16) * max(batch[B_TIMES], 1)
+        sizes[R_VECTORS] += max(items, segments, batch[B_ROWS_READ]) * programs[program + H_VECTORS]
     for s in range(signatures.shape[0]):
         program = signatures[s, BACKWARD]
         if program >= 0:
-            sizes[R_OPERANDS] = max(sizes[R_OPERANDS], programs[program + 2] // OPERAND_WORDS)
+            operands = programs[program + H_EMISSION] // OPERAND_WORDS
+            sizes[R_OPERANDS] = max(sizes[R_OPERANDS], operands)
             sizes[R_SAVED] += region_sizes(program, programs, totals[s, 0], totals[s, 1], SAVED)
-            sizes[R_REGIONS] += programs[program]
+            sizes[R_REGIONS] += programs[program + H_REGIONS]
     return sizes
 
 
@@ -286,18 +299,18 @@ def enter_part(part, laid, signatures, frame, programs, bases, scratch):
     forward, program = signatures[s, FORWARD], signatures[s, BACKWARD]
     items, segments = part[P_STOP] - start, batch[B_SEGMENTS]
     frame[ITEM_ROWS], frame[SEGMENT_ROWS], frame[SKIPPED] = items, segments, start
-    for v in range(programs[forward]):
+    for v in range(programs[forward + H_REGIONS]):
         region = forward + PROGRAM_HEADER + REGION_WORDS * v
-        width, per_segment = programs[region], programs[region + 1] == SEGMENTS
+        width, per_segment = programs[region + V_WIDTH], programs[region + V_DOMAIN] == SEGMENTS
         before = batch[B_FIRST_SEGMENT] if per_segment else batch[B_FIRST_ITEM]
         first = laid.regions[laid.first[s] + v] + width * before
         frame[slot(frame, FORWARD_REGIONS, v)] = first
         frame[slot(frame, FORWARD_WIDTHS, v)] = width
-        frame[slot(frame, FORWARD_DOMAINS, v)] = programs[region + 1]
-    for v in range(programs[program]):
+        frame[slot(frame, FORWARD_DOMAINS, v)] = programs[region + V_DOMAIN]
+    for v in range(programs[program + H_REGIONS]):
         region = program + PROGRAM_HEADER + REGION_WORDS * v
-        width, per_segment = programs[region], programs[region + 1] == SEGMENTS
-        if programs[region + 2] == SCRATCH:
+        width, per_segment = programs[region + V_WIDTH], programs[region + V_DOMAIN] == SEGMENTS
+        if programs[region + V_LIFETIME] == SCRATCH:
             first = scratch
             scratch += aligned(width * (segments if per_segment else items))
         else:
@@ -312,7 +325,7 @@ def enter_part(part, laid, signatures, frame, programs, bases, scratch):
     frame[SEGMENT_OF_AT] = integers + 8 * (segments + 1)
     frame[OVER_RUNS] = signatures[s, KIND] == RUNS
     frame[TIMES] = batch[B_TIMES]
-    frame[SEQUENCES] = signatures[s, ARGUMENTS] - programs[forward + 5]
+    frame[SEQUENCES] = signatures[s, ARGUMENTS] - programs[forward + H_STATES]
     payload = batch[B_PAYLOAD] + start * signatures[s, PAYLOAD]
     frame[PAYLOAD_AT] = np.int64(laid.payload.ctypes.data) + 4 * payload
     frame[PREVIOUS] = ALL_STEPS
@@ -341,7 +354,7 @@ def merge_calls(before, after, attributes, arity):
 def emit_deferred(step, s, parts, laid, signatures, frame, programs, bases, scratch, operands):
     """Emit one deferred step for every part of its signature, merging where rows continue."""
     last = np.int64(0)
-    words = 3 + programs[step + 4] + 3 * programs[step + 5]
+    words = 3 + programs[step + S_ATTRIBUTES] + 3 * programs[step + S_OPERANDS]
     for p in range(parts.shape[0]):
         if laid.batches[parts[p, P_BATCH], B_SIGNATURE] != s:
             continue
@@ -349,7 +362,7 @@ def emit_deferred(step, s, parts, laid, signatures, frame, programs, bases, scra
         if emit_step(step, program, frame, programs, operands):
             at = frame[CALLS_AT] + 8 * (frame[CALL_WORDS] - words)
             if last != 0:
-                merge_calls(last, at, programs[step + 4], programs[step + 5])
+                merge_calls(last, at, programs[step + S_ATTRIBUTES], programs[step + S_OPERANDS])
             last = at
 
 
@@ -373,9 +386,9 @@ def lay_out_reverse(parts, laid, signatures, bases, scratch, programs, frame, op
         if program < 0 or signatures[s, OUTPUTS] == 0:
             continue
         step = first_step(program, programs)
-        for _ in range(programs[program + 1]):
-            if programs[step + 3] == DEFERRED:
+        for _ in range(programs[program + H_STEPS]):
+            if programs[step + S_PHASE] == DEFERRED:
                 emit_deferred(
                     step, s, parts, laid, signatures, frame, programs, bases, scratch, operands
                 )
-            step += programs[step]
+            step += programs[step + S_WORDS]

@@ -19,6 +19,8 @@ from lazynet.batching.layout import (
     B_SIGNATURE,
     BEFORE,
     FORWARD,
+    H_REGIONS,
+    H_STEPS,
     ITEMS,
     KIND,
     O_INDEX,
@@ -31,8 +33,15 @@ from lazynet.batching.layout import (
     REGION,
     REGION_WORDS,
     ROWS,
+    S_ATTRIBUTES,
+    S_KERNEL,
+    S_OPERANDS,
+    S_PHASE,
+    S_WORDS,
     STATIC,
     STEP_HEADER,
+    V_DOMAIN,
+    V_WIDTH,
     WORDS,
 )
 from lazynet.batching.measure import aligned
@@ -47,17 +56,18 @@ def row_wise(signatures, programs):
     for s in range(signatures.shape[0]):
         program = signatures[s, FORWARD]
         fits = signatures[s, KIND] == ROWS
-        for v in range(programs[program]):
-            fits = fits and programs[program + PROGRAM_HEADER + REGION_WORDS * v + 1] == ITEMS
+        for v in range(programs[program + H_REGIONS]):
+            region = program + PROGRAM_HEADER + REGION_WORDS * v
+            fits = fits and programs[region + V_DOMAIN] == ITEMS
         step = first_step(program, programs)
-        for _ in range(programs[program + 1]):
-            operand = step + STEP_HEADER + programs[step + 4]
-            for _ in range(programs[step + 5]):
+        for _ in range(programs[program + H_STEPS]):
+            operand = step + STEP_HEADER + programs[step + S_ATTRIBUTES]
+            for _ in range(programs[step + S_OPERANDS]):
                 space = programs[operand + O_SPACE]
                 known = space == REGION or space == ARGUMENT or space == STATIC or space == WORDS
-                fits = fits and known and programs[step + 3] == BEFORE
+                fits = fits and known and programs[step + S_PHASE] == BEFORE
                 operand += OPERAND_WORDS
-            step += programs[step]
+            step += programs[step + S_WORDS]
         found[s] = fits
     return found
 
@@ -65,9 +75,9 @@ def row_wise(signatures, programs):
 @spliced
 def place_row(nodes, i, program, programs, laid, first_region, done, outputs, scratch, frame):
     """Give every region of the program the row of this batch, and the outputs their addresses."""
-    for v in range(programs[program]):
+    for v in range(programs[program + H_REGIONS]):
         region = program + PROGRAM_HEADER + REGION_WORDS * v
-        width = programs[region]
+        width = programs[region + V_WIDTH]
         if laid.regions[first_region + v] == 0:
             row = scratch
             scratch += aligned(width)
@@ -83,10 +93,10 @@ def emit_row(program, programs, laid, first_argument, payload_at, frame):
     """Write the call of every step of the program."""
     step = first_step(program, programs)
     q = frame[CALLS_AT] + 8 * frame[CALL_WORDS]
-    for _ in range(programs[program + 1]):
-        attributes, arity = programs[step + 4], programs[step + 5]
+    for _ in range(programs[program + H_STEPS]):
+        attributes, arity = programs[step + S_ATTRIBUTES], programs[step + S_OPERANDS]
         words = 3 + attributes + 3 * arity
-        store(q, programs[step + 1])
+        store(q, programs[step + S_KERNEL])
         store(q + 8, words + frame[OWNER])
         store(q + 16, 1)
         q += 24
@@ -99,7 +109,7 @@ def emit_row(program, programs, laid, first_argument, payload_at, frame):
             stride = np.int64(0)
             if space == REGION:
                 row = frame[slot(frame, REGIONS, index)]
-                stride = programs[program + PROGRAM_HEADER + REGION_WORDS * index]
+                stride = programs[program + PROGRAM_HEADER + REGION_WORDS * index + V_WIDTH]
             elif space == ARGUMENT:
                 row = laid.arguments[first_argument + index, 0]
             elif space == STATIC:
@@ -110,8 +120,8 @@ def emit_row(program, programs, laid, first_argument, payload_at, frame):
             put_operand(q, row + offset, stride, np.int64(0))
             q, at = q + 24, at + OPERAND_WORDS
         frame[CALL_WORDS] += words
-        step += programs[step]
-    frame[CALLS] += programs[program + 1]
+        step += programs[step + S_WORDS]
+    frame[CALLS] += programs[program + H_STEPS]
 
 
 @spliced
