@@ -21,6 +21,7 @@ import numpy as np
 from lazynet.batching.decode import LISTED, STEPPED, U_NEEDS, U_SIGNATURE, entry_words
 from lazynet.batching.frame import CALL_WORDS
 from lazynet.batching.layout import ALIAS, KIND, LINK, PAYLOAD, SEGMENT
+from lazynet.batching.measure import M_INTEGERS, M_VECTORS
 from lazynet.batching.plan import Laid
 from lazynet.batching.policies import NONE
 from lazynet.device import CPU, Device
@@ -32,6 +33,7 @@ Links = list[tuple[int, np.ndarray]]  # first row and addresses of rows that lie
 LARGEST = 1 << 13  # bytes of a tape; a plan takes some 25 times as much
 MOST = 64  # plans that are kept, the latest
 MOST_PLACES = 4  # and for each, the latest places that its rows had
+MOST_WORDS = 1 << 14  # of calls, and of addresses: a few words of a tape may stand for many rows
 # After so many programs that had no plan here, only every so many-th is looked for: to look takes a
 # few hundredths of the time of a small program.
 PATIENCE, SELDOM = 64, 8
@@ -144,7 +146,8 @@ class Plan:
         calls = placed.calls[: int(placed.frame[CALL_WORDS])].copy()
         payload = placed.laid.payload.copy()
         kept = placed._replace(calls=calls, place=place.copy(), payload=payload)
-        self.places.keep(key, kept)
+        if len(calls) <= MOST_WORDS:
+            self.places.keep(key, kept)
         return kept
 
 
@@ -199,7 +202,9 @@ def find(
 
 
 def keep(key: Any, plan: Plan, head: np.ndarray, needs: np.ndarray) -> None:
-    """Keep a plan for when a tape of its shape comes back."""
+    """Keep a plan for when a tape of its shape comes back, if it takes little memory."""
+    if len(head) + plan.sizes[M_VECTORS] + plan.sizes[M_INTEGERS] > MOST_WORDS:
+        return
     plan.shape = np.frombuffer(key[0], np.int32)
     plan.rows = head.copy(), needs.copy()
     _plans.keep(key, plan)

@@ -193,6 +193,23 @@ def test_what_is_long_or_goes_on_is_not_kept(made):
     assert not plans._plans._kept
 
 
+def test_what_is_kept_takes_little_memory(made):
+    for length in (3, 20_000):  # few words of a tape, of many rows
+        for _ in range(6):
+            (ln.sequence(rows(length, 1)) * 2.0).sum(0).numpy()
+    assert len(plans._plans._kept) == 1
+    weight, first = ln.Parameter(rows(6)), ln.tensor(rows(1)[0])
+
+    def step(x, states):
+        return (ln.tanh(weight @ states[0] + x),)
+
+    for length in (2, 1000):  # few rows, but calls for each of them
+        for _ in range(6):
+            ln.scan(step, (first,), ln.sequence(rows(length)))[0][-1].numpy()
+    places = [place for p in plans._plans._kept.values() for place in p.places._kept.values()]
+    assert places and all(len(place.calls) <= plans.MOST_WORDS for place in places)
+
+
 def test_threads_take_each_others_plans(made):
     layer, inputs = nn.Linear(6, 3), rows(40)
     wanted = inputs @ layer.weight.numpy().T + layer.bias.numpy()
