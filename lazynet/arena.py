@@ -111,8 +111,9 @@ class Arena:
         size = (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
         if not self.buffers or self._used[-1] + size > self.buffers[-1].size:
             last = self.buffers[-1].size if self.buffers else 0
-            self.buffers.append(self.pool.take(max(size, 2 * last if size < last else size)))
-            self._used.append(0)
+            buffer = self.pool.take(max(size, 2 * last if size < last else size))
+            self.buffers += [buffer]  # with no call in between, where Ctrl-C would be noticed
+            self._used += [0]
         address = self.buffers[-1].address + self._used[-1]
         self._used[-1] += size
         return address

@@ -142,11 +142,12 @@ class Graph:
         if rows <= len(self._place):
             return
         size = max(rows, 2 * len(self._place))
-        for name in ("_place", "head", "needs", "wanted", "consumed"):
-            old = getattr(self, name)
+        grown = []
+        for old in (self._place, self.head, self.needs, self.wanted, self.consumed):
             new = np.zeros(size, old.dtype)
             new[: len(old)] = old
-            setattr(self, name, new)
+            grown.append(new)
+        self._place, self.head, self.needs, self.wanted, self.consumed = grown  # or none of them
 
     def addresses(self, first: int, step: int, count: int) -> np.ndarray:
         """The addresses of rows, computing them if they are pending."""
@@ -319,18 +320,19 @@ class Graph:
         except BaseException:
             self._leave()  # what is recorded from here on does not wait for what failed
             raise
-        self._elsewhere = [rows for rows in self._elsewhere if rows[0] >= values]
         if self._place is not place:  # it grew in the meantime
             self._place[:values] = place[:values]
             self.head[:values], self.needs[:values] = head[:values], needs[:values]
+        self._note_versions(run)
+        # Signals are noticed where functions are called: all of the following is done, or nothing.
+        gone_through = [run] if run.plan.differentiable else []  # by a backward that may come
         del self.tape[: len(tape)]
+        self.done = values
+        self.runs += gone_through
+        self._elsewhere = [rows for rows in self._elsewhere if rows[0] >= values]
         flag = int(self.records_gradients(values))
         self.marks = [(values, flag), *(mark for mark in self.marks if mark[0] > values)]
-        self.done = values
         note_forward()
-        if run.plan.differentiable:  # else no backward will ever come this way
-            self.runs.append(run)
-        self._note_versions(run)
         for observer in observers:
             observer(self, run)
         if policy() != "none":

@@ -1,7 +1,9 @@
 """Ctrl-C, at any moment of a step: one KeyboardInterrupt, and everything stays usable."""
 
+import itertools
 import random
 import signal
+import sys
 import time
 
 import numpy as np
@@ -81,3 +83,40 @@ def test_a_step_may_be_interrupted_anywhere(step):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def interrupted(function, number):
+    """Whether Ctrl-C at the call of that number, where Python looks for it, ends `function`."""
+    calls = itertools.count()
+
+    def look(frame, event, argument):
+        if event in ("call", "c_return") and next(calls) == number:
+            raise KeyboardInterrupt
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        function()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.setprofile(before)
+    return False
+
+
+@pytest.mark.parametrize("count", [3, 300])  # and more than a graph has room for at first
+def test_a_forward_may_be_interrupted_at_any_call(count):
+    x, rows = ln.Parameter(np.linspace(-1.0, 1.0, 5)), np.linspace(-1.0, 2.0, count)[:, None]
+    wanted = np.tanh(rows * x.numpy())
+    slopes = (2 * wanted * (1 - wanted**2) * rows).sum(0)
+    for number in itertools.count():
+        y = ln.tanh(ln.sequence(rows) * x)
+        ended = interrupted(y.numpy, number)
+        assert len(y.graph.place) == len(y.graph.head) == len(y.graph.consumed)
+        x.zero_grad()
+        (y * y).sum(0).sum().backward()  # in the same graph, if that is as it was
+        np.testing.assert_allclose(y.numpy(), wanted)
+        np.testing.assert_allclose(x.grad.numpy(), slopes, atol=1e-12)
+        if not ended:
+            break
+    assert number > 50
