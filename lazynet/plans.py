@@ -35,17 +35,18 @@ MOST = 64  # plans that are kept, the latest
 MOST_PLACES = 4  # and for each, the latest places that its rows had
 MOST_WORDS = 1 << 14  # of calls, and of addresses: a few words of a tape may stand for many rows
 # After so many programs that had no plan here, only every so many-th is looked for: to look takes a
-# few hundredths of the time of a small program.
+# few hundredths of the time of a small program. So seldom, too, does a plan take another's room.
 PATIENCE, SELDOM = 64, 8
 
 
 class Latest:
-    """The latest so many values by key, of keys that came more than once."""
+    """So many values by key, of keys that came more than once."""
 
     def __init__(self, most: int):
         self._most = most
         self._kept: OrderedDict[Any, Any] = OrderedDict()
         self._came: OrderedDict[int, None] = OrderedDict()  # hashes of keys
+        self._waited = 0  # how many values came when there was no room
 
     def find(self, key: Any) -> Any:
         """The value that was kept; None if there is none."""
@@ -65,11 +66,20 @@ class Latest:
             self._came.popitem(last=False)
         return False
 
-    def keep(self, key: Any, value: Any) -> None:
-        """Keep a value, instead of the one that was not asked for for the longest time."""
+    def keep(self, key: Any, value: Any) -> bool:
+        """Keep a value, if there is room, and say whether it is kept.
+
+        Where there is none, only every so many-th takes the place of the one that was not asked for
+        for the longest time: of too many keys in turn, those that are kept shall be found.
+        """
+        if len(self._kept) >= self._most and key not in self._kept:
+            self._waited += 1
+            if self._waited % SELDOM:
+                return False
         self._kept[key] = value
         if len(self._kept) > self._most:
             self._kept.popitem(last=False)
+        return True
 
 
 class Placed(NamedTuple):
@@ -205,6 +215,6 @@ def keep(key: Any, plan: Plan, head: np.ndarray, needs: np.ndarray) -> None:
     """Keep a plan for when a tape of its shape comes back, if it takes little memory."""
     if len(head) + plan.sizes[M_VECTORS] + plan.sizes[M_INTEGERS] > MOST_WORDS:
         return
-    plan.shape = np.frombuffer(key[0], np.int32)
-    plan.rows = head.copy(), needs.copy()
-    _plans.keep(key, plan)
+    plan.rows, plan.shape = (head.copy(), needs.copy()), np.frombuffer(key[0], np.int32)
+    if not _plans.keep(key, plan):
+        plan.shape = None

@@ -277,3 +277,16 @@ def test_where_nothing_comes_back_plans_are_looked_for_seldom(made, monkeypatch)
     for _ in range(2 * plans.SELDOM):
         ln.tanh(x).numpy()
     assert plans.SELDOM < len(looked) < 2 * plans.SELDOM + 1  # from the first that was found on
+
+
+def test_of_too_many_in_turn_those_that_are_kept_are_found():
+    latest, found = plans.Latest(8), 0
+    for _ in range(40):
+        for key in range(12):
+            if latest.find(key) is not None:
+                found += 1
+            elif latest.came_before(key):
+                latest.keep(key, f"value {key}")
+    assert len(latest._kept) == 8
+    assert 40 * 12 / 3 < found < 40 * 8
+    assert all(value == f"value {key}" for key, value in latest._kept.items())
