@@ -111,7 +111,7 @@ def backward(
         plan.run(value, seed, retain_graph)
     finally:
         GOING.back -= 1
-        plan.unmark()
+        plan.give_back()
     graph.close()
     if not retain_graph:
         for visited in plan.graphs:
@@ -186,6 +186,7 @@ class _Plan:
     def mark(self) -> None:
         """Mark every node that leads to the value, graph by graph, latest first."""
         graph = self.first
+        graph.wanted[:] = 0
         graph.wanted[self._heads] = 1
         waiting = [(-graph.number, graph)]
         known = {graph.number}
@@ -203,15 +204,14 @@ class _Plan:
                 if isinstance(source, Leaf):
                     self.leaves[id(source)] = source
                     continue
-                source.wanted[source.head[row]] = 1
                 if source.number not in known:
                     known.add(source.number)
                     heapq.heappush(waiting, (-source.number, source))
+                    source.wanted[:] = 0
+                source.wanted[source.head[row]] = 1
 
-    def unmark(self) -> None:
-        """Leave no trace of the marks."""
-        for graph in self.graphs:
-            graph.wanted[:] = 0
+    def give_back(self) -> None:
+        """Return the memory of the gradients."""
         for _, _, buffer in self.mirrors:
             self.device.pool.give(buffer)
         self.mirrors = []

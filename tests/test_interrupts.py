@@ -120,3 +120,19 @@ def test_a_forward_may_be_interrupted_at_any_call(count):
         if not ended:
             break
     assert number > 50
+
+
+def test_a_backward_may_be_interrupted_at_any_call():
+    x, weight = ln.tensor(np.ones(4)), ln.Parameter(np.arange(12.0).reshape(3, 4) / 9)
+    wanted = 1 - np.tanh(weight.numpy() @ x.numpy())[:, None] ** 2 * np.ones(4)
+    y = ln.tanh(weight @ x).sum()
+    for number in itertools.count():
+        weight.zero_grad()
+        ended = interrupted(y.backward, number)
+        if weight.grad is None or not weight.grad.numpy().any():
+            y.backward()
+        np.testing.assert_allclose(weight.grad.numpy(), wanted)
+        y = ln.tanh(weight @ x).sum()  # in the same graph, if that goes on
+        if not ended:
+            break
+    assert number > 100
