@@ -151,10 +151,10 @@ def node_of(graph: Graph, row: int) -> Node | None:
     A graph's nodes are read once, and added to as it grows.
     """
     nodes = graph.memo.get("nodes")
-    if nodes is None:
-        nodes = graph.memo["nodes"] = Nodes()
-    if row >= nodes.next:
+    if nodes is None or row >= nodes.next:
+        nodes = graph.memo.pop("nodes", None) or Nodes()  # where Ctrl-C ends this, all is read anew
         nodes.read(graph)
+        graph.memo["nodes"] = nodes
     return nodes.find(row)
 
 

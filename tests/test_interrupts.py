@@ -12,7 +12,11 @@ import pytest
 import lazynet as ln
 from lazynet import nn
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signal.setitimer")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signal.setitimer"),
+    # What is raised in a finalizer, Python prints and drops.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 SENTENCES = [[k % 7, (3 * k + 1) % 7, k % 5][: 1 + k % 3] for k in range(12)]
 
 
@@ -57,8 +61,6 @@ def gradients(model, losses):
     return [loss.numpy(), *(p.grad.numpy() for p in used)]
 
 
-# What is raised in a finalizer, Python prints and drops.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("step", [backward, in_step])
 def test_a_step_may_be_interrupted_anywhere(step):
     model, generator = Reader(), random.Random(0)
@@ -86,7 +88,7 @@ def test_a_step_may_be_interrupted_anywhere(step):
 
 
 def interrupted(function, number):
-    """Whether Ctrl-C at the call of that number, where Python looks for it, ends `function`."""
+    """Press Ctrl-C at the call of that number, where Python looks for it; whether there is one."""
     calls = itertools.count()
 
     def look(frame, event, argument):
@@ -98,10 +100,10 @@ def interrupted(function, number):
     try:
         function()
     except KeyboardInterrupt:
-        return True
+        pass
     finally:
         sys.setprofile(before)
-    return False
+    return next(calls) > number
 
 
 @pytest.mark.parametrize("count", [3, 300])  # and more than a graph has room for at first
@@ -111,13 +113,13 @@ def test_a_forward_may_be_interrupted_at_any_call(count):
     slopes = (2 * wanted * (1 - wanted**2) * rows).sum(0)
     for number in itertools.count():
         y = ln.tanh(ln.sequence(rows) * x)
-        ended = interrupted(y.numpy, number)
+        there = interrupted(y.numpy, number)
         assert len(y.graph.place) == len(y.graph.head) == len(y.graph.consumed)
         x.zero_grad()
         (y * y).sum(0).sum().backward()  # in the same graph, if that is as it was
         np.testing.assert_allclose(y.numpy(), wanted)
         np.testing.assert_allclose(x.grad.numpy(), slopes, atol=1e-12)
-        if not ended:
+        if not there:
             break
     assert number > 50
 
@@ -128,11 +130,24 @@ def test_a_backward_may_be_interrupted_at_any_call():
     y = ln.tanh(weight @ x).sum()
     for number in itertools.count():
         weight.zero_grad()
-        ended = interrupted(y.backward, number)
+        there = interrupted(y.backward, number)
         if weight.grad is None or not weight.grad.numpy().any():
             y.backward()
         np.testing.assert_allclose(weight.grad.numpy(), wanted)
         y = ln.tanh(weight @ x).sum()  # in the same graph, if that goes on
-        if not ended:
+        if not there:
+            break
+    assert number > 100
+
+
+def test_gradients_as_values_may_be_interrupted_at_any_call():
+    x, weight = ln.tensor(np.ones(4)), ln.Parameter(np.arange(12.0).reshape(3, 4) / 9)
+    wanted = 1 - np.tanh(weight.numpy() @ x.numpy())[:, None] ** 2 * np.ones(4)
+    for number in itertools.count():
+        y = ln.tanh(weight @ x).sum()  # in the same graph, if that goes on
+        there = interrupted(lambda y=y: ln.gradients(y, [weight]), number)
+        (slope,) = ln.gradients(y, [weight])
+        np.testing.assert_allclose(slope.numpy(), wanted)
+        if not there:
             break
     assert number > 100
