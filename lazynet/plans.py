@@ -109,17 +109,16 @@ class Plan:
     sizes: list[int]  # of memory, see `measure.py`
     shape: np.ndarray | None = None  # the tape with open numbers, where the schedule is kept
     rows: Any = ()  # then also `head` and `needs` of all rows
-    places: Latest = field(default_factory=lambda: Latest(MOST_PLACES))
+    places: Any = None  # and a `Latest` of `Placed`
+    kinds: list[Signature] = field(init=False)  # the signatures of its nodes, by local number
+    read: list[int] = field(init=False)  # the numbers of the parameters that it reads
+    differentiable: bool = field(init=False)  # whether any of its nodes wants gradients
 
-    @functools.cached_property
-    def kinds(self) -> list[Signature]:
-        """The signatures of its nodes, by local number."""
-        return [TABLE.signatures[index] for index in self.used[:, U_SIGNATURE].tolist()]
-
-    @functools.cached_property
-    def read(self) -> list[int]:
-        """The numbers of the parameters that it reads."""
-        return [number for kind in self.kinds for _, number, _ in kind.statics]
+    def __post_init__(self) -> None:
+        numbers, needs = self.used[:, U_SIGNATURE].tolist(), self.used[:, U_NEEDS].tolist()
+        self.kinds = [TABLE.signatures[number] for number in numbers]
+        self.read = [number for kind in self.kinds for _, number, _ in kind.statics]
+        self.differentiable = 1 in needs
 
     @functools.cached_property
     def _read(self) -> np.ndarray:
@@ -131,11 +130,6 @@ class Plan:
         needs = self.used[:, U_NEEDS].tolist()
         kinds = zip(self.kinds, needs, strict=True)
         return {n for kind, wanted in kinds if wanted for _, n, _ in kind.statics}
-
-    @functools.cached_property
-    def differentiable(self) -> bool:
-        """Whether any of its nodes wants gradients."""
-        return 1 in self.used[:, U_NEEDS].tolist()
 
     @functools.cached_property
     def _of_signatures(self) -> tuple[np.ndarray, bytes]:
@@ -215,6 +209,7 @@ def keep(key: Any, plan: Plan, head: np.ndarray, needs: np.ndarray) -> None:
     """Keep a plan for when a tape of its shape comes back, if it takes little memory."""
     if len(head) + plan.sizes[M_VECTORS] + plan.sizes[M_INTEGERS] > MOST_WORDS:
         return
+    plan.places = Latest(MOST_PLACES)
     plan.rows, plan.shape = (head.copy(), needs.copy()), np.frombuffer(key[0], np.int32)
     if not _plans.keep(key, plan):
         plan.shape = None
