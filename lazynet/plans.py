@@ -1,8 +1,8 @@
-"""Schedules, and those of small programs kept for the next program of the same shape.
+"""What a plan is; and plans of small programs, kept for the next program of the same shape.
 
 To plan a program of a few nodes takes longer than to run it, and such programs come back: a model
 that is asked for one example at a time records the same tape again, with other words and other
-inputs. A schedule is kept under the tape that it was made for, with the numbers in it (which word,
+inputs. A plan is kept under the tape that it was made for, with the numbers in it (which word,
 which class) left open; its calls are kept under the addresses that they were made for. Memory comes
 from pools, so that a loop meets the same addresses again. What is found is what would be made, as
 it was made from the same. Policy `none` keeps nothing: it is what others are compared with.
@@ -31,15 +31,15 @@ from lazynet.op import TABLE, Signature
 
 Links = list[tuple[int, np.ndarray]]  # first row and addresses of rows that lie elsewhere
 LARGEST = 1 << 13  # bytes of a tape; a plan takes some 25 times as much
-MOST = 64  # plans that are kept, the latest
-MOST_PLACES = 4  # and for each, the latest places that its rows had
+MOST = 64  # plans that are kept
+MOST_PLACES = 4  # and for each, places that its rows had
 MOST_WORDS = 1 << 14  # of calls, and of addresses: a few words of a tape may stand for many rows
 # After so many programs that had no plan here, only every so many-th is looked for: to look takes a
 # few hundredths of the time of a small program. So seldom, too, does a plan take another's room.
 PATIENCE, SELDOM = 64, 8
 
 
-class Latest:
+class Cache:
     """So many values by key, of keys that came more than once."""
 
     def __init__(self, most: int):
@@ -83,7 +83,7 @@ class Latest:
 
 
 class Placed(NamedTuple):
-    """Where the rows of a schedule lie, and the calls that compute them."""
+    """Where the rows of a plan lie, and the calls that compute them."""
 
     laid: Laid
     frame: np.ndarray
@@ -107,9 +107,9 @@ class Plan:
     batches: np.ndarray
     totals: np.ndarray
     sizes: list[int]  # of memory, see `measure.py`
-    shape: np.ndarray | None = None  # the tape with open numbers, where the schedule is kept
+    shape: np.ndarray | None = None  # the tape with open numbers, where the plan is kept
     rows: Any = ()  # then also `head` and `needs` of all rows
-    places: Any = None  # and a `Latest` of `Placed`
+    places: Any = None  # and the `Cache` of where its rows lay
     kinds: list[Signature] = field(init=False)  # the signatures of its nodes, by local number
     read: list[int] = field(init=False)  # the numbers of the parameters that it reads
     differentiable: bool = field(init=False)  # whether any of its nodes wants gradients
@@ -155,7 +155,7 @@ class Plan:
         return kept
 
 
-_plans = Latest(MOST)
+_plans = Cache(MOST)
 _missed = [0]  # how many programs have had no plan here since the last one that had
 
 
@@ -209,7 +209,7 @@ def keep(key: Any, plan: Plan, head: np.ndarray, needs: np.ndarray) -> None:
     """Keep a plan for when a tape of its shape comes back, if it takes little memory."""
     if len(head) + plan.sizes[M_VECTORS] + plan.sizes[M_INTEGERS] > MOST_WORDS:
         return
-    plan.places = Latest(MOST_PLACES)
+    plan.places = Cache(MOST_PLACES)
     plan.rows, plan.shape = (head.copy(), needs.copy()), np.frombuffer(key[0], np.int32)
     if not _plans.keep(key, plan):
         plan.shape = None

@@ -23,7 +23,7 @@ def made(monkeypatch):
 
         return run
 
-    monkeypatch.setattr(plans, "_plans", plans.Latest(plans.MOST))
+    monkeypatch.setattr(plans, "_plans", plans.Cache(plans.MOST))
     monkeypatch.setattr(plans, "_missed", [0])
     monkeypatch.setattr(executor, "_read", counted("read", executor._read))
     monkeypatch.setattr(executor, "_emit", counted("laid out", executor._emit))
@@ -280,13 +280,13 @@ def test_where_nothing_comes_back_plans_are_looked_for_seldom(made, monkeypatch)
 
 
 def test_of_too_many_in_turn_those_that_are_kept_are_found():
-    latest, found = plans.Latest(8), 0
+    cache, found = plans.Cache(8), 0
     for _ in range(40):
         for key in range(12):
-            if latest.find(key) is not None:
+            if cache.find(key) is not None:
                 found += 1
-            elif latest.came_before(key):
-                latest.keep(key, f"value {key}")
-    assert len(latest._kept) == 8
+            elif cache.came_before(key):
+                cache.keep(key, f"value {key}")
+    assert len(cache._kept) == 8
     assert 40 * 12 / 3 < found < 40 * 8
-    assert all(value == f"value {key}" for key, value in latest._kept.items())
+    assert all(value == f"value {key}" for key, value in cache._kept.items())

@@ -82,7 +82,8 @@ class _Compiling(threading.local, event.Listener):
 
     def __enter__(self):
         if self._depth == 0:
-            self._start, self._collects = time.perf_counter(), gc.isenabled()
+            self._start = time.perf_counter()
+            self._collects |= gc.isenabled()  # also where Ctrl-C left it disabled before
             gc.disable()
         self._depth += 1
 
@@ -91,6 +92,7 @@ class _Compiling(threading.local, event.Listener):
         if self._depth == 0:
             self.seconds += time.perf_counter() - self._start
             if self._collects:
+                self._collects = False
                 gc.enable()
 
     def on_start(self, event):
