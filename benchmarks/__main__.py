@@ -64,12 +64,12 @@ def main(argv: list[str] | None = None) -> int:
         args.sizes, args.batch, args.limit, scale = [(8, 8)], [8], 32, 0.002
         args.rounds = args.steps = 1
 
-    told: dict[str, Any] = {"machine": report.machine(), "races": [], "figures": {}}
+    told = report.kept(args.out)
     for name in (n for n in NAMES if n in chosen):
         for dim, hidden in args.sizes:
             for batch in args.batch:
                 spec = Spec(name, dim, hidden, batch, args.limit)
-                told["races"].append(_race(spec, args.rounds, args.steps))
+                report.enter(told, _race(spec, args.rounds, args.steps))
                 report.write(told, args.out)  # what there is so far
     for name, figures in ((n, f) for c in chosen for n, f in FIGURES.get(c, {}).items()):
         print(f"\n{name}")

@@ -61,8 +61,13 @@ def recorded() -> Iterator[list[Product]]:
 
 
 def _products(record: list[int]) -> list[Product]:
-    """The products of one call of `kernels.products.matmul`: items that share a factor are one."""
+    """The products of one call of `kernels.products.matmul`: items that share a factor are one.
+
+    A call without items runs nothing: another one does its work as well.
+    """
     items, accumulate, m, n, k, ta, tb = record[:_ATTRIBUTES]
+    if items == 0:
+        return []
     a, b, c = (record[at : at + 3] for at in (7, 10, 13))  # base, stride, vector
     shared_b, shared_c = (not operand[1] and not operand[2] for operand in (b, c))
     if not ta and shared_b and not a[2] and not c[2]:

@@ -120,6 +120,25 @@ def markdown(told: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def kept(folder: Path) -> dict[str, Any]:
+    """What was measured before on this very machine, to be replaced by what is measured anew."""
+    now = machine()
+    if (folder / "results.json").exists():
+        before: dict[str, Any] = json.loads((folder / "results.json").read_text())
+        if before["machine"] == now:
+            return before
+    return {"machine": now, "races": [], "figures": {}}
+
+
+def enter(told: dict[str, Any], found: dict[str, Any]) -> None:
+    """Put a race among the others, in the place of the same race on the same data."""
+    for k, other in enumerate(told["races"]):
+        if (other["race"], other["data"]) == (found["race"], found["data"]):
+            told["races"][k] = found
+            return
+    told["races"].append(found)
+
+
 def write(told: dict[str, Any], folder: Path) -> None:
     """`results.json` and `results.md` in the folder."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -188,6 +188,33 @@ def test_the_micro_figures_keep_what_they_promise(told):
     assert all(value > 0 for what, value in values.items() if what.startswith("record "))
 
 
+def test_what_was_measured_stays_until_it_is_measured_anew(tmp_path):
+    from benchmarks import report
+
+    def measured(race, *contenders):
+        return {"race": race, "data": "words", "contenders": list(contenders)}
+
+    told = report.kept(tmp_path)
+    assert told == {"machine": report.machine(), "races": [], "figures": {}}
+    told["figures"]["micro"] = [("recording", 0.4, "us")]
+    for race in ("trees", "taggers"):
+        contender = {"name": race, "milliseconds": 2, "examples_per_second": 3}
+        contender |= {"first_against_it": 1, "share_of_bound": None}
+        report.enter(told, measured(race, contender))
+    report.write(told, tmp_path)
+
+    told = report.kept(tmp_path)
+    report.enter(told, measured("trees", {**contender, "name": "quicker"}))
+    report.enter(told, {**measured("trees", contender), "data": "others"})
+    report.write(told, tmp_path)
+    told = report.kept(tmp_path)
+    assert [r["contenders"][0]["name"] for r in told["races"]] == ["quicker", "taggers", "taggers"]
+    assert list(told["figures"]) == ["micro"]
+
+    (tmp_path / "results.json").write_text(json.dumps({**told, "machine": {}}))
+    assert report.kept(tmp_path)["races"] == []  # figures of another machine are not mixed in
+
+
 def test_the_bound_has_the_products_of_a_small_step():
     from benchmarks import bound, workloads
     from benchmarks.workloads import Spec
@@ -212,6 +239,7 @@ def test_the_bound_runs_what_was_recorded():
 
     spec = _spec("tree")
     (found, *_) = bound.products(spec, [bound.corpus("tree", 24).batches(6)[0]])
+    assert all(p.m and p.n and p.k for p in found)  # no call that another one made superfluous
     assert bound.run(spec)(0) == bound.flops(found) > 0
 
 
