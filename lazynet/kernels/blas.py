@@ -20,6 +20,10 @@ from lazynet.kernels.jit import made_once
 
 _ROW_MAJOR, _NO_TRANS, _TRANS = 101, 111, 112
 _FORTRAN = 1  # value of the context's third word when the functions follow Fortran's convention
+# The context's fourth word is the address of a table of what makes small products, which are too
+# small for a BLAS; where each dtype has its own in there.
+SMALL_AT, SMALL = 24, {"float32": 0, "float64": 8}
+_small = np.zeros(len(SMALL), np.int64)
 _NAMES = ("scipy_cblas_{}64_", "cblas_{}64_")
 
 
@@ -67,8 +71,9 @@ def use_one_thread() -> None:
 
 @made_once
 def context() -> np.ndarray:
-    """The table that kernels are given: sgemm, dgemm, their convention, and the board of workers.
+    """The table that kernels are given.
 
+    In it are sgemm, dgemm, their convention, the table of small products and the board of workers.
     Here there is no board: `threads.py` has a table with one.
     """
     found = _numpy_library()
@@ -78,7 +83,7 @@ def context() -> np.ndarray:
             ctypes.cast(getattr(library, name.format(routine)), ctypes.c_void_p).value
             for routine in ("sgemm", "dgemm")
         ]
-        return np.array([*addresses, 0, 0], np.int64)
+        return np.array([*addresses, 0, _small.ctypes.data, 0], np.int64)
     try:
         from numba.extending import get_cython_function_address as cython_address
 
@@ -87,7 +92,12 @@ def context() -> np.ndarray:
         raise BlasNotFound(
             "this numpy carries no OpenBLAS that lazynet can call; `pip install scipy` brings one"
         ) from error
-    return np.array([*addresses, _FORTRAN, 0], np.int64)
+    return np.array([*addresses, _FORTRAN, _small.ctypes.data, 0], np.int64)
+
+
+def enter_small(dtype: str, address: int) -> None:
+    """Let kernels find what makes small products of a dtype."""
+    _small[SMALL[dtype] // 8] = address
 
 
 _WORD, _HALF, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)

@@ -61,4 +61,5 @@ def product_part(call, context):
         load(call + 72),
         load(call + 80),
         load(call + 88),
+        load(call + 96),
     )

@@ -28,7 +28,7 @@ from numba.extending import intrinsic
 from lazynet.kernels.jit import inline, jit
 from lazynet.kernels.memory import call, load, store
 
-BOARD = 24  # byte offset of the board's address in the context table; 0 there: no workers
+BOARD = 32  # byte offset of the board's address in the context table; 0 there: no workers
 # Byte offsets in a board: the number of workers, whether a plan is running, the context of parts
 # (which has no board, as parts are not split again), what a part of a product calls, what lets
 # another thread have the core.

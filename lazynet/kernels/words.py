@@ -12,7 +12,7 @@ import types as python_types
 
 import numpy as np
 
-from lazynet.kernels import blas, memory, threads
+from lazynet.kernels import blas, memory, small_products, threads
 from lazynet.kernels.jit import made_once, word
 from lazynet.kernels.memory import load, store
 from lazynet.kernels.scalars import WORDS
@@ -31,7 +31,7 @@ constant = None  # constant(x): a number of the kernel's dtype
 itemsize = None  # bytes of one element
 least = None  # the least number of the dtype
 exp = log = maximum = difference = sqrt = None  # these and all others of scalars.py
-stackable = plain_product = product = None  # products, by blas.py: in one part, in several
+stackable = plain_product = product = None  # products: in one part, in several
 
 
 def meanings(dtype: str) -> dict:
@@ -79,10 +79,17 @@ def _plain_product(dtype: str):
     """The word `plain_product` for a dtype."""
     gemm, one, zero = blas.GEMM[dtype], WORDS[dtype]["c"](1), WORDS[dtype]["c"](0)
     routine = 0 if dtype == "float32" else 8
+    small = blas.SMALL[dtype]
 
     @word
-    def plain_product(context, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc):
+    def plain_product(context, method, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc):
         """C (+)= op(A) op(B) of row-major matrices."""
+        if method != small_products.BLAS:
+            function = load(load(context + blas.SMALL_AT) + small)
+            small_products.call_product(
+                function, method, accumulate, ta, m, n, k, a, lda, b, ldb, c, ldc
+            )
+            return
         beta = one if accumulate else zero
         gemm(
             load(context + routine), load(context + 16), ta, tb, m, n, k, one, a, lda, b, ldb, beta,
@@ -98,9 +105,12 @@ def _product(plain_product, item: int, part: int):
     @word
     def product(context, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc):
         """As `plain_product`, large ones in parts: of C's columns if it has more than rows."""
+        if n == 1 and ldb == 1 and not tb:  # a column that lies as a row does
+            tb, ldb = np.int64(1), k
+        method = small_products.method(ta, tb, m, n, k)
         parts = threads.parts_for(context, m * n * k, LEAST_PART)
         if parts == 1:
-            plain_product(context, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc)
+            plain_product(context, method, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc)
             return
         board = load(context + threads.BOARD)
         by_columns = n > m
@@ -114,24 +124,25 @@ def _product(plain_product, item: int, part: int):
             shift_a, shift_b, shift_c = np.int64(0), start * (ldb if tb else 1), start
             if not by_columns:
                 shift_a, shift_b, shift_c = start * (1 if ta else lda), np.int64(0), start * ldc
-            store(room, accumulate)
-            store(room + 8, ta)
-            store(room + 16, tb)
-            store(room + 24, m if by_columns else size)
-            store(room + 32, size if by_columns else n)
-            store(room + 40, k)
-            store(room + 48, a + shift_a * item)
-            store(room + 56, lda)
-            store(room + 64, b + shift_b * item)
-            store(room + 72, ldb)
-            store(room + 80, c + shift_c * item)
-            store(room + 88, ldc)
+            store(room, method)
+            store(room + 8, accumulate)
+            store(room + 16, ta)
+            store(room + 24, tb)
+            store(room + 32, m if by_columns else size)
+            store(room + 40, size if by_columns else n)
+            store(room + 48, k)
+            store(room + 56, a + shift_a * item)
+            store(room + 64, lda)
+            store(room + 72, b + shift_b * item)
+            store(room + 80, ldb)
+            store(room + 88, c + shift_c * item)
+            store(room + 96, ldc)
             threads.post(board, slot, load(board + part))
             posted += 1
         own = min(each, whole)
         plain_product(
-            context, accumulate, ta, tb, m if by_columns else own, own if by_columns else n, k, a,
-            lda, b, ldb, c, ldc,
+            context, method, accumulate, ta, tb, m if by_columns else own, own if by_columns else n,
+            k, a, lda, b, ldb, c, ldc,
         )  # fmt: skip
         for p in range(posted):
             threads.finish(board, p)
@@ -147,6 +158,8 @@ def _nothing():
 @made_once
 def lift(kernel, dtype: str):
     """`kernel` for rows of `dtype`: the same code in that dtype's namespace."""
+    if "product" in kernel.__code__.co_names or "plain_product" in kernel.__code__.co_names:
+        blas.enter_small(dtype, small_products.address(dtype))
     namespace = {**kernel.__globals__, **meanings(dtype)}
     function = python_types.FunctionType(kernel.__code__, namespace, kernel.__name__)
     function.generated_source = f"{dtype} {kernel.__name__}"
