@@ -14,9 +14,10 @@ import numpy as np
 
 from lazynet.batching import layout as words
 from lazynet.graph import Graph
-from lazynet.leaf import STATICS
+from lazynet.leaf import STATICS, Leaf
 from lazynet.op import TABLE, Signature
 from lazynet.tensor import Sequence, Tensor, Value
+from lazynet.trace import TraceGraph
 
 
 class Node:
@@ -156,6 +157,21 @@ def node_of(graph: Graph, row: int) -> Node | None:
         nodes.read(graph)
         graph.memo["nodes"] = nodes
     return nodes.find(row)
+
+
+def is_fixed(x: Value) -> bool:
+    """Whether no leaf that wants a gradient lies behind a value.
+
+    False where that is not known: of symbols, and of what was recorded under `no_grad`.
+    """
+    if isinstance(x.graph, (Leaf, TraceGraph)):
+        return isinstance(x.graph, Leaf) and not x.graph.requires_grad
+    node = node_of(x.graph, x.id)
+    return (
+        node is not None
+        and not node.needs
+        and (node.link is not None or x.graph.records_gradients(node.first))
+    )
 
 
 def read_tape(tape: list[int], base: int) -> Iterator[Node]:

@@ -86,6 +86,35 @@ def test_a_nan_that_was_given_is_told_as_such():
         ln.tanh(ln.tensor([np.nan])).numpy()
 
 
+@pytest.mark.parametrize(
+    "exponent", [3, np.float32(3.0), ln.tensor([3.0, 3.0]), ln.tensor([1.0, 1.0]) + 2.0]
+)
+def test_the_slope_of_an_exponent_is_no_fault_where_nobody_wants_it(exponent):
+    def cube(x):
+        return ln.sum(x**exponent)
+
+    with ln.debug():
+        x = ln.tensor([-1.0, 2.0], requires_grad=True)
+        (slope,) = ln.gradients(cube(x), [x])
+        (bend,) = ln.gradients(ln.sum(slope), [x])
+        assert (slope.tolist(), bend.tolist()) == ([3.0, 12.0], [-6.0, 12.0])
+        y = ln.tensor([3.0, 3.0], requires_grad=True)
+        with pytest.raises(FloatingPointError, match="log: NaN"):
+            ln.gradients(ln.sum(x**y), [y])[0].numpy()
+
+
+def test_the_slope_of_an_exponent_that_a_cell_computes_is_there_under_no_grad():
+    @ln.cell
+    def power(x, y):
+        return x ** (y * 2.0)
+
+    y = ln.tensor([1.0, 2.0], requires_grad=True)
+    total = ln.sum(power(ln.tensor([np.e, 1.0]), y))
+    with ln.no_grad():
+        (slope,) = ln.gradients(total, [y])
+    np.testing.assert_allclose(slope.numpy(), [2.0 * np.e**2, 0.0], rtol=1e-6)
+
+
 def test_debug_decorates_and_ends():
     @ln.debug(inf=True)
     def program():

@@ -30,6 +30,7 @@ from lazynet.record import (
     unary,
     with_leaves,
 )
+from lazynet.tape import is_fixed
 from lazynet.tensor import Sequence, Tensor, Value
 
 ONE = (Sample(((5,),)),)
@@ -231,11 +232,11 @@ DIVIDE = elementwise(
 
 def _power_vjp(g, z, x, y):
     """Of x^0 the slope is 0 whatever x is, and of 0^y it is 0 for y >= 0, as in PyTorch."""
+    of_base = where(y == 0.0, zero_of(g), g * (y * power(x, y - 1)))
+    if is_fixed(y):
+        return of_base, None  # that of y would be NaN for x < 0, which `ln.debug` tells of
     slope = g * z * log(x)
-    return (
-        where(y == 0.0, zero_of(g), g * (y * power(x, y - 1))),
-        where(x == 0.0, where(y >= 0.0, zero_of(g), slope), slope),
-    )
+    return of_base, where(x == 0.0, where(y >= 0.0, zero_of(g), slope), slope)
 
 
 POWER = elementwise(
