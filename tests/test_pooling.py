@@ -193,6 +193,12 @@ def test_modules_take_pytorch_s_arguments_in_its_order(torch, name, arguments, s
     assert "size=" in repr(ours)
 
 
+@pytest.mark.parametrize("pool", [F.max_pool1d, F.avg_pool1d])
+def test_windows_of_padding_alone_are_no_rows_of_a_sequence_without_rows(pool):
+    assert pool(ln.ones(3, length=0), 2, 1, 1).shape == (0, 3)
+    assert pool(ln.ones(3, length=1), 2, 1, 1).shape == (2, 3)
+
+
 X = ln.zeros(2, 6)
 
 
@@ -203,6 +209,9 @@ X = ln.zeros(2, 6)
         (lambda: F.max_pool2d(X, 2), ln.ShapeError, "max_pool2d: expected rows of 3 axes"),
         (lambda: F.avg_pool1d(X, 2, padding=2), ln.ShapeError, "more than half of the window"),
         (lambda: F.avg_pool1d(X, 7), ln.ShapeError, "avg_pool1d: a window of 7 does not fit in"),
+        (lambda: F.max_pool1d(ln.zeros(2, 0), 2, 1, 1), ln.ShapeError,
+         r"max_pool1d: there is nothing to pool in a value of \(2, 0\)"),
+        (lambda: F.avg_pool2d(ln.zeros(2, 3, 0), 2, 1, 1), ln.ShapeError, "nothing to pool"),
         (lambda: F.max_pool1d(X, 0), ValueError, "max_pool1d: kernel_size must be an integer"),
         (lambda: F.max_pool1d(X, 2, -1), ValueError, "max_pool1d: stride must be an integer"),
         (lambda: F.max_pool1d(X, (2, 2)), ValueError, "max_pool1d: kernel_size must be"),

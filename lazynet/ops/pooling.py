@@ -56,8 +56,10 @@ class _Pool:
         sizes = _sizes(self.name, x, self.axes)
         pairs = tuple((p, p) for p in padding)
         first = (kernel[0], stride[0], pairs[0], dilation[0])
-        if _along_rows(x) and count_of(sizes[0], *first, self.ceil) < 1:
+        if _along_rows(x) and (not sizes[0] or count_of(sizes[0], *first, self.ceil) < 1):
             return x[:0]
+        if not all(sizes):
+            raise ShapeError(f"{self.name}: there is nothing to pool in a value of {x.shape}")
         counts = places_of(self.name, sizes, kernel, stride, pairs, dilation, self.ceil)
 
         def taken(index):
@@ -123,7 +125,8 @@ def max_pool1d(
 ):  # fmt: skip
     """The largest element of each window, for rows (channels, length); ties share the gradient.
 
-    A Sequence of vectors is one signal, along its rows; one shorter than a window gives no rows.
+    A Sequence of vectors is one signal, along its rows; one shorter than a window, or without rows,
+    gives no rows.
 
     Shapes: (channels, length) -> (channels, l), l as of `avg_pool1d` with a window of dilation
     (kernel_size - 1) + 1; n rows of (channels,) -> l rows.
@@ -136,7 +139,8 @@ def max_pool1d(
     [[3.0, 2.0]]
 
     Raises:
-        ShapeError: if the window does not fit, or padding is more than half of it.
+        ShapeError: if the window does not fit, or padding is more than half of it, or an axis of
+            a row is empty.
     """
     return _Pool("max_pool1d", 1, kernel_size, stride, padding, dilation, ceil_mode)(x)
 
@@ -175,7 +179,7 @@ def avg_pool1d(
     [[2.0, 1.0]]
 
     Raises:
-        ShapeError: if the window does not fit, or padding is more than half of it.
+        ShapeError: as `max_pool1d`.
     """
     return _Pool("avg_pool1d", 1, kernel_size, stride, padding, 1, ceil_mode, False,
                  count_include_pad)(x)  # fmt: skip
