@@ -18,6 +18,7 @@ from lazynet.check import check_grads as check_grads
 from lazynet.checkpoint import checkpoint as checkpoint
 from lazynet.debugging import PerformanceHint as PerformanceHint
 from lazynet.device import DeviceError as DeviceError
+from lazynet.device import device as device
 from lazynet.device import set_default_device as set_default_device
 from lazynet.fold import Structure as Structure
 from lazynet.fold import fold as fold

@@ -195,6 +195,9 @@ def device_of(name: str | Device | None) -> Device:
     return _named(name)
 
 
+device = device_of  # under PyTorch's name
+
+
 def set_default_device(name: str) -> None:
     """Choose where new tensors and parameters live: "cpu", "cuda", "cuda:1", ...
 

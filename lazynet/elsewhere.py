@@ -282,6 +282,9 @@ _UNPACKED = {
     "Sequence": "rnn(x) gives its rows alone, rnn(x, return_state=True) the state, too; ln.max(x, "
     "dim) values alone, ln.argmax(x, dim) their places",
 }
+SIZE_CALLED = (
+    "size: a number here, of all elements, and no method; x.shape is the shape, x.shape[dim] a size"
+)
 _UNPACK = dis.opmap["UNPACK_SEQUENCE"]
 
 
@@ -301,6 +304,26 @@ def refuse_unpacking(value: Any, rows: int) -> None:
             f"unpack: a {kind} of {tuple(value.shape)} is not {code[step + 1]} values; "
             f"{_UNPACKED[kind]}"
         )
+
+
+if sys.version_info < (3, 12):  # where finding a method has an instruction of its own
+    _METHOD, _MARK = dis.opmap["LOAD_METHOD"], 0
+else:
+    _METHOD, _MARK = dis.opmap["LOAD_ATTR"], 1
+
+
+def refuse_calling(told: str) -> None:
+    """Raise where the caller's caller is about to call the property that it asks for.
+
+    Python would do so as well, and cannot tell that it is a number here.
+    """
+    try:
+        frame = sys._getframe(2)
+    except ValueError:  # nobody called: the first call of a greenlet
+        return
+    step, code = frame.f_lasti, frame.f_code.co_code
+    if step >= 0 and code[step] == _METHOD and code[step + 1] & _MARK == _MARK:
+        raise TypeError(told)
 
 
 def instead_of(setting: str) -> str:

@@ -224,6 +224,7 @@ class Tensor(Value):
     @property
     def size(self) -> int:
         """The number of elements."""
+        elsewhere.refuse_calling(elsewhere.SIZE_CALLED)
         return self.type.size
 
     def __len__(self) -> int:
@@ -337,6 +338,7 @@ class Sequence(Value):
     @property
     def size(self) -> int:
         """The number of elements of all rows."""
+        elsewhere.refuse_calling(elsewhere.SIZE_CALLED)
         return self.length * self.type.size
 
     def _last(self) -> int:

@@ -91,6 +91,7 @@ def test_all_kernels_compile_to_ptx(architecture):
 def test_without_a_device_one_sentence_says_what_is_missing_and_the_cpu_works_on(capsys):
     for ask in (
         lambda: ln.set_default_device("cuda"),
+        lambda: ln.device("cuda"),
         lambda: ln.tensor(1.0, device="cuda"),
         lambda: ln.nn.Linear(2, 2).to("cuda"),
     ):
@@ -114,7 +115,8 @@ def test_the_cause_of_an_error_is_told_in_a_line(error, told):
 
 @pytest.mark.parametrize("name", ["tpu", "cuda:x", "cuda:-1", "", "CPU"])
 def test_a_name_that_is_no_device_is_refused(name):
-    with pytest.raises(ln.DeviceError, match="unknown device"):
-        ln.set_default_device(name)
+    for ask in ln.set_default_device, ln.device:
+        with pytest.raises(ln.DeviceError, match="unknown device"):
+            ask(name)
     with pytest.raises(ln.DeviceError, match="unknown device"):
         ln.tensor(1.0).to(name)

@@ -10,8 +10,7 @@ from on_cuda import MARKS
 
 import lazynet as ln
 from lazynet import cuda
-from lazynet import device as devices
-from lazynet.device import on_device
+from lazynet.device import CPU, on_device
 from lazynet.kernels import cuda_driver
 from lazynet.kernels.cuda_driver import CudaMissing, Hardware
 from lazynet.kernels.cuda_simulator import Simulator
@@ -57,7 +56,9 @@ def device(cupy, monkeypatch):
     monkeypatch.setattr(cuda, "driver", Hardware)
     made = cuda.CudaDevice(0)
     made.name = "cuda:7"  # none of the simulator's, whose values may be kept
-    monkeypatch.setattr(devices, "_named", lambda name: made if name == made.name else devices.CPU)
+    monkeypatch.setattr(
+        sys.modules[CPU.__module__], "_named", lambda name: made if name == made.name else CPU
+    )
     return made
 
 

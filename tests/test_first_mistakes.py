@@ -1,6 +1,8 @@
 """What somebody new gets wrong: told in one sentence, with what would have been right."""
 
 import functools
+import math
+import operator
 import re
 import warnings
 
@@ -354,6 +356,22 @@ def test_names_from_elsewhere_tell_the_name_here(value):
     with pytest.raises(AttributeError, match=rf"^'{kind}' object has no attribute 'nonsense'$"):
         value.nonsense()
     assert not hasattr(value, "__array_interface__")
+
+
+@pytest.mark.parametrize("value", [ln.ones(2), rows(3), ln.Parameter([1.0])])
+def test_a_size_that_is_called_tells_of_the_shape(value):
+    for call in (lambda: value.size(), lambda: value.size(0), lambda: len(value.size())):
+        with pytest.raises(TypeError, match=r"^size: a number here.*x\.shape\[dim\]"):
+            call()
+    sizes = [value.size, operator.attrgetter("size")(value), math.prod(value.shape)]
+    assert len({*sizes, abs(value.size)}) == 1 and value.size.bit_length() > 0
+
+
+def test_a_device_is_made_as_in_pytorch():
+    device = ln.device("cuda" if ln.cuda.is_available() else "cpu")
+    layer = nn.Linear(4, 3).to(device)
+    made = ln.tensor([1.0] * 4, device=device)
+    assert layer(made).device == layer(ln.ones(4).to(device)).device == device.name
 
 
 def test_what_a_property_raises_is_not_taken_for_a_missing_name(monkeypatch):

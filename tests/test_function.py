@@ -9,8 +9,9 @@ import pytest
 from test_ops import observed
 
 import lazynet as ln
-from lazynet import device, executor, nn, recording
+from lazynet import executor, nn, recording
 from lazynet.batching.policies import NAMES
+from lazynet.device import product_precision
 
 A, B = np.random.default_rng(5).standard_normal((2, 3))
 
@@ -299,7 +300,7 @@ def test_a_mode_ends_when_the_forward_at_its_end_fails(mode):
     with pytest.raises(ArithmeticError, match="below 0"), mode:
         held = Root()(ln.tensor([-1.0]))
     assert held is not None
-    assert (recording.policy(), device.product_precision.get()) == ("auto", "")
+    assert (recording.policy(), product_precision.get()) == ("auto", "")
 
 
 def test_autocast_that_an_error_ends_leaves_what_is_pending():
