@@ -179,6 +179,7 @@ class _Plan:
         self.leaves: dict[int, Leaf] = {}
         self.device = graph.device
         self._parts: dict[int, np.ndarray] = {}  # of each run, what is visited
+        self._statics: dict[int, set[int]] = {}  # and the parameters that get gradients there
         self.mirrors: list[tuple[int, int, Any]] = []
         self.batches = self.calls = 0
         self.spent: dict[int, int] = {}  # nanoseconds by signature, where a profile watches
@@ -235,7 +236,10 @@ class _Plan:
                 self._parts[id(run)] = parts
                 _prepare(run, parts)
                 if len(parts):
-                    leaves += filter(None, map(STATICS.leaf, run.plan.statics))
+                    visited = run.laid.batches[parts[:, P_BATCH], words.B_SIGNATURE]
+                    statics = run.plan.statics(frozenset(visited.tolist()))
+                    self._statics[id(run)] = statics
+                    leaves += filter(None, map(STATICS.leaf, statics))
         with Careful(leaves, self.graphs, _nothing if retain_graph else self.spend):
             chunks = self._allocate()
             plans = [run.plan for graph in self.graphs for run in graph.runs]
@@ -252,8 +256,8 @@ class _Plan:
         parts = self._parts[id(run)]
         if not len(parts):
             return
-        gradients = STATICS.gradients(run.plan.statics)
-        _note_rows(run, parts)
+        gradients = STATICS.gradients(self._statics[id(run)])
+        _note_rows(run, parts, self._statics[id(run)])
         stops = stops_of(graph, run) if graph.hooks or graph.retained else {}
         end = len(parts)
         for batch in (*sorted(stops, reverse=True), -1):
@@ -363,9 +367,9 @@ def _nothing() -> None:
     """What is left to do where the graph is kept."""
 
 
-def _note_rows(run: executor.Run, parts: np.ndarray) -> None:
+def _note_rows(run: executor.Run, parts: np.ndarray, statics: set[int]) -> None:
     """Note which rows of tables get gradients, where somebody wants to know."""
-    for number in run.plan.statics:
+    for number in statics:
         leaf = STATICS.leaf(number)
         if leaf is not None and leaf.touched is not None:
             leaf.touched.note(rows_looked_up(run, parts, number))

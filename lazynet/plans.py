@@ -125,11 +125,20 @@ class Plan:
         return np.array(self.read, np.int64)
 
     @functools.cached_property
-    def statics(self) -> set[int]:
-        """The numbers of the parameters whose gradients backward through it may write."""
-        needs = self.used[:, U_NEEDS].tolist()
-        kinds = zip(self.kinds, needs, strict=True)
-        return {n for kind, wanted in kinds if wanted for _, n, _ in kind.statics}
+    def _statics(self) -> dict[frozenset[int], set[int]]:
+        return {}
+
+    def statics(self, kinds: frozenset[int]) -> set[int]:
+        """The numbers of the parameters whose gradients backward through such nodes may write.
+
+        Args:
+            kinds: local numbers of signatures.
+        """
+        found = self._statics.get(kinds)
+        if found is None:
+            found = {number for kind in kinds for _, number, _ in self.kinds[kind].statics}
+            self._statics[kinds] = found
+        return found
 
     @functools.cached_property
     def _of_signatures(self) -> tuple[np.ndarray, bytes]:

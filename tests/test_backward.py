@@ -116,6 +116,37 @@ def test_rows_that_lead_nowhere_get_no_gradient():
     close(y.grad, 1 - np.tanh(np.asarray(y)) ** 2)
 
 
+@pytest.mark.parametrize("cut", [ln.detach, lambda y: y], ids=["detached", "not used"])
+def test_parameters_that_lead_nowhere_get_no_gradient(cut):
+    w, v, x = parameter(2, 2), parameter(2), leaf(2, requires_grad=False)
+    for _ in range(3):  # a plan that is found again, too
+        y = cut(ln.linear(x, w))
+        (y * v if cut is ln.detach else v * v).sum().backward()
+        assert w.grad is None and np.asarray(v.grad).any()
+    ln.linear(x, w).sum().backward()
+    close(w.grad, [np.asarray(x)] * 2)
+
+
+def test_a_head_that_the_loss_does_not_use_is_passed_by_as_in_pytorch(torch):
+    def trained(lib, optimizers, tensor, parameter):
+        body, one, other = (parameter(np.full((2, 2), k, "f")) for k in (1.0, 2.0, 3.0))
+        adam = optimizers.AdamW([body, one, other], lr=0.1, weight_decay=0.5)
+        for step in range(4):
+            adam.zero_grad()
+            h = lib.tanh(tensor([0.1, 0.2]) @ body)
+            losses = (h @ one).sum(), (h @ other).sum()
+            losses[step % 2].backward()
+            adam.step()
+        return [np.asarray(p.detach()) for p in (body, one, other)]
+
+    ours = trained(ln, ln.optim, ln.tensor, ln.Parameter)
+    theirs = trained(
+        torch, torch.optim, torch.tensor, lambda a: torch.nn.Parameter(torch.tensor(a))
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
 def test_requires_grad_follows_the_leaves():
     x, c = leaf(2), leaf(2, requires_grad=False)
     assert (x * c).requires_grad
