@@ -90,6 +90,34 @@ def test_rows_and_elements_chosen_together():
         ln.ones(2, 3, length=4)[[0, 1], [1, 0]]
 
 
+@pytest.mark.parametrize("of", [np.array, ln.tensor, ln.sequence, np.ndarray.tolist])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_mask_of_elements_chooses_elements_of_rows(of, seed):
+    array = np.random.default_rng(seed).standard_normal((4, 3))
+    mask = array > (-1.0, 0.0, 1.0, 9.0)[seed]
+    x = ln.tensor(array, requires_grad=True)
+    y = ln.sequence(x)[of(mask)]
+    assert isinstance(y, ln.Sequence)
+    np.testing.assert_array_equal(y.numpy(), array[mask])
+    if len(y):
+        ln.sum(y * y).backward()
+        np.testing.assert_array_equal(x.grad.numpy(), np.where(mask, 2.0 * array, 0.0))
+
+
+def test_a_range_is_an_array_of_its_numbers():
+    array = np.arange(12.0).reshape(4, 3)
+    for make in ln.tensor, ln.sequence:
+        x = make(array)
+        for key in (range(4), [0, 1, 2, 0]), (range(4), 1), range(1, 3), (slice(None), range(2)):
+            np.testing.assert_array_equal(x[key].numpy(), array[key])
+
+
+def test_an_empty_list_chooses_nothing():
+    array = np.arange(12.0).reshape(4, 3)
+    for make in ln.tensor, ln.sequence:
+        assert make(array)[[]].shape == (0, 3) and make(array)[:, []].shape == (4, 0)
+
+
 def test_rows_are_joined_with_rows():
     x, row = ln.sequence(np.arange(6.0).reshape(3, 2)), ln.tensor([7.0, 8.0], dtype="float64")
     for axis in (0, -2):
@@ -271,6 +299,8 @@ def test_dots_stand_for_the_axes_that_are_left_of_rows():
         (lambda x: x[[0, 1], [0, 3]], "index 3 is out of bounds"),
         (lambda x: x[[0, 1], [0, -4]], "index -4 is out of bounds"),
         (lambda x: x[[0, 1], [0, 1, 2]], r"columns of \(3,\) for 2 rows"),
+        (lambda x: x[np.ones((2, 2), bool)], r"a mask of \(2, 2\) for a Sequence of \(2, 3\)"),
+        (lambda x: x.unsqueeze(1)[np.ones((2, 1, 3), bool)], "for each element of rows that are"),
         (lambda x: x[[0, 1], [0, 1], [0, 1]], "rows and axes of rows cannot be indexed by arrays"),
     ],
 )

@@ -138,6 +138,8 @@ def stack(values, dim: int = 0):
 def gather(x: Sequence, index):
     """Rows of a Sequence by number: y[j] = x[index[j]]; a boolean mask chooses rows.
 
+    A mask with a bool for each element of rows of (d,) chooses elements, in order, a row each.
+
     Shapes: n rows and m numbers -> m rows.
 
     >>> x = ln.sequence([1.0, 2.0, 3.0])
@@ -152,6 +154,8 @@ def gather(x: Sequence, index):
         raise ShapeError("gather: expected a Sequence of rows; of a Tensor, take x[index]")
     numbers = index_array(index, "gather")
     if numbers.dtype == bool:
+        if numbers.ndim > 1:
+            return _elements(x, numbers)
         if len(numbers) != x.length:
             raise IndexError(f"gather: a mask of {len(numbers)} for a Sequence of {x.length} rows")
         numbers = np.flatnonzero(numbers)
@@ -211,6 +215,17 @@ def _index_sequence(x, index):
     if isinstance(first, ARRAYS) and any(isinstance(i, ARRAYS) for i in rest):
         return _pairs(x, first, rest)
     return index_axes(x[first], tuple(rest)) if rest else x[first]
+
+
+def _elements(x, mask: np.ndarray):
+    """The elements of rows that are vectors for which a mask holds, a row each."""
+    if mask.ndim != 2 or mask.shape != x.shape:
+        raise IndexError(
+            f"gather: a mask of {mask.shape} for a Sequence of {x.shape}; it has a bool for each "
+            "row, or for each element of rows that are vectors"
+        )
+    rows, columns = np.nonzero(mask)
+    return _pairs(x, rows, [columns])
 
 
 def _pairs(x, rows, rest: list):

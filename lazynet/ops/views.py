@@ -23,7 +23,7 @@ from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence, Tensor, Value
 
 GENERAL_INDEX: list = []  # what `shape.py` does with an index that is no view; it enters itself
-ARRAYS = (list, np.ndarray, Value)  # what holds several numbers of an index, or a mask
+ARRAYS = (list, range, np.ndarray, Value)  # what holds several numbers of an index, or a mask
 _MOST_JOINED = 8  # values that `cat` joins the short way
 FEW = 512  # integers that are looked at one by one; more are quicker by numpy
 _joined: dict[int, tuple[Short, dict]] = {}  # for so many values, the short way and what it knows
@@ -351,7 +351,7 @@ def index_array(index, name: str) -> np.ndarray:
     if isinstance(index, Value):
         return index.numpy()  # type: ignore[attr-defined]
     try:
-        return np.asarray(index)
+        return np.asarray(index, np.int64 if index.__class__ is list and not index else None)
     except ValueError:
         raise TypeError(f"{name}: expected a flat list of integers, not ragged lists") from None
 
