@@ -172,6 +172,15 @@ class TestClipping:
             nn.utils.clip_grad_norm_(given, 1.0, 0.0)
         assert math.isnan(nn.utils.clip_grad_norm_(given, 1.0, 3.0))
 
+    @pytest.mark.parametrize("clip", [nn.utils.clip_grad_norm_, nn.utils.clip_grad_value_])
+    def test_what_is_no_parameter_is_told(self, clip):
+        layers = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
+        for given, what in (layers, "Sequential"), ([layers], "Sequential"), (layers[0], "Linear"):
+            with pytest.raises(TypeError, match=rf"^{clip.__name__}: .*\.parameters.*not {what}$"):
+                clip(given, 1.0)
+        with pytest.raises(TypeError, match="not a computed value"):
+            clip(parameter(2) * 2.0, 1.0)
+
     def test_values_are_clipped_one_by_one(self):
         given = self.given([3.0, -4.0, 0.5])
         nn.utils.clip_grad_value_(given, 1.0)

@@ -19,8 +19,13 @@ from lazynet.recording import recording_gradients
 from lazynet.tensor import Tensor
 
 
-def _given(parameters: Parameter | Iterable[Parameter]) -> list[Parameter]:
-    given = [parameters] if isinstance(parameters, Parameter) else list(parameters)
+def _given(name: str, parameters: Parameter | Iterable[Parameter]) -> list[Parameter]:
+    alone = isinstance(parameters, (Tensor, Module))
+    given: list[Any] = [parameters] if alone else list(parameters)
+    for p in given:
+        if not isinstance(p, Tensor) or not p.is_leaf:
+            what = "a computed value" if isinstance(p, Tensor) else type(p).__name__
+            raise TypeError(f"{name}: expected parameters, as model.parameters() gives, not {what}")
     given = [p for p in given if p.graph.gradient is not None]
     for p in given:
         p.graph.recorded = None  # what is clipped is a number from here on
@@ -45,10 +50,12 @@ def clip_grad_norm_(
 
     Raises:
         RuntimeError: for a norm that is not finite, if asked to. ValueError: unless norm_type > 0.
+        TypeError: for what is no parameter.
     """
     if not norm_type > 0:
         raise ValueError(f"clip_grad_norm_: norm_type must be above 0, not {norm_type}")
-    gradients = [(p.graph.device.updates, p.graph.gradient.reshape(-1)) for p in _given(parameters)]
+    given = _given("clip_grad_norm_", parameters)
+    gradients = [(p.graph.device.updates, p.graph.gradient.reshape(-1)) for p in given]
     norm = _joint_norm(gradients, norm_type)
     if error_if_nonfinite and not math.isfinite(norm):
         raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {norm}")
@@ -70,8 +77,12 @@ def _joint_norm(gradients: list[tuple[Any, Any]], p: float) -> float:
 
 
 def clip_grad_value_(parameters: Parameter | Iterable[Parameter], clip_value: float) -> None:
-    """Clip each element of each gradient, in place, to [-clip_value, clip_value]."""
-    for p in _given(parameters):
+    """Clip each element of each gradient, in place, to [-clip_value, clip_value].
+
+    Raises:
+        TypeError: for what is no parameter.
+    """
+    for p in _given("clip_grad_value_", parameters):
         g = p.graph.gradient.reshape(-1)
         low, high = g.dtype.type(-clip_value), g.dtype.type(clip_value)
         p.graph.device.updates.clip(g, low, high)
