@@ -218,6 +218,12 @@ class Signature:
         return f"{self.op.name}({inner}{extra})"
 
     @property
+    def led(self) -> list[int]:
+        """The numbers of the parameters to which its backward program leads."""
+        reached = None if self.backward is None else self.backward.led
+        return [number for _, number, _ in self.statics if reached is None or number in reached]
+
+    @property
     def types(self) -> list[RowType]:
         """The types of all operands in order, parameters among them."""
         return [row for _, _, row in self.places()]

@@ -51,9 +51,11 @@ def optimize_backward(
     Args:
         weights: of each product of the forward that was merged.
     """
+    led = program.written()
     program = place(merge_derivative(fold_accumulation(broadcast(program)), weights))
     for change in (postpone if scan else defer, fuse, drop_unused, keep_for_deferred):
         program = change(program)
+    program.led = led | program.written()  # of a merged product the first parameter is written
     return program
 
 

@@ -136,7 +136,7 @@ class Plan:
         """
         found = self._statics.get(kinds)
         if found is None:
-            found = {number for kind in kinds for _, number, _ in self.kinds[kind].statics}
+            found = {number for kind in kinds for number in self.kinds[kind].led}
             self._statics[kinds] = found
         return found
 

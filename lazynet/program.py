@@ -83,6 +83,8 @@ class Program:
     gathered: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
     forward: Program | None = None  # of a backward program, the forward program it belongs to
     transient: bool = False  # whether rows that it gathers are not kept for backward
+    # Of a backward program, the parameters that may get gradients; None for all of its node.
+    led: frozenset[int] | None = None
 
     @property
     def arguments(self) -> int:
@@ -93,6 +95,11 @@ class Program:
         """The numbers of the parameters, constants and tables that the steps read."""
         refs = [ref for step in self.steps for ref in step.inputs]
         return tuple(sorted({ref.index for ref in refs if ref.space == words.STATIC}))
+
+    def written(self) -> frozenset[int]:
+        """The numbers of the parameters to whose gradients the steps add."""
+        refs = [ref for step in self.steps for ref in step.outputs]
+        return frozenset(ref.index for ref in refs if ref.space == words.D_STATIC)
 
 
 def elementwise(expression: str, inputs, output: Ref, accumulate=False, domain=words.ITEMS) -> Step:

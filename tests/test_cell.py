@@ -189,6 +189,22 @@ def test_numbers_in_a_cell_have_a_part_in_derivatives():
     np.testing.assert_allclose(ln.grad(ln.cell(function))(x).numpy(), expected)
 
 
+@pytest.mark.parametrize("own", [lambda f: f, ln.cell], ids=["op by op", "cell"])
+def test_parameters_behind_what_is_detached_get_no_gradient(own):
+    gate, new, other = (nn.Linear(3, 3) for _ in range(3))
+
+    @own
+    def step(x):
+        with ln.no_grad():
+            last = other(x)
+        return ln.sigmoid(gate(x)).detach() * ln.tanh(new(x)) + last
+
+    for x in ln.ones(3), ln.ones(3, length=2):
+        ln.sum(step(x)).backward()
+        assert all(p.grad is None for m in (gate, other) for p in m.parameters())
+        assert all(p.grad.numpy().any() for p in new.parameters())
+
+
 def test_what_is_made_of_parameters_under_no_grad_in_a_cell_has_no_gradient():
     weight = ln.Parameter(np.array([2.0]))
 
