@@ -127,6 +127,12 @@ def test_parameters_that_lead_nowhere_get_no_gradient(cut):
     close(w.grad, [np.asarray(x)] * 2)
 
 
+def test_a_parameter_that_no_row_met_has_a_gradient_of_0_as_in_pytorch():
+    w, v = parameter(2, 3), parameter(2)
+    (ln.linear(ln.ones(3, length=0, dtype="float64"), w).sum() + v.sum()).backward()
+    close(w.grad, np.zeros((2, 3)))
+
+
 def test_a_head_that_the_loss_does_not_use_is_passed_by_as_in_pytorch(torch):
     def trained(lib, optimizers, tensor, parameter):
         body, one, other = (parameter(np.full((2, 2), k, "f")) for k in (1.0, 2.0, 3.0))
