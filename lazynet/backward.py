@@ -236,7 +236,7 @@ class _Plan:
                 self._parts[id(run)] = parts
                 _prepare(run, parts)
                 if len(parts):
-                    statics = run.plan.statics(_kinds(run, parts))
+                    statics = run.plan.statics(run.laid.batches, parts[:, P_BATCH])
                     self._statics[id(run)] = statics
                     leaves += filter(None, map(STATICS.leaf, statics))
         with Careful(leaves, self.graphs, _nothing if retain_graph else self.spend):
@@ -364,17 +364,6 @@ class _Plan:
 
 def _nothing() -> None:
     """What is left to do where the graph is kept."""
-
-
-def _kinds(run: executor.Run, parts: np.ndarray) -> frozenset[int]:
-    """The local signatures of the nodes that backward visits, and of those without rows.
-
-    Where nodes without rows lead is not known; in PyTorch they give gradients of 0.
-    """
-    batches, used = run.laid.batches, run.plan.used
-    empty = batches[batches[:, words.B_ITEMS] == 0, words.B_SIGNATURE].tolist()
-    visited = batches[parts[:, P_BATCH], words.B_SIGNATURE].tolist()
-    return frozenset([*visited, *(kind for kind in empty if used[kind, U_NEEDS])])
 
 
 def _note_rows(run: executor.Run, parts: np.ndarray, statics: set[int]) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from lazynet.batching.decode import LISTED, STEPPED, U_NEEDS, U_SIGNATURE, entry_words
 from lazynet.batching.frame import CALL_WORDS
-from lazynet.batching.layout import ALIAS, KIND, LINK, PAYLOAD, SEGMENT
+from lazynet.batching.layout import ALIAS, B_ITEMS, B_SIGNATURE, KIND, LINK, PAYLOAD, SEGMENT
 from lazynet.batching.measure import M_INTEGERS, M_VECTORS
 from lazynet.batching.plan import Laid
 from lazynet.batching.policies import NONE
@@ -125,19 +125,26 @@ class Plan:
         return np.array(self.read, np.int64)
 
     @functools.cached_property
-    def _statics(self) -> dict[frozenset[int], set[int]]:
+    def _statics(self) -> dict[bytes, set[int]]:
         return {}
 
-    def statics(self, kinds: frozenset[int]) -> set[int]:
-        """The numbers of the parameters whose gradients backward through such nodes may write.
+    def statics(self, batches: np.ndarray, visited: np.ndarray) -> set[int]:
+        """The numbers of the parameters whose gradients a backward may write.
+
+        Where nodes without rows lead is not known; in PyTorch they give gradients of 0.
 
         Args:
-            kinds: local numbers of signatures.
+            batches: of the plan, as they were laid out.
+            visited: the numbers of those that backward goes through.
         """
-        found = self._statics.get(kinds)
+        key = visited.tobytes()
+        found = self._statics.get(key)
         if found is None:
+            empty = batches[batches[:, B_ITEMS] == 0, B_SIGNATURE].tolist()
+            kinds = {kind for kind in empty if self.used[kind, U_NEEDS]}
+            kinds.update(batches[visited, B_SIGNATURE].tolist())
             found = {number for kind in kinds for number in self.kinds[kind].led}
-            self._statics[kinds] = found
+            self._statics[key] = found
         return found
 
     @functools.cached_property
