@@ -89,7 +89,7 @@ def execute(calls: np.ndarray, stop: int, watch: np.ndarray = NO_WATCH) -> None:
 
 def _start(pool: threads.Pool) -> np.ndarray:
     """Start the workers; the context of plans that they take part in."""
-    blas.use_one_thread()
+    blas.use_threads(1)
     parts = (cpu.kernel("product_part", "float32"), cpu.kernel("product_part", "float64"))
     return pool.start(blas.context(), parts)
 

@@ -197,7 +197,7 @@ def set_num_threads(threads: int) -> None:
     """
     if not isinstance(threads, int) or not 1 <= threads <= MOST_WORKERS + 1:
         raise ValueError(f"threads: expected 1 to {MOST_WORKERS + 1}, not {threads!r}")
-    blas.use_one_thread()
+    blas.use_threads(1)
     POOL.resize(threads)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import lazynet as ln
 from lazynet import automatic
+from lazynet.kernels import blas
 
 pytestmark = pytest.mark.bench
 ROOT = Path(__file__).parent.parent
@@ -241,6 +242,28 @@ def test_the_bound_runs_what_was_recorded():
     (found, *_) = bound.products(spec, [bound.corpus("tree", 24).batches(6)[0]])
     assert all(p.m and p.n and p.k for p in found)  # no call that another one made superfluous
     assert bound.run(spec)(0) == bound.flops(found) > 0
+
+
+def test_the_bound_multiplies_on_all_threads(monkeypatch):
+    from benchmarks import bound
+
+    made, threads, ones, flops = [], [], np.ones, bound.flops
+    monkeypatch.setattr(np, "ones", lambda size, dtype: made.append(ones(size, dtype)) or made[-1])
+    steps = []
+    for m, n, k, ta, tb in ((3, 4, 5, 0, 1), (3, 4, 5, 1, 0), (1, 4, 5, 0, 1), (3, 4, 1, 0, 0)):
+        steps.append(bound.replay([[bound.Product(m, n, k, ta, tb)]]))
+        steps[-1](0)
+        assert (made[-1] == k).all() and made[-1].size == m * n
+    monkeypatch.setattr(
+        bound, "flops", lambda found: threads.append(blas.threads()) or flops(found)
+    )
+    multiply = bound._multiply
+    monkeypatch.setattr(
+        bound, "_multiply", lambda *a: threads.append(blas.threads()) or multiply(*a)
+    )
+    steps[0](0)
+    if blas.threads() is not None:
+        assert threads == [ln.get_num_threads(), 1]
 
 
 def test_operands_are_counted_by_how_they_lie():

@@ -60,12 +60,12 @@ def threads() -> int | None:
     return None
 
 
-def use_one_thread() -> None:
-    """Hold the BLAS at one thread from here on, in this whole process."""
+def use_threads(count: int) -> None:
+    """Hold the BLAS at that many threads from here on, in this whole process."""
     found = _numpy_library()
     for name in ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads64_"):
         if found is not None and hasattr(found[0], name):
-            getattr(found[0], name)(1)
+            getattr(found[0], name)(count)
             return
 
 
