@@ -16,7 +16,7 @@ from lazynet import passes
 from lazynet.batching import layout as words
 from lazynet.cell import Cell, without_cell
 from lazynet.graph import words_of
-from lazynet.op import RowType
+from lazynet.op import RowType, Signature
 from lazynet.ops.views import as_stored
 from lazynet.program import Program, Ref, ref_of
 from lazynet.purity import Guard, ImpureFunction, Kept, weakly
@@ -62,13 +62,26 @@ def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Seque
         raise TypeError(f"scan: states are Tensors, not {type(states[0]).__name__}")
     # A state is a row stored by itself: the next one is.
     states = tuple([s if s.type is s.type.stored else as_stored(s) for s in states])
-    traces = step.traces if step.__class__ is Step else _traces_of(step)
-    traced = traces.find(step, (x.type, *[s.type for s in states]))
-    signature, length = traced.signature(), x.length
+    kinds = (x.type, *[s.type for s in states])
+    if step.__class__ is Step:
+        signature = step.traces.find(step, kinds).signature()
+        step.signatures[kinds] = signature
+    else:
+        signature = _traces_of(step).find(step, kinds).signature()
+    return _recorded(signature, states, x)
+
+
+def scan_layer(step: Step, states: tuple[Tensor, ...], x: Sequence) -> tuple[Sequence, ...]:
+    """`scan` for a layer, which has looked at its arguments."""
+    signature = step.signatures.get((x.type, *[s.type for s in states]))
+    return scan(step, states, x) if signature is None else _recorded(signature, states, x)
+
+
+def _recorded(signature: Signature, states: tuple[Tensor, ...], x: Sequence) -> tuple[Any, ...]:
     made = node.record(signature, x, *states)
     if made is not None:
         return made if len(states) > 1 else (made,)
-    graph = graph_of((x, *states))
+    graph, length = graph_of((x, *states)), x.length
     entry = [-signature.index - 1, length]
     entry += (x.id, x.step) if x.graph is graph else enter(graph, x)
     for s in states:
@@ -85,6 +98,7 @@ class Step:
     def __init__(self, function: Callable, weights: Any):
         self.function, self.weights = function, weights
         self.traces = _Traces()
+        self.signatures: dict[tuple[RowType, ...], Signature] = {}  # by the types of its arguments
 
     def __call__(self, x: Any, state: Any) -> Any:
         return self.function(x, state, self.weights)

@@ -21,7 +21,7 @@ from lazynet.ops.rows import cat, sequence
 from lazynet.ops.told import kind_of
 from lazynet.parameter import Parameter
 from lazynet.record import ShapeError
-from lazynet.scan import Step, scan
+from lazynet.scan import Step, scan_layer
 from lazynet.snapshot import CHANGES
 from lazynet.tensor import Sequence
 
@@ -34,6 +34,12 @@ def _suffixes(layer: int, directions: int) -> tuple[str, ...]:
 @functools.cache
 def _suffixed(names: tuple[str, ...], suffix: str) -> tuple[str, ...]:
     return tuple(name + suffix for name in names)
+
+
+def _reversed(x: Sequence) -> Sequence:
+    """x[::-1], in a shorter way."""
+    last = x.id + x.step * (x.length - 1) if x.length else x.id
+    return Sequence(x.graph, last, x.type, x.length, -x.step)
 
 
 def _instead(x: Any) -> str:
@@ -127,8 +133,8 @@ class _Network(Recurrent):
             outputs = []
             for back, suffix in enumerate(self._suffixes(layer)):
                 before = next(initial)
-                after = scan(self._step(suffix), before, x[::-1] if back else x)
-                outputs.append(after[0][::-1] if back else after[0])
+                after = scan_layer(self._step(suffix), before, _reversed(x) if back else x)
+                outputs.append(_reversed(after[0]) if back else after[0])
                 if return_state:
                     final.append(tuple(rows[-1] for rows in after) if len(x) else before)
             x = outputs[0] if len(outputs) == 1 else cat(outputs)
@@ -146,16 +152,16 @@ class _Network(Recurrent):
 
     def _initial(self, x: Sequence, state: Any) -> list[State]:
         """One tuple of Tensors for each layer and direction."""
-        name, wanted = type(self).__name__, self._sizes()
+        wanted, count = self._sizes(), self.num_layers * (1 + self.bidirectional)
+        if state is None and x.__class__ is Sequence and x.type.shape == (self.input_size,):
+            return [zero_state(wanted, x.type.dtype, x.device)] * count
+        name = type(self).__name__
         if not isinstance(x, Sequence):
             raise ShapeError(f"{name}: expected a Sequence, not {_instead(x)}")
         if x.type.shape != (self.input_size,):
             raise ShapeError(
                 f"{name}: rows of {x.type.shape}; expected rows of ({self.input_size},)"
             )
-        count = self.num_layers * (1 + self.bidirectional)
-        if state is None:
-            return [zero_state(wanted, x.type.dtype, x.device)] * count
         parts = state if self.states > 1 and isinstance(state, (tuple, list)) else (state,)
         if len(parts) == self.states:
             rows = [_rows(p, count, size) for p, size in zip(parts, wanted, strict=True)]

@@ -20,6 +20,8 @@ from lazynet.ops.views import indices, pick, plainly
 from lazynet.record import ShapeError, as_value
 from lazynet.tensor import Sequence, Tensor, Value, tensor
 
+_INTEGERS = np.dtype(int)
+
 
 def reduced(name: str, loss, reduction: str):
     """The mean, the sum, or all of the elements of a loss."""
@@ -56,6 +58,10 @@ def weighted(name: str, losses, weight, reduction: str):
 
 def _checked(name: str, x, target):
     """The scores, and the targets: an integer for a Tensor, a list or an array for a Sequence."""
+    if x.__class__ is Sequence and target.__class__ is list:
+        row = x.type
+        if x.length == len(target) and len(row.shape) == 1 and row.is_float:
+            return x, target
     x = as_value(x, name)
     if len(x.type.shape) != 1 or not x.type.is_float:
         advice = ""
@@ -114,11 +120,12 @@ def _picked(name: str, x, target, reduction: str, weight, ignore_index: int):
     """-weight[target] x[target] for each row, reduced."""
     if weight is None and not _has(target, ignore_index):
         chosen = pick(x, target, name)
-        if isinstance(chosen, Sequence) and reduction == "mean":
+        if isinstance(chosen, Sequence) and reduction in ("mean", "sum"):
+            total = reduce.ROW_REDUCTIONS["sum"](chosen)
+            if reduction == "sum":
+                return -total  # one row, where there are many before
             # One node for the sign and the mean together.
-            return reduce.sum(chosen) * (-1.0 / chosen.length if chosen.length else math.nan)
-        if reduction == "sum":
-            return -reduced(name, chosen, reduction)  # of the sum, which is one row
+            return total * (-1.0 / chosen.length if chosen.length else math.nan)
         return reduced(name, -chosen, reduction)
     kept = _Kept(name, x, target, weight, ignore_index)
     return kept.reduced(-(pick(kept.of(x), kept.targets, name) * kept.weights), reduction)
@@ -207,7 +214,7 @@ def cross_entropy(
     """
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], not {label_smoothing}")
-    if getattr(target, "dtype", np.dtype(int)).kind == "f":
+    if getattr(target, "dtype", _INTEGERS).kind == "f":
         return _of_distributions(logits, target, reduction, weight, label_smoothing)
     x, target = _checked("cross_entropy", logits, target)
     scores = reduce.log_softmax(x, -1)
