@@ -158,7 +158,7 @@ def _nothing():
 @made_once
 def lift(kernel, dtype: str):
     """`kernel` for rows of `dtype`: the same code in that dtype's namespace."""
-    if "product" in kernel.__code__.co_names or "plain_product" in kernel.__code__.co_names:
+    if "product" in kernel.__code__.co_names:  # which parts of products come after
         blas.enter_small(dtype, small_products.address(dtype))
     namespace = {**kernel.__globals__, **meanings(dtype)}
     function = python_types.FunctionType(kernel.__code__, namespace, kernel.__name__)
