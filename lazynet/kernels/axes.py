@@ -94,8 +94,9 @@ def log_softmax_axis(call, context):
             for j in range(inner):
                 first = o * axis * inner + j
                 top = x[first]
-                for k in range(1, axis):
-                    top = maximum(x[first + k * inner], top)
+                for k in range(1, axis):  # NaN, which is no maximum here, comes into the total
+                    if x[first + k * inner] > top:
+                        top = x[first + k * inner]
                 total = constant(0)
                 for k in range(axis):
                     total += exp(x[first + k * inner] - top)
@@ -115,8 +116,9 @@ def softmax_axis(call, context):
             for j in range(inner):
                 first = o * axis * inner + j
                 top = x[first]
-                for k in range(1, axis):
-                    top = maximum(x[first + k * inner], top)
+                for k in range(1, axis):  # NaN, which is no maximum here, comes into the total
+                    if x[first + k * inner] > top:
+                        top = x[first + k * inner]
                 total = constant(0)
                 for k in range(axis):
                     y[first + k * inner] = exp(x[first + k * inner] - top)
