@@ -288,21 +288,26 @@ SIZE_CALLED = (
 _UNPACK = dis.opmap["UNPACK_SEQUENCE"]
 
 
+def _asked_by() -> tuple[int, int]:
+    """The instruction in which a user's code asks a value for what refuses it, and its argument."""
+    try:
+        frame = sys._getframe(3)
+    except ValueError:  # nobody asks: the first call of a greenlet
+        return -1, 0
+    step, code = frame.f_lasti, frame.f_code.co_code
+    return (code[step], code[step + 1]) if step >= 0 else (-1, 0)
+
+
 def refuse_unpacking(value: Any, rows: int) -> None:
     """Raise where the caller's caller unpacks a value into more or fewer names than its rows.
 
     Python would do so as well, and cannot tell why there are no two values.
     """
-    try:
-        frame = sys._getframe(2)
-    except ValueError:  # nobody called: the first call of a greenlet
-        return
-    step, code = frame.f_lasti, frame.f_code.co_code
-    if code[step] == _UNPACK and code[step + 1] != rows:
+    instruction, names = _asked_by()
+    if instruction == _UNPACK and names != rows:
         kind = type(value).__name__
         raise ValueError(
-            f"unpack: a {kind} of {tuple(value.shape)} is not {code[step + 1]} values; "
-            f"{_UNPACKED[kind]}"
+            f"unpack: a {kind} of {tuple(value.shape)} is not {names} values; {_UNPACKED[kind]}"
         )
 
 
@@ -317,12 +322,8 @@ def refuse_calling(told: str) -> None:
 
     Python would do so as well, and cannot tell that it is a number here.
     """
-    try:
-        frame = sys._getframe(2)
-    except ValueError:  # nobody called: the first call of a greenlet
-        return
-    step, code = frame.f_lasti, frame.f_code.co_code
-    if step >= 0 and code[step] == _METHOD and code[step + 1] & _MARK == _MARK:
+    instruction, argument = _asked_by()
+    if instruction == _METHOD and argument & _MARK == _MARK:
         raise TypeError(told)
 
 
