@@ -62,19 +62,15 @@ def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Seque
         raise TypeError(f"scan: states are Tensors, not {type(states[0]).__name__}")
     # A state is a row stored by itself: the next one is.
     states = tuple([s if s.type is s.type.stored else as_stored(s) for s in states])
-    kinds = (x.type, *[s.type for s in states])
-    if step.__class__ is Step:
-        signature = step.traces.find(step, kinds).signature()
-        step.signatures[kinds] = signature
-    else:
-        signature = _traces_of(step).find(step, kinds).signature()
-    return _recorded(signature, states, x)
+    traces = step.traces if step.__class__ is Step else _traces_of(step)
+    traced = traces.find(step, (x.type, *[s.type for s in states]))
+    return _recorded(traced.signature(), states, x)
 
 
 def scan_layer(step: Step, states: tuple[Tensor, ...], x: Sequence) -> tuple[Sequence, ...]:
     """`scan` for a layer, which has looked at its arguments."""
-    signature = step.signatures.get((x.type, *[s.type for s in states]))
-    return scan(step, states, x) if signature is None else _recorded(signature, states, x)
+    traced = step.traces.now.get((x.type, *[s.type for s in states]))
+    return scan(step, states, x) if traced is None else _recorded(traced.signature(), states, x)
 
 
 def _recorded(signature: Signature, states: tuple[Tensor, ...], x: Sequence) -> tuple[Any, ...]:
@@ -98,7 +94,6 @@ class Step:
     def __init__(self, function: Callable, weights: Any):
         self.function, self.weights = function, weights
         self.traces = _Traces()
-        self.signatures: dict[tuple[RowType, ...], Signature] = {}  # by the types of its arguments
 
     def __call__(self, x: Any, state: Any) -> Any:
         return self.function(x, state, self.weights)
@@ -113,29 +108,29 @@ class _Traces:
     def __init__(self, guard: Guard | None = None):
         self._guard = guard
         self._states: dict[Any, dict[Any, Scan]] = {}
-        self._now: dict[Any, Scan] = {}
+        self.now: dict[Any, Scan] = {}
         if guard is not None:
-            self._states[guard.state] = self._now
+            self._states[guard.state] = self.now
 
     def find(self, step: Callable, rows: tuple[RowType, ...]) -> Scan:
         before = self._state()
-        found = self._now.get(rows)
+        found = self.now.get(rows)
         if found is None:
             found = Scan(step, rows)
             if self._guard is not None:
                 again = Scan(step, rows)
                 if self._state() != before or not found.same_as(again):
                     raise ImpureFunction(found.name)
-            self._now[rows] = found
+            self.now[rows] = found
         return found
 
     def _state(self) -> Any:
-        """A key for what the step reads besides its arguments; `_now` are the traces for it."""
+        """A key for what the step reads besides its arguments; `now` are the traces for it."""
         guard = self._guard
         if guard is None:
             return None
         if not guard.holds():
-            self._now = self._states.setdefault(guard.state, {})
+            self.now = self._states.setdefault(guard.state, {})
         return guard.state
 
 
