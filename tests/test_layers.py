@@ -175,7 +175,8 @@ class TestClipping:
     @pytest.mark.parametrize("clip", [nn.utils.clip_grad_norm_, nn.utils.clip_grad_value_])
     def test_what_is_no_parameter_is_told(self, clip):
         layers = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
-        for given, what in (layers, "Sequential"), ([layers], "Sequential"), (layers[0], "Linear"):
+        kinds = (layers, "Sequential"), ([layers], "Sequential"), (layers[0], "Linear"), (3, "int")
+        for given, what in kinds:
             with pytest.raises(TypeError, match=rf"^{clip.__name__}: .*\.parameters.*not {what}$"):
                 clip(given, 1.0)
         with pytest.raises(TypeError, match="not a computed value"):

@@ -20,7 +20,7 @@ from lazynet.tensor import Tensor
 
 
 def _given(name: str, parameters: Parameter | Iterable[Parameter]) -> list[Parameter]:
-    alone = isinstance(parameters, (Tensor, Module))
+    alone = isinstance(parameters, (Tensor, Module)) or not hasattr(parameters, "__iter__")
     given: list[Any] = [parameters] if alone else list(parameters)
     for p in given:
         if not isinstance(p, Tensor) or not p.is_leaf:
