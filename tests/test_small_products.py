@@ -99,9 +99,9 @@ def test_tiles_of_processors_with_other_vectors(dtype, lanes):
         np.testing.assert_allclose(d, 1 + a[:2] @ by_rows, rtol=1e-4, atol=1e-4)
 
 
-def test_nothing_but_numbers_comes_out_of_what_is_none():
+def test_nan_in_a_part_of_a_vector_stays_in_its_row():
     x = np.ones((2, 9), np.float32)
-    x[1, 8] = np.nan  # in the part of a vector
+    x[1, 8] = np.nan
     weight = ln.tensor(np.ones((3, 9), np.float32))
     found = ln.matmul(ln.tensor(x), ln.transpose(weight)).numpy()
     assert np.isnan(found[1]).all() and (found[0] == 9).all()
