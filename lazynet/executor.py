@@ -14,6 +14,7 @@ import numpy as np
 from lazynet.arena import Arena
 from lazynet.batching import layout as words
 from lazynet.batching.arrange import Nodes, Work
+from lazynet.batching.beside import mark_beside
 from lazynet.batching.decode import TOO_MANY, U_SIGNATURE, count, decode, new_columns
 from lazynet.batching.frame import (
     BYTES_GATHERED,
@@ -191,6 +192,7 @@ def _schedule(read: _Read, policy: int) -> Plan:
     columns, root, shift, signature, dependencies, used, signatures = read
     order, cuts = schedule(signature, *dependencies, len(used), policy)
     batches = np.empty((len(cuts), BATCH_COLUMNS), np.int32)
+    mark_beside(order, cuts, signatures, *dependencies, batches)
     sizes, totals = measure(columns, order, cuts, signatures, used, PROGRAMS.words, batches)
     return Plan(
         columns, root, shift, dependencies, used, signatures, order, batches, totals,

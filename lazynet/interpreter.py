@@ -10,9 +10,18 @@ import time
 
 import numpy as np
 
-from lazynet.batching.emit import CALL_LENGTH, OWNER_AT, OWNERS, operands_of_call
+from lazynet import lanes
+from lazynet.batching.beside import MOST_BESIDE
+from lazynet.batching.emit import (
+    CALL_LENGTH,
+    LOOP_BEGINS,
+    OWNER_AT,
+    OWNERS,
+    SPLIT,
+    operands_of_call,
+)
 from lazynet.kernels import blas, cpu, threads
-from lazynet.kernels.jit import inline, jit
+from lazynet.kernels.jit import KERNEL_TYPE, borrowing, callback_address, inline, jit
 from lazynet.kernels.memory import call, load
 
 # Calls between two looks at pending signals, so that Ctrl-C ends a long forward soon.
@@ -44,30 +53,71 @@ def _now(watch):
     return 1_000_000_000 * load(first + 8 * W_SECONDS) + load(first + 8 * W_NANOSECONDS)
 
 
+@inline
+def run_call(at, table):
+    """Run the call at address `at`, in parts if it is worth that; gives its second word."""
+    word = load(at + 8)
+    if word & SPLIT and load(table + threads.BOARD) != 0:
+        words, operands = (word & CALL_LENGTH) - 2, operands_of_call(word) - 2
+        threads.split(load(at), at + 16, words, operands, table)
+    else:
+        call(load(at), at + 16, table)
+    return word
+
+
+@jit
+def run_loops(at, stop, table):
+    """Run the loop at address `at` and those beside it; where they end."""
+    loops = np.empty((MOST_BESIDE, lanes.LOOP_COLUMNS), np.int64)
+    found = lanes.find_loops(at, stop, loops)
+    board = load(table + threads.BOARD)
+    most = load(board + threads.WORKERS) + 1
+    for k in range(0, found, most):
+        lanes.run_lanes(loops[k:], min(most, found - k), board)
+    for k in range(found):
+        at = loops[k, lanes.OPEN]
+        while at < loops[k, lanes.END]:
+            at += 8 * (run_call(at, table) & CALL_LENGTH)
+    return at
+
+
+@borrowing
+def note_time(at, stop, spent, watch):
+    """Note the time that calls took for their owners; that of loops goes to each in equal parts."""
+    loops, begin = np.int64(0), at
+    while at < stop:
+        loops += load(at + 8) & LOOP_BEGINS != 0
+        at += 8 * (load(at + 8) & CALL_LENGTH)
+    at, loops = begin, max(loops, np.int64(1))
+    while at < stop:
+        word = load(at + 8)
+        if at == begin or word & LOOP_BEGINS:
+            watch[W_SPENT + (word >> OWNER_AT)] += spent // loops
+        at += 8 * (word & CALL_LENGTH)
+
+
 @jit
 def run_calls(calls, start, stop, limit, context, watch):
     """Run the calls from word `start` on, at most `limit` of them; gives the next word."""
-    first, table = calls.ctypes.data, np.int64(context.ctypes.data)
-    at = start
+    first, table = np.int64(calls.ctypes.data), np.int64(context.ctypes.data)
+    at, end = first + 8 * start, first + 8 * stop
     done = 0
     together = load(table + threads.BOARD) != 0
     timed = watch.size > 0
     before = _now(watch) if timed else np.int64(0)
-    while at < stop and done < limit:
-        word = calls[at + 1]
-        words, operands = word & CALL_LENGTH, operands_of_call(word)
-        record = np.int64(first + 8 * (at + 2))
-        if operands != 0 and together:
-            threads.split(calls[at], record, words - 2, operands - 2, table)
+    while at < end and done < limit:
+        begin, word = at, load(at + 8)
+        if together and word & LOOP_BEGINS:
+            at = run_loops(at, end, table)
         else:
-            call(calls[at], record, table)
+            run_call(at, table)
+            at += 8 * (word & CALL_LENGTH)
         if timed:
             after = _now(watch)
-            watch[W_SPENT + (word >> OWNER_AT)] += after - before
+            note_time(begin, at, after - before, watch)
             before = after
-        at += words
         done += 1
-    return at
+    return (at - first) // 8
 
 
 def execute(calls: np.ndarray, stop: int, watch: np.ndarray = NO_WATCH) -> None:
@@ -91,7 +141,8 @@ def _start(pool: threads.Pool) -> np.ndarray:
     """Start the workers; the context of plans that they take part in."""
     blas.use_threads(1)
     parts = (cpu.kernel("product_part", "float32"), cpu.kernel("product_part", "float64"))
-    return pool.start(blas.context(), parts)
+    lane = callback_address(lanes.run_lane, KERNEL_TYPE)
+    return pool.start(blas.context(), parts, lane)
 
 
 def _execute(calls: np.ndarray, stop: int, context: np.ndarray, watch: np.ndarray) -> None:

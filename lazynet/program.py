@@ -257,8 +257,20 @@ def _encode_step(step: Step, program: Program) -> tuple[list[int], int]:
         words.S_PHASE: step.phase,
         words.S_ATTRIBUTES: len(attributes),
         words.S_OPERANDS: len(refs),
+        words.S_APART: int(_item_by_item(step)),
     }
     return [*_in_order(header), *attributes, *operands], extra
+
+
+def _item_by_item(step: Step) -> bool:
+    """Whether the kernel of a step does each of its items by itself, and any of them in a call.
+
+    Users' functions see all rows at once; a product of transposed rows adds up over them.
+    """
+    if step.kernel == "matmul":
+        _, _, _, transposed, _ = step.attributes
+        return not transposed
+    return not any(step.views)
 
 
 def _gather_region(ref: Ref, step: Step, program: Program) -> int:

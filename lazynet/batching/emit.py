@@ -11,6 +11,7 @@ rows are written to scratch and scattered by another.
 import numpy as np
 
 from lazynet.batching.frame import (
+    AFTER_AT,
     ALL_STEPS,
     BYTES_GATHERED,
     CALL_WORDS,
@@ -19,6 +20,7 @@ from lazynet.batching.frame import (
     FIRST_STEP,
     FORWARD_REGIONS,
     ITEM_ROWS,
+    LOOP_AT,
     OVER_RUNS,
     OWNER,
     PREVIOUS,
@@ -50,6 +52,7 @@ from lazynet.batching.layout import (
     OPERAND_WORDS,
     PROGRAM_HEADER,
     REGION_WORDS,
+    S_APART,
     S_ATTRIBUTES,
     S_DOMAIN,
     S_KERNEL,
@@ -69,10 +72,11 @@ from lazynet.kernels.memory import load, store
 
 MAX_OPERANDS = 64  # of a call that may be done in parts: workers have room for that many
 # The second word of a call: its length, whether it is a part of a scan's loop, and the first one of
-# it, above these where its operands begin if it may be split (0 if not), and the local signature
-# whose call it is; the last of so many stands for all that follow.
-CALL_LENGTH, LOOP_CALL, LOOP_BEGINS = (1 << 30) - 1, 1 << 30, 1 << 31
-OPERANDS_AT, OWNER_AT, OWNERS = 32, 48, 1 << 15
+# it, and then whether that loop may be done beside the one before; above these where its operands
+# begin if its items may be done in parts (0 if not), whether that is worth while, and the local
+# signature whose call it is; the last of so many stands for all that follow.
+CALL_LENGTH, LOOP_BESIDE, LOOP_CALL, LOOP_BEGINS = (1 << 29) - 1, 1 << 29, 1 << 30, 1 << 31
+OPERANDS_AT, SPLIT, OWNER_AT, OWNERS = 32, 1 << 47, 48, 1 << 15
 WORTH_SPLITTING = 1 << 16  # bytes that a call must touch at least to be split
 
 
@@ -84,19 +88,21 @@ def own_calls(frame, s):
 
 @inline
 def operands_of_call(word):
-    """From the second word of a call: where its operands begin if it may be split, else 0."""
-    return (word >> OPERANDS_AT) & ((1 << (OWNER_AT - OPERANDS_AT)) - 1)
+    """From the second word of a call: where its operands begin if it may be in parts, else 0."""
+    return (word >> OPERANDS_AT) & ((1 << 15) - 1)
 
 
 @inline
-def begin_call(frame, kernel, items, words, split):
+def begin_call(frame, kernel, items, words, operands, split):
     """Start a record of `words` words; gives the address of its first attribute.
 
-    `split` is the word at which the operands begin if the items may be done in parts, else 0.
+    `operands` is the word at which the operands begin if the items may be done in parts, else 0;
+    `split` tells whether that is worth while.
     """
     q = frame[CALLS_AT] + 8 * frame[CALL_WORDS]
     store(q, kernel)
-    store(q + 8, words + (np.int64(split) << OPERANDS_AT) + frame[OWNER])
+    apart = (np.int64(operands) << OPERANDS_AT) + (SPLIT if split else 0)
+    store(q + 8, words + apart + frame[OWNER])
     store(q + 16, items)
     frame[CALL_WORDS] += words
     frame[CALLS] += 1
@@ -114,8 +120,8 @@ def put_operand(q, base, stride, vector):
 @borrowing
 def move_rows(frame, helper, count, size, rows, block, scatter):
     """A call that copies `count` rows of `size` elements to a block, or adds the block to them."""
-    split = 0 if scatter or 4 * size * count < WORTH_SPLITTING else 4
-    q = begin_call(frame, helper, count, 3 + 1 + 6, split)
+    split = not scatter and 4 * size * count >= WORTH_SPLITTING
+    q = begin_call(frame, helper, count, 3 + 1 + 6, 0 if scatter else 4, split)
     store(q, size)
     first, second = (block, rows) if scatter else (rows, block)
     put_operand(q + 8, first[0], first[1], first[2])
@@ -126,7 +132,7 @@ def move_rows(frame, helper, count, size, rows, block, scatter):
 def stays_apart(o, stride, vector, programs):
     """Whether an operand lets the items of a call be done in any order, and in parts."""
     space, flags = programs[o + O_SPACE], programs[o + O_FLAGS]
-    if flags & VIEW or space == OFFSETS or space == WORDS:
+    if space == OFFSETS or space == WORDS:
         return False
     return not flags & WRITTEN or (vector == 0 and stride >= programs[o + O_WIDTH])
 
@@ -149,10 +155,10 @@ def emit_step(step, program, frame, programs, operands):
     first = step + STEP_HEADER + attributes
     count = frame[SEGMENT_ROWS] if domain == SEGMENTS else frame[ITEM_ROWS]
     trash = frame[TRASH]
-    wanted = uneven = False
+    wanted = uneven = views = False
     # What goes over the rows of each segment reads offsets, and stays whole (`stays_apart`).
     apart, moved = domain == ITEMS or frame[OVER_RUNS] == 0, np.int64(0)
-    apart = apart and arity <= MAX_OPERANDS
+    apart = apart and programs[step + S_APART] != 0 and arity <= MAX_OPERANDS
     for k in range(arity):
         o = first + OPERAND_WORDS * k
         base, stride, vector = resolve(o, domain, count, program, frame, programs)
@@ -162,13 +168,15 @@ def emit_step(step, program, frame, programs, operands):
             wanted = True
         if flags & VIEW and base != trash and count > 1:
             uneven = uneven or vector != 0 or stride < programs[o + O_WIDTH]
+        views = views or flags & VIEW != 0
         moved += count * programs[o + O_WIDTH]
         apart = apart and stays_apart(o, stride, vector, programs)
     if not wanted:
         return False
     scatter = uneven and gather_operands(first, arity, count, frame, programs, operands)
-    split = 3 + attributes if apart and moved >= WORTH_SPLITTING else 0
-    q = begin_call(frame, kernel, count, 3 + attributes + 3 * arity, split)
+    split = apart and not views and moved >= WORTH_SPLITTING  # products split themselves
+    begin = 3 + attributes
+    q = begin_call(frame, kernel, count, begin + 3 * arity, begin if apart else 0, split)
     for a in range(attributes):
         store(q + 8 * a, programs[step + STEP_HEADER + a])
     if scatter:
@@ -273,7 +281,6 @@ def emit_program(program, frame, programs, operands, regions, scan, backward):
             regions[v] = frame[slot(frame, REGIONS, v)]
     times = frame[TIMES] if scan else 0
     begin = items if backward else np.int64(0)
-    loop = np.int64(0)
     for visit in range(times + 2 if scan else 1):
         phase = LOOP
         if visit == 0 or visit == times + 1:
@@ -288,10 +295,12 @@ def emit_program(program, frame, programs, operands, regions, scan, backward):
             if not backward:
                 begin += alive(frame, t)
         before = frame[CALL_WORDS]
-        loop = before if visit == 1 else loop
+        frame[AFTER_AT] = before
+        if visit <= 1:
+            frame[LOOP_AT] = before
         emit_phase(phase, program, frame, programs, operands)
         if phase == LOOP:
-            mark_loop(frame, before, loop)
+            mark_loop(frame, before, frame[LOOP_AT])
             for v in range(programs[program + H_REGIONS]):
                 frame[slot(frame, REGIONS, v)] = regions[v]
             frame[ITEM_ROWS], frame[SKIPPED], frame[PREVIOUS] = items, skipped, ALL_STEPS

@@ -60,10 +60,12 @@ from lazynet.kernels.memory import load, store
     VECTOR_WORDS,  # words of vectors written
     CALLS,  # calls written
     BYTES_GATHERED,
+    LOOP_AT,  # scans: where among these words the calls of the loop begin,
+    AFTER_AT,  # and where those that come after it do
     OWNER,  # the local signature whose calls are being written, as their second word has it
     SPAN,  # length of each of the sections that follow
     FRAME_WORDS,
-) = range(26)
+) = range(28)
 # Sections of a frame: for each region of the program being emitted, its first row; for each region
 # of the forward program, its first row, domain and width; for each argument, where it lies.
 (REGIONS, FORWARD_REGIONS, FORWARD_DOMAINS, FORWARD_WIDTHS, BASES, STRIDES, VECTORS, SECTIONS) = (

@@ -30,7 +30,8 @@ ROWS, SEGMENT, SCAN, ALIAS, LINK, RUNS = range(6)
 UNPREPARED, NO_DERIVATIVE = -1, -2
 
 # Columns of a planned batch: its signature (local), how many items, segments, rows read and time
-# steps it has, where its items, segments, arguments, integers and payload begin, and its nodes.
+# steps it has, where its items, segments, arguments, integers and payload begin, its nodes, and of
+# scans whether their loop is done beside that of the batch before.
 (
     B_SIGNATURE,
     B_ITEMS,
@@ -44,8 +45,9 @@ UNPREPARED, NO_DERIVATIVE = -1, -2
     B_PAYLOAD,
     B_FIRST_NODE,
     B_LAST_NODE,
+    B_BESIDE,
     BATCH_COLUMNS,
-) = range(13)
+) = range(14)
 
 # Spaces: what an operand of a step refers to.
 (
@@ -86,7 +88,9 @@ VIEW, WRITTEN, ACCUMULATED = 1, 2, 4
 # Words of a region, a value of the program.
 V_WIDTH, V_DOMAIN, V_LIFETIME, REGION_WORDS = range(4)
 # Words of a step's header. `S_WORDS` counts the whole step: its attributes and operands follow.
-S_WORDS, S_KERNEL, S_DOMAIN, S_PHASE, S_ATTRIBUTES, S_OPERANDS, STEP_HEADER = range(7)
+# `S_APART`: whether its kernel does each item by itself.
+(S_WORDS, S_KERNEL, S_DOMAIN, S_PHASE, S_ATTRIBUTES, S_OPERANDS, S_APART,
+ STEP_HEADER) = range(8)  # fmt: skip
 # Words of an operand: width in bytes, size in elements, helper kernel, region of gathered rows.
 (O_SPACE, O_INDEX, O_OFFSET, O_WIDTH, O_FLAGS, O_HELPER, O_SIZE, O_REGION,
  OPERAND_WORDS) = range(9)  # fmt: skip

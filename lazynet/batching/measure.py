@@ -6,6 +6,7 @@ from lazynet.batching.decode import ITEM_COUNT, ROWS_READ, SEGMENT_COUNT, U_NEED
 from lazynet.batching.layout import (
     ARGUMENTS,
     B_ARGUMENTS,
+    B_BESIDE,
     B_FIRST_ITEM,
     B_FIRST_NODE,
     B_FIRST_SEGMENT,
@@ -152,7 +153,8 @@ def measure(columns, order, schedule, signatures, used, programs, batches):
     Args:
         signatures: the rows of the signature table of the local signatures.
         used: what `decode` found of them.
-        batches: has a row for each of the schedule, filled with the columns of `layout.py`.
+        batches: has a row for each of the schedule, filled with the columns of `layout.py`; which
+            scans run beside others is there already (`beside.py`).
 
     Returns:
         the words named above, and how many items and segments each local signature has.
@@ -160,18 +162,20 @@ def measure(columns, order, schedule, signatures, used, programs, batches):
     totals = np.zeros((signatures.shape[0], 2), np.int64)
     most = np.zeros(signatures.shape[0], np.int64)  # items of a batch, where nodes have one row
     scratch = calls = vectors = arguments_used = integers = payload = longest = np.int64(0)
+    taken = np.int64(0)  # scratch of the batches that run beside each other, up to this one
     for b in range(schedule.shape[0]):
         s, start, stop = schedule[b, 0], schedule[b, 1], schedule[b, 2]
         kind, program = signatures[s, KIND], signatures[s, FORWARD]
         arguments = signatures[s, ARGUMENTS]
-        if used[s, U_ONES]:
+        if used[s, U_ONES] and kind != SCAN:
             items = segments = np.int64(stop - start)
             read, times = np.int64(0), np.int64(1)
             most[s] = max(most[s], items)
         else:
             items, segments, read, times = count_nodes(columns, order, start, stop, kind == SCAN)
-            needed = batch_scratch(program, programs, items, segments, used[s, U_NEEDS])
-            scratch = max(scratch, needed)
+            taken = taken if batches[b, B_BESIDE] else np.int64(0)
+            taken += batch_scratch(program, programs, items, segments, used[s, U_NEEDS])
+            scratch = max(scratch, taken)
         batches[b, B_SIGNATURE], batches[b, B_FIRST_NODE], batches[b, B_LAST_NODE] = s, start, stop
         enter_counts(batches, b, items, segments, read, times)
         enter_places(batches, b, totals[s, 0], totals[s, 1], arguments_used, integers, payload)

@@ -23,15 +23,19 @@ from lazynet.batching.arrange import (
     scan_order,
     take_order,
 )
+from lazynet.batching.beside import put_beside
 from lazynet.batching.decode import U_ONES
 from lazynet.batching.emit import emit_program, own_calls
 from lazynet.batching.frame import (
+    AFTER_AT,
     ALIVE_AT,
     BASES,
+    CALL_WORDS,
     FORWARD_DOMAINS,
     FORWARD_REGIONS,
     FORWARD_WIDTHS,
     ITEM_ROWS,
+    LOOP_AT,
     OFFSETS_AT,
     OVER_RUNS,
     PAYLOAD_AT,
@@ -49,6 +53,7 @@ from lazynet.batching.frame import (
 from lazynet.batching.layout import (
     ARGUMENTS,
     B_ARGUMENTS,
+    B_BESIDE,
     B_FIRST_ITEM,
     B_FIRST_NODE,
     B_FIRST_SEGMENT,
@@ -97,7 +102,10 @@ class Laid(NamedTuple):
 
 @spliced
 def enter_batch(frame, program, programs, bases, planned, scratch):
-    """Point the frame's regions at the rows of one batch; the forward program is this one."""
+    """Point the frame's regions at the rows of one batch; the forward program is this one.
+
+    Returns where the scratch of the batch ends.
+    """
     items, segments = np.int64(planned[B_ITEMS]), np.int64(planned[B_SEGMENTS])
     frame[ITEM_ROWS], frame[SEGMENT_ROWS], frame[SKIPPED] = items, segments, 0
     at = scratch
@@ -113,6 +121,7 @@ def enter_batch(frame, program, programs, bases, planned, scratch):
         frame[slot(frame, REGIONS, v)] = frame[slot(frame, FORWARD_REGIONS, v)] = first
         frame[slot(frame, FORWARD_WIDTHS, v)] = width
         frame[slot(frame, FORWARD_DOMAINS, v)] = programs[region + V_DOMAIN]
+    return at
 
 
 @inline
@@ -254,6 +263,7 @@ def lay_out(
         work: room for what is worked out for one batch.
     """
     frame[TRASH] = -1
+    group, free = -1, scratch  # the last batch of scans, and where the scratch of its group ends
     for b in range(laid.batches.shape[0]):
         s, start = laid.batches[b, B_SIGNATURE], laid.batches[b, B_FIRST_NODE]
         items, alone = laid.batches[b, B_ITEMS], laid.batches[b, B_LAST_NODE] - start == 1
@@ -266,11 +276,17 @@ def lay_out(
             continue
         planned = laid.batches[b]
         bases = laid.regions[laid.first[s] :]
-        enter_batch(frame, program, programs, bases, planned, scratch)
+        beside = planned[B_BESIDE] and group == b - 1
+        free = enter_batch(frame, program, programs, bases, planned, free if beside else scratch)
         arrange_batch(
             nodes, order, planned, signatures, used[s, U_ONES], base, laid, programs, frame, work
         )
+        begin, loop, after = frame[CALL_WORDS], frame[LOOP_AT], frame[AFTER_AT]
         emit_program(program, frame, programs, operands, regions, kind == SCAN, False)
+        if beside:
+            put_beside(frame, begin, loop, after)
+        if kind == SCAN:
+            group = b
     finish_aliases(nodes, base)
 
 

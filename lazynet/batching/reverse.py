@@ -8,6 +8,7 @@ neighbouring batches merge, so that a weight's gradient is one product over all 
 
 import numpy as np
 
+from lazynet.batching.beside import put_beside
 from lazynet.batching.decode import (
     FIRST,
     FORM,
@@ -23,6 +24,7 @@ from lazynet.batching.decode import (
 )
 from lazynet.batching.emit import emit_program, emit_step, first_step, own_calls
 from lazynet.batching.frame import (
+    AFTER_AT,
     ALIVE_AT,
     ALL_STEPS,
     CALL_WORDS,
@@ -34,6 +36,7 @@ from lazynet.batching.frame import (
     FORWARD_REGIONS,
     FORWARD_WIDTHS,
     ITEM_ROWS,
+    LOOP_AT,
     OFFSETS_AT,
     OVER_RUNS,
     PAYLOAD_AT,
@@ -51,6 +54,7 @@ from lazynet.batching.frame import (
 from lazynet.batching.layout import (
     ARGUMENTS,
     B_ARGUMENTS,
+    B_BESIDE,
     B_FIRST_ITEM,
     B_FIRST_NODE,
     B_FIRST_SEGMENT,
@@ -251,17 +255,26 @@ def split(columns, order, signatures, laid, place, needs, wanted):
     return parts[:count].copy()
 
 
+@inline
+def runs_beside(parts, p, batches):
+    """Whether part `p` is one of scans that run beside those of the part before it."""
+    b = parts[p, P_BATCH]
+    return p > 0 and batches[b, B_BESIDE] != 0 and parts[p - 1, P_BATCH] == b - 1
+
+
 @awaited
 @jit
 def measure_reverse(parts, batches, signatures, totals, programs):
     """The memory that backward through these parts takes."""
     sizes = np.zeros(R_MEASURES, np.int64)
+    taken = np.int64(0)
     for p in range(parts.shape[0]):
         batch = batches[parts[p, P_BATCH]]
         program = signatures[batch[B_SIGNATURE], BACKWARD]
         items, segments = parts[p, P_STOP] - parts[p, P_START], batch[B_SEGMENTS]
-        scratch = region_sizes(program, programs, items, segments, SCRATCH)
-        sizes[R_SCRATCH] = max(sizes[R_SCRATCH], scratch)
+        taken = taken if runs_beside(parts, p, batches) else np.int64(0)
+        taken += region_sizes(program, programs, items, segments, SCRATCH)
+        sizes[R_SCRATCH] = max(sizes[R_SCRATCH], taken)
         sizes[R_CALLS] += 2 * (programs[program + H_EMISSION] + 16) * max(batch[B_TIMES], 1)
         sizes[R_VECTORS] += max(items, segments, batch[B_ROWS_READ]) * programs[program + H_VECTORS]
     for s in range(signatures.shape[0]):
@@ -293,7 +306,7 @@ def begin_reverse(frame, outputs, gradients, chunks, trash):
 
 @borrowing
 def enter_part(part, laid, signatures, frame, programs, bases, scratch):
-    """Point the frame at one part of a batch; gives its backward program."""
+    """Point the frame at one part of a batch; its backward program, and where its scratch ends."""
     batch = laid.batches[part[P_BATCH]]
     s, start = batch[B_SIGNATURE], part[P_START]
     forward, program = signatures[s, FORWARD], signatures[s, BACKWARD]
@@ -330,7 +343,7 @@ def enter_part(part, laid, signatures, frame, programs, bases, scratch):
     frame[PAYLOAD_AT] = np.int64(laid.payload.ctypes.data) + 4 * payload
     frame[PREVIOUS] = ALL_STEPS
     own_calls(frame, s)
-    return program
+    return program, scratch
 
 
 @borrowing
@@ -358,7 +371,7 @@ def emit_deferred(step, s, parts, laid, signatures, frame, programs, bases, scra
     for p in range(parts.shape[0]):
         if laid.batches[parts[p, P_BATCH], B_SIGNATURE] != s:
             continue
-        program = enter_part(parts[p], laid, signatures, frame, programs, bases, scratch)
+        program, _ = enter_part(parts[p], laid, signatures, frame, programs, bases, scratch)
         if emit_step(step, program, frame, programs, operands):
             at = frame[CALLS_AT] + 8 * (frame[CALL_WORDS] - words)
             if last != 0:
@@ -374,13 +387,21 @@ def lay_out_reverse(parts, laid, signatures, bases, scratch, programs, frame, op
     Args:
         operands, regions: room for those of one step, and of one program.
     """
+    group, free = -1, scratch  # the last part of scans, and where the scratch of its group ends
     for p in range(parts.shape[0] - 1, -1, -1):
         batch = laid.batches[parts[p, P_BATCH]]
         if parts[p, P_STOP] == parts[p, P_START] and batch[B_SEGMENTS] == 0:
             continue
-        program = enter_part(parts[p], laid, signatures, frame, programs, bases, scratch)
+        beside = group == p + 1 and runs_beside(parts, group, laid.batches)
+        free = free if beside else scratch
+        program, free = enter_part(parts[p], laid, signatures, frame, programs, bases, free)
         scan = signatures[batch[B_SIGNATURE], KIND] == SCAN
+        begin, loop, after = frame[CALL_WORDS], frame[LOOP_AT], frame[AFTER_AT]
         emit_program(program, frame, programs, operands, regions, scan, True)
+        if beside:
+            put_beside(frame, begin, loop, after)
+        if scan:
+            group = p
     for s in range(signatures.shape[0]):
         program = signatures[s, BACKWARD]
         if program < 0 or signatures[s, OUTPUTS] == 0:

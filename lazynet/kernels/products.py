@@ -1,7 +1,8 @@
 """Matrix products of rows, by BLAS."""
 
 from lazynet.kernels.memory import address, load
-from lazynet.kernels.words import itemsize, plain_product, product, stackable
+from lazynet.kernels.threads import WHOLE
+from lazynet.kernels.words import itemsize, part_of_product, plain_product, stackable
 
 
 def matmul(call, context):
@@ -38,9 +39,12 @@ def matmul(call, context):
             tall = m * count
             if m == 1:
                 wide_a, wide_c = stride_a, stride_c
-        product(
-            context, accumulate, ta, tb, tall, n, deep, first_a, wide_a, first_b, wide_b, first_c,
-            wide_c,
+        whole = tall
+        if not ta and count == items:  # perhaps of a call in parts
+            whole = m * max(items, load(context + WHOLE))
+        part_of_product(
+            context, whole, accumulate, ta, tb, tall, n, deep, first_a, wide_a, first_b, wide_b,
+            first_c, wide_c,
         )  # fmt: skip
         start = stop
 

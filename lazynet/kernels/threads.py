@@ -28,11 +28,13 @@ from numba.extending import intrinsic
 from lazynet.kernels.jit import inline, jit
 from lazynet.kernels.memory import call, load, store
 
-BOARD = 32  # byte offset of the board's address in the context table; 0 there: no workers
+# Byte offsets in the context table: how many items the call has of which this one is a part (0
+# where it is whole), and the board's address (0: no workers).
+WHOLE, BOARD, CONTEXT_BYTES = 32, 40, 48
 # Byte offsets in a board: the number of workers, whether a plan is running, the context of parts
-# (which has no board, as parts are not split again), what a part of a product calls, what lets
-# another thread have the core.
-WORKERS, RUNNING, ALONE, PART32, PART64, YIELD = range(0, 48, 8)
+# (which has no board, as parts are not split again), what a part of a product calls, what goes
+# through loops (`lanes.py`), what lets another thread have the core.
+WORKERS, RUNNING, ALONE, PART32, PART64, LANE, YIELD = range(0, 56, 8)
 SEMAPHORE, FIRST_SLOT = 64, 128
 SLOT = 2048  # room for a record with as many operands as a call may have
 STATE, KERNEL, CONTEXT, ROOM = 0, 8, 16, 64  # byte offsets in a slot
@@ -150,6 +152,23 @@ def parts_for(context, work, least):
 
 
 @inline
+def copy_part(record, words, operands, start, count, room):
+    """Write the record of `count` items of another from item `start` on.
+
+    Args:
+        words: of the record, whose operands begin at word `operands`.
+    """
+    for k in range(words):
+        store(room + 8 * k, load(record + 8 * k))
+    store(room, count)
+    for at in range(room + 8 * operands, room + 8 * words, 24):
+        if load(at + 16) != 0:
+            store(at + 16, load(at + 16) + 8 * start)
+        else:
+            store(at, load(at) + load(at + 8) * start)
+
+
+@inline
 def split(kernel, record, words, operands, context):
     """Run one call in parts: of its items, whose rows the operands from word `operands` on name."""
     board, items = load(context + BOARD), load(record)
@@ -159,15 +178,7 @@ def split(kernel, record, words, operands, context):
     posted = np.int64(0)
     for start in range(each, items, each):
         slot = slot_of(board, posted)
-        room = slot + ROOM
-        for k in range(words):
-            store(room + 8 * k, load(record + 8 * k))
-        store(room, min(each, items - start))
-        for at in range(room + 8 * operands, room + 8 * words, 24):
-            if load(at + 16) != 0:
-                store(at + 16, load(at + 16) + 8 * start)
-            else:
-                store(at, load(at) + load(at + 8) * start)
+        copy_part(record, words, operands, start, min(each, items - start), slot + ROOM)
         post(board, slot, kernel)
         posted += 1
     store(record, each)
@@ -246,12 +257,13 @@ class Pool:
         """In a forked child: there are no workers yet, and the lock is free."""
         self._lock, self.board = threading.Lock(), 0
 
-    def start(self, context: np.ndarray, parts: tuple[int, int]) -> np.ndarray:
+    def start(self, context: np.ndarray, parts: tuple[int, int], lane: int) -> np.ndarray:
         """Start the workers, unless there are some already or none are wanted.
 
         Args:
             context: the table of library functions, without a board.
             parts: addresses of what computes a part of a product, in float32 and float64.
+            lane: the address of what goes through a loop.
 
         Returns:
             the table with the board of the workers there are.
@@ -268,10 +280,16 @@ class Pool:
             self._library.sem_init(ctypes.c_void_p(board + SEMAPHORE), 0, 0)
             wait = self._address("sem_wait")
             work_until_told(board, 0, wait)  # compiled now: the board says there are no workers
-            for offset, word in ((ALONE, self._alone.ctypes.data), (PART32, parts[0]),
-                                 (PART64, parts[1]), (YIELD, self._address("sched_yield")),
-                                 (WORKERS, self._wanted - 1)):  # fmt: skip
-                store_words(board + offset, word)
+            words = {
+                ALONE: self._alone.ctypes.data,
+                PART32: parts[0],
+                PART64: parts[1],
+                LANE: lane,
+                YIELD: self._address("sched_yield"),
+                WORKERS: self._wanted - 1,
+            }
+            for offset, content in words.items():
+                store_words(board + offset, content)
             self.context = np.array([*context[:-1], board], np.int64)
             self.wake = self._address("sem_post")
             if not self._start_workers(board, wait):

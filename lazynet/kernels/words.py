@@ -31,13 +31,15 @@ constant = None  # constant(x): a number of the kernel's dtype
 itemsize = None  # bytes of one element
 least = None  # the least number of the dtype
 exp = log = maximum = difference = sqrt = None  # these and all others of scalars.py
-stackable = plain_product = product = None  # products: in one part, in several
+# Products: in one part, in several, and that of some of its rows, made as the whole would be.
+stackable = plain_product = product = part_of_product = None
 
 
 def meanings(dtype: str) -> dict:
     """What the words mean on the CPU, for rows of `dtype`."""
     words, item = WORDS[dtype], np.dtype(dtype).itemsize
     plain = _plain_product(dtype) if dtype in blas.GEMM else None
+    part = _part_of_product(plain, item, PARTS[dtype]) if plain else None
     return {
         **words,
         "row": memory.ROW[dtype],
@@ -48,7 +50,8 @@ def meanings(dtype: str) -> dict:
         "payload_words": memory.row_int32,
         "stackable": _stackable(item),
         "plain_product": plain,
-        "product": _product(plain, item, PARTS[dtype]) if plain else None,
+        "part_of_product": part,
+        "product": _product(part) if part else None,
         "constant": words["c"],
         "least": -np.inf if dtype.startswith("float") else 0 if dtype == "bool" else -(2**63),
         "itemsize": item,
@@ -99,15 +102,26 @@ def _plain_product(dtype: str):
     return plain_product
 
 
-def _product(plain_product, item: int, part: int):
-    """The word `product` for elements of so many bytes; `part` is where a board has its kernel."""
+def _product(part_of_product):
+    """The word `product`."""
 
     @word
     def product(context, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc):
-        """As `plain_product`, large ones in parts: of C's columns if it has more than rows."""
+        """As `plain_product`, large ones in parts."""
+        part_of_product(context, m, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc)
+
+    return product
+
+
+def _part_of_product(plain_product, item: int, part: int):
+    """`part_of_product` for elements of so many bytes; `part` is where a board has its kernel."""
+
+    @word
+    def part_of_product(context, whole, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc):
+        """As `product`, of a C that has `whole` rows; parts are of columns if it has more here."""
         if n == 1 and ldb == 1 and not tb:  # a column that lies as a row does
             tb, ldb = np.int64(1), k
-        method = small_products.method(ta, tb, m, n, k)
+        method = small_products.method(ta, tb, whole, n, k)
         parts = threads.parts_for(context, m * n * k, LEAST_PART)
         if parts == 1:
             plain_product(context, method, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc)
@@ -147,7 +161,7 @@ def _product(plain_product, item: int, part: int):
         for p in range(posted):
             threads.finish(board, p)
 
-    return product
+    return part_of_product
 
 
 @word
@@ -158,7 +172,7 @@ def _nothing():
 @made_once
 def lift(kernel, dtype: str):
     """`kernel` for rows of `dtype`: the same code in that dtype's namespace."""
-    if "product" in kernel.__code__.co_names:  # which parts of products come after
+    if {"product", "part_of_product"} & {*kernel.__code__.co_names}:  # whose parts come after
         blas.enter_small(dtype, small_products.address(dtype))
     namespace = {**kernel.__globals__, **meanings(dtype)}
     function = python_types.FunctionType(kernel.__code__, namespace, kernel.__name__)
