@@ -23,6 +23,7 @@ from lazynet.batching.emit import (
 from lazynet.kernels import blas, cpu, threads
 from lazynet.kernels.jit import KERNEL_TYPE, borrowing, callback_address, inline, jit
 from lazynet.kernels.memory import call, load
+from lazynet.packs import Packs
 
 # Calls between two looks at pending signals, so that Ctrl-C ends a long forward soon.
 SLICE = 4096
@@ -73,7 +74,7 @@ def run_loops(at, stop, table):
     board = load(table + threads.BOARD)
     most = load(board + threads.WORKERS) + 1
     for k in range(0, found, most):
-        lanes.run_lanes(loops[k:], min(most, found - k), board)
+        lanes.run_lanes(loops[k:], min(most, found - k), table)
     for k in range(found):
         at = loops[k, lanes.OPEN]
         while at < loops[k, lanes.END]:
@@ -122,17 +123,25 @@ def run_calls(calls, start, stop, limit, context, watch):
 
 def execute(calls: np.ndarray, stop: int, watch: np.ndarray = NO_WATCH) -> None:
     """Run the first `stop` words of calls, large ones with the help of worker threads."""
+    packs = Packs(calls, stop)
+    try:
+        _execute_together(calls, stop, packs, watch)
+    finally:
+        packs.give_back()
+
+
+def _execute_together(calls: np.ndarray, stop: int, packs: Packs, watch: np.ndarray) -> None:
     pool = threads.POOL
     if stop < WORTH_WAKING or pool.threads == 1:
-        _execute(calls, stop, blas.context(), watch)
+        _execute(calls, stop, packs, blas.context(), watch)
         return
     context = pool.context if pool.board else _start(pool)
     board = int(context[-1])
     if not board or not threads.begin(board, pool.wake):
-        _execute(calls, stop, blas.context(), watch)
+        _execute(calls, stop, packs, blas.context(), watch)
         return
     try:
-        _execute(calls, stop, context, watch)
+        _execute(calls, stop, packs, context, watch)
     finally:
         threads.end(board)
 
@@ -145,7 +154,11 @@ def _start(pool: threads.Pool) -> np.ndarray:
     return pool.start(blas.context(), parts, lane)
 
 
-def _execute(calls: np.ndarray, stop: int, context: np.ndarray, watch: np.ndarray) -> None:
+def _execute(
+    calls: np.ndarray, stop: int, packs: Packs, context: np.ndarray, watch: np.ndarray
+) -> None:
+    run_calls(packs.calls, 0, len(packs.calls), SLICE, context, NO_WATCH)
+    context = packs.enter(context)
     at = 0
     while at < stop:
         at = run_calls(calls, at, stop, SLICE, context, watch)

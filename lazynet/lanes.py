@@ -21,8 +21,9 @@ from lazynet.kernels import threads
 from lazynet.kernels.jit import borrowing, inline
 from lazynet.kernels.memory import call, load, store
 
-# Words of the record of a lane: its calls, and of their rows the first and the one behind the last.
-L_START, L_STOP, L_FIRST, L_LAST = range(4)
+# Words of the record of a lane: its calls, of their rows the first and the one behind the last, and
+# the table of packed matrices.
+L_START, L_STOP, L_FIRST, L_LAST, L_PACKED = range(5)
 CONTEXT_AT, RECORD_AT = 64, 128  # byte offsets behind it: a context and a record of its own
 # Columns of a loop: where its calls begin, where those do that may not be done beside others or for
 # some sequences alone, where it ends, the most rows of a call and the rows of all calls.
@@ -37,11 +38,13 @@ def run_lane(record, context):
     own, room = record + CONTEXT_AT, record + RECORD_AT
     for offset in range(0, threads.CONTEXT_BYTES, 8):
         store(own + offset, load(context + offset))
+    store(own + threads.PACKED, load(record + 8 * L_PACKED))
     while at < stop:
         second, items = load(at + 8), load(at + 16)
         words = second & CALL_LENGTH
         if low == 0 and items <= high:
-            call(load(at), at + 16, context)
+            store(own + threads.WHOLE, 0)
+            call(load(at), at + 16, own)
         elif low < items:
             operands, count = operands_of_call(second) - 2, min(high, items) - low
             threads.copy_part(at + 16, words - 2, operands, low, count, room)
@@ -96,8 +99,9 @@ def rows_before(loop, share):
 
 
 @inline
-def enter_lane(record, loop, first, last):
+def enter_lane(record, loop, first, last, packed):
     """Write the record of a lane."""
+    store(record + 8 * L_PACKED, packed)
     store(record + 8 * L_START, loop[BEGIN])
     store(record + 8 * L_STOP, loop[OPEN])
     store(record + 8 * L_FIRST, first)
@@ -105,8 +109,9 @@ def enter_lane(record, loop, first, last):
 
 
 @borrowing
-def run_lanes(loops, found, board):
+def run_lanes(loops, found, table):
     """Run, of so many loops, what may be done in lanes; no more loops than there are threads."""
+    board, packed = load(table + threads.BOARD), load(table + threads.PACKED)
     kernel, alone = load(board + threads.LANE), load(board + threads.ALONE)
     lanes = (load(board + threads.WORKERS) + 1) // found
     posted = np.int64(0)
@@ -117,7 +122,7 @@ def run_lanes(loops, found, board):
             if last == first:
                 continue
             slot = threads.slot_of(board, posted)
-            enter_lane(slot + threads.ROOM, loop, first, last)
+            enter_lane(slot + threads.ROOM, loop, first, last, packed)
             first = last
             if k < found - 1 or lane < lanes:
                 threads.post(board, slot, kernel)

@@ -258,6 +258,7 @@ def _encode_step(step: Step, program: Program) -> tuple[list[int], int]:
         words.S_ATTRIBUTES: len(attributes),
         words.S_OPERANDS: len(refs),
         words.S_APART: int(_item_by_item(step)),
+        words.S_PRODUCT: _product_with_parameter(step),
     }
     return [*_in_order(header), *attributes, *operands], extra
 
@@ -271,6 +272,13 @@ def _item_by_item(step: Step) -> bool:
         _, _, _, transposed, _ = step.attributes
         return not transposed
     return not any(step.views)
+
+
+def _product_with_parameter(step: Step) -> int:
+    """A fourth of the bytes of an element, of a product of rows with a parameter; else 0."""
+    if step.kernel != "matmul" or not _item_by_item(step):
+        return 0
+    return np.dtype(step.dtype).itemsize // 4 if step.inputs[1].space == words.STATIC else 0
 
 
 def _gather_region(ref: Ref, step: Step, program: Program) -> int:

@@ -58,6 +58,7 @@ from lazynet.batching.layout import (
     S_KERNEL,
     S_OPERANDS,
     S_PHASE,
+    S_PRODUCT,
     S_WORDS,
     SEGMENTS,
     STEP_HEADER,
@@ -71,11 +72,13 @@ from lazynet.kernels.jit import borrowing, inline, spliced
 from lazynet.kernels.memory import load, store
 
 MAX_OPERANDS = 64  # of a call that may be done in parts: workers have room for that many
-# The second word of a call: its length, whether it is a part of a scan's loop, and the first one of
+# The second word of a call: its length, whether it is a product of rows with a parameter (0 or a
+# fourth of the bytes of an element), whether it is a part of a scan's loop, and the first one of
 # it, and then whether that loop may be done beside the one before; above these where its operands
 # begin if its items may be done in parts (0 if not), whether that is worth while, and the local
 # signature whose call it is; the last of so many stands for all that follow.
-CALL_LENGTH, LOOP_BESIDE, LOOP_CALL, LOOP_BEGINS = (1 << 29) - 1, 1 << 29, 1 << 30, 1 << 31
+CALL_LENGTH, PRODUCT_AT, PRODUCTS = (1 << 27) - 1, 27, 3
+LOOP_BESIDE, LOOP_CALL, LOOP_BEGINS = 1 << 29, 1 << 30, 1 << 31
 OPERANDS_AT, SPLIT, OWNER_AT, OWNERS = 32, 1 << 47, 48, 1 << 15
 WORTH_SPLITTING = 1 << 16  # bytes that a call must touch at least to be split
 
@@ -177,6 +180,7 @@ def emit_step(step, program, frame, programs, operands):
     split = apart and not views and moved >= WORTH_SPLITTING  # products split themselves
     begin = 3 + attributes
     q = begin_call(frame, kernel, count, begin + 3 * arity, begin if apart else 0, split)
+    store(q - 16, load(q - 16) + (programs[step + S_PRODUCT] << PRODUCT_AT))
     for a in range(attributes):
         store(q + 8 * a, programs[step + STEP_HEADER + a])
     if scatter:

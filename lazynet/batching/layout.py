@@ -88,9 +88,10 @@ VIEW, WRITTEN, ACCUMULATED = 1, 2, 4
 # Words of a region, a value of the program.
 V_WIDTH, V_DOMAIN, V_LIFETIME, REGION_WORDS = range(4)
 # Words of a step's header. `S_WORDS` counts the whole step: its attributes and operands follow.
-# `S_APART`: whether its kernel does each item by itself.
-(S_WORDS, S_KERNEL, S_DOMAIN, S_PHASE, S_ATTRIBUTES, S_OPERANDS, S_APART,
- STEP_HEADER) = range(8)  # fmt: skip
+# `S_APART`: whether its kernel does each item by itself. `S_PRODUCT`: of a product of rows with a
+# parameter, a fourth of the bytes of an element, else 0.
+(S_WORDS, S_KERNEL, S_DOMAIN, S_PHASE, S_ATTRIBUTES, S_OPERANDS, S_APART, S_PRODUCT,
+ STEP_HEADER) = range(9)  # fmt: skip
 # Words of an operand: width in bytes, size in elements, helper kernel, region of gathered rows.
 (O_SPACE, O_INDEX, O_OFFSET, O_WIDTH, O_FLAGS, O_HELPER, O_SIZE, O_REGION,
  OPERAND_WORDS) = range(9)  # fmt: skip

@@ -73,8 +73,8 @@ def use_threads(count: int) -> None:
 def context() -> np.ndarray:
     """The table that kernels are given.
 
-    In it are sgemm, dgemm, their convention, the table of small products, and two words that are 0
-    here: tables of `threads.py` have a board of workers.
+    In it are sgemm, dgemm, their convention, the table of small products, and words of
+    `threads.py` that are 0 here.
     """
     found = _numpy_library()
     if found is not None:
@@ -83,7 +83,7 @@ def context() -> np.ndarray:
             ctypes.cast(getattr(library, name.format(routine)), ctypes.c_void_p).value
             for routine in ("sgemm", "dgemm")
         ]
-        return np.array([*addresses, 0, _small.ctypes.data, 0, 0], np.int64)
+        return np.array([*addresses, 0, _small.ctypes.data, 0, 0, 0], np.int64)
     try:
         from numba.extending import get_cython_function_address as cython_address
 
@@ -92,7 +92,7 @@ def context() -> np.ndarray:
         raise BlasNotFound(
             "this numpy carries no OpenBLAS that lazynet can call; `pip install scipy` brings one"
         ) from error
-    return np.array([*addresses, _FORTRAN, _small.ctypes.data, 0, 0], np.int64)
+    return np.array([*addresses, _FORTRAN, _small.ctypes.data, 0, 0, 0], np.int64)
 
 
 def enter_small(dtype: str, address: int) -> None:

@@ -42,7 +42,7 @@ KERNEL_TYPE = types.void(types.int64, types.int64)
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 _COMPILED_ROOMS = (
     "lazynet/kernels/*.py", "lazynet/batching/*.py", "lazynet/interpreter.py", "lazynet/lanes.py",
-    "lazynet/objects.py", "lazynet/quick*.py",
+    "lazynet/packs.py", "lazynet/objects.py", "lazynet/quick*.py",
 )  # fmt: skip
 _state = {"warned": False}
 

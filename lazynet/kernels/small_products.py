@@ -11,12 +11,19 @@ from numba import types
 from numba.extending import intrinsic
 
 from lazynet.kernels.jit import callback_address, made_once, word
+from lazynet.kernels.memory import load
+from lazynet.kernels.threads import PACKED as PACKED_AT
 from lazynet.kernels.tiles import NARROW, OUTER_TILE, ROWS, WIDTH, lanes, tile
 
 # How a product is made. Parts of one are all made as the whole would be, so that results do not
 # depend on the number of threads.
-BLAS, INNER, OUTER = range(3)
+BLAS, INNER, OUTER, PACKED = range(4)
 _KIND = types.void(*(types.int64,) * 12)
+
+# Words of an entry of the table of packed matrices: the address of a matrix, whether it is
+# transposed, its columns and rows, the bytes of an element, the address of its copy. The table
+# begins with how many there are.
+MATRIX, TRANSPOSED, COLUMNS, DEPTH, SIZE, COPY, ENTRY = range(7)
 
 # Measured: beyond these a BLAS is as fast, or faster.
 FEW, LEAST_DEPTH = 64, 128  # rows of a factor, where long rows that begin as vectors do meet
@@ -28,6 +35,15 @@ WITHIN_REACH = 1 << 16  # elements of one that stays in the second
 # Rows of B that are gone through before the next columns: what lies a power of two apart shares its
 # places in the first cache, so that of long rows fewer have room there.
 MOST_STEPS, LEAST_BLOCK = 64, 16
+# Of packed matrices: so many rows of a panel stay in the first cache while rows of A pass by.
+PANEL_STEPS = 128
+MOST_PACKED = 256  # rows of a result beyond which a BLAS is as fast
+
+
+@made_once
+def panel(dtype: str) -> int:
+    """The columns of a panel of a packed matrix: as many as an outer tile has."""
+    return WIDTH * lanes(dtype)
 
 
 @word
@@ -44,6 +60,20 @@ def method(ta, tb, m, n, k):
 
 
 @word
+def packed_at(context, transposed, n, k, matrix, stride):
+    """Where a matrix of n columns and k rows lies packed; 0 if nowhere."""
+    table = load(context + PACKED_AT)
+    if table == 0 or stride != (k if transposed else n):
+        return np.int64(0)
+    for at in range(load(table)):
+        q = table + 8 + 8 * ENTRY * at
+        if load(q + 8 * MATRIX) == matrix and load(q + 8 * TRANSPOSED) == transposed:
+            if load(q + 8 * COLUMNS) == n and load(q + 8 * DEPTH) == k:
+                return load(q + 8 * COPY)
+    return np.int64(0)
+
+
+@word
 def next_rows(left):
     """How many rows the next tile takes: three, unless that would leave one alone."""
     if left == 1:
@@ -53,7 +83,10 @@ def next_rows(left):
 
 @intrinsic
 def call_product(typing_context, function, method, accumulate, ta, m, n, k, a, lda, b, ldb, c, ldc):
-    """Call what `address` gives: C (+)= A B^T (`INNER`) or op(A) B (`OUTER`), row-major."""
+    """Call what `address` gives: C (+)= A B^T (`INNER`) or op(A) B (`OUTER`), row-major.
+
+    Of `PACKED`, B is in panels, one behind the other: all rows of some columns.
+    """
 
     def generate(context, builder, signature, values):
         kind = ir.FunctionType(ir.VoidType(), [value.type for value in values[1:]])
@@ -99,7 +132,28 @@ def address(dtype: str) -> int:
                 j += columns
             top = bottom
 
+    across = WIDTH * width
+
+    @word
+    def walk_panels(accumulate, m, n, k, a, lda, b, c, ldc):
+        """Make C a few columns at a time, and of these with a few rows of B at a time."""
+        start = np.int64(0)
+        while start < k or start == 0:
+            steps = min(PANEL_STEPS, k - start)
+            j = np.int64(0)
+            while j < n:
+                walk(
+                    OUTER, True, accumulate or start > 0, m, min(across, n - j), steps,
+                    a + start * item, lda, 1, b + (j * k + start * across) * item, across,
+                    c + j * item, ldc,
+                )  # fmt: skip
+                j += across
+            start += PANEL_STEPS
+
     def small_product(method, accumulate, ta, m, n, k, a, lda, b, ldb, c, ldc):
+        if method == PACKED:
+            walk_panels(accumulate, m, n, k, a, lda, b, c, ldc)
+            return
         if method == INNER:
             # The factor with fewer rows is gone through for each tile's rows of the other.
             walk(method, m <= n, accumulate, m, n, k, a, lda, 1, b, ldb, c, ldc)

@@ -29,8 +29,8 @@ from lazynet.kernels.jit import inline, jit
 from lazynet.kernels.memory import call, load, store
 
 # Byte offsets in the context table: how many items the call has of which this one is a part (0
-# where it is whole), and the board's address (0: no workers).
-WHOLE, BOARD, CONTEXT_BYTES = 32, 40, 48
+# where it is whole), the table of packed matrices (0: none), the board's address (0: no workers).
+WHOLE, PACKED, BOARD, CONTEXT_BYTES = 32, 40, 48, 56
 # Byte offsets in a board: the number of workers, whether a plan is running, the context of parts
 # (which has no board, as parts are not split again), what a part of a product calls, what goes
 # through loops (`lanes.py`), what lets another thread have the core.

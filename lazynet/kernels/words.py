@@ -39,7 +39,7 @@ def meanings(dtype: str) -> dict:
     """What the words mean on the CPU, for rows of `dtype`."""
     words, item = WORDS[dtype], np.dtype(dtype).itemsize
     plain = _plain_product(dtype) if dtype in blas.GEMM else None
-    part = _part_of_product(plain, item, PARTS[dtype]) if plain else None
+    part = _part_of_product(plain, dtype) if plain else None
     return {
         **words,
         "row": memory.ROW[dtype],
@@ -113,29 +113,34 @@ def _product(part_of_product):
     return product
 
 
-def _part_of_product(plain_product, item: int, part: int):
-    """`part_of_product` for elements of so many bytes; `part` is where a board has its kernel."""
+def _part_of_product(plain_product, dtype: str):
+    """The word `part_of_product` for a dtype."""
+    item, part, across = np.dtype(dtype).itemsize, PARTS[dtype], small_products.panel(dtype)
 
     @word
     def part_of_product(context, whole, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc):
         """As `product`, of a C that has `whole` rows; parts are of columns if it has more here."""
+        packed = small_products.packed_at(context, tb, n, k, b, ldb) if not ta else np.int64(0)
         if n == 1 and ldb == 1 and not tb:  # a column that lies as a row does
             tb, ldb = np.int64(1), k
         method = small_products.method(ta, tb, whole, n, k)
+        if packed != 0 and whole <= small_products.MOST_PACKED:
+            method, b, tb = small_products.PACKED, packed, np.int64(0)
         parts = threads.parts_for(context, m * n * k, LEAST_PART)
         if parts == 1:
             plain_product(context, method, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc)
             return
         board = load(context + threads.BOARD)
         by_columns = n > m
-        whole = n if by_columns else m
-        each = ((whole + parts - 1) // parts + 15) // 16 * 16
+        length = n if by_columns else m
+        each = ((length + parts - 1) // parts + across - 1) // across * across
         posted = np.int64(0)
-        for start in range(each, whole, each):
-            size = min(each, whole - start)
+        for start in range(each, length, each):
+            size = min(each, length - start)
             slot = threads.slot_of(board, posted)
             room = slot + threads.ROOM
-            shift_a, shift_b, shift_c = np.int64(0), start * (ldb if tb else 1), start
+            along = k if tb or method == small_products.PACKED else 1
+            shift_a, shift_b, shift_c = np.int64(0), start * along, start
             if not by_columns:
                 shift_a, shift_b, shift_c = start * (1 if ta else lda), np.int64(0), start * ldc
             store(room, method)
@@ -153,7 +158,7 @@ def _part_of_product(plain_product, item: int, part: int):
             store(room + 96, ldc)
             threads.post(board, slot, load(board + part))
             posted += 1
-        own = min(each, whole)
+        own = min(each, length)
         plain_product(
             context, method, accumulate, ta, tb, m if by_columns else own, own if by_columns else n,
             k, a, lda, b, ldb, c, ldc,
