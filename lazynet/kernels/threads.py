@@ -237,7 +237,7 @@ class Pool:
         self._memory: np.ndarray | None = None
         self._dismissed: list[tuple] = []
         self._library = ctypes.CDLL(None) if sys.platform == "linux" else None
-        self.board = 0
+        self.board = self.wake = 0
         self.context = np.zeros(0, np.int64)
 
     @property
@@ -316,6 +316,26 @@ class Pool:
 
     def _address(self, name: str) -> int:
         return ctypes.cast(getattr(self._library, name), ctypes.c_void_p).value
+
+
+@jit
+def _do(kernel, record, operands, context, wake):
+    board = load(context + BOARD) if context != 0 else np.int64(0)
+    if board == 0 or operands == 0 or not begin(board, wake):
+        call(kernel, record.ctypes.data, context)
+        return
+    split(kernel, np.int64(record.ctypes.data), record.size, operands, context)
+    end(board)
+
+
+def do(kernel: int, record: np.ndarray, operands: int) -> None:
+    """Run a call that belongs to no plan, in parts if there are workers that nothing else needs.
+
+    Args:
+        operands: the word of the record at which they begin; 0 for a call that is to stay whole.
+    """
+    context = POOL.context.ctypes.data if POOL.board else 0
+    _do(kernel, record, operands, context, POOL.wake)
 
 
 @jit

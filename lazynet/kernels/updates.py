@@ -7,9 +7,12 @@ gradient is to be gone up, else 1. Bound: memory.
 
 import numpy as np
 
-from lazynet.kernels.jit import jit, made_once, word
-from lazynet.kernels.memory import ROW
+from lazynet.kernels import threads
+from lazynet.kernels.jit import KERNEL_TYPE, callback_address, jit, made_once, word
+from lazynet.kernels.memory import ROW, load
 from lazynet.kernels.source import function_of
+
+PIECE = 1 << 14  # elements that a thread takes at a time
 
 
 @word
@@ -171,19 +174,38 @@ def largest(x):
 
 def each(name: str, dtype: str, table: np.ndarray, numbers: tuple[float, ...]) -> None:
     """The rule `name` for every row of a table: the elements, and where each array has them."""
-    _each(name, dtype, table.shape[1] - 1, len(numbers))(table, np.array(numbers, dtype))
+    large = table[:, 0].sum() >= 2 * PIECE
+    if large:
+        table = in_pieces(table, np.dtype(dtype).itemsize)
+    values = np.array(numbers, dtype)
+    rows = table.ctypes.data, 8 * table.shape[1], 0
+    record = np.array([len(table), values.ctypes.data, *rows], np.int64)
+    threads.do(_each(name, dtype, table.shape[1] - 1, len(numbers)), record, 2 if large else 0)
+
+
+def in_pieces(table: np.ndarray, itemsize: int) -> np.ndarray:
+    """The table with rows of `PIECE` elements at most, so that threads can share them."""
+    pieces = -(-table[:, 0] // PIECE)
+    first = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    found = np.repeat(table, pieces, axis=0)
+    found[:, 0] = np.minimum(found[:, 0] - first * PIECE, PIECE)
+    found[:, 1:] += (first * PIECE * itemsize)[:, None]
+    return found
 
 
 @made_once
-def _each(name: str, dtype: str, arrays: int, numbers: int):
-    given = [f"row(table[k, {j + 1}], table[k, 0])" for j in range(arrays)]
+def _each(name: str, dtype: str, arrays: int, numbers: int) -> int:
+    """The address of the kernel that does a rule for rows of a table, its one operand."""
+    given = [f"row(load(q + {8 * j + 8}), load(q))" for j in range(arrays)]
     given += [f"numbers[{j}]" for j in range(numbers)]
     source = (
-        f"def {name}_each(table, numbers):\n"
-        "    for k in range(table.shape[0]):\n"
+        f"def {name}_each(call, context):\n"
+        f"    numbers = row(load(call + 8), {numbers})\n"
+        "    for k in range(load(call)):\n"
+        "        q = load(call + 16) + load(call + 24) * k\n"
         f"        {name}({', '.join(given)})\n"
     )
-    namespace = {"__name__": __name__, "row": ROW[dtype], name: globals()[name]}
+    namespace = {"__name__": __name__, "row": ROW[dtype], "load": load, name: globals()[name]}
     function = function_of(source, f"{name}_each", namespace)
     function.generated_source = f"{dtype}\n{source}"
-    return jit(function)
+    return callback_address(function, KERNEL_TYPE)
