@@ -11,7 +11,7 @@ from numba.core.compiler_lock import global_compiler_lock
 import lazynet as ln
 from lazynet import executor, nn
 from lazynet.batching.emit import CALL_LENGTH, operands_of_call
-from lazynet.kernels import threads
+from lazynet.kernels import threads, updates
 from lazynet.leaf import STATICS
 
 generator = np.random.default_rng(5)
@@ -222,3 +222,30 @@ def test_the_environment_says_how_many(monkeypatch):
     assert threads._threads_wanted() == 3
     monkeypatch.setenv("LAZYNET_NUM_THREADS", "2")
     assert threads._threads_wanted() == 2
+
+
+def test_large_updates_are_shared(workers):
+    shapes = [(5,), (300, 301), (2, 40_000), (1,)]
+    before = [generator.standard_normal(shape) for shape in shapes]
+    slopes = [generator.standard_normal(shape) for shape in shapes]
+    parameters = [ln.Parameter(x) for x in before]
+    optimizer = ln.optim.Adam(parameters, lr=0.5)
+    step(*model())  # so that there are workers
+    for _ in range(2):
+        optimizer.zero_grad()
+        ln.sum(
+            [(p * ln.tensor(g)).sum() for p, g in zip(parameters, slopes, strict=True)]
+        ).backward()
+        optimizer.step()
+    for p, x, g in zip(parameters, before, slopes, strict=True):
+        expected = x - 2 * 0.5 * g / (np.abs(g) + 1e-8)
+        np.testing.assert_allclose(p.numpy(), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_pieces_of_a_table_of_updates_are_all_of_it():
+    table = np.array([[3 * updates.PIECE + 5, 800, 1600], [0, 0, 0], [7, 80, 160]])
+    pieces = updates.in_pieces(table, 4)
+    assert pieces[:, 0].tolist() == [updates.PIECE] * 3 + [5, 7]
+    assert (pieces[:4, 1] - 800).tolist() == [4 * updates.PIECE * k for k in range(4)]
+    assert (pieces[:4, 2] - 1600).tolist() == [4 * updates.PIECE * k for k in range(4)]
+    assert pieces[4].tolist() == [7, 80, 160]
