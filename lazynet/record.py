@@ -15,7 +15,7 @@ from lazynet.graph import Graph, current_graph, words_of
 from lazynet.leaf import STATICS, Leaf
 from lazynet.op import Op, RowType, Signature, row_type
 from lazynet.parameter import Parameter
-from lazynet.quick import Short, node, record_values
+from lazynet.quick import Short, node, record_layer, record_values
 from lazynet.quick_segments import of_list, one_segment
 from lazynet.recording import recording_gradients
 from lazynet.tensor import Sequence, Tensor, Value, tensor
@@ -315,15 +315,27 @@ def binary(op: Op, prepare):
     """A function that records `op` on two operands; `prepare` makes unlike operands alike."""
     known: dict[Any, dict[Any, Signature]] = {}
     short = Short(record_values, known)
+    turned = object()  # how the op is known that has its parameter on the left
+    after, before = Short(record_layer, op), Short(record_layer, turned)
 
     def recorded(x, y):
         handle = short.record(x, y)
         if handle is None:
-            handle = with_leaves(short, x, y)
+            way, given = short, (x, y)
+            if y.__class__ is Parameter:
+                way = after
+            elif x.__class__ is Parameter:
+                way, given = before, (y, x)
+            handle = None if way is short else way.record(*given)
+            if handle is None:
+                handle = with_leaves(way, *given)
         if handle is not None:
             return handle
         a, b = prepare(op, x, y)
         z = record(op, (a, b))
+        if a is x and b is y:
+            note_layer(op, (x, y))
+            note_layer(op, (y, x), turned)
         first, second = _known_as(x, a), _known_as(y, b)
         if first is not None and second is not None and a.type.dtype == b.type.dtype:
             known.setdefault(first, {})[second] = op.signature((a.type, b.type))
@@ -332,14 +344,19 @@ def binary(op: Op, prepare):
     return documented(recorded, op, 2)
 
 
-def note_layer(op: Op, operands: tuple) -> None:
-    """Let the short way know the signature of an op of a value and Parameters, just recorded."""
+def note_layer(op: Op, operands: tuple, turned: Any = None) -> None:
+    """Let the short way know the signature of an op of a value and Parameters, just recorded.
+
+    Args:
+        turned: as what the op is known if its operands are these the other way round.
+    """
     x, *parameters = operands
     if x.__class__ is Parameter or any(p.__class__ is not Parameter for p in parameters):
         return
     leaves = [parameter.graph for parameter in parameters]
-    known = leaves[0].known.setdefault(op, {}).setdefault(x.type, {})
-    known[leaves[-1].number] = op.signature((x.type, *leaves))
+    types = (x.type, *leaves) if turned is None else (*leaves, x.type)
+    known = leaves[0].known.setdefault(turned or op, {}).setdefault(x.type, {})
+    known[leaves[-1].number] = op.signature(types)
 
 
 def as_value(x: Any, name: str) -> Any:
