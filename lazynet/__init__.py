@@ -173,11 +173,9 @@ from lazynet.ops.random import randint as randint
 from lazynet.ops.random import randn as randn
 from lazynet.ops.random import uniform as uniform
 from lazynet.ops.reduce import argmax as argmax
-from lazynet.ops.reduce import log_softmax as log_softmax
 from lazynet.ops.reduce import max as max
 from lazynet.ops.reduce import mean as mean
 from lazynet.ops.reduce import reshape as reshape
-from lazynet.ops.reduce import softmax as softmax
 from lazynet.ops.reduce import sum as sum
 from lazynet.ops.rows import gather as gather
 from lazynet.ops.rows import segment_sum as segment_sum
@@ -198,6 +196,8 @@ from lazynet.ops.shape import squeeze as squeeze
 from lazynet.ops.shape import tile as tile
 from lazynet.ops.shape import transpose as transpose
 from lazynet.ops.shape import unsqueeze as unsqueeze
+from lazynet.ops.softmax import log_softmax as log_softmax
+from lazynet.ops.softmax import softmax as softmax
 from lazynet.ops.sorting import argsort as argsort
 from lazynet.ops.sorting import sort as sort
 from lazynet.ops.sorting import topk as topk

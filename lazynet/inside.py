@@ -13,6 +13,7 @@ from lazynet.op import Signature
 from lazynet.ops import reduce
 from lazynet.ops.identity import CLONE
 from lazynet.ops.rows import GATHER, ROW_MAX, ROW_SOFTMAX, ROW_SUM
+from lazynet.ops.softmax import softmax
 from lazynet.ops.views import cat_features, part
 from lazynet.program import Ref, ref_of
 from lazynet.record import record
@@ -21,7 +22,7 @@ from lazynet.tensor import Tensor
 from lazynet.trace import TraceGraph
 
 # What an op along the rows of a Sequence is along the first axis of those rows stacked.
-_STACKED = {ROW_MAX: reduce.max, ROW_SOFTMAX: reduce.softmax}
+_STACKED = {ROW_MAX: reduce.max, ROW_SOFTMAX: softmax}
 
 
 class FunctionGraph(TraceGraph):

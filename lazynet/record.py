@@ -89,6 +89,26 @@ def with_leaves(short: Short, *operands):
     return short.record(*operands)
 
 
+def with_numbers(short: Short, *operands):
+    """What a short way records once the numbers among its operands are rows of the graph.
+
+    None if there are none, and for what only the long way knows.
+    """
+    beside = None
+    for x in operands:
+        if (x.__class__ is Tensor or x.__class__ is Sequence) and x.type.dtype != "bool":
+            beside = x
+            break
+    if beside is None or beside.graph.thread != get_ident():
+        return None
+    graph, row, found = beside.graph, row_type(beside.type.dtype), []
+    for x in operands:
+        if (x.__class__ is float and row.is_float) or (x.__class__ is int and -_SMALL < x < _SMALL):
+            x = Tensor(graph, graph.literal(x, row.dtype), row)
+        found.append(x)
+    return short.record(*found)
+
+
 def record(op: Op, operands, attributes: tuple = (), payload=None, length: int | None = None):
     """Record one row-wise node (or alias) over the operands.
 
@@ -278,6 +298,7 @@ def unary(op: Op, prepare=None):
     return documented(recorded, op, 1)
 
 
+_SMALL = 2**31  # integers below it fit everywhere
 _SHAPES = "Shapes: any -> the same; n rows -> n rows."
 _BROADCAST = """Shapes: operands are Tensors, Sequences, arrays or numbers, which broadcast as in
     numpy; a Tensor broadcasts against each row of a Sequence; n rows -> n rows."""
@@ -342,6 +363,24 @@ def binary(op: Op, prepare):
         return z
 
     return documented(recorded, op, 2)
+
+
+def note_values(known: dict, op: Op, operands: tuple, given: tuple) -> None:
+    """Let the short way know the signature of an op of three, just recorded.
+
+    Args:
+        operands: as they were recorded; numbers are literals.
+        given: as the user gave them.
+    """
+    for made, x in zip(operands, given, strict=True):
+        if made.__class__ is Literal:
+            if x.__class__ is not float and x.__class__ is not int:
+                return
+        elif made is not x or made.__class__ is Parameter:
+            return
+    first, second, third = (x.type for x in operands)
+    signature = op.signature((first, second, third))
+    known.setdefault(first, {}).setdefault(second, {})[third] = signature
 
 
 def note_layer(op: Op, operands: tuple, turned: Any = None) -> None:

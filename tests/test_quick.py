@@ -40,6 +40,11 @@ def program(x, weight, bias):
     rest += 1.0 - x, 2 - rows, rows / 3, 3 / x, x * -2, 0.5**rows, x > 0, 0.0 - rows, x * -0.0
     rest += ln.where(x > 0, x, y), ln.where(rows <= 0, rows, y)
     rest += ln.leaky_relu(x, 0.2), ln.elu(rows, 2.0)
+    rest += ln.where(x > 0, x, 0.5), ln.where(rows <= 0, 2, rows), ln.clamp(x, -1, 1.5)
+    rest += x * bias, bias - rows, leaf / bias, bias**leaf, x @ weight, weight @ x, rows @ weight
+    rest += ln.dot(x, y), ln.dot(z, rows), ln.softmax(z), ln.softmax(x), x.max(), z.max(), z.max(-1)
+    rest += x.sum(), z.sum(), x.sum(0, keepdim=True), z.sum(keepdim=True), z.sum(dim=1)
+    rest += x.mean(), z.mean(), z.mean(1), x.mean(-1, keepdim=True), ln.sum(x[0]), ln.max(x[1])
     rest += ln.tanh(leaf), leaf * leaf, leaf * 2.0, leaf[1], ln.linear(leaf, weight, bias)
     return ln.linear(z + rows, weight), y / (x - 3.0), x + leaf, scanned, *joined, *found, *rest
 
@@ -76,19 +81,25 @@ def test_the_short_way_writes_what_the_long_way_writes(x, monkeypatch):
 
 
 def test_ops_that_were_met_take_the_short_way(x, monkeypatch):
-    weight = ln.Parameter(np.eye(3, dtype="float32"))
-    program(x, weight, ln.Parameter(np.zeros(3, "float32")))
+    weight, bias = ln.Parameter(np.eye(3, dtype="float32")), ln.Parameter(np.zeros(3, "float32"))
+    program(x, weight, bias)
+    rows = ln.sequence([x, x])
 
     def refuse(*_, **__):
         raise AssertionError("the long way")
 
-    for module in ("record", "ops.activations"):
+    modules = "activations elementwise functions linear reduce"
+    for module in ("record", *(f"ops.{name}" for name in modules.split())):
         monkeypatch.setattr(f"lazynet.{module}.record", refuse)
     assert isinstance(ln.tanh(x), Tensor) and isinstance(x + x, Tensor)
     assert isinstance(x * 2.0, Tensor) and isinstance(x * -2, Tensor)
     assert isinstance(1.0 - x, Tensor) and isinstance(3 / x, Tensor)
     assert isinstance(ln.where(x > 0, x, x + x), Tensor)
     assert isinstance(ln.leaky_relu(x, 0.2), Tensor)
+    assert all(isinstance(y, Tensor) for y in (x * bias, bias - x, x @ weight, weight @ x))
+    assert all(isinstance(y, Tensor) for y in (ln.softmax(x), ln.dot(x, x), ln.clamp(x, 0, 1)))
+    assert all(isinstance(y, Tensor) for y in (x.sum(), rows.sum(), rows.mean(), rows.max()))
+    assert isinstance(rows * bias, Sequence) and isinstance(ln.where(rows > 0, rows, 0.0), Sequence)
     assert isinstance(ln.tanh(leaf), Tensor)  # which no graph has met
     assert isinstance(x * ln.tensor([1.0, 2.0, 3.0]), Tensor)
     with pytest.raises(AssertionError, match="the long way"):

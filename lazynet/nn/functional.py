@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazynet.ops import lookup, reduce, told
+from lazynet.ops import lookup, told
 from lazynet.ops.activations import celu as celu
 from lazynet.ops.activations import elu as elu
 from lazynet.ops.activations import gelu as gelu
@@ -72,9 +72,9 @@ from lazynet.ops.pooling import max_pool1d as max_pool1d
 from lazynet.ops.pooling import max_pool2d as max_pool2d
 from lazynet.ops.products import bilinear as bilinear
 from lazynet.ops.random import gumbel_softmax as gumbel_softmax
-from lazynet.ops.reduce import log_softmax as log_softmax
-from lazynet.ops.reduce import softmax as softmax
 from lazynet.ops.shape import pad as pad
+from lazynet.ops.softmax import log_softmax as log_softmax
+from lazynet.ops.softmax import softmax as softmax
 from lazynet.ops.sorting import k_max_pool as k_max_pool
 from lazynet.parameter import Parameter
 
@@ -111,4 +111,4 @@ def softmin(x: Any, dim: int = -1) -> Any:
     Raises:
         ShapeError: if there is no such axis.
     """
-    return reduce.softmax(-x, dim)
+    return softmax(-x, dim)

@@ -16,7 +16,6 @@ from lazynet.op import Op, RowType, Sample, row_type
 from lazynet.ops.axes import broadcast_shapes
 from lazynet.ops.reduce import expand, unbroadcast
 from lazynet.ops.told import told
-from lazynet.parameter import Parameter
 from lazynet.program import elementwise as elementwise_step
 from lazynet.program import lowered, operand_refs, output_refs
 from lazynet.quick import Short, record_values
@@ -26,9 +25,11 @@ from lazynet.record import (
     ShapeError,
     as_value,
     binary,
+    note_values,
     record,
     unary,
     with_leaves,
+    with_numbers,
 )
 from lazynet.tape import is_fixed
 from lazynet.tensor import Sequence, Tensor, Value
@@ -337,7 +338,6 @@ _known_wheres: dict = {}
 _short_where = Short(record_values, _known_wheres)
 
 
-@told
 def where(condition, x, y):
     """z = x where the condition holds, else y, for each element.
 
@@ -353,8 +353,14 @@ def where(condition, x, y):
     made = _short_where.record(condition, x, y)
     if made is None:
         made = with_leaves(_short_where, condition, x, y)
-    if made is not None:
-        return made
+    if made is None:
+        made = with_numbers(_short_where, condition, x, y)
+    return _where(condition, x, y) if made is None else made
+
+
+@told
+def _where(condition, x, y):
+    """`where`, the long way."""
     given = condition, x, y
     condition = as_value(condition, "where")
     if condition.type.dtype != "bool":
@@ -367,9 +373,7 @@ def where(condition, x, y):
         for v in (condition, x, y)
     )
     made = record(WHERE, operands)
-    if all(v is w and not isinstance(w, Parameter) for v, w in zip(operands, given, strict=True)):
-        c, x, y = (v.type for v in operands)
-        _known_wheres.setdefault(c, {}).setdefault(x, {})[y] = WHERE.signature((c, x, y))
+    note_values(_known_wheres, WHERE, operands, given)
     return made
 
 

@@ -23,7 +23,17 @@ from lazynet.ops.elementwise import (
     zero_of,
 )
 from lazynet.ops.told import told
-from lazynet.record import DtypeError, Literal, as_value, binary, record, unary
+from lazynet.quick import Short, record_values
+from lazynet.record import (
+    DtypeError,
+    Literal,
+    as_value,
+    binary,
+    note_values,
+    record,
+    unary,
+    with_numbers,
+)
 from lazynet.tensor import Sequence, Tensor
 
 
@@ -280,6 +290,8 @@ def _inverted(x):
 
 
 _INT64 = np.iinfo(np.int64)
+_known_clamps: dict = {}
+_short_clamp = Short(record_values, _known_clamps)
 
 
 @told
@@ -300,9 +312,13 @@ def clamp(x, min=None, max=None):
         raise ValueError("clamp: give a lower bound, an upper bound, or both")
     x = as_value(x, "clamp")
     ends = (-math.inf, math.inf) if x.type.is_float else (_INT64.min, _INT64.max)
-    low = ends[0] if min is None else min
-    high = ends[1] if max is None else max
-    return record(CLAMP, tuple(prepare(CLAMP, x, low, high)))
+    given = x, ends[0] if min is None else min, ends[1] if max is None else max
+    made = with_numbers(_short_clamp, *given)
+    if made is None:
+        operands = tuple(prepare(CLAMP, *given))
+        made = record(CLAMP, operands)
+        note_values(_known_clamps, CLAMP, operands, given)
+    return made
 
 
 _METHODS = (

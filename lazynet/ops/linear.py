@@ -11,11 +11,12 @@ from dataclasses import replace
 
 from lazynet.batching import layout as words
 from lazynet.op import Op, Sample, row_type
-from lazynet.ops.reduce import reshape
+from lazynet.ops.reduce import reshape, retyped
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.told import told
+from lazynet.parameter import Parameter
 from lazynet.program import Ref, Step, call, elementwise, lowered, operand_refs, output_refs
-from lazynet.quick import Short, record_layer
+from lazynet.quick import Short, node, record_layer
 from lazynet.record import DtypeError, ShapeError, as_value, note_layer, record, with_leaves
 from lazynet.tensor import Sequence, Tensor
 
@@ -93,8 +94,39 @@ MATMUL = Op(
 )  # fmt: skip
 
 
-@told
 def matmul(a, b):
+    """`products.matmul` of matrices and vectors; one of kinds that were met before, at once."""
+    left, right = a.__class__, b.__class__
+    if right is Parameter and (left is Tensor or left is Sequence):
+        found = b.graph.known.get(_AFTER)
+        way = None if found is None else found.get(a.type)
+        made = None if way is None else node.record(way[0], a)
+    elif left is Parameter and (right is Tensor or right is Sequence):
+        found = a.graph.known.get(_BEFORE)
+        way = None if found is None else found.get(b.type)
+        made = None if way is None else node.record(way[0], b)
+    else:
+        made = None
+    if made is None:
+        return _matmul(a, b)
+    return made if made.type is way[1] else retyped(made, way[1])
+
+
+_AFTER, _BEFORE = object(), object()  # how a parameter knows products from the left and the right
+
+
+def _note_product(a, b, signature, row) -> None:
+    """Let the short way know a product of a value and a parameter that is a matrix."""
+    if len(signature.statics) != 1:
+        return
+    if b.__class__ is Parameter:
+        b.graph.known.setdefault(_AFTER, {})[a.type] = signature, row
+    else:
+        a.graph.known.setdefault(_BEFORE, {})[b.type] = signature, row
+
+
+@told
+def _matmul(a, b):
     """The matrix product of each row: C = A B; vectors are rows on the left, columns on the right.
 
     Shapes: (m, k) (k, n) -> (m, n); (k,) (k, n) -> (n,); (m, k) (k,) -> (m,); (k,) (k,) -> ().
@@ -119,13 +151,16 @@ def matmul(a, b):
     if rows and not columns:
         if a.type.shape[1] != b.type.shape[0]:
             raise ShapeError(f"matmul: {a.type.shape} and {b.type.shape} do not match")
-        flat = _product(reshape(b, (1, b.type.size)), a, 0, 1)
-        return reshape(flat, (a.type.shape[0],))
-    left = a if rows else reshape(a, (1, a.type.size))
-    right = b if columns else reshape(b, (b.type.size, 1))
-    c = _product(left, right)
-    shape = (a.type.shape[:1] if rows else ()) + (b.type.shape[1:] if columns else ())
-    return reshape(c, shape)
+        left, right, shape = reshape(b, (1, b.type.size)), a, (a.type.shape[0],)
+    else:
+        left = a if rows else reshape(a, (1, a.type.size))
+        right = b if columns else reshape(b, (b.type.size, 1))
+        shape = (a.type.shape[:1] if rows else ()) + (b.type.shape[1:] if columns else ())
+    turned = int(rows and not columns)
+    c = reshape(_product(left, right, 0, turned), shape)
+    types = tuple(x.graph if x.__class__ is Parameter else x.type for x in (left, right))
+    _note_product(a, b, MATMUL.signature(types, (("ta", 0), ("tb", turned))), c.type)
+    return c
 
 
 # -- linear ----------------------------------------------------------------------------------------
@@ -231,7 +266,6 @@ def vectors_of(name: str, x, y, axis: int = -1):
     return x, y
 
 
-@told
 def dot(x, y):
     """The inner product of two vectors: sum of x_i y_i; row by row for Sequences.
 
@@ -243,6 +277,16 @@ def dot(x, y):
     Raises:
         ShapeError: if the sizes differ.
     """
+    kind = x.__class__
+    alike = kind is y.__class__ and (kind is Tensor or (kind is Sequence and len(x) == len(y)))
+    if alike and x.type is y.type and x.type.shape:
+        return sum_of(x * y, -1)
+    return _dot(x, y)
+
+
+@told
+def _dot(x, y):
+    """`dot`, the long way."""
     x, y = vectors_of("dot", x, y)
     return sum_of(x * y, -1)
 

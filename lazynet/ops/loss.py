@@ -15,6 +15,7 @@ from lazynet.ops import reduce
 from lazynet.ops.elementwise import relu, where
 from lazynet.ops.index import one_hot
 from lazynet.ops.rows import sequence
+from lazynet.ops.softmax import log_softmax
 from lazynet.ops.told import told
 from lazynet.ops.views import indices, pick, plainly
 from lazynet.record import ShapeError, as_value
@@ -217,7 +218,7 @@ def cross_entropy(
     if getattr(target, "dtype", _INTEGERS).kind == "f":
         return _of_distributions(logits, target, reduction, weight, label_smoothing)
     x, target = _checked("cross_entropy", logits, target)
-    scores = reduce.log_softmax(x, -1)
+    scores = log_softmax(x, -1)
     if not label_smoothing:
         return _picked("cross_entropy", scores, target, reduction, weight, ignore_index)
     kept = _Kept("cross_entropy", x, target, weight, ignore_index)
@@ -244,7 +245,7 @@ def _of_distributions(logits, target, reduction: str, weight, label_smoothing: f
         target = target.astype(x.type.dtype)
     if label_smoothing:
         target = target * (1.0 - label_smoothing) + label_smoothing / x.type.size
-    scores = reduce.log_softmax(x, -1)
+    scores = log_softmax(x, -1)
     if weight is not None:
         scores = scores * tensor(np.asarray(weight, x.type.dtype))
     return reduced("cross_entropy", -reduce.sum(target * scores, -1), reduction)

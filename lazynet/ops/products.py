@@ -99,7 +99,7 @@ def matmul(a, b):
     """
     a, b = as_value(a, "matmul"), as_value(b, "matmul")
     if len(a.type.shape) <= 2 and len(b.type.shape) <= 2:
-        return plain.matmul(a, b)
+        return plain.matmul(a, b)  # which has a short way
     plain.check_dtypes("matmul", a.type, b.type)
     if not a.type.shape or not b.type.shape:
         raise ShapeError("matmul: expected vectors or matrices, not scalars")

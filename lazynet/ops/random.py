@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextvars
 import itertools
+import os
 import struct
+import threading
 
 import numpy as np
 
@@ -17,7 +19,8 @@ from lazynet.device import beside_operands
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.axes import broadcast_shapes, sizes_of
 from lazynet.ops.elementwise import floats_of
-from lazynet.ops.reduce import argmax, softmax
+from lazynet.ops.reduce import argmax
+from lazynet.ops.softmax import softmax
 from lazynet.ops.told import told
 from lazynet.program import Ref, call, lowered, output_refs
 from lazynet.record import as_value, record
@@ -28,19 +31,26 @@ from lazynet.tensor import FLOATS, Sequence, tensor
 class Stream:
     """A numbered stream of keys; `fork` makes independent ones."""
 
-    __slots__ = ("_counter", "_forks", "number")
+    __slots__ = ("_forks", "_lock", "_used", "number")
 
     def __init__(self, number: int):
         self.number = number & 0xFFFFFFFF
-        self._counter = itertools.count()
+        self._used, self._lock = 0, threading.Lock()
         self._forks = itertools.count(1)
 
     def keys(self, count: int) -> np.ndarray:
         """`count` new keys, as (stream, counter) pairs of 32-bit words."""
+        with self._lock:
+            first = self._used
+            self._used = first + count
         pairs = np.empty((count, 2), np.uint32)
         pairs[:, 0] = self.number
-        pairs[:, 1] = [next(self._counter) & 0xFFFFFFFF for _ in range(count)]
+        pairs[:, 1] = np.arange(first, first + count)  # modulo 2^32
         return pairs.view(np.int32)
+
+    def unlock(self) -> None:
+        """In a forked child: nobody is taking keys."""
+        self._lock = threading.Lock()
 
     def fork(self) -> Stream:
         """A stream of its own, determined by this one and by how often it was forked."""
@@ -56,6 +66,8 @@ def _mix(a: int, b: int) -> int:
 
 current_stream: contextvars.ContextVar[Stream] = contextvars.ContextVar("stream")
 _shared = [Stream(_mix(0, 0))]
+if hasattr(os, "register_at_fork"):  # a child shall not wait for a thread that it does not have
+    os.register_at_fork(after_in_child=lambda: _shared[0].unlock())
 
 
 def stream() -> Stream:

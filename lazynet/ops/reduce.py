@@ -8,16 +8,18 @@ or from 1 up.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
-from lazynet.op import Op, Sample, row_type
+from lazynet.op import Op, RowType, Sample, row_type
 from lazynet.ops.axes import axes_of, axis_of, sizes_of
 from lazynet.ops.told import told
 from lazynet.program import call, lowered, operand_refs, output_refs
-from lazynet.quick import Short, record_values
-from lazynet.record import ShapeError, as_value, record, with_leaves
+from lazynet.quick import node
+from lazynet.quick_segments import of_list, one_segment
+from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence, Tensor
 
+_PLAIN_AXES = (type(None), int)
 AXES = (Sample(((5,),), (("axis", 0),)), Sample(((3, 4),), (("axis", 0),)),
         Sample(((3, 4, 2),), (("axis", 1),)))  # fmt: skip
 
@@ -48,13 +50,13 @@ def along_axis(name, formula, kernel, vjp, keeps=False, dtype=None, samples=AXES
     return Op(name, formula, shape, lower, vjp, samples=samples)
 
 
-def _expanded(g, x, axis: int):
+def expanded(g, x, axis: int):
     """`g`, which lost an axis, as wide as `x` again."""
     return record(REPEAT, (g,), (("axis", axis), ("times", x.type.shape[axis])))
 
 
 SUM = along_axis(
-    "sum", "y = sum over the axis of x", "sum_axis", lambda g, y, x, axis: (_expanded(g, x, axis),)
+    "sum", "y = sum over the axis of x", "sum_axis", lambda g, y, x, axis: (expanded(g, x, axis),)
 )
 MAX = along_axis(
     "max", "y = max over the axis of x; ties share the gradient", "max_axis",
@@ -64,26 +66,12 @@ ARGMAX = along_axis(
     "argmax", "y = the first index of the largest x along the axis", "argmax_axis", None,
     dtype="int64",
 )  # fmt: skip
-LOG_SOFTMAX = along_axis(
-    "log_softmax", "y = x - log(sum exp(x))", "log_softmax_axis",
-    lambda g, y, x, axis: (
-        g - y.exp() * _expanded(record(SUM, (g,), (("axis", axis),)), x, axis),
-    ),
-    keeps=True,
-)  # fmt: skip
-SOFTMAX = along_axis(
-    "softmax", "y = exp(x) / sum exp(x)", "softmax_axis",
-    lambda g, y, x, axis: (
-        y * (g - _expanded(record(SUM, (g * y,), (("axis", axis),)), x, axis)),
-    ),
-    keeps=True,
-)  # fmt: skip
 
 
 def _max_cotangent(g, y, x, axis):
-    chosen = (x == _expanded(y, x, axis)).astype(x.type.dtype)
+    chosen = (x == expanded(y, x, axis)).astype(x.type.dtype)
     count = record(SUM, (chosen,), (("axis", axis),))
-    return chosen * _expanded(g / count, x, axis)
+    return chosen * expanded(g / count, x, axis)
 
 
 def _repeat_shape(row, axis, times):
@@ -217,31 +205,78 @@ def _whole(name: str, axis, keepdim: bool) -> None:
         )
 
 
-# What each reduction does along the ragged axis; `ops/rows.py` enters itself here.
+# What each reduction does along the ragged axis, and the op of those that are one node there;
+# `ops/rows.py` enters itself here.
 ROW_REDUCTIONS: dict = {}
+ROW_OPS: dict[str, Op] = {}
+
+
+class _Way(NamedTuple):
+    """How a reduction of a kind of value was recorded: what the short way does again."""
+
+    of_rows: Any  # the signature of its node over rows, or None
+    along: Any  # and of its node along an axis, or None
+    row: RowType  # of the result
 
 
 def _reduce(name: str, op: Op, x, axis, keepdim: bool = False):
-    x = as_value(x, name)
+    x = given = as_value(x, name)
+    own = 0 if axis is None else axis_of(x, axis, name)
+    if own is None:
+        return ROW_REDUCTIONS[name](x)
     if axis is None:
         if isinstance(x, Sequence):
             x = ROW_REDUCTIONS[name](x)
-        shape = (1,) * len(x.type.shape) if keepdim else ()
-        if x.type.size != 1:
-            x = record(op, (reshape(x, (x.type.size,)),), (("axis", 0),))
-        return reshape(x, shape) if x.type.shape != shape else x
-    own = axis_of(x, axis, name)
-    if own is None:
-        return ROW_REDUCTIONS[name](x)
-    y = record(op, (x,), (("axis", own),))
-    if keepdim:
-        shape = x.type.shape
-        return reshape(y, (*shape[:own], 1, *shape[own + 1 :]))
+        kept = (1,) * len(x.type.shape) if keepdim else ()
+        flat = _reshaped(x.type, (x.type.size,))
+    else:
+        kept = (*x.type.shape[:own], *([1] * keepdim), *x.type.shape[own + 1 :])
+        flat = x.type
+    along = None
+    if axis is not None or flat.size != 1:
+        along = op.signature((flat,), (("axis", own),))
+        x = record(op, (retyped(x, flat),), (("axis", own),))
+    y = x if x.type.shape == kept else reshape(x, kept)
+    if given.__class__ in (Tensor, Sequence):
+        rows = axis is None and given.__class__ is Sequence
+        of_rows = ROW_OPS[name].signature((given.type,)) if rows else None
+        given.type.views[name, given.__class__, axis, keepdim] = _Way(of_rows, along, y.type)
     return y
 
 
-@told
-def sum(x, axis: Any = None, keepdim: bool = False):
+def _again(name: str, x, axis, keepdim: bool):
+    """A reduction of a kind that was met before, in the short way; else None."""
+    kind = x.__class__
+    if (kind is not Tensor and kind is not Sequence) or axis.__class__ not in _PLAIN_AXES:
+        return None
+    way = x.type.views.get((name, kind, axis, keepdim))
+    if way is None:
+        return None
+    if way.of_rows is not None:
+        x = one_segment.record(way.of_rows, x)
+    if way.along is not None and x is not None:
+        x = node.record(way.along, x)
+    return x if x is None or x.type is way.row else retyped(x, way.row)
+
+
+def _sum_again(values: list):
+    """The sum of a list of Tensors of one type, in the short way; else None."""
+    first = values[0]
+    if first.__class__ is not Tensor or first.type.dtype == "bool":
+        return None
+    return of_list.record(ROW_OPS["sum"].signature((first.type,)), first.type, values, None)
+
+
+def named_axis(name: str, axis, dim):
+    """The axis, which may be given as `dim`."""
+    if dim is None:
+        return axis
+    if axis is None:
+        return dim
+    raise TypeError(f"{name}: axis and dim are two names of one argument; give one of them")
+
+
+def sum(x, axis: Any = None, keepdim: bool = False, *, dim: Any = None):
     """The sum over an axis, or over everything; axis 0 of a Sequence is its rows.
 
     A list of Tensors is summed element by element. Shapes: without an axis any -> (); else the axis
@@ -256,6 +291,17 @@ def sum(x, axis: Any = None, keepdim: bool = False):
     Raises:
         ShapeError: if there is no such axis. TypeError: for an axis of a list.
     """
+    axis = named_axis("sum", axis, dim)
+    if x.__class__ is list and x and axis is None and not keepdim:
+        made = _sum_again(x)
+    else:
+        made = _again("sum", x, axis, keepdim)
+    return _sum(x, axis, keepdim) if made is None else made
+
+
+@told
+def _sum(x, axis: Any, keepdim: bool):
+    """`sum`, the long way."""
     if isinstance(x, (list, tuple)):
         _whole("sum", axis, keepdim)
         return ROW_REDUCTIONS["sum"](x)
@@ -267,8 +313,7 @@ def sum(x, axis: Any = None, keepdim: bool = False):
     return _reduce("sum", SUM, x, axis, keepdim)
 
 
-@told
-def mean(x, axis: Any = None, keepdim: bool = False):
+def mean(x, axis: Any = None, keepdim: bool = False, *, dim: Any = None):
     """The mean over an axis, or over everything; of nothing it is NaN, as in numpy.
 
     A list of Tensors is averaged element by element. Shapes: as `sum`.
@@ -279,6 +324,18 @@ def mean(x, axis: Any = None, keepdim: bool = False):
     Raises:
         ShapeError: if there is no such axis. TypeError: for an axis of a list.
     """
+    axis = named_axis("mean", axis, dim)
+    total = _again("sum", x, axis, keepdim)
+    if total is None:
+        return _mean(x, axis, keepdim)
+    if axis is None and x.__class__ is Sequence:
+        return _over_rows(total, x, x.type.size)
+    return total / float((x.type.size if axis is None else x.shape[axis]) or math.nan)
+
+
+@told
+def _mean(x, axis: Any, keepdim: bool):
+    """`mean`, the long way."""
     if isinstance(x, (list, tuple)):
         if not x:
             raise ShapeError("mean: an empty list has no shape")
@@ -300,8 +357,7 @@ def _over_rows(total, x, size: int):
     return total * share / float(size or math.nan)
 
 
-@told
-def max(x, axis: int | None = None, keepdim: bool = False):
+def max(x, axis: int | None = None, keepdim: bool = False, *, dim: int | None = None):
     """The largest element along an axis, or of all; ties share the gradient (as torch.amax).
 
     Shapes: as `sum`. The largest of nothing is -inf.
@@ -313,6 +369,14 @@ def max(x, axis: int | None = None, keepdim: bool = False):
     Raises:
         ShapeError: if there is no such axis.
     """
+    axis = named_axis("max", axis, dim)
+    made = _again("max", x, axis, keepdim)
+    return _max(x, axis, keepdim) if made is None else made
+
+
+@told
+def _max(x, axis: int | None, keepdim: bool):
+    """`max`, the long way."""
     return _reduce("max", MAX, x, axis, keepdim)
 
 
@@ -345,63 +409,7 @@ def argmax(x, axis: int | None = -1, keepdim: bool = False):
     return reshape(y, (*shape[:own], 1, *shape[own + 1 :])) if keepdim else y
 
 
-_known: dict = {}  # signatures of `log_softmax` over the last axis
-_short = Short(record_values, _known)
-
-
-def log_softmax(x, axis: int = -1, *, dim: int | None = None):
-    """y = x - log(sum exp(x)) along an axis; axis 0 of a Sequence is its rows.
-
-    The axis may be given as `dim`. Shapes: any -> the same; n rows -> n rows.
-
-    >>> [round(v, 4) for v in ln.log_softmax(ln.tensor([0.0, 0.0])).tolist()]
-    [-0.6931, -0.6931]
-
-    Raises:
-        ShapeError: if there is no such axis. TypeError: if rows are no floats.
-    """
-    axis = axis if dim is None else dim
-    last = axis.__class__ is int and axis == -1
-    handle = _short.record(x) if last else None
-    if last and handle is None:
-        handle = with_leaves(_short, x)
-    return _log_softmax(x, axis) if handle is None else handle
-
-
-@told
-def _log_softmax(x, axis: int):
-    """`log_softmax` of rows of another type than before."""
-    x = as_value(x, "log_softmax")
-    own = axis_of(x, axis, "log_softmax")
-    if own is None:
-        return ROW_REDUCTIONS["log_softmax"](x)
-    attributes = (("axis", own),)
-    if axis == -1:
-        _known[x.type] = LOG_SOFTMAX.signature((x.type,), attributes)
-    return record(LOG_SOFTMAX, (x,), attributes)
-
-
-@told
-def softmax(x, axis: int = -1):
-    """y = exp(x) / sum exp(x) along an axis; axis 0 of a Sequence is its rows.
-
-    Shapes: any -> the same; n rows -> n rows.
-
-    >>> ln.softmax(ln.tensor([0.0, 0.0])).tolist()
-    [0.5, 0.5]
-
-    Raises:
-        ShapeError: if there is no such axis. TypeError: if rows are no floats.
-    """
-    x = as_value(x, "softmax")
-    own = axis_of(x, axis, "softmax")
-    if own is None:
-        return ROW_REDUCTIONS["softmax"](x)
-    return record(SOFTMAX, (x,), (("axis", own),))
-
-
 for _class in (Tensor, Sequence):
     _class.sum, _class.mean, _class.max, _class.argmax = sum, mean, max, argmax
-    _class.softmax, _class.log_softmax = softmax, log_softmax
     _class.reshape = _class.view = reshape
 Tensor.T = property(transpose)

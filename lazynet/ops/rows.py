@@ -374,6 +374,7 @@ def over_segments(op: Op, x, index, count: int, name: str):
     return record_segments(op, x, counts=counts, chosen=order)
 
 
+reduce.ROW_OPS.update(sum=ROW_SUM, max=ROW_MAX)
 reduce.ROW_REDUCTIONS.update(
     sum=_sum_rows,
     share=_share_of_rows,
