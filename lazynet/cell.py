@@ -290,8 +290,14 @@ class _Traces:
 
 
 def _form(arguments: Any) -> Any:
-    """The arguments with their types in the place of Tensors."""
-    return mapped(arguments, change=lambda x: x.type if x.__class__ is Tensor else x)
+    """The arguments with their types in the place of Tensors and Sequences."""
+
+    def type_of(x: Any) -> Any:
+        if x.__class__ is Sequence:
+            return shortcut.Rows(x.type)
+        return x.type if x.__class__ is Tensor else x
+
+    return mapped(arguments, change=type_of)
 
 
 def cell(function: Callable) -> Any:

@@ -1,8 +1,8 @@
 """The short way of calling a cell: what a call is, what it records, whether the cell still holds.
 
 A kind of call is a tuple (number of arguments, parts, signature, result, paths of lists). A part is
-a tuple (path, how, what): what lies there must be a Tensor of a row type, one object, equal to a
-number or a string, or a list whose length is one of a set. Lists come first among the parts. A path
+a tuple (path, how, what): what lies there must be a Tensor or a Sequence of a row type, one object,
+equal to a number or a string, or a list whose length is one of a set. Lists come first among the parts. A path
 begins with the number of an argument; a tuple or list on the way is `step_into(kind, size, index)`.
 """
 
@@ -46,11 +46,11 @@ from lazynet.kernels.python import (
     type_of,
     weak_reference,
 )
-from lazynet.objects import FLOAT, LIST, NOTHING, OUTPUTS, OWN, TENSOR, TUPLE, TYPE, nothing
+from lazynet.objects import FLOAT, LIST, NOTHING, OUTPUTS, OWN, SEQUENCE, TENSOR, TUPLE, TYPE, nothing
 from lazynet.quick import FROZEN, Short, record_signature
 from lazynet.quick_segments import SIZES, record_items
 
-TENSOR_OF, SAME, EQUAL, LIST_OF = range(4)  # how a part of a call is what its kind says
+TENSOR_OF, SAME, EQUAL, LIST_OF, ROWS_OF = range(5)  # how a part of a call is what its kind says
 _ARITY, _PARTS, _SIGNATURE, _RESULT, _PATHS = range(5)  # of a kind of call
 _PATH, _HOW, _WHAT = range(3)  # of a part
 (  # of what is watched
@@ -126,6 +126,8 @@ def _matched(kind, given, count, me):
         how = as_integer(tuple_item(part, _HOW))
         if how == TENSOR_OF:
             good = type_of(x) == tuple_item(me, TENSOR) and load(x + TYPE) == what
+        elif how == ROWS_OF:
+            good = type_of(x) == tuple_item(me, SEQUENCE) and load(x + TYPE) == what
         elif how == SAME:
             good = x == what
         elif how == EQUAL:
@@ -134,7 +136,7 @@ def _matched(kind, given, count, me):
             good = _is_of(x, what, me)
         if not good:
             return np.int64(-1)
-        if how in (TENSOR_OF, LIST_OF):
+        if how in (TENSOR_OF, ROWS_OF, LIST_OF):
             store(room + 8 * found, x)
             found += 1
     return found

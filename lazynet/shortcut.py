@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lazynet.op import TABLE, RowType
-from lazynet.quick_calls import EQUAL, LIST_OF, MOST_PARTS, SAME, TENSOR_OF, step_into
+from lazynet.quick_calls import EQUAL, LIST_OF, MOST_PARTS, ROWS_OF, SAME, TENSOR_OF, step_into
 from lazynet.quick_segments import SIZES
 
 Part = tuple[tuple[int, ...], int, Any]
@@ -29,6 +29,13 @@ class AnyLength:
     lengths: set[int]
 
 
+@dataclass(frozen=True)
+class Rows:
+    """In a form: a Sequence of rows of a type."""
+
+    type: RowType
+
+
 def first(made: list[Any]) -> Any:
     """The result of a function that gives one value."""
     return made[0]
@@ -38,8 +45,8 @@ def kind(form: tuple[Any, ...], index: int, outputs: int, result: Callable) -> A
     """A kind of call, and what it records; None for what is left to the long way.
 
     Args:
-        form: the arguments with a row type in the place of every Tensor. What lists of any length
-            hold comes first among the operands.
+        form: the arguments with a row type in the place of every Tensor, and `Rows` in that of a
+            Sequence. What lists of any length hold comes first among the operands.
         index: number of the signature.
         outputs: how many values it gives.
         result: makes what the function gives of a list of handles.
@@ -51,6 +58,8 @@ def kind(form: tuple[Any, ...], index: int, outputs: int, result: Callable) -> A
         return None
     parts.sort(key=lambda part: part[1] != LIST_OF)  # the others stay in their order
     paths = tuple(_paths(what.item) for _, how, what in parts if how == LIST_OF)
+    if paths and any(how == ROWS_OF for _, how, _ in parts):
+        return None
     if None in paths or len(parts) > MOST_PARTS or not any(how in _GIVEN for _, how, _ in parts):
         return None
     parts = [(at, how, what.lengths if how == LIST_OF else what) for at, how, what in parts]
@@ -59,13 +68,15 @@ def kind(form: tuple[Any, ...], index: int, outputs: int, result: Callable) -> A
     return len(form), tuple(parts), signature, None if plain else result, paths
 
 
-_GIVEN = (TENSOR_OF, LIST_OF)  # parts that are recorded
+_GIVEN = (TENSOR_OF, ROWS_OF, LIST_OF)  # parts that are recorded
 
 
 def _add(form: Any, path: tuple[int, ...], parts: list[Part]) -> bool:
     """Add the parts of a form that lies at a path; False for forms that are left alone."""
     if isinstance(form, RowType):
         parts.append((path, TENSOR_OF, form))
+    elif form.__class__ is Rows:
+        parts.append((path, ROWS_OF, form.type))
     elif form.__class__ is AnyLength:
         parts.append((path, LIST_OF, form))
     elif form is None or form.__class__ is bool or (form.__class__ is tuple and not form):

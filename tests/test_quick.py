@@ -320,3 +320,23 @@ def test_a_leaf_of_many_rows_is_linked_as_a_whole_when_several_were_used():
     assert links <= 3 + 2  # two rows, all of them, and two numbers
     found = np.stack([x.numpy() for x in made])
     np.testing.assert_allclose(found, np.tanh(values[:3000:7] * 1e-3), rtol=1e-6)
+
+
+def test_cells_over_sequences_take_the_short_way(x, monkeypatch):
+    @ln.cell
+    def both(rows, y, scale):
+        return rows * y * scale, rows + y
+
+    rows, other = ln.sequence([x, x * 2.0]), ln.sequence([x] * 5)
+    expected = [[made.numpy() for made in both(each, x, 2.0)] for each in (rows, other)]
+    monkeypatch.setattr(type(both), "_record", None)
+    for each, wanted in zip((rows, other[::-1][::-1]), expected, strict=True):
+        made = both(each, x, 2.0)
+        assert [m.__class__ for m in made] == [Sequence, Sequence] and len(made[0]) == len(each)
+        for got, want in zip(made, wanted, strict=True):
+            np.testing.assert_array_equal(got.numpy(), want)
+    monkeypatch.undo()
+    with pytest.raises(ln.ShapeError, match="Sequences of 2 and 5 rows"):
+        both(rows, other, 2.0)
+    assert both(x, x, 2.0)[0].__class__ is Tensor
+    assert [m.shape for m in both(ln.zeros(3, length=0), x, 2.0)] == [(0, 3), (0, 3)]
