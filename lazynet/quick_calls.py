@@ -2,8 +2,9 @@
 
 A kind of call is a tuple (number of arguments, parts, signature, result, paths of lists). A part is
 a tuple (path, how, what): what lies there must be a Tensor or a Sequence of a row type, one object,
-equal to a number or a string, or a list whose length is one of a set. Lists come first among the parts. A path
-begins with the number of an argument; a tuple or list on the way is `step_into(kind, size, index)`.
+equal to a number or a string, or a list whose length is one of a set. Lists come first among the
+parts. A path begins with the number of an argument; a tuple or list on the way is
+`step_into(kind, size, index)`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,18 @@ from lazynet.kernels.python import (
     type_of,
     weak_reference,
 )
-from lazynet.objects import FLOAT, LIST, NOTHING, OUTPUTS, OWN, SEQUENCE, TENSOR, TUPLE, TYPE, nothing
+from lazynet.objects import (
+    FLOAT,
+    LIST,
+    NOTHING,
+    OUTPUTS,
+    OWN,
+    SEQUENCE,
+    TENSOR,
+    TUPLE,
+    TYPE,
+    nothing,
+)
 from lazynet.quick import FROZEN, Short, record_signature
 from lazynet.quick_segments import SIZES, record_items
 
