@@ -119,17 +119,17 @@ def scaled_dot_product_attention(
         ShapeError: if sizes do not match, or there is nothing to attend to.
         DtypeError: if dtypes differ or are no floats.
     """
-    kind = None
-    if attn_mask is None and not dropout_p and offset >= 0 and _of_one_piece(query, key, value):
-        kind = query.type, key.type, value.type, scale, heads
-        payload = (offset if is_causal else key.length, 0, 0)
+    kind, drawn = None, drop_key(dropout_p)
+    key, value = _alone(key), _alone(value)
+    if attn_mask is None and offset >= 0 and _of_one_piece(query, key, value):
+        kind = query.type, key.type, value.type, scale, heads, dropout_p
+        payload = (offset if is_causal else key.length, *drawn)
         y = pieces.record(*_known[kind], payload, query, key, value) if kind in _known else None
         if y is not None:
             return y
     q, k, v = _operands(query, key, value, heads)
     scale = 1.0 / math.sqrt(q[0].type.shape[1]) if scale is None else float(scale)
     reach = _reach(rows_in(k), is_causal, offset)
-    drawn = drop_key(dropout_p)
     if attn_mask is None:
         attributes = (("scale", scale), ("p", float(dropout_p)))
         y = record_runs(ATTENTION, (q, k, v), rows_in(q), attributes, (reach, *drawn))
@@ -144,8 +144,13 @@ def scaled_dot_product_attention(
     return y[0] if isinstance(query, Tensor) else y
 
 
-# Signature and type of the output of what was recorded, by the types of rows, scale and heads.
+# Signature and type of the output of what was recorded, by the types of rows and numbers.
 _known: dict[tuple, tuple] = {}
+
+
+def _alone(x):
+    """A list of one piece as that piece."""
+    return x[0] if x.__class__ is list and len(x) == 1 else x
 
 
 def _of_one_piece(query, key, value) -> bool:
@@ -174,11 +179,14 @@ def pair_weights(
     return _weights(q, k, scale, _reach(rows_in(k), is_causal, offset), attn_mask)
 
 
+_NO_KEY = (0, 0)
+
+
 def drop_key(p: float) -> tuple[int, int]:
     """The (stream, counter) pair that decides which weights of one example are dropped."""
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"{NAME}: the probability must be in [0, 1], not {p}")
-    return tuple(stream().keys(1)[0].tolist()) if p else (0, 0)
+    return tuple(stream().keys(1)[0].tolist()) if p else _NO_KEY
 
 
 def _weights(q, k, scale: float, reach: int, mask):

@@ -237,7 +237,7 @@ def _reduce(name: str, op: Op, x, axis, keepdim: bool = False):
         along = op.signature((flat,), (("axis", own),))
         x = record(op, (retyped(x, flat),), (("axis", own),))
     y = x if x.type.shape == kept else reshape(x, kept)
-    if given.__class__ in (Tensor, Sequence):
+    if given.__class__ in (Tensor, Sequence) and keepdim.__class__ is bool:
         rows = axis is None and given.__class__ is Sequence
         of_rows = ROW_OPS[name].signature((given.type,)) if rows else None
         given.type.views[name, given.__class__, axis, keepdim] = _Way(of_rows, along, y.type)
@@ -247,7 +247,9 @@ def _reduce(name: str, op: Op, x, axis, keepdim: bool = False):
 def _again(name: str, x, axis, keepdim: bool):
     """A reduction of a kind that was met before, in the short way; else None."""
     kind = x.__class__
-    if (kind is not Tensor and kind is not Sequence) or axis.__class__ not in _PLAIN_AXES:
+    if (kind is not Tensor and kind is not Sequence) or keepdim.__class__ is not bool:
+        return None
+    if axis.__class__ not in _PLAIN_AXES:
         return None
     way = x.type.views.get((name, kind, axis, keepdim))
     if way is None:
