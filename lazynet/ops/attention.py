@@ -149,8 +149,9 @@ _known: dict[tuple, tuple] = {}
 
 
 def _alone(x):
-    """A list of one piece as that piece."""
-    return x[0] if x.__class__ is list and len(x) == 1 else x
+    """A list of one Sequence as that Sequence."""
+    one = x.__class__ is list and len(x) == 1 and x[0].__class__ is Sequence
+    return x[0] if one else x
 
 
 def _of_one_piece(query, key, value) -> bool:
