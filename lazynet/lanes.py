@@ -24,7 +24,8 @@ from lazynet.kernels.memory import call, load, store
 # Words of the record of a lane: its calls, of their rows the first and the one behind the last, and
 # the table of packed matrices.
 L_START, L_STOP, L_FIRST, L_LAST, L_PACKED = range(5)
-CONTEXT_AT, RECORD_AT = 64, 128  # byte offsets behind it: a context and a record of its own
+# Byte offsets behind its beginning: a context and a record of its own.
+CONTEXT_AT, RECORD_AT = threads.LANE_CONTEXT - threads.ROOM, threads.LANE_RECORD - threads.ROOM
 # Columns of a loop: where its calls begin, where those do that may not be done beside others or for
 # some sequences alone, where it ends, the most rows of a call and the rows of all calls.
 BEGIN, OPEN, END, ROWS, TOTAL, LOOP_COLUMNS = range(6)

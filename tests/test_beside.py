@@ -5,7 +5,13 @@ import pytest
 
 import lazynet as ln
 from lazynet import executor, nn
-from lazynet.batching.emit import CALL_LENGTH, LOOP_BEGINS, LOOP_BESIDE, LOOP_CALL
+from lazynet.batching.emit import (
+    CALL_LENGTH,
+    LOOP_BEGINS,
+    LOOP_BESIDE,
+    LOOP_CALL,
+    operands_of_call,
+)
 from lazynet.batching.layout import B_BESIDE
 
 generator = np.random.default_rng(3)
@@ -147,3 +153,45 @@ def test_time_of_loops_is_told_for_each_of_them(workers):
         run(Net(3))
     scans = [entry for entry in profile.signatures.values() if "step" in entry.name]
     assert len(scans) == 3 and all(entry.seconds > 0 for entry in scans)
+
+
+def test_lanes_of_two_scans_write_to_rows_of_their_own(monkeypatch):
+    """Also where both begin with the same states, one for each sentence."""
+    net, gain = Net(2), weights(6)
+    groups = []
+
+    def note(calls, stop, watch):
+        at, loops = 0, []
+        while at < stop:
+            word = int(calls[at + 1])
+            length, operands = word & CALL_LENGTH, operands_of_call.py_func(word)
+            if word & LOOP_BEGINS:
+                loops.append([])
+                inside = True
+            if word & LOOP_CALL:
+                inside = inside and operands != 0
+                if inside:
+                    loops[-1] += rows_of_call(calls[at : at + length], operands)
+            at += length
+        groups.append(loops)
+        return execute(calls, stop, watch)
+
+    execute = executor.execute
+    monkeypatch.setattr(executor, "execute", note)
+    found = []
+    for rows in ROWS[::-1]:
+        start, x = ln.tensor(generator.standard_normal(6)) * gain, ln.sequence(rows)
+        found += [ln.scan(step, (start,), x)[0].sum() for step in net.steps]
+    ln.sum(found).backward()
+    forward, backward = groups
+    assert len(forward) == len(backward) == 2 and all(forward) and all(backward)
+    assert not {*backward[0]} & {*backward[1]}
+
+
+def rows_of_call(call, operands):
+    """The addresses of the rows of a call that are not one for all, where they are spaced evenly."""
+    found = []
+    for base, stride, vector in call[operands:].reshape(-1, 3).tolist():
+        if stride and not vector:
+            found += [base + stride * k for k in range(int(call[2]))]
+    return found

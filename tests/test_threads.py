@@ -249,3 +249,25 @@ def test_pieces_of_a_table_of_updates_are_all_of_it():
     assert (pieces[:4, 1] - 800).tolist() == [4 * updates.PIECE * k for k in range(4)]
     assert (pieces[:4, 2] - 1600).tolist() == [4 * updates.PIECE * k for k in range(4)]
     assert pieces[4].tolist() == [7, 80, 160]
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(40, 400), (300, 400), (5, 4000)])
+def test_attention_of_several_heads_is_split_rightly(workers, queries, keys):
+    q, k, v = (generator.standard_normal((n, 256)) for n in (queries, keys, keys))
+    leaves = [ln.tensor(x, requires_grad=True) for x in (q, k, v)]
+    values = [ln.sequence(x) for x in leaves]
+    y = nn.functional.scaled_dot_product_attention(*values, heads=4)
+    step(*model())  # the plans are long enough to wake the workers
+    many = [ln.tanh(values[0][:3] * float(j)).sum() * 0.0 for j in range(40)]
+    (ln.sum(many) + (y * y).sum()).backward()
+    by_head = [x.reshape(len(x), 4, 64).transpose(1, 0, 2) for x in (q, k, v)]
+    scores = by_head[0] @ by_head[1].transpose(0, 2, 1) / 8
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    expected = (weights / weights.sum(-1, keepdims=True)) @ by_head[2]
+    weights /= weights.sum(-1, keepdims=True)
+    slope = 2.0 * expected @ by_head[2].transpose(0, 2, 1)
+    slope = weights * (slope - (weights * slope).sum(-1, keepdims=True)) / 8
+    wanted = [expected, slope @ by_head[1], slope.transpose(0, 2, 1) @ by_head[0]]
+    for got, want in zip([y, *(x.grad for x in leaves[:2])], wanted, strict=True):
+        want = want.transpose(1, 0, 2).reshape(-1, 256)
+        np.testing.assert_allclose(got.numpy(), want, rtol=1e-8, atol=1e-10)

@@ -37,6 +37,7 @@ from lazynet.batching.layout import (
     ACCUMULATED,
     AFTER,
     BEFORE,
+    D_STATE,
     H_ARGUMENTS,
     H_REGIONS,
     H_STEPS,
@@ -70,8 +71,8 @@ from lazynet.batching.layout import (
 )
 from lazynet.kernels.jit import borrowing, inline, spliced
 from lazynet.kernels.memory import load, store
+from lazynet.kernels.threads import RECORD_WORDS
 
-MAX_OPERANDS = 64  # of a call that may be done in parts: workers have room for that many
 # The second word of a call: its length, whether it is a product of rows with a parameter (0 or a
 # fourth of the bytes of an element), whether it is a part of a scan's loop, and the first one of
 # it, and then whether that loop may be done beside the one before; above these where its operands
@@ -132,10 +133,15 @@ def move_rows(frame, helper, count, size, rows, block, scatter):
 
 
 @inline
-def stays_apart(o, stride, vector, programs):
-    """Whether an operand lets the items of a call be done in any order, and in parts."""
+def stays_apart(o, stride, vector, frame, programs):
+    """Whether an operand lets the items of a call be done in any order, and in parts.
+
+    First states may be those of other scans too, whose loops add to their gradients at that time.
+    """
     space, flags = programs[o + O_SPACE], programs[o + O_FLAGS]
     if space == OFFSETS or space == WORDS:
+        return False
+    if space == D_STATE and frame[PREVIOUS] == FIRST_STEP:
         return False
     return not flags & WRITTEN or (vector == 0 and stride >= programs[o + O_WIDTH])
 
@@ -161,7 +167,8 @@ def emit_step(step, program, frame, programs, operands):
     wanted = uneven = views = False
     # What goes over the rows of each segment reads offsets, and stays whole (`stays_apart`).
     apart, moved = domain == ITEMS or frame[OVER_RUNS] == 0, np.int64(0)
-    apart = apart and programs[step + S_APART] != 0 and arity <= MAX_OPERANDS
+    apart = apart and programs[step + S_APART] != 0
+    apart = apart and attributes + 3 * arity < RECORD_WORDS
     for k in range(arity):
         o = first + OPERAND_WORDS * k
         base, stride, vector = resolve(o, domain, count, program, frame, programs)
@@ -173,7 +180,7 @@ def emit_step(step, program, frame, programs, operands):
             uneven = uneven or vector != 0 or stride < programs[o + O_WIDTH]
         views = views or flags & VIEW != 0
         moved += count * programs[o + O_WIDTH]
-        apart = apart and stays_apart(o, stride, vector, programs)
+        apart = apart and stays_apart(o, stride, vector, frame, programs)
     if not wanted:
         return False
     scatter = uneven and gather_operands(first, arity, count, frame, programs, operands)

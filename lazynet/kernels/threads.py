@@ -36,8 +36,11 @@ WHOLE, PACKED, BOARD, CONTEXT_BYTES = 32, 40, 48, 56
 # through loops (`lanes.py`), what lets another thread have the core.
 WORKERS, RUNNING, ALONE, PART32, PART64, LANE, YIELD = range(0, 56, 8)
 SEMAPHORE, FIRST_SLOT = 64, 128
-SLOT = 2048  # room for a record with as many operands as a call may have
-STATE, KERNEL, CONTEXT, ROOM = 0, 8, 16, 64  # byte offsets in a slot
+SLOT = 2048
+# Byte offsets in a slot: behind the words of a part there is room for its record, and in that room,
+# where the part is a lane, for a context and for the record of one call.
+STATE, KERNEL, CONTEXT, ROOM, LANE_CONTEXT, LANE_RECORD = 0, 8, 16, 64, 128, 192
+RECORD_WORDS = (SLOT - LANE_RECORD) // 8  # of a call that may be done in parts
 FREE, POSTED, TAKEN, DONE = range(4)
 MOST_WORKERS = 63
 PATIENCE = 64  # looks in vain, after which a waiting thread lets others have its core

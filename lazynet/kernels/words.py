@@ -119,7 +119,10 @@ def _part_of_product(plain_product, dtype: str):
 
     @word
     def part_of_product(context, whole, accumulate, ta, tb, m, n, k, a, lda, b, ldb, c, ldc):
-        """As `product`, of a C that has `whole` rows; parts are of columns if it has more here."""
+        """As `product`, of m rows of a C that has `whole` rows, made as those of all would be.
+
+        Parts are of columns if there are more than rows.
+        """
         packed = small_products.packed_at(context, tb, n, k, b, ldb) if not ta else np.int64(0)
         if n == 1 and ldb == 1 and not tb:  # a column that lies as a row does
             tb, ldb = np.int64(1), k
@@ -139,7 +142,9 @@ def _part_of_product(plain_product, dtype: str):
             size = min(each, length - start)
             slot = threads.slot_of(board, posted)
             room = slot + threads.ROOM
-            along = k if tb or method == small_products.PACKED else 1
+            along = ldb if tb else 1  # from column to column of op(B)
+            if method == small_products.PACKED:
+                along = k
             shift_a, shift_b, shift_c = np.int64(0), start * along, start
             if not by_columns:
                 shift_a, shift_b, shift_c = start * (1 if ta else lda), np.int64(0), start * ldc

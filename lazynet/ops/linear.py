@@ -10,6 +10,7 @@ import math
 from dataclasses import replace
 
 from lazynet.batching import layout as words
+from lazynet.leaf import STATICS
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.reduce import reshape, retyped
 from lazynet.ops.reduce import sum as sum_of
@@ -97,6 +98,8 @@ MATMUL = Op(
 def matmul(a, b):
     """`products.matmul` of matrices and vectors; one of kinds that were met before, at once."""
     left, right = a.__class__, b.__class__
+    if len(STATICS.devices) > 1:  # the long way looks where the parameter is
+        return _matmul(a, b)
     if right is Parameter and (left is Tensor or left is Sequence):
         found = b.graph.known.get(_AFTER)
         way = None if found is None else found.get(a.type)
@@ -278,6 +281,7 @@ def dot(x, y):
         ShapeError: if the sizes differ.
     """
     kind = x.__class__
+    # Equal types have as many elements along every axis.
     alike = kind is y.__class__ and (kind is Tensor or (kind is Sequence and len(x) == len(y)))
     if alike and x.type is y.type and x.type.shape:
         return sum_of(x * y, -1)

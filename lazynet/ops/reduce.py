@@ -257,7 +257,7 @@ def _again(name: str, x, axis, keepdim: bool):
     if way.of_rows is not None:
         x = one_segment.record(way.of_rows, x)
     if way.along is not None and x is not None:
-        x = node.record(way.along, x)
+        x = node.record(way.along, x)  # where not even that is, the rows are added up once more
     return x if x is None or x.type is way.row else retyped(x, way.row)
 
 
