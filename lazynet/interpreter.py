@@ -25,8 +25,8 @@ from lazynet.kernels.jit import KERNEL_TYPE, borrowing, callback_address, inline
 from lazynet.kernels.memory import call, load
 from lazynet.packs import Packs
 
-# Calls between two looks at pending signals, so that Ctrl-C ends a long forward soon; loops of scans
-# that are done in lanes count as one.
+# Calls between two looks at pending signals, so that Ctrl-C ends a long forward soon; loops of
+# scans that are done in lanes count as one.
 SLICE = 4096
 # Words of calls from which on a plan wakes the worker threads: a dozen calls.
 WORTH_WAKING = 200

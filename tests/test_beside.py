@@ -189,7 +189,7 @@ def test_lanes_of_two_scans_write_to_rows_of_their_own(monkeypatch):
 
 
 def rows_of_call(call, operands):
-    """The addresses of the rows of a call that are not one for all, where they are spaced evenly."""
+    """The addresses of rows of a call, where they are spaced evenly and not one for all."""
     found = []
     for base, stride, vector in call[operands:].reshape(-1, 3).tolist():
         if stride and not vector:
