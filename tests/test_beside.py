@@ -179,7 +179,7 @@ def test_lanes_of_two_scans_write_to_rows_of_their_own(monkeypatch):
     execute = executor.execute
     monkeypatch.setattr(executor, "execute", note)
     found = []
-    for rows in ROWS[::-1]:
+    for rows in sorted(ROWS, key=len, reverse=True)[:-1]:  # so that the states lie evenly
         start, x = ln.tensor(generator.standard_normal(6)) * gain, ln.sequence(rows)
         found += [ln.scan(step, (start,), x)[0].sum() for step in net.steps]
     ln.sum(found).backward()
