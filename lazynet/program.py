@@ -292,12 +292,23 @@ def _gather_region(ref: Ref, step: Step, program: Program) -> int:
         step.phase == words.DEFERRED or (step.kernel == "matmul" and not program.transient)
     )
     lifetime = words.SAVED if keep else words.SCRATCH
-    program.regions.append(Region(ref.width, step.domain, lifetime))
+    width = 0 if _is_spaced_evenly(ref, step, program) else ref.width
+    program.regions.append(Region(width, step.domain, lifetime))
     region = len(program.regions) - 1
     # A step of a loop that goes over one row alone reads it where it lies.
     if ref.space == words.ARGUMENT and lifetime == words.SAVED and step.phase != words.LOOP:
         program.gathered[part] = region
     return region
+
+
+def _is_spaced_evenly(ref: Ref, step: Step, program: Program) -> bool:
+    """Whether an operand's rows are those of a value of the program, one behind the other."""
+    home: Program | None = None
+    if ref.space == words.REGION:
+        home = program
+    elif ref.space in (words.FORWARD_REGION, words.D_FORWARD):
+        home = program.forward
+    return home is not None and home.regions[ref.index].domain == step.domain
 
 
 def _elementwise_kernel(step: Step) -> Elementwise:
