@@ -51,50 +51,68 @@ _CALL, _OPERANDS = 14, 8  # words of a call that packs, and where its operands b
 _PANEL32, _PANEL64 = panel("float32"), panel("float64")
 
 
+# In what follows tables are addresses: compiling it takes a fraction of what arrays would.
+
+
 @inline
-def place_of(matrix, transposed, n, k, matrices, found):
-    """Where a matrix is among those found so far; their number where it is new."""
-    for at in range(found):
-        known = matrices[at]
-        same = known[MATRIX] == matrix and known[TRANSPOSED] == transposed
-        if same and known[COLUMNS] == n and known[DEPTH] == k:
-            return at
-    return found
+def word(row, column):
+    """One word of a row of a table."""
+    return load(row + 8 * column)
+
+
+@inline
+def put(row, column, content):
+    """Write one word of a row of a table."""
+    store(row + 8 * column, content)
 
 
 @borrowing
-def count_products(calls, stop, matrices):
-    """Enter the matrices by which few rows are multiplied; how many there are."""
-    at = np.int64(calls.ctypes.data)
-    end, found = at + 8 * stop, np.int64(0)
-    while at < end:
-        word, record = load(at + 8), at + 16
-        size = (word >> PRODUCT_AT) & PRODUCTS
-        at += 8 * (word & CALL_LENGTH)
+def place_of(matrix, transposed, n, k, matrices, end):
+    """The row of a matrix among those found so far; their end where it is new."""
+    row = matrices
+    while row < end:
+        same = word(row, MATRIX) == matrix and word(row, TRANSPOSED) == transposed
+        if same and word(row, COLUMNS) == n and word(row, DEPTH) == k:
+            return row
+        row += 8 * COUNTED
+    return row
+
+
+@borrowing
+def count_products(at, stop, matrices):
+    """Enter the matrices by which few rows are multiplied; where the table of them ends."""
+    end = matrices
+    while at < stop:
+        second, record = load(at + 8), at + 16
+        size = (second >> PRODUCT_AT) & PRODUCTS
+        at += 8 * (second & CALL_LENGTH)
         if size == 0:
             continue
-        rows = load(record + 8 * _ITEMS) * load(record + 8 * _M)
-        n, k = load(record + 8 * _N), load(record + 8 * _K)
-        matrix, transposed = load(record + 8 * _B), load(record + 8 * _TB)
-        place = place_of(matrix, transposed, n, k, matrices, found)
-        if rows > MOST_PACKED or n < LEAST_COLUMNS or place == MOST:
+        rows, n = word(record, _ITEMS) * word(record, _M), word(record, _N)
+        if rows > MOST_PACKED or n < LEAST_COLUMNS:
             continue
-        known = matrices[place]
-        if place == found:
-            known[MATRIX], known[TRANSPOSED] = matrix, transposed
-            known[COLUMNS], known[DEPTH], known[SIZE] = n, k, 4 * size
-            known[TIMES] = known[ROWS] = 0
-            found += 1
-        known[TIMES] += 1
-        known[ROWS] += rows
-    return found
+        k, matrix, transposed = word(record, _K), word(record, _B), word(record, _TB)
+        row = place_of(matrix, transposed, n, k, matrices, end)
+        if row == matrices + 8 * COUNTED * MOST:
+            continue
+        if row == end:
+            put(row, MATRIX, matrix)
+            put(row, TRANSPOSED, transposed)
+            put(row, COLUMNS, n)
+            put(row, DEPTH, k)
+            put(row, SIZE, 4 * size)
+            put(row, TIMES, 0)
+            put(row, ROWS, 0)
+            end += 8 * COUNTED
+        put(row, TIMES, word(row, TIMES) + 1)
+        put(row, ROWS, word(row, ROWS) + rows)
+    return end
 
 
 @inline
-def panels_of(matrix):
-    """How many panels a matrix has, of how many columns."""
-    across = _PANEL32 if matrix[SIZE] == 4 else _PANEL64
-    return (matrix[COLUMNS] + across - 1) // across, across
+def panel_of(size):
+    """How many columns a panel has, of elements of so many bytes."""
+    return _PANEL32 if size == 4 else _PANEL64
 
 
 @jit
@@ -103,41 +121,47 @@ def choose(calls, stop, matrices, table):
 
     Returns the bytes of the copies; where each begins among them stands in its entry.
     """
-    chosen = end = np.int64(0)
-    for at in range(count_products(calls, stop, matrices)):
-        known = matrices[at]
-        times, rows = known[TIMES], known[ROWS]
-        if times < LEAST_TIMES or rows < max(LEAST_ROWS, LEAST_EACH * times):
-            continue
-        count, across = panels_of(known)
-        known[COPY] = end
-        end += aligned(count * across * known[DEPTH] * known[SIZE])
-        table[1 + ENTRY * chosen : 1 + ENTRY * (chosen + 1)] = known[:ENTRY]
-        chosen += 1
-    table[0] = chosen
-    return end
+    first, row = np.int64(calls.ctypes.data), np.int64(matrices.ctypes.data)
+    end = count_products(first, first + 8 * stop, row)
+    entries = np.int64(table.ctypes.data)
+    entry, size = entries + 8, np.int64(0)
+    while row < end:
+        times, rows = word(row, TIMES), word(row, ROWS)
+        if times >= LEAST_TIMES and rows >= LEAST_ROWS and rows >= LEAST_EACH * times:
+            put(row, COPY, size)
+            across = panel_of(word(row, SIZE))
+            count = (word(row, COLUMNS) + across - 1) // across
+            size += aligned(count * across * word(row, DEPTH) * word(row, SIZE))
+            for column in range(ENTRY):
+                put(entry, column, word(row, column))
+            entry += 8 * ENTRY
+        row += 8 * COUNTED
+    store(entries, (entry - entries - 8) // (8 * ENTRY))
+    return size
 
 
 @jit
 def write_calls(table, address, kernel32, kernel64, calls):
     """Write the calls that make copies from an address on; tells the table where they lie."""
-    for at in range(table[0]):
-        matrix, q = table[1 + ENTRY * at :], calls.ctypes.data + 8 * _CALL * at
-        matrix[COPY] += address
-        n, k, size = matrix[COLUMNS], matrix[DEPTH], matrix[SIZE]
-        count, across = panels_of(matrix)
+    entries, q = np.int64(table.ctypes.data), np.int64(calls.ctypes.data)
+    for at in range(load(entries)):
+        entry = entries + 8 + 8 * ENTRY * at
+        put(entry, COPY, word(entry, COPY) + address)
+        n, k, size = word(entry, COLUMNS), word(entry, DEPTH), word(entry, SIZE)
+        across, transposed = panel_of(size), word(entry, TRANSPOSED)
         split = SPLIT if n * k * size >= WORTH_SPLITTING else 0
-        store(q, kernel32 if size == 4 else kernel64)
-        store(q + 8, _CALL + (np.int64(_OPERANDS) << OPERANDS_AT) + split)
-        store(q + 16, count)
-        store(q + 24, matrix[TRANSPOSED])
-        store(q + 32, n)
-        store(q + 40, k)
-        store(q + 48, across)
-        store(q + 56, matrix[COPY])
-        between = across * size * (k if matrix[TRANSPOSED] else 1)
-        put_operand(q + 64, matrix[MATRIX], between, np.int64(0))
-        put_operand(q + 88, matrix[COPY], across * size * k, np.int64(0))
+        put(q, 0, kernel32 if size == 4 else kernel64)
+        put(q, 1, _CALL + (np.int64(_OPERANDS) << OPERANDS_AT) + split)
+        put(q, 2, (n + across - 1) // across)
+        put(q, 3, transposed)
+        put(q, 4, n)
+        put(q, 5, k)
+        put(q, 6, across)
+        put(q, 7, word(entry, COPY))
+        between = across * size * (k if transposed else 1)
+        put_operand(q + 64, word(entry, MATRIX), between, np.int64(0))
+        put_operand(q + 88, word(entry, COPY), across * size * k, np.int64(0))
+        q += 8 * _CALL
 
 
 def calls_to_pack(table: np.ndarray, address: int) -> np.ndarray:
