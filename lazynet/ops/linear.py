@@ -97,25 +97,19 @@ MATMUL = Op(
 
 def matmul(a, b):
     """`products.matmul` of matrices and vectors; one of kinds that were met before, at once."""
-    left, right = a.__class__, b.__class__
-    if len(STATICS.devices) > 1:  # the long way looks where the parameter is
-        return _matmul(a, b)
-    if right is Parameter and (left is Tensor or left is Sequence):
-        found = b.graph.known.get(_AFTER)
-        way = None if found is None else found.get(a.type)
-        made = None if way is None else node.record(way[0], a)
-    elif left is Parameter and (right is Tensor or right is Sequence):
-        found = a.graph.known.get(_BEFORE)
-        way = None if found is None else found.get(b.type)
-        made = None if way is None else node.record(way[0], b)
-    else:
-        made = None
-    if made is None:
-        return _matmul(a, b)
-    return made if made.type is way[1] else retyped(made, way[1])
+    x, parameter, side = (a, b, _AFTER) if b.__class__ is Parameter else (b, a, _BEFORE)
+    # With several devices the long way looks where the parameter is.
+    if parameter.__class__ is Parameter and len(STATICS.devices) == 1:
+        way = parameter.graph.known.get(side, _NOTHING).get(x.type)
+        made = None if way is None else node.record(way[0], x)
+        if made is not None:
+            return made if made.type is way[1] else retyped(made, way[1])
+    return _matmul(a, b)
 
 
-_AFTER, _BEFORE = object(), object()  # how a parameter knows products from the left and the right
+# How a parameter knows the products in which it comes after a value, and before it.
+_AFTER, _BEFORE = object(), object()
+_NOTHING: dict = {}
 
 
 def _note_product(a, b, signature, row) -> None:

@@ -27,16 +27,11 @@ SOFTMAX = along_axis(
 
 
 def _over_last(op: Op):
-    """Functions that record an op along the last axis in the short way, and along any other."""
+    """A function that records an op along an axis, the last one in the short way."""
     known: dict = {}
-    short = Short(record_values, known)
-
-    def shortly(x):
-        made = short.record(x)
-        return with_leaves(short, x) if made is None else made
+    short, name = Short(record_values, known), op.name
 
     def at_length(x, axis: int):
-        name = op.name
         x = as_value(x, name)
         own = axis_of(x, axis, name)
         if own is None:
@@ -46,11 +41,22 @@ def _over_last(op: Op):
             known[x.type] = op.signature((x.type,), attributes)
         return record(op, (x,), attributes)
 
-    at_length.__name__ = f"_{op.name}"
-    return shortly, told(at_length)
+    at_length.__name__ = f"_{name}"
+    at_length = told(at_length)
+
+    def along(x, axis: int, dim: int | None):
+        if dim is not None:
+            axis = named_axis(name, None if axis == -1 else axis, dim)
+        made = None
+        if axis.__class__ is int and axis == -1:
+            made = short.record(x)
+            made = with_leaves(short, x) if made is None else made
+        return at_length(x, axis) if made is None else made
+
+    return along
 
 
-_shortly, _at_length = _over_last(LOG_SOFTMAX)
+_log_softmax, _softmax = _over_last(LOG_SOFTMAX), _over_last(SOFTMAX)
 
 
 def log_softmax(x, axis: int = -1, *, dim: int | None = None):
@@ -64,13 +70,7 @@ def log_softmax(x, axis: int = -1, *, dim: int | None = None):
     Raises:
         ShapeError: if there is no such axis. TypeError: if rows are no floats.
     """
-    if dim is not None:
-        axis = named_axis("log_softmax", None if axis == -1 else axis, dim)
-    made = _shortly(x) if axis.__class__ is int and axis == -1 else None
-    return _at_length(x, axis) if made is None else made
-
-
-_softly, _softly_at_length = _over_last(SOFTMAX)
+    return _log_softmax(x, axis, dim)
 
 
 def softmax(x, axis: int = -1, *, dim: int | None = None):
@@ -84,10 +84,7 @@ def softmax(x, axis: int = -1, *, dim: int | None = None):
     Raises:
         ShapeError: if there is no such axis. TypeError: if rows are no floats.
     """
-    if dim is not None:
-        axis = named_axis("softmax", None if axis == -1 else axis, dim)
-    made = _softly(x) if axis.__class__ is int and axis == -1 else None
-    return _softly_at_length(x, axis) if made is None else made
+    return _softmax(x, axis, dim)
 
 
 for _class in (Tensor, Sequence):
