@@ -29,7 +29,6 @@ from lazynet.trace import HookInside, TraceGraph
 from lazynet.traces import ListTrace, Trace
 
 _NOTHING: dict[str, Any] = {}
-_MOST_SHORTCUTS = 16  # kinds of calls that are recorded the short way: they are tried in turn
 
 
 class Cell:
@@ -273,9 +272,9 @@ class _Traces:
                 self._lists.append(trace)
             form = self._of_any_length(trace, arguments)
         plain = not trace.lifted and not trace.graph.draws
-        if arguments and form and plain and len(self.kinds) < _MOST_SHORTCUTS:
-            made = shortcut.kind(form, trace.index, len(trace.rows), trace.result)
-            self.kinds += () if made is None else (made,)
+        if arguments and form and plain:
+            outputs, result = len(trace.rows), trace.result
+            self.kinds = shortcut.noted(self.kinds, form, trace.index, outputs, result)
 
     def _of_any_length(self, trace: ListTrace, arguments: Any) -> Any:
         """The form of a call over a list; None if it is known, where its length is noted."""

@@ -103,10 +103,29 @@ def with_numbers(short: Short, *operands):
         return None
     graph, row, found = beside.graph, row_type(beside.type.dtype), []
     for x in operands:
-        if (x.__class__ is float and row.is_float) or (x.__class__ is int and -_SMALL < x < _SMALL):
+        if _is_number_of(row, x):
             x = Tensor(graph, graph.literal(x, row.dtype), row)
         found.append(x)
     return short.record(*found)
+
+
+def with_number(short: Short, x, y):
+    """What the short way of two operands records once the number among them is a row of the graph.
+
+    None if there is none, and for what only the long way knows.
+    """
+    number, beside = (x, y) if y.__class__ is Tensor or y.__class__ is Sequence else (y, x)
+    if not isinstance(beside, Value) or beside.graph.thread != get_ident():
+        return None
+    if beside.type.dtype == "bool" or not _is_number_of(beside.type, number):
+        return None
+    beside.graph.literal(number, beside.type.dtype)
+    return short.record(x, y)
+
+
+def _is_number_of(row: RowType, x) -> bool:
+    """Whether an operand is a number that a row of this dtype can hold."""
+    return (x.__class__ is float and row.is_float) or (x.__class__ is int and -_SMALL < x < _SMALL)
 
 
 def record(op: Op, operands, attributes: tuple = (), payload=None, length: int | None = None):
@@ -347,7 +366,7 @@ def binary(op: Op, prepare):
                 way = after
             elif x.__class__ is Parameter:
                 way, given = before, (y, x)
-            handle = None if way is short else way.record(*given)
+            handle = with_number(short, x, y) if way is short else way.record(*given)
             if handle is None:
                 handle = with_leaves(way, *given)
         if handle is not None:

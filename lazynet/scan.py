@@ -9,10 +9,11 @@ by its own formula.
 from __future__ import annotations
 
 import types
+import weakref
 from collections.abc import Callable
 from typing import Any
 
-from lazynet import passes
+from lazynet import passes, shortcut
 from lazynet.batching import layout as words
 from lazynet.cell import Cell, without_cell
 from lazynet.graph import words_of
@@ -20,13 +21,15 @@ from lazynet.op import RowType, Signature
 from lazynet.ops.views import as_stored
 from lazynet.program import Program, Ref, ref_of
 from lazynet.purity import Guard, ImpureFunction, Kept, weakly
-from lazynet.quick import node
+from lazynet.quick_calls import calls
 from lazynet.record import ShapeError, enter, graph_of
 from lazynet.tensor import Sequence, Tensor, Value
 from lazynet.traced import Traced
 
 # By the object that a step belongs to, then by its function.
 _known = Kept()
+# The traces of steps that are functions or objects, by number: what a short look finds.
+_met: dict[int, _Traces] = {}
 
 
 def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Sequence, ...]:
@@ -53,6 +56,16 @@ def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Seque
         TypeError: if the step looks at a value or uses one that is no argument or parameter.
         ImpureFunction: if it changes what it reads, or does not do the same when called twice.
     """
+    traces = _met.get(id(step))
+    if traces is not None:
+        made = calls.record(traces.watched(), traces.kinds, x, states)
+        if made is not None:
+            return made
+    return _scan(step, states, x)
+
+
+def _scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Sequence, ...]:
+    """`scan`, where there is no shorter way."""
     if not isinstance(x, Sequence) or not isinstance(states, (tuple, list)) or not callable(step):
         raise TypeError(
             "scan: expected a step, a tuple of states and a Sequence, not "
@@ -62,21 +75,11 @@ def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Seque
         raise TypeError(f"scan: states are Tensors, not {type(states[0]).__name__}")
     # A state is a row stored by itself: the next one is.
     states = tuple([s if s.type is s.type.stored else as_stored(s) for s in states])
-    traces = step.traces if step.__class__ is Step else _traces_of(step)
-    traced = traces.find(step, (x.type, *[s.type for s in states]))
+    traced = _traces_of(step).find(step, (x.type, *[s.type for s in states]))
     return _recorded(traced.signature(), states, x)
 
 
-def scan_layer(step: Step, states: tuple[Tensor, ...], x: Sequence) -> tuple[Sequence, ...]:
-    """`scan` for a layer, which has looked at its arguments."""
-    traced = step.traces.now.get((x.type, *[s.type for s in states]))
-    return scan(step, states, x) if traced is None else _recorded(traced.signature(), states, x)
-
-
 def _recorded(signature: Signature, states: tuple[Tensor, ...], x: Sequence) -> tuple[Any, ...]:
-    made = node.record(signature, x, *states)
-    if made is not None:
-        return made if len(states) > 1 else (made,)
     graph, length = graph_of((x, *states)), x.length
     entry = [-signature.index - 1, length]
     entry += (x.id, x.step) if x.graph is graph else enter(graph, x)
@@ -107,35 +110,63 @@ class _Traces:
 
     def __init__(self, guard: Guard | None = None):
         self._guard = guard
-        self._states: dict[Any, dict[Any, Scan]] = {}
-        self.now: dict[Any, Scan] = {}
+        self._states: dict[Any, _Known] = {}
+        self._now = _Known()
         if guard is not None:
-            self._states[guard.state] = self.now
+            self._states[guard.state] = self._now
+
+    @property
+    def kinds(self) -> tuple[Any, ...]:
+        """Kinds of scans that are recorded the short way (see `shortcut.kind`)."""
+        return self._now.kinds
+
+    def watched(self) -> Any:
+        """What must be as it was for that; None for nothing."""
+        return None if self._guard is None else self._guard.watched
 
     def find(self, step: Callable, rows: tuple[RowType, ...]) -> Scan:
         before = self._state()
-        found = self.now.get(rows)
+        found = self._now.scans.get(rows)
         if found is None:
             found = Scan(step, rows)
             if self._guard is not None:
                 again = Scan(step, rows)
                 if self._state() != before or not found.same_as(again):
                     raise ImpureFunction(found.name)
-            self.now[rows] = found
+            self._now.add(rows, found)
         return found
 
     def _state(self) -> Any:
-        """A key for what the step reads besides its arguments; `now` are the traces for it."""
+        """A key for what the step reads besides its arguments; `_now` are the traces for it."""
         guard = self._guard
         if guard is None:
             return None
         if not guard.holds():
-            self.now = self._states.setdefault(guard.state, {})
+            self._now = self._states.get(guard.state) or self._states.setdefault(
+                guard.state, _Known()
+            )
         return guard.state
 
 
+class _Known:
+    """What a step was traced to while the state behind it was the same."""
+
+    def __init__(self):
+        self.scans: dict[tuple[RowType, ...], Scan] = {}
+        self.kinds: tuple[Any, ...] = ()
+
+    def add(self, rows: tuple[RowType, ...], found: Scan) -> None:
+        self.scans[rows] = found
+        row, *states = rows
+        index, form = found.signature().index, (shortcut.Rows(row), tuple(states))
+        self.kinds = shortcut.noted(self.kinds, form, index, len(states), tuple)
+
+
 def _traces_of(step: Callable) -> _Traces:
-    """The traces of a user's step; those of a method are kept with its object."""
+    """The traces of a step; those of a method are kept with its object."""
+    if isinstance(step, Step):
+        return _meet(step, step.traces)
+    given = step
     step = without_cell(step)
     if isinstance(step, Cell):
         function, owner = step.plain()
@@ -151,7 +182,15 @@ def _traces_of(step: Callable) -> _Traces:
     if found is None:
         guard = Guard(function, None if owner is None else weakly(owner))
         found = known[key] = _Traces(guard)
-    return found
+    return found if isinstance(given, types.MethodType) else _meet(given, found)
+
+
+def _meet(step: Callable, traces: _Traces) -> _Traces:
+    """Note the traces of something that stays what it is as long as it lives."""
+    if _met.get(id(step)) is not traces:
+        weakref.finalize(step, _met.pop, id(step), None).atexit = False
+        _met[id(step)] = traces
+    return traces
 
 
 class Scan(Traced):

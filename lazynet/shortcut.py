@@ -16,6 +16,7 @@ from lazynet.quick_calls import EQUAL, LIST_OF, MOST_PARTS, ROWS_OF, SAME, TENSO
 from lazynet.quick_segments import SIZES
 
 Part = tuple[tuple[int, ...], int, Any]
+_MOST_KINDS = 16  # of calls of one function: they are tried in turn
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,10 @@ def first(made: list[Any]) -> Any:
     return made[0]
 
 
-def kind(form: tuple[Any, ...], index: int, outputs: int, result: Callable) -> Any:
-    """A kind of call, and what it records; None for what is left to the long way.
+def noted(
+    kinds: tuple[Any, ...], form: tuple[Any, ...], index: int, outputs: int, result: Callable
+) -> tuple[Any, ...]:
+    """These kinds of calls and one more, if there are not too many, and if it is one.
 
     Args:
         form: the arguments with a row type in the place of every Tensor, and `Rows` in that of a
@@ -51,6 +54,12 @@ def kind(form: tuple[Any, ...], index: int, outputs: int, result: Callable) -> A
         outputs: how many values it gives.
         result: makes what the function gives of a list of handles.
     """
+    made = _kind(form, index, outputs, result) if len(kinds) < _MOST_KINDS else None
+    return kinds if made is None else (*kinds, made)
+
+
+def _kind(form: tuple[Any, ...], index: int, outputs: int, result: Callable) -> Any:
+    """A kind of call, and what it records; None for what is left to the long way."""
     parts: list[Part] = []
     if len(form) >= SIZES or not all(
         _add(part, (number,), parts) for number, part in enumerate(form)

@@ -74,3 +74,11 @@ def test_a_shallow_copy_of_a_value_is_the_value_and_of_a_parameter_a_new_one():
 @both
 def test_there_is_one_device_of_a_name(copied):
     assert copied(CPU) is CPU
+
+
+def test_a_shallow_copy_of_a_network_may_get_other_weights():
+    network, x = nn.GRU(2, 3, bidirectional=True), ln.rand(2, length=4)
+    before = network(x).tolist()
+    other = copy.copy(network)
+    other.weight_ih_l0 = ln.Parameter(other.weight_ih_l0.numpy() * 2)
+    assert other(x).tolist() != before and network(x).tolist() == before

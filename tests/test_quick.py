@@ -102,6 +102,7 @@ def test_ops_that_were_met_take_the_short_way(x, monkeypatch):
     assert isinstance(rows * bias, Sequence) and isinstance(ln.where(rows > 0, rows, 0.0), Sequence)
     assert isinstance(ln.tanh(leaf), Tensor)  # which no graph has met
     assert isinstance(x * ln.tensor([1.0, 2.0, 3.0]), Tensor)
+    assert isinstance(x * 2.125, Tensor) and isinstance(7 - rows, Sequence)  # nor these numbers
     with pytest.raises(AssertionError, match="the long way"):
         ln.cos(x)
 

@@ -2,12 +2,14 @@
 
 import dataclasses
 import re
+import sys
 
 import numpy as np
 import pytest
 
 import lazynet as ln
 from lazynet import graph as graphs
+from lazynet import nn
 
 generator = np.random.default_rng(1)
 
@@ -213,3 +215,54 @@ def test_an_object_that_cannot_be_held_weakly_is_told():
 
     with pytest.raises(TypeError, match="Slots has __slots__ without '__weakref__'; add it"):
         ln.scan(Slots(), (ln.zeros(1),), ln.zeros(1, length=2))
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        self.factor, self.weight = 0.5, ln.Parameter(np.ones(1))
+
+    def forward(self, x, states):
+        return (states[0] * self.factor + x * self.weight,)
+
+
+def long_way(monkeypatch):
+    """Let scans that take the long way from here on raise."""
+
+    def refuse(*_):
+        raise AssertionError("the long way")
+
+    monkeypatch.setattr(sys.modules["lazynet.scan"], "_recorded", refuse)
+
+
+@pytest.mark.parametrize("step", [Scaled(), ln.cell(lambda x, s: (s[0] * 0.5 + x,))])
+def test_scans_that_were_met_are_recorded_the_short_way(step, monkeypatch):
+    zero = ln.zeros(1, dtype="float64")
+    for length in (2, 3):  # the second is recorded after a first forward
+        x = ln.sequence(np.ones((length, 1))) * 1.0
+        expected = ln.scan(step, (zero,), x)[0].tolist()
+    long_way(monkeypatch)
+    (rows,) = ln.scan(step, (zero,), x)
+    (back,) = ln.scan(step, (zero,), x[::-1])
+    assert rows.tolist() == back.tolist() == expected == [[1.0], [1.5], [1.75]]
+
+
+def test_a_scan_sees_what_changed_since_the_last_one():
+    step, zero = Scaled(), ln.zeros(1, dtype="float64")
+    for factor in (0.5, 2.0, 0.5, 3.0):
+        step.factor = factor
+        for _ in range(2):
+            x = ln.sequence(np.ones((3, 1)))
+            ends = ln.scan(step, (zero,), x)[0][-1].item(), ln.scan(step, [zero], x)[0][-1].item()
+            assert ends == (1 + factor + factor**2,) * 2
+    step.weight = ln.Parameter(np.full(1, 4.0))
+    assert ln.scan(step, (zero,), x)[0][-1].item() == 4 * (1 + 3 + 9)
+    with pytest.raises(TypeError, match=r"^scan: expected a step"):
+        ln.scan(step, zero, x)
+
+
+def test_steps_made_anew_are_not_taken_for_those_that_died():
+    zero, x = ln.zeros(1, dtype="float64"), ln.sequence(np.ones((2, 1)))
+    for k in range(60):
+        step = Named("step", float(k))
+        assert ln.scan(step, (zero,), x)[0][-1].item() == 1 + k
+        assert ln.scan(step, (zero,), x)[0][-1].item() == 1 + k

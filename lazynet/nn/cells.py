@@ -75,7 +75,8 @@ def zeros(size: int, dtype: str, device: str) -> Tensor:
 @functools.cache
 def zero_state(sizes: tuple[int, ...], dtype: str, device: str) -> State:
     """The zero state in parts of these sizes."""
-    return tuple(zeros(size, dtype, device) for size in sizes)
+    made = {size: zeros(size, dtype, device) for size in sizes}  # parts of one size are one
+    return tuple(made[size] for size in sizes)
 
 
 class Recurrent(Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -17,29 +16,25 @@ from lazynet.nn.cells import (
 )
 from lazynet.nn.linear import drawn, sizes
 from lazynet.ops.noise import dropout, locked_dropout
-from lazynet.ops.rows import cat, sequence
+from lazynet.ops.rows import sequence
 from lazynet.ops.told import kind_of
+from lazynet.ops.views import cat_features
 from lazynet.parameter import Parameter
 from lazynet.record import ShapeError
-from lazynet.scan import Step, scan_layer
+from lazynet.scan import Step, scan
 from lazynet.snapshot import CHANGES
 from lazynet.tensor import Sequence
-
-
-@functools.cache
-def _suffixes(layer: int, directions: int) -> tuple[str, ...]:
-    return (f"_l{layer}", f"_l{layer}_reverse")[:directions]
-
-
-@functools.cache
-def _suffixed(names: tuple[str, ...], suffix: str) -> tuple[str, ...]:
-    return tuple(name + suffix for name in names)
 
 
 def _reversed(x: Sequence) -> Sequence:
     """x[::-1], in a shorter way."""
     last = x.id + x.step * (x.length - 1) if x.length else x.id
     return Sequence(x.graph, last, x.type, x.length, -x.step)
+
+
+def _is_plain(x: Any, state: Any) -> bool:
+    """Whether the argument is a Sequence, to be read from zeros on."""
+    return state is None and x.__class__ is Sequence
 
 
 def _instead(x: Any) -> str:
@@ -50,6 +45,16 @@ def _instead(x: Any) -> str:
             return f"{kind} of them; call it for each example: [module(x) for x in list]"
         return f"{kind}; ln.sequence(list) makes one of a list of Tensors"
     return f"{kind}; ln.sequence(x) makes one of its rows" if hasattr(x, "shape") else kind
+
+
+class _Made:
+    """What a network keeps: the steps of its weights, and zero states for the rows that it met."""
+
+    def __init__(self) -> None:
+        self.changes = -1  # how often modules had changed when the layers were looked at
+        self.layers: list[list[Step]] = []
+        self.steps: dict[str, Step] = {}
+        self.zeros: dict[Any, list[State]] = {}
 
 
 class _Network(Recurrent):
@@ -81,7 +86,7 @@ class _Network(Recurrent):
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.dropout, self.bidirectional = bias, dropout, bidirectional
         self.locked, self.proj_size = locked, proj_size
-        self._steps: dict[str, tuple[Step, int]] = {}
+        self._made = _Made()
         for layer in range(num_layers):
             inputs = self._sizes()[0] * (1 + bidirectional) if layer else input_size
             for suffix in self._suffixes(layer):
@@ -92,20 +97,30 @@ class _Network(Recurrent):
         return (self.proj_size or self.hidden_size, self.hidden_size)[: self.states]
 
     def _suffixes(self, layer: int) -> tuple[str, ...]:
-        return _suffixes(layer, 1 + self.bidirectional)
+        return (f"_l{layer}", f"_l{layer}_reverse")[: 1 + self.bidirectional]
+
+    def _layers(self) -> list[list[Step]]:
+        """The steps of each layer, one a direction."""
+        made = self._made
+        if made.changes != CHANGES[0]:  # a module has changed, this one perhaps
+            made.layers = [
+                [self._step(suffix) for suffix in self._suffixes(layer)]
+                for layer in range(self.num_layers)
+            ]
+            made.changes = CHANGES[0]
+        return made.layers
 
     def _step(self, suffix: str) -> Step:
         """The step of one layer and direction: the same object while its weights are the same."""
-        step, changes = self._steps.get(suffix, (None, -1))
-        if step is not None and changes == CHANGES[0]:
-            return step  # no module has changed since
-        own = vars(self)
-        weights = tuple([own[name] for name in _suffixed(self.names, suffix)])
+        own, steps = vars(self), self._made.steps
+        weights, step = tuple([own[name + suffix] for name in self.names]), steps.get(suffix)
         # Parameters are compared as objects: == would record a node.
         if step is None or list(map(id, step.weights)) != list(map(id, weights)):
-            step = Step(self._function(), weights)
-        self._steps[suffix] = step, CHANGES[0]
+            step = steps[suffix] = Step(self._function(), weights)
         return step
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_made": _Made()}
 
     def _function(self) -> Any:
         return type(self).step
@@ -127,17 +142,19 @@ class _Network(Recurrent):
         Raises:
             ShapeError: if the rows of x, or the state, have another size.
         """
-        initial = iter(self._initial(x, state))
+        initial = self._made.zeros.get((x.type, x.graph.device)) if _is_plain(x, state) else None
+        if initial is None:
+            initial = self._initial(x, state)
         final: list[State] = []
-        for layer in range(self.num_layers):
+        for layer, steps in enumerate(self._layers()):
             outputs = []
-            for back, suffix in enumerate(self._suffixes(layer)):
-                before = next(initial)
-                after = scan_layer(self._step(suffix), before, _reversed(x) if back else x)
+            for back, step in enumerate(steps):
+                before = initial[layer * len(steps) + back]
+                after = scan(step, before, _reversed(x) if back else x)
                 outputs.append(_reversed(after[0]) if back else after[0])
                 if return_state:
-                    final.append(tuple(rows[-1] for rows in after) if len(x) else before)
-            x = outputs[0] if len(outputs) == 1 else cat(outputs)
+                    final.append(tuple([rows[-1] for rows in after]) if x.length else before)
+            x = cat_features(outputs) if back else outputs[0]
             if self.dropout and self.training and layer < self.num_layers - 1:
                 x = (locked_dropout if self.locked else dropout)(x, self.dropout)
         return (x, self._state(final)) if return_state else x
@@ -153,8 +170,9 @@ class _Network(Recurrent):
     def _initial(self, x: Sequence, state: Any) -> list[State]:
         """One tuple of Tensors for each layer and direction."""
         wanted, count = self._sizes(), self.num_layers * (1 + self.bidirectional)
-        if state is None and x.__class__ is Sequence and x.type.shape == (self.input_size,):
-            return [zero_state(wanted, x.type.dtype, x.device)] * count
+        if _is_plain(x, state) and x.type.shape == (self.input_size,):
+            zeros = [zero_state(wanted, x.type.dtype, x.device)] * count
+            return self._made.zeros.setdefault((x.type, x.graph.device), zeros)
         name = type(self).__name__
         if not isinstance(x, Sequence):
             raise ShapeError(f"{name}: expected a Sequence, not {_instead(x)}")

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from lazynet.device import beside_operands
+from lazynet.device import OPENED, beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.elementwise import relu, where
 from lazynet.ops.index import one_hot
@@ -57,12 +57,19 @@ def weighted(name: str, losses, weight, reduction: str):
     return reduce.sum(losses * weight) / reduce.sum(weight)
 
 
+def _is_usual(x, target) -> bool:
+    """Whether these are scores and a target, or as many targets, that need no closer look."""
+    if x.__class__ is Sequence:
+        fit = target.__class__ is list and x.length == len(target)
+    else:
+        fit = x.__class__ is Tensor and target.__class__ is int
+    return fit and len(x.type.shape) == 1 and x.type.is_float
+
+
 def _checked(name: str, x, target):
     """The scores, and the targets: an integer for a Tensor, a list or an array for a Sequence."""
-    if x.__class__ is Sequence and target.__class__ is list:
-        row = x.type
-        if x.length == len(target) and len(row.shape) == 1 and row.is_float:
-            return x, target
+    if _is_usual(x, target):
+        return x, target
     x = as_value(x, name)
     if len(x.type.shape) != 1 or not x.type.is_float:
         advice = ""
@@ -183,8 +190,6 @@ class _Kept:
         return reduced(self.name, losses, reduction)
 
 
-@told
-@beside_operands
 def cross_entropy(
     logits, target, reduction: str = "mean", weight=None, ignore_index: int = -100,
     label_smoothing: float = 0.0,
@@ -213,6 +218,23 @@ def cross_entropy(
         IndexError: if a target is out of range. ShapeError: if their number is not that of rows.
         ValueError: for another reduction, or smoothing that is no part of 1.
     """
+    plain = label_smoothing.__class__ is float and not label_smoothing and weight is None
+    if plain and not OPENED and _is_usual(logits, target):
+        try:
+            scores = log_softmax(logits)
+            return _picked("cross_entropy", scores, target, reduction, None, ignore_index)
+        except (TypeError, ValueError, LookupError):
+            pass  # what is wrong is told below
+    return _cross_entropy(logits, target, reduction, weight, ignore_index, label_smoothing)
+
+
+@told
+@beside_operands
+def _cross_entropy(
+    logits, target, reduction: str, weight=None, ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+):  # fmt: skip
+    """`cross_entropy`, the long way."""
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], not {label_smoothing}")
     if getattr(target, "dtype", _INTEGERS).kind == "f":
