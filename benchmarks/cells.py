@@ -271,6 +271,18 @@ def modules(pair: Pair, dim: int, hidden: int) -> list[Any]:
     return [built_in, other]
 
 
+def _in_turn(step: Callable[[int], Any], rounds: int) -> list[float]:
+    """Medians of the seconds that steps number 0 and 1 take by turns."""
+    seconds: list[list[float]] = [[], []]
+    for number in range(-4, rounds):
+        for k, taken in enumerate(seconds):
+            start = time.perf_counter()
+            step(k)
+            if number >= 0:
+                taken.append(time.perf_counter() - start)
+    return list(map(statistics.median, seconds))
+
+
 def compare(
     pair: Pair, program: Callable[..., Any], dim: int, hidden: int, examples: int, rounds: int
 ) -> list[Row]:
@@ -280,25 +292,20 @@ def compare(
     the time that a cell's own products take, back to back, is told against the built-in's share.
     """
     both = modules(pair, dim, hidden)
-    seconds: list[list[float]] = [[], []]
-    alone: list[list[float]] = [[], []]
     found = []
     for module, option in zip(both, pair.options, strict=True):
         with bound.recorded() as products:
             program(module, dim, hidden, examples, option).backward()
         found.append(list(products))
+
+    def step(k: int) -> None:
+        both[k].zero_grad()
+        program(both[k], dim, hidden, examples, pair.options[k]).backward()
+
+    # The products come last: for a while after them the BLAS's threads wait on a core.
     replays = [bound.replay([products]) for products in found]
-    for number in range(-4, rounds):
-        for k, module in enumerate(both):
-            module.zero_grad()
-            start = time.perf_counter()
-            program(module, dim, hidden, examples, pair.options[k]).backward()
-            between = time.perf_counter()
-            replays[k](0)
-            if number >= 0:
-                seconds[k].append(between - start)
-                alone[k].append(time.perf_counter() - between)
-    whole, least = (list(map(statistics.median, times)) for times in (seconds, alone))
+    whole = _in_turn(step, rounds)
+    least = _in_turn(lambda k: replays[k](0), rounds)
     built_in, other = (bound.flops(found[k]) / whole[k] for k in range(2))
     share, other_share = (least[k] / whole[k] for k in range(2))
     what = f"{pair.name}, {program.__name__} {dim}/{hidden}"

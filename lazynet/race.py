@@ -1,8 +1,10 @@
 """Races: contenders take turns on the same minibatches, each in a process of its own.
 
 Threads of one BLAS that wait for work slow another one down in the same process, so each contender
-has a process, which sleeps while the others run. Rounds are interleaved: what disturbs the machine
-disturbs all of them.
+has a process, which sleeps while the others run. Such threads go on waiting for some 0.1 s after
+their turn, on a core that the next contender needs: before each turn there is a pause, and a step
+that does not count brings back what lay in the caches. Rounds are interleaved: what disturbs the
+machine disturbs all of them.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 WARMUP = 3  # rounds
+_PAUSE = 0.3  # seconds between two turns
+_WARM, _COUNT, _TELL = range(3)  # what a contender is asked for
 _START = 600.0  # seconds that a contender may take to compile its kernels
 
 
@@ -88,14 +92,14 @@ def run(spec: Any, contenders: list[Contender], rounds: int, steps: int) -> None
         for number in range(-WARMUP, rounds):
             first = number % WARMUP * steps if number < 0 else number * steps
             for contender, process, pipe in runners:
-                pipe.send((False, list(range(first, first + steps))))
+                pipe.send((_WARM if number < 0 else _COUNT, list(range(first, first + steps))))
                 found = _answer(contender, process, pipe)
                 if number == -WARMUP:
                     contender.losses = [loss for _, loss in found]
                 elif number >= 0:
                     contender.seconds += [seconds for seconds, _ in found]
         for contender, process, pipe in runners:
-            pipe.send((True, list(range(steps))))
+            pipe.send((_TELL, list(range(steps))))
             contender.told = _answer(contender, process, pipe)
     finally:
         for _, process, pipe in runners:
@@ -122,12 +126,15 @@ def _work(factory: str, spec: Any, options: dict[str, Any], pipe: Any) -> None:
         before = settled()
         pipe.send(None)
         while (asked := pipe.recv()) is not None:
-            tell, numbers = asked
-            if tell:
+            what, numbers = asked
+            if what == _TELL:
                 grown = max(0.0, memory("VmHWM") - before)
                 pipe.send({"memory": grown, **steps.tell(numbers)})
                 continue
             found = []
+            if what == _COUNT:
+                time.sleep(_PAUSE)
+                steps(numbers[0])
             for number in numbers:
                 start = time.perf_counter()
                 loss = steps(number)
