@@ -22,6 +22,8 @@ from lazynet.graph import Graph
 from lazynet.ops.fill import zeros
 from lazynet.ops.rows import GATHER, sequence
 from lazynet.purity import Kept
+from lazynet.quick_segments import OF_STATES, OF_X
+from lazynet.quick_segments import nodes as short
 from lazynet.record import ShapeError, enter, graph_of
 from lazynet.tensor import Sequence, Tensor
 from lazynet.trace import HookInside
@@ -29,7 +31,6 @@ from lazynet.traces import Trace
 
 _MOST_PLANS = 8  # of a structure
 _PLACE = -(1 << 30)  # stands for a value in an entry; the next ones are below it
-_OF_X, _OF_STATES = 1, 2  # what is added to a word of an entry: the first row of x, of the states
 # Cells of functions that are not marked as cells: by their object, then by function.
 _known = Kept()
 
@@ -108,7 +109,7 @@ class _Plan:
         starts = np.cumsum(lengths) - lengths
         lists = [self._listed(row, nodes, k, outputs) for k, row in enumerate(self.rows)]
         words = [np.zeros(lengths.sum(), np.int32), *(ids for ids, _ in lists)]
-        adds = [np.zeros(lengths.sum(), np.int8), *(kinds for _, kinds in lists)]
+        adds = [np.zeros(lengths.sum(), np.int32), *(kinds for _, kinds in lists)]
         number = step * (np.cumsum(inputs) - inputs)  # of a node's row of x
         first = np.cumsum(counts) - counts
         self._constants = []
@@ -118,15 +119,21 @@ class _Plan:
             words[0][at[:, None] + np.arange(len(entry))] = entry
             own = int(everywhere or not below)
             if own:
-                words[0][at + columns[0]], adds[0][at + columns[0]] = number[here], _OF_X
+                words[0][at + columns[0]], adds[0][at + columns[0]] = number[here], OF_X
             for j in range(outputs * below):
                 state = outputs * structure.below[first[here] + j // outputs] + j % outputs
                 place = at + columns[own + j]
-                words[0][place], adds[0][place] = state, _OF_STATES
+                words[0][place], adds[0][place] = state, OF_STATES
             if traces[below].lifted:
                 rest = columns[own + outputs * below :]
                 self._constants.append((traces[below], [at + column for column in rest]))
         self._words, self._adds = np.concatenate(words), np.concatenate(adds)
+        self._rows = tuple(row.stored for row in self.rows)
+        # For the short way; none where entries have constants.
+        self._all = None if self._constants else (
+            self._words.ctypes.data, self._adds.ctypes.data, len(self._words), nodes,
+            2 * outputs * nodes,
+        )  # fmt: skip
 
     @staticmethod
     def _listed(row: Any, nodes: int, k: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
@@ -134,11 +141,19 @@ class _Plan:
         index = GATHER.signature((row,)).index
         ids = k + outputs * np.arange(nodes)
         words = np.array([-index - 1, nodes, 1, 1, *ids, nodes], np.int32)
-        adds = np.array([0, 0, 0, 0, *[_OF_STATES] * nodes, 0], np.int8)
+        adds = np.array([0, 0, 0, 0, *[OF_STATES] * nodes, 0], np.int32)
         return words, adds
 
-    def record(self, graph: Graph, first: int) -> Any:
-        """Put the nodes on the tape of a graph in which x begins at row `first`."""
+    def record(self, graph: Graph, x: Sequence) -> Any:
+        """Put the nodes on the tape of a graph."""
+        made = None
+        if self._all is not None and x.graph is graph:
+            made = short.record(x, self._all, self._rows)
+        return self.result(self._at_length(graph, x) if made is None else list(made))
+
+    def _at_length(self, graph: Graph, x: Sequence) -> list[Any]:
+        """The same, the long way; gives a Sequence for each output."""
+        first, _ = enter(graph, x)
         constants = [
             (places, [value.id for value in trace.constants(graph)])
             for trace, places in self._constants
@@ -159,9 +174,7 @@ class _Plan:
         graph.tape += entries
         graph.values = following
         graph.note_line(base)
-        return self.result(
-            [Sequence(graph, vid + k * nodes, row.stored, nodes) for k, row in enumerate(self.rows)]
-        )
+        return [Sequence(graph, vid + k * nodes, row, nodes) for k, row in enumerate(self._rows)]
 
 
 def _entry(trace: Trace, values: int) -> tuple[np.ndarray, list[int]]:
@@ -221,7 +234,7 @@ def fold(cell: Callable, x: Sequence, children: Structure | Listed[Listed[int]])
         plan = None
     if plan is None:
         return _node_by_node(traced, x, structure)
-    return plan.record(graph, enter(graph, x)[0])
+    return plan.record(graph, x)
 
 
 def _plan(cell: Cell, graph: Graph, x: Sequence, structure: Structure) -> _Plan | None:

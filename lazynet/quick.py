@@ -180,7 +180,7 @@ def record_signature(me, arguments, count):
 
 
 @inline
-def _index(numbers, k, limit, me):
+def index_in(numbers, k, limit, me):
     """A number, or one of a list; -1 for what is none below the limit."""
     number = list_item(numbers, k) if type_of(numbers) == tuple_item(me, LIST) else numbers
     if type_of(number) != tuple_item(me, INT):
@@ -197,14 +197,14 @@ def _with_numbers(me, values, operands, graph, signature, numbers, limit, scale,
     many = type_of(numbers) == tuple_item(me, LIST)
     items = list_size(numbers) if many else np.int64(1)
     for k in range(items):
-        if _index(numbers, k, limit, me) < 0:
+        if index_in(numbers, k, limit, me) < 0:
             return nothing(me)
     own = new_integer(items) if many else np.int64(0)
     entry, vid, used = begin_entry(me, values, operands, graph, signature, own, items)
     if vid == 0:
         return vid
     for k in range(items):
-        entry[used + k] = first + scale * _index(numbers, k, limit, me)
+        entry[used + k] = first + scale * index_in(numbers, k, limit, me)
     made = new_handles(me, graph, vid, signature, own)
     if many:
         drop(own)

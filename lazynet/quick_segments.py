@@ -5,13 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from lazynet.kernels.jit import inline
-from lazynet.kernels.memory import load
+from lazynet.kernels.memory import load, row_int32, store
 from lazynet.kernels.python import (
     as_integer,
+    dictionary_item,
     drop,
     list_item,
     list_size,
     new_integer,
+    new_tuple,
+    set_tuple_item,
+    take,
     tuple_item,
     tuple_size,
     type_of,
@@ -25,20 +29,42 @@ from lazynet.objects import (
     LIST,
     OPERANDS,
     OUTPUTS,
+    OWN,
     SEQUENCE,
     STEP,
     TENSOR,
     TUPLE,
     TYPE,
     new_entry,
+    new_handle,
     new_handles,
     nothing,
     recorded_here,
     row_in,
 )
-from lazynet.quick import Short
+from lazynet.quick import Short, index_in
 
+OF_X, OF_STATES = 1, 2  # added to a word of a structure's entries: first row of x, of the states
 SIZES = 256  # tuples on a path are smaller
+
+
+@inline
+def _begin_listed(graph, signature, items, rows):
+    """Begin an entry over a list of so many rows, in one segment; their numbers go from word 4."""
+    entry, vid = new_entry(graph, 5 + items, rows)
+    if vid != 0:
+        entry[0], entry[1] = -as_integer(load(signature + INDEX)) - 1, items
+        entry[2], entry[3], entry[4 + items] = 1, 1, items
+    return entry, vid
+
+
+@inline
+def _sequence(me, graph, vid, signature, items):
+    """The Sequence of a node's so many rows; takes `vid` over."""
+    length = new_integer(items)
+    made = new_handles(me, graph, vid, signature, length)
+    drop(length)
+    return made
 
 
 def record_one_segment(me, arguments, count):
@@ -74,20 +100,14 @@ def record_list(me, arguments, count):
             return nothing(me)
     if graph == 0 or not recorded_here(graph, me):
         return nothing(me)
-    entry, vid = new_entry(graph, 5 + items, 1 if one else items)
+    entry, vid = _begin_listed(graph, signature, items, 1 if one else items)
     if vid == 0:
         return vid
-    entry[0], entry[1] = -as_integer(load(signature + INDEX)) - 1, items
-    entry[2], entry[3] = 1, 1
     for k in range(items):
         entry[4 + k] = as_integer(load(list_item(values, k) + ID))
-    entry[4 + items] = items
     if one:
         return new_handles(me, graph, vid, signature, np.int64(0))
-    length = new_integer(items)
-    made = new_handles(me, graph, vid, signature, length)
-    drop(length)
-    return made
+    return _sequence(me, graph, vid, signature, items)
 
 
 @inline
@@ -175,5 +195,83 @@ def record_items(me, arguments, count):
     return new_handles(me, graph, vid, signature, np.int64(0))
 
 
+def record_chosen(me, arguments, count):
+    """Rows of a Sequence by a list of their numbers; a view where they are evenly spaced.
+
+    `known[type of x]` is the signature.
+    """
+    x, numbers = load(arguments), load(arguments + 8)
+    if type_of(x) != tuple_item(me, SEQUENCE) or type_of(numbers) != tuple_item(me, LIST):
+        return nothing(me)
+    items, limit = list_size(numbers), as_integer(load(x + LENGTH))
+    even, first, step, last = True, np.int64(0), np.int64(1), np.int64(0)
+    for k in range(items):
+        number = index_in(numbers, k, limit, me)
+        if number < 0:
+            return nothing(me)
+        if k == 0:
+            first = number
+        elif k == 1:
+            step = number - first
+        else:
+            even = even and number - last == step
+        last = number
+    graph, own = load(x + GRAPH), as_integer(load(x + STEP))
+    if even and items > 0:
+        length = new_integer(items)
+        vid = new_integer(as_integer(load(x + ID)) + own * first)
+        made = new_handle(me, graph, vid, load(x + TYPE), length)
+        drop(length)
+        if made != 0:
+            drop(load(made + STEP))
+            store(made + STEP, new_integer(own * step))
+        return made
+    signature = dictionary_item(tuple_item(me, OWN), load(x + TYPE))
+    if items == 0 or signature == 0 or not recorded_here(graph, me):
+        return nothing(me)
+    entry, vid = _begin_listed(graph, signature, items, items)
+    if vid == 0:
+        return vid
+    for k in range(items):
+        entry[4 + k] = as_integer(load(x + ID)) + own * index_in(numbers, k, limit, me)
+    return _sequence(me, graph, vid, signature, items)
+
+
+def record_nodes(me, arguments, count):
+    """Nodes of a structure (see `fold.py`), all at once.
+
+    Its arguments are a Sequence, a tuple and the types of the outputs. The tuple has the addresses
+    of the words of all entries, of what is added to each (see `OF_X`), how many words there are,
+    how many nodes, and how many rows they and the nodes that list them have.
+    """
+    x, plan, rows = load(arguments), load(arguments + 8), load(arguments + 16)
+    graph = load(x + GRAPH)
+    if not recorded_here(graph, me):
+        return nothing(me)
+    many, nodes = as_integer(tuple_item(plan, 2)), as_integer(tuple_item(plan, 3))
+    words = row_int32(as_integer(tuple_item(plan, 0)), many)
+    adds = row_int32(as_integer(tuple_item(plan, 1)), many)
+    entry, vid = new_entry(graph, many, as_integer(tuple_item(plan, 4)))
+    if vid == 0:
+        return vid
+    base, first = as_integer(vid), as_integer(load(x + ID))
+    drop(vid)
+    for k in range(many):
+        entry[k] = words[k] + (first if adds[k] == OF_X else base if adds[k] == OF_STATES else 0)
+    take(graph)  # as in `new_handle`
+    length, outputs = new_integer(nodes), tuple_size(rows)
+    made = new_tuple(outputs)
+    for k in range(outputs):
+        own = new_integer(base + (outputs + k) * nodes)
+        one = new_handle(me, graph, own, tuple_item(rows, k), length)
+        if made == 0 or one == 0:
+            return np.int64(0)
+        set_tuple_item(made, k, one)
+    drop(length)
+    drop(graph)
+    return made
+
+
 one_segment = Short(record_one_segment, None)
 of_list = Short(record_list, None)
+nodes = Short(record_nodes, None)

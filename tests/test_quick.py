@@ -45,6 +45,9 @@ def program(x, weight, bias):
     rest += ln.dot(x, y), ln.dot(z, rows), ln.softmax(z), ln.softmax(x), x.max(), z.max(), z.max(-1)
     rest += x.sum(), z.sum(), x.sum(0, keepdim=True), z.sum(keepdim=True), z.sum(dim=1)
     rest += x.mean(), z.mean(), z.mean(1), x.mean(-1, keepdim=True), ln.sum(x[0]), ln.max(x[1])
+    many, total = ln.sequence([x, y, x, y]), ln.fold(with_those_below, z, PAIR)
+    rest += many[[0, 2, 3]], many[::-1][[0, 1, 3]], many[[3, 1]], many[[2]], leaf_rows[[0, 2]] * 2.0
+    rest += total, *ln.fold(two_states, many[:3] * 2.0, THREE)
     rest += ln.tanh(leaf), leaf * leaf, leaf * 2.0, leaf[1], ln.linear(leaf, weight, bias)
     return ln.linear(z + rows, weight), y / (x - 3.0), x + leaf, scanned, *joined, *found, *rest
 
@@ -53,7 +56,18 @@ def halved(x, states):
     return (states[0] * 0.5 + x,)
 
 
-leaf = ln.tensor([3.0, 4.0, 5.0])
+def with_those_below(x, below):
+    return ln.tanh(x + ln.sum(below)) if below else x
+
+
+def two_states(x, below):
+    h, c = below[0] if below else (x, x * 2.0)
+    return ln.tanh(h + x), h * c
+
+
+PAIR = ln.Structure([(), (0,)])
+THREE = ln.Structure([(), (0,), (1,)])
+leaf, leaf_rows = ln.tensor([3.0, 4.0, 5.0]), ln.sequence([[1.0], [2.0], [3.0]])
 
 
 def tape_of(x, weight, bias):
@@ -105,6 +119,26 @@ def test_ops_that_were_met_take_the_short_way(x, monkeypatch):
     assert isinstance(x * 2.125, Tensor) and isinstance(7 - rows, Sequence)  # nor these numbers
     with pytest.raises(AssertionError, match="the long way"):
         ln.cos(x)
+
+
+def test_structures_and_rows_by_number_that_were_met_take_the_short_way(x, monkeypatch):
+    def fold_and_choose(values):
+        rows = ln.sequence(values)
+        return [ln.fold(with_those_below, rows, THREE), rows[[0, 2]], rows[[1, 2, 0]]]
+
+    expected = [y.tolist() for y in fold_and_choose([x, x * 2.0, x])]
+    rows = ln.sequence([x, x * 2.0, x])
+
+    def refuse(*_, **__):
+        raise AssertionError("the long way")
+
+    monkeypatch.setattr("lazynet.ops.rows._gather", refuse)
+    monkeypatch.setattr(sys.modules["lazynet.fold"]._Plan, "_at_length", refuse)
+    made = ln.fold(with_those_below, rows, THREE), rows[[0, 2]], rows[[1, 2, 0]]
+    assert [y.tolist() for y in made] == expected
+    for index in ([0, 3], [-1], [], [True, False, True], [0.5]):
+        with pytest.raises(AssertionError, match="the long way"):
+            rows[index]
 
 
 def test_numbers_that_were_met_keep_their_place_their_sign_and_their_class(x):

@@ -12,7 +12,7 @@ import numpy as np
 
 from lazynet.batching import layout as words
 from lazynet.leaf import Leaf
-from lazynet.op import Op, Sample, row_type
+from lazynet.op import Op, RowType, Sample, Signature, row_type
 from lazynet.ops import reduce
 from lazynet.ops.told import told
 from lazynet.ops.views import (
@@ -26,6 +26,8 @@ from lazynet.ops.views import (
     pick,
 )
 from lazynet.program import Ref, call, elementwise, lowered, operand_refs, output_refs
+from lazynet.quick import Short
+from lazynet.quick_segments import record_chosen
 from lazynet.record import ShapeError, as_value, record_segments
 from lazynet.tensor import Sequence, Tensor, Value, tensor
 
@@ -134,7 +136,6 @@ def stack(values, dim: int = 0):
     return STACKED[0](parts, at + ragged)
 
 
-@told
 def gather(x: Sequence, index):
     """Rows of a Sequence by number: y[j] = x[index[j]]; a boolean mask chooses rows.
 
@@ -149,6 +150,13 @@ def gather(x: Sequence, index):
     Raises:
         IndexError: on this line, if an index is out of range. ShapeError: if x is no Sequence.
     """
+    made = _chosen.record(x, index)
+    return _gather(x, index) if made is None else made
+
+
+@told
+def _gather(x: Sequence, index):
+    """`gather`, where there is no shorter way."""
     x = as_value(x, "gather")
     if not isinstance(x, Sequence):
         raise ShapeError("gather: expected a Sequence of rows; of a Tensor, take x[index]")
@@ -173,7 +181,12 @@ def gather(x: Sequence, index):
     numbers = indices(numbers, x.length, "gather")
     if not len(numbers):
         return x[:0]
+    _known_rows[x.type] = GATHER.signature((x.type,))
     return record_segments(GATHER, x, chosen=numbers)
+
+
+_known_rows: dict[RowType, Signature] = {}
+_chosen = Short(record_chosen, _known_rows)
 
 
 def cat(values, axis: int = -1):
@@ -198,6 +211,8 @@ def cat(values, axis: int = -1):
 
 
 def _index_sequence(x, index):
+    if index.__class__ is list:
+        return gather(x, index)
     if isinstance(index, (Tensor, np.ndarray)) and not index.shape:
         return x[operator.index(index)]
     if index is Ellipsis:
