@@ -90,11 +90,22 @@ def log_softmax_axis(call, context):
     for r in range(items):
         x = row(address(call + 40, r), outer * axis * inner)
         y = row(address(call + 64, r), outer * axis * inner)
-        for o in range(outer):
+        for o in range(outer * (inner == 1)):  # elements side by side, many at a time
+            first, top = o * axis, x[o * axis]
+            for k in range(1, axis):  # NaN, which is no maximum here, comes into the total
+                if x[first + k] > top:
+                    top = x[first + k]
+            total = constant(0)
+            for k in range(axis):
+                total += exp(x[first + k] - top)
+            rest = log(total)
+            for k in range(axis):
+                y[first + k] = difference(difference(x[first + k], top), rest)
+        for o in range(outer * (inner > 1)):
             for j in range(inner):
                 first = o * axis * inner + j
                 top = x[first]
-                for k in range(1, axis):  # NaN, which is no maximum here, comes into the total
+                for k in range(1, axis):
                     if x[first + k * inner] > top:
                         top = x[first + k * inner]
                 total = constant(0)
@@ -112,17 +123,30 @@ def softmax_axis(call, context):
     for r in range(items):
         x = row(address(call + 40, r), outer * axis * inner)
         y = row(address(call + 64, r), outer * axis * inner)
-        for o in range(outer):
+        for o in range(outer * (inner == 1)):  # as in `log_softmax_axis`
+            first, top = o * axis, x[o * axis]
+            for k in range(1, axis):
+                if x[first + k] > top:
+                    top = x[first + k]
+            total = constant(0)
+            for k in range(axis):
+                value = exp(x[first + k] - top)
+                y[first + k] = value
+                total += value
+            for k in range(axis):
+                y[first + k] /= total
+        for o in range(outer * (inner > 1)):
             for j in range(inner):
                 first = o * axis * inner + j
                 top = x[first]
-                for k in range(1, axis):  # NaN, which is no maximum here, comes into the total
+                for k in range(1, axis):
                     if x[first + k * inner] > top:
                         top = x[first + k * inner]
                 total = constant(0)
                 for k in range(axis):
-                    y[first + k * inner] = exp(x[first + k * inner] - top)
-                    total += y[first + k * inner]
+                    value = exp(x[first + k * inner] - top)
+                    y[first + k * inner] = value
+                    total += value
                 for k in range(axis):
                     y[first + k * inner] /= total
 
