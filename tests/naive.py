@@ -87,7 +87,9 @@ ROWS = {
     "linear": linear,
     "sum": lambda x, axis: x.sum(axis),
     "max": lambda x, axis: x.max(axis),
-    "argsort": lambda x, axis, descending: np.argsort(-x if descending else x, axis, kind="stable"),
+    "argsort": lambda x, axis, descending, count: np.take(
+        np.argsort(-x if descending else x, axis, kind="stable"), range(count), axis
+    ),
     "take_axis": lambda x, n, axis: np.take_along_axis(x, n, axis),
     "put_axis": put_axis,
     "argmax": lambda x, axis: x.argmax(axis),

@@ -401,3 +401,18 @@ def test_segments_without_rows(dtype):
             [x], dtype, rows=True,
             apart=(Apart("PyTorch shares it with where it began", 0, np.isinf),) * (name == "max"),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["expm1", "log1p", "exp", "log"])
+def test_single_precision_is_right_to_the_last_places(name):
+    x = np.concatenate([s * np.geomspace(1e-37, 80, 4000) for s in (1, -1)]).astype(np.float32)
+    x = x[x > -1] if name == "log1p" else np.abs(x) if name == "log" else x
+    got = getattr(ln, name)(ln.tensor(x)).numpy().astype(np.float64)
+    np.testing.assert_allclose(got, getattr(np, name)(x.astype(np.float64)), rtol=6e-7, atol=1e-37)
+
+
+@both_dtypes
+@pytest.mark.parametrize("exponent", [2, 3, 0.5, 2.0, 3.0, 4, -1, 0])
+def test_powers_by_numbers(dtype, exponent):
+    x = edges(dtype)
+    agree(lambda v: v**exponent, lambda v: v**exponent, [x[np.abs(x) < 1e30]], dtype)

@@ -80,6 +80,15 @@ def test_topk_is_pytorchs(torch, shape, axis, largest):
         np.testing.assert_array_equal(places.numpy(), theirs.indices.numpy())
 
 
+@both_ways
+@pytest.mark.parametrize("k", [0, 1, 3, 7, 39, 40])
+def test_topk_is_the_beginning_of_the_order_with_ties_and_nan(k, descending):
+    x = np.random.randint(8, size=(3, 40, 2)).astype(np.float32)
+    x[x == 5] = np.nan
+    places = ln.topk(ln.sequence(x), k, 1, descending).indices
+    np.testing.assert_array_equal(places.numpy(), order(x, 1, descending)[:, :k])
+
+
 @pytest.mark.parametrize("length", [2, 5, 40])
 def test_k_max_pooling_keeps_the_order_of_rows(length):
     x = np.random.standard_normal((length, 3))

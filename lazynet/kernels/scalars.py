@@ -1,11 +1,12 @@
 """Scalar functions for kernels, for each dtype: the words in which elementwise ops are written.
 
-In float32 `exp`, `log` and `tanh` are straight-line polynomials without a call or a branch, so that
-loops over them vectorize (65,536 tanh: 11 us as here, 915 us through libm). In float64 they are
-libm's, exact to the last places, because float64 is what gradients are checked in.
+In float32 `exp`, `log`, `expm1`, `log1p` and `tanh` are straight-line polynomials without a call or
+a branch, so that loops over them vectorize (65,536 tanh: 11 us as here, 915 us through libm). In
+float64 they are libm's, exact to the last places, because float64 is what gradients are checked in.
 
 Sources: exp and log follow Cephes (Moshier); tanh is the rational minimax approximation also used
-by Eigen, odd of degree 13 over even of degree 6 on [-7.9, 7.9], error below 3e-7 relative.
+by Eigen, odd of degree 13 over even of degree 6 on [-7.9, 7.9], error below 3e-7 relative; log1p
+corrects log by what was lost in rounding its argument (Kahan).
 """
 
 import math
@@ -33,17 +34,22 @@ def _scaled(p, first, second):
 
 
 @word
-def _exp32(x):
-    bounded = max(min(x, _f(89.0)), _f(-104.0))
-    whole = np.floor(bounded * _LOG2E + _f(0.5))
-    r = bounded - whole * _LN2_HIGH - whole * _LN2_LOW
+def _exp_tail32(r):
+    """(exp(r) - 1 - r) / r^2 for small r."""
     p = _f(1.9875691500e-4)
     p = p * r + _f(1.3981999507e-3)
     p = p * r + _f(8.3334519073e-3)
     p = p * r + _f(4.1665795894e-2)
     p = p * r + _f(1.6666665459e-1)
-    p = p * r + _f(5.0000001201e-1)
-    p = p * r * r + r + _f(1.0)
+    return p * r + _f(5.0000001201e-1)
+
+
+@word
+def _exp32(x):
+    bounded = max(min(x, _f(89.0)), _f(-104.0))
+    whole = np.floor(bounded * _LOG2E + _f(0.5))
+    r = bounded - whole * _LN2_HIGH - whole * _LN2_LOW
+    p = _exp_tail32(r) * r * r + r + _f(1.0)
     # Two factors, so that results down to the denormals and up to infinity come out right.
     n = np.int32(whole)
     half = n >> np.int32(1)
@@ -149,6 +155,25 @@ def _minimum(x, y):
 def _difference(x, y):
     """x - y, not regrouped: (x - y) - z loses a small z less than x - (y + z) does."""
     return x - y
+
+
+@word
+def _log1p32(x):
+    # With u = 1 + x as it is rounded, by c too little: log(1 + x) is log(u) + c / u.
+    u = _difference(x, _f(-1.0))
+    d = _difference(u, _f(1.0))
+    c, y = _difference(x, d), _log32(u)
+    y = y if (c == _f(0.0)) | (u == _f(np.inf)) else y + c / u
+    return x if d == _f(0.0) else y
+
+
+@word
+def _expm1_32(x):
+    # Near 0 the polynomial of exp without its 1, elsewhere exp(x) - 1.
+    r = max(min(x, _f(0.5)), _f(-0.5))
+    near = _exp_tail32(r) * r * r + r
+    near = x if x == _f(0.0) else near  # -0.0 keeps its sign
+    return near if r == x else _exp32(x) - _f(1.0)
 
 
 @word
@@ -308,6 +333,8 @@ WORDS = {
         "floor_divide": _floor_divide,
         "polygamma": _polygamma32(special.polygamma),
         **{name: _through_float64(function) for name, function in _EXACT.items()},
+        "expm1": _expm1_32,
+        "log1p": _log1p32,
         "c": np.float32,
     },
     "float64": {

@@ -18,51 +18,63 @@ def _is_after(x, first, stride, i, j, descending):
 
 
 @word
-def _sink(x, order, first, stride, start, count, descending):
+def _sink(x, order, first, begin, stride, start, count, descending):
     """Let what stands at `start` of a heap go down to where what is below it comes before it."""
     at = start
-    own = order[first + at * stride]
+    own = order[begin + at * stride]
     while True:
         below = 2 * at + 1
         if below >= count:
             break
-        found = order[first + below * stride]
+        found = order[begin + below * stride]
         if below + 1 < count:
-            other = order[first + (below + 1) * stride]
+            other = order[begin + (below + 1) * stride]
             if _is_after(x, first, stride, other, found, descending):
                 below, found = below + 1, other
         if not _is_after(x, first, stride, found, own, descending):
             break
-        order[first + at * stride] = found
+        order[begin + at * stride] = found
         at = below
-    order[first + at * stride] = own
+    order[begin + at * stride] = own
 
 
 @word
-def _sort(x, order, first, stride, count, descending):
-    """Heapsort: order[first + k stride] is which of x[first + j stride] is the k-th, for k < n."""
-    for k in range(count):
-        order[first + k * stride] = k
-    for start in range(count // 2 - 1, -1, -1):
-        _sink(x, order, first, stride, start, count, descending)
-    for end in range(count - 1, 0, -1):
-        top = order[first]
-        order[first] = order[first + end * stride]
-        order[first + end * stride] = top
-        _sink(x, order, first, stride, 0, end, descending)
+def _sort(x, order, first, begin, stride, count, kept, descending):
+    """order[begin + k stride] is which of x[first + j stride] is the k-th, j < count, k < kept.
+
+    A heap of those that come first, the last of them on top, which later ones may replace; then
+    heapsort.
+    """
+    for k in range(kept):
+        order[begin + k * stride] = k
+    for start in range(kept // 2 - 1, -1, -1):
+        _sink(x, order, first, begin, stride, start, kept, descending)
+    for j in range(kept, count if kept > 0 else 0):
+        if _is_after(x, first, stride, order[begin], j, descending):
+            order[begin] = j
+            _sink(x, order, first, begin, stride, 0, kept, descending)
+    for end in range(kept - 1, 0, -1):
+        top = order[begin]
+        order[begin] = order[begin + end * stride]
+        order[begin + end * stride] = top
+        _sink(x, order, first, begin, stride, 0, end, descending)
 
 
 def argsort_axis(call, context):
-    """The order along an axis; attributes: accumulate, outer, axis, inner, descending."""
+    """Where the first `count` along an axis are; accumulate, outer, axis, inner, descending, count.
+
+    They stand in their order.
+    """
     items = load(call)
     outer, axis, inner = load(call + 16), load(call + 24), load(call + 32)
-    descending = load(call + 40) != 0
+    descending, count = load(call + 40) != 0, load(call + 48)
     for r in range(items):
-        x = row(address(call + 48, r), outer * axis * inner)
-        y = row_index(address(call + 72, r), outer * axis * inner)
+        x = row(address(call + 56, r), outer * axis * inner)
+        y = row_index(address(call + 80, r), outer * count * inner)
         for o in range(outer):
             for j in range(inner):
-                _sort(x, y, o * axis * inner + j, inner, axis, descending)
+                first, begin = o * axis * inner + j, o * count * inner + j
+                _sort(x, y, first, begin, inner, axis, count, descending)
 
 
 def take_axis(call, context):
@@ -117,7 +129,7 @@ def argsort_rows(call, context):
                 values[t * width + j] = x[j]
         together()
         for j in lanes(width):
-            _sort(values, order, j, width, count, descending)
+            _sort(values, order, j, j, width, count, count, descending)
 
 
 def take_each(call, context):

@@ -391,8 +391,13 @@ def _reflected(function):
 
 
 def _power(x, exponent):
-    if isinstance(exponent, (int, float)) and exponent == 2:
-        return square(x)
+    if exponent.__class__ is int or exponent.__class__ is float:
+        if exponent == 2:
+            return square(x)
+        if exponent == 3:
+            return x * square(x)
+        if exponent == 0.5:
+            return sqrt(x)  # of -inf NaN, as in PyTorch
     return power(x, exponent)
 
 

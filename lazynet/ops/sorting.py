@@ -12,7 +12,6 @@ from lazynet.batching import layout as words
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops import reduce
 from lazynet.ops.axes import axis_of
-from lazynet.ops.index import index
 from lazynet.ops.reduce import split
 from lazynet.ops.runs import (
     Rooms,
@@ -41,22 +40,22 @@ class Sorted(NamedTuple):
 # -- along an axis of each row ---------------------------------------------------------------------
 
 
-def _argsort_shape(row, axis, descending):
-    return (row_type("int64", row.shape),)
+def _argsort_shape(row, axis, descending, count):
+    return (row_type("int64", (*row.shape[:axis], count, *row.shape[axis + 1 :])),)
 
 
 def _argsort_lower(signature):
     options = dict(signature.attributes)
     row = signature.types[0]
-    attributes = (*split(row, options["axis"]), int(options["descending"]))
+    attributes = (*split(row, options["axis"]), int(options["descending"]), options["count"])
     x, y = operand_refs(signature), output_refs(signature)[0]
     return lowered(signature, [call("argsort_axis", x, y, attributes, row.dtype)])
 
 
 ARGSORT = Op(
-    "argsort", "y = the order of the elements along the axis", _argsort_shape, _argsort_lower,
-    samples=(Sample(((5,),), (("axis", 0), ("descending", False))),
-             Sample(((2, 3, 2),), (("axis", 1), ("descending", True)))),
+    "argsort", "y = where the first elements along the axis are", _argsort_shape, _argsort_lower,
+    samples=(Sample(((5,),), (("axis", 0), ("descending", False), ("count", 5))),
+             Sample(((2, 4, 2),), (("axis", 1), ("descending", True), ("count", 3)))),
 )  # fmt: skip
 
 
@@ -145,7 +144,14 @@ def argsort(x, dim: int = -1, descending: bool = False):
     at = axis_of(x, dim, "argsort")
     if at is None:
         return record_runs(ARGSORT_ROWS, (x,), x.length, (("descending", bool(descending)),))
-    return record(ARGSORT, (x,), (("axis", at), ("descending", bool(descending))))
+    return _order_of(x, at, descending, x.type.shape[at])
+
+
+def _order_of(x, at: int, descending: bool, count: int):
+    """Where the first `count` elements along an axis of each row are, in their order."""
+    return record(
+        ARGSORT, (x,), (("axis", at), ("descending", bool(descending)), ("count", count))
+    )  # fmt: skip
 
 
 @told
@@ -178,7 +184,7 @@ def topk(x, k: int, dim: int = -1, largest: bool = True) -> Sorted:
     """
     x = as_value(x, "topk")
     at = axis_of(x, dim, "topk")
-    return _taken(x, _first(k, argsort(x, dim, largest), at, "topk"), at)
+    return _taken(x, _first(x, k, at, largest, "topk"), at)
 
 
 @told
@@ -199,17 +205,16 @@ def k_max_pool(x, k: int, dim: int = 0):
     """
     x = as_value(x, "k_max_pool")
     at = axis_of(x, dim, "k_max_pool")
-    chosen = _first(k, argsort(x, dim, True), at, "k_max_pool")
+    chosen = _first(x, k, at, True, "k_max_pool")
     return _taken(x, sort(chosen, dim).values, at).values
 
 
-def _first(k: int, order, at: int | None, name: str):
-    count = order.length if at is None else order.type.shape[at]
+def _first(x, k: int, at: int | None, descending: bool, name: str):
+    """Where the first k elements along an axis are."""
+    count = x.length if at is None else x.type.shape[at]
     if not 0 <= k <= count:
         raise ShapeError(f"{name}: {k} of {count} elements; an axis has to have at least k")
-    if at is None:
-        return order[:k]
-    return index(order, (*(slice(None) for _ in range(at)), slice(k)))
+    return argsort(x, 0, descending)[:k] if at is None else _order_of(x, at, descending, int(k))
 
 
 def _taken(x, order, at: int | None) -> Sorted:
