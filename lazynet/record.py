@@ -351,8 +351,11 @@ def _known_as(given, prepared) -> Any:
     return prepared.type if prepared is given and given.__class__ is not Parameter else None
 
 
-def binary(op: Op, prepare):
-    """A function that records `op` on two operands; `prepare` makes unlike operands alike."""
+def binary(op: Op, prepare, floats_only: bool = False):
+    """A function that records `op` on two operands; `prepare` makes unlike operands alike.
+
+    `floats_only`: `prepare` must see integers each time; the short way takes floats alone.
+    """
     known: dict[Any, dict[Any, Signature]] = {}
     short = Short(record_values, known)
     turned = object()  # how the op is known that has its parameter on the left
@@ -377,7 +380,8 @@ def binary(op: Op, prepare):
             note_layer(op, (x, y))
             note_layer(op, (y, x), turned)
         first, second = _known_as(x, a), _known_as(y, b)
-        if first is not None and second is not None and a.type.dtype == b.type.dtype:
+        alike = first is not None and second is not None and a.type.dtype == b.type.dtype
+        if alike and (a.type.is_float or not floats_only):
             known.setdefault(first, {})[second] = op.signature((a.type, b.type))
         return z
 

@@ -375,3 +375,13 @@ def test_cells_over_sequences_take_the_short_way(x, monkeypatch):
         both(rows, other, 2.0)
     assert both(x, x, 2.0)[0].__class__ is Tensor
     assert [m.shape for m in both(ln.zeros(3, length=0), x, 2.0)] == [(0, 3), (0, 3)]
+
+
+@pytest.mark.parametrize("exponent", [-1, -2])
+def test_an_integer_to_a_negative_power_is_refused_after_others_were_met(exponent):
+    x = ln.tensor([1, 2, 3])
+    for _ in range(2):
+        assert (x * 2 * exponent).tolist() == [2 * exponent, 4 * exponent, 6 * exponent]
+        assert ((x * 2) ** 3).tolist() == [8, 64, 216]
+        with pytest.raises(ValueError, match="is none; give floats"):
+            (x * 2) ** exponent

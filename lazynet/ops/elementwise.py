@@ -317,7 +317,7 @@ WHERE.shape = _where_shape
 
 add, subtract = binary(ADD, prepare), binary(SUBTRACT, prepare)
 multiply, divide = binary(MULTIPLY, prepare), binary(DIVIDE, prepare)
-power = binary(POWER, prepare)
+power = binary(POWER, prepare, floats_only=True)
 maximum, minimum = binary(MAXIMUM, prepare), binary(MINIMUM, prepare)
 less, less_equal = binary(LESS, prepare), binary(LESS_EQUAL, prepare)
 greater, greater_equal = binary(GREATER, prepare), binary(GREATER_EQUAL, prepare)
