@@ -292,3 +292,17 @@ def test_a_cell_begins_with_an_array_as_with_a_tensor(name):
     if name.endswith("LSTMCell"):
         made, expected = made[0], expected[0]
     np.testing.assert_allclose(made.numpy(), expected.numpy(), rtol=1e-6)
+
+
+def test_a_network_that_was_called_may_get_other_sizes():
+    net, x = nn.GRU(3, 4, num_layers=2), ln.rand(3, length=5)
+    before = net(x).tolist()
+    net.num_layers = 1
+    assert net(x).tolist() != before
+    net.num_layers = 2
+    assert net(x).tolist() == before
+    other = nn.GRU(3, 6)
+    net.num_layers, net.hidden_size = 1, 6
+    for name, weight in other.named_parameters():
+        setattr(net, name, weight)
+    assert net(x).tolist() == other(x).tolist()

@@ -101,13 +101,14 @@ class _Network(Recurrent):
 
     def _layers(self) -> list[list[Step]]:
         """The steps of each layer, one a direction."""
-        made = self._made
-        if made.changes != CHANGES[0]:  # a module has changed, this one perhaps
+        made, changes = self._made, CHANGES[0]
+        if made.changes != changes:  # a module has changed, this one perhaps
             made.layers = [
                 [self._step(suffix) for suffix in self._suffixes(layer)]
                 for layer in range(self.num_layers)
             ]
-            made.changes = CHANGES[0]
+            made.zeros = {}
+            made.changes = changes
         return made.layers
 
     def _step(self, suffix: str) -> Step:
@@ -142,11 +143,12 @@ class _Network(Recurrent):
         Raises:
             ShapeError: if the rows of x, or the state, have another size.
         """
+        layers = self._layers()
         initial = self._made.zeros.get((x.type, x.graph.device)) if _is_plain(x, state) else None
         if initial is None:
             initial = self._initial(x, state)
         final: list[State] = []
-        for layer, steps in enumerate(self._layers()):
+        for layer, steps in enumerate(layers):
             outputs = []
             for back, step in enumerate(steps):
                 before = initial[layer * len(steps) + back]
