@@ -57,7 +57,7 @@ def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Seque
         ImpureFunction: if it changes what it reads, or does not do the same when called twice.
     """
     traces = _met.get(id(step))
-    if traces is not None:
+    if traces is not None and traces.called is type(step).__call__:
         made = calls.record(traces.watched(), traces.kinds, x, states)
         if made is not None:
             return made
@@ -112,6 +112,7 @@ class _Traces:
         self._guard = guard
         self._states: dict[Any, _Known] = {}
         self._now = _Known()
+        self.called: Any = None  # what is called when one calls the step, when it was met last
         if guard is not None:
             self._states[guard.state] = self._now
 
@@ -187,9 +188,9 @@ def _traces_of(step: Callable) -> _Traces:
 
 def _meet(step: Callable, traces: _Traces) -> _Traces:
     """Note the traces of something that stays what it is as long as it lives."""
-    if _met.get(id(step)) is not traces:
+    if id(step) not in _met:
         weakref.finalize(step, _met.pop, id(step), None).atexit = False
-        _met[id(step)] = traces
+    _met[id(step)], traces.called = traces, type(step).__call__
     return traces
 
 

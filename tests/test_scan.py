@@ -266,3 +266,21 @@ def test_steps_made_anew_are_not_taken_for_those_that_died():
         step = Named("step", float(k))
         assert ln.scan(step, (zero,), x)[0][-1].item() == 1 + k
         assert ln.scan(step, (zero,), x)[0][-1].item() == 1 + k
+
+
+def test_a_scan_sees_that_its_step_is_called_in_another_way():
+    class Step(Scaled):
+        pass
+
+    step, zero = Step(), ln.zeros(1, dtype="float64")
+
+    def end():
+        x = ln.sequence(np.ones((3, 1))) * 1.0
+        return [ln.scan(step, (zero,), x)[0][-1].item() for _ in range(3)]
+
+    assert end() == [1.75] * 3
+    for factor in (7.0, 8.0):
+        Step.__call__ = lambda self, x, states, factor=factor: (states[0] * 0.0 + x * factor,)
+        assert end() == [factor] * 3
+    del Step.__call__
+    assert end() == [1.75] * 3
