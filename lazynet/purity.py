@@ -187,6 +187,9 @@ class Guard:
             self._add_members(own_bases(value), new)
 
     def _watch(self) -> None:
+        # Functions that only these held are gone from here on.
+        self.watched: tuple[Any, ...] = ()
+        self.looks: Any = ()
         counted = [CHANGES[0]]
         functions = self._functions_now()
         cells = tuple((cell, contents(cell)) for cell in self._cells)
@@ -244,7 +247,7 @@ class Guard:
 
     def holds(self) -> bool:
         """Whether all is as it was; if not, `state` is what it is now."""
-        if holds.record(self.watched) or (self.watched and _is_as_it_was(*self.watched)):
+        if holds.record(self.watched) or _is_as_it_was(self.watched):
             return True
         before = self.state
         self._watch()
@@ -260,10 +263,11 @@ def _have_code(functions: tuple[tuple[Any, ...], ...]) -> bool:
     ])  # fmt: skip
 
 
-def _is_as_it_was(
-    changes, counted, counters, functions, named, cells, classes, looks, others
-) -> bool:
+def _is_as_it_was(watched: tuple[Any, ...]) -> bool:
     """What `quick_calls.py` sees, and whether other things than lists and dicts look the same."""
+    if not watched:
+        return False
+    changes, counted, counters, functions, named, cells, classes, looks, others = watched
     now = changes[0]
     same = (
         (counted[0] == now or all([counter[0] == count for counter, count in counters]))

@@ -284,3 +284,16 @@ def test_a_scan_sees_that_its_step_is_called_in_another_way():
         assert end() == [factor] * 3
     del Step.__call__
     assert end() == [1.75] * 3
+
+
+def test_a_scan_sees_a_helper_that_is_defined_anew():
+    def times(factor):
+        return lambda x: x * factor
+
+    def step(x, states):
+        return (states[0] + helper(x),)
+
+    zero, x = ln.zeros(1, dtype="float64"), ln.sequence(np.ones((3, 1)))
+    for factor in (2.0, 3.0, 4.0):
+        helper = times(factor)
+        assert ln.scan(step, (zero,), x)[0][-1].item() == 3.0 * factor
