@@ -366,7 +366,7 @@ class Sequence(Value):
             chosen = range(self.length)[index]
             first = self.id + self.step * (chosen[0] if len(chosen) else 0)
             return Sequence(self.graph, first, self.type, len(chosen), self.step * chosen.step)
-        if isinstance(index, (int, np.integer)):
+        if isinstance(index, (int, np.integer)) and index.__class__ is not bool:
             k = index + self.length if index < 0 else index
             if not 0 <= k < self.length:
                 raise IndexError(f"row {index} of a Sequence of {self.length} rows")

@@ -97,6 +97,26 @@ MISTAKES = {
         IndexError,
         r"2 indices are too many for rows of \(4,\)",
     ),
+    "a row of a row, behind a slice": (
+        lambda: ln.ones(4, length=2)[:, -1, :],
+        IndexError,
+        r"2 indices are too many for rows of \(4,\)",
+    ),
+    "an element of numbers, behind a slice": (
+        lambda: ln.ones(4)[:, 0],
+        IndexError,
+        r"2 indices are too many for rows of \(4,\)",
+    ),
+    "an element of an answer": (
+        lambda: ln.ones(4)[True],
+        IndexError,
+        "a Tensor is indexed by integers, slices and arrays of them, not bool",
+    ),
+    "a row of an answer": (
+        lambda: ln.ones(4, length=2)[True],
+        IndexError,
+        "a Sequence is indexed by integers, slices and lists of them, not bool",
+    ),
     # values
     "a choice by a vector": (
         lambda: 1 if ln.ones(3) > 0 else 2,

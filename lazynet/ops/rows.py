@@ -217,6 +217,9 @@ def _index_sequence(x, index):
         return x[operator.index(index)]
     if index is Ellipsis:
         return x
+    if index is None or isinstance(index, (bool, np.bool_)):
+        kind = type(index).__name__
+        raise IndexError(f"a Sequence is indexed by integers, slices and lists of them, not {kind}")
     if not isinstance(index, tuple):
         return gather(x, index)
     if not index:

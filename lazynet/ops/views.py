@@ -246,7 +246,7 @@ def _slice(x, index: slice):
 
 def _index(x, index):
     """x[i], x[a:b], x[..., a:b] and x[None] for the axes of a row."""
-    if isinstance(index, (int, np.integer)):
+    if isinstance(index, (int, np.integer)) and index.__class__ is not bool:
         return _element(x, int(index))
     if isinstance(index, slice):
         return _slice(x, index)
@@ -279,12 +279,12 @@ def index_axes(x, index: tuple):
         return reshape(x, (*(1 if i is None else next(left) for i in index), *left))
     if len(index) == len(shape) == 1:
         return _index(x, index[0])
-    integers = sum(isinstance(i, (int, np.integer)) for i in index)
-    if integers > len(shape):
-        raise IndexError(f"{integers} indices are too many for rows of {shape}")
+    given = sum(i is not None and i is not Ellipsis for i in index)
+    if given > len(shape):
+        raise IndexError(f"{given} indices are too many for rows of {shape}")
     first, *rest = index
     if isinstance(first, (int, np.integer)) and all(_keeps_order(i) for i in rest):
-        return index_axes(_element(x, int(first)), tuple(rest))
+        return index_axes(_index(x, first), tuple(rest))
     return GENERAL_INDEX[0](x, index)
 
 
