@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -82,6 +82,14 @@ class Parameter(Tensor):
             raise ValueError(f"copy_: a parameter of {self.shape} cannot take {array.shape}")
         self.data[...] = array
         return self
+
+    def _in_place(self, other) -> NoReturn:
+        raise TypeError(
+            "a parameter stays as it is in p += x and its like: p.data += x changes it, "
+            "p = p + x names a new value"
+        )
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = _in_place
 
     def move_(self, device: str | Device) -> Parameter:
         """Keep value and gradient on another device from here on. What is pending runs first."""

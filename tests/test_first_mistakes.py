@@ -118,6 +118,11 @@ MISTAKES = {
         "a Sequence is indexed by integers, slices and lists of them, not bool",
     ),
     # values
+    "a step by hand": (
+        lambda: operator.isub(ln.Parameter([1.0, 2.0]), 0.1 * ln.ones(2)),
+        TypeError,
+        r"a parameter stays as it is in p \+= x and its like: p.data \+= x changes it",
+    ),
     "a choice by a vector": (
         lambda: 1 if ln.ones(3) > 0 else 2,
         ValueError,
