@@ -108,6 +108,7 @@ values: `load_state_dict` takes its weights. What changes is how a program is wr
 | `LSTM(batch_first=...)`, packed sequences | neither: a Sequence is one example |
 | `Embedding` of a matrix of indices | of a list of indices: one example |
 | `DataLoader` with a `collate_fn` | `data.Loader`, which gives lists of examples |
+| `for x, y in loader` | `for batch in loader`, and in it `for x, y in batch` |
 | `DataLoader` keeps their order, unless `shuffle=True` | shuffles, unless `shuffle=False` |
 | `rows - matrix`, `y == target` go row by row | a Tensor meets each row; `ln.sequence(x)` is rows |
 
@@ -132,6 +133,8 @@ def names_page():
         elsewhere.TORCH_PACKAGE,
         x=elsewhere.TORCH_VALUES,
         module=elsewhere.TORCH_MODULES,
+        data=elsewhere.TORCH_DATA,
+        **{"nn.utils": elsewhere.TORCH_UTILS},
     )
     of_dynet = names_of(
         "DyNet",

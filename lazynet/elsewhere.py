@@ -8,8 +8,8 @@ from __future__ import annotations
 import dis
 import inspect
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NoReturn
 
 _DTYPE = "dtypes are numpy's, or their names: 'float32'"
 _TENSOR = "ln.tensor(data)"
@@ -17,6 +17,7 @@ _LSTM = "ln.nn.LSTM(size, hidden), or ln.nn.LSTMCell in a loop"
 _LOOKUP = "ln.nn.Embedding(count, size)"
 _MODEL = "an ln.nn.Module, whose parameters are attributes"
 _DATA = "x.numpy(), which runs what is pending"
+_UPDATES = "nothing; all parameters are updated in one compiled pass"
 
 _NUMBERS = "numpy's, of x.numpy()"
 _WHERE = "ln.where(mask, value, x)"
@@ -126,22 +127,28 @@ DYNET_OPTIMIZERS = {
     "update": "opt.step(), and opt.zero_grad() before the next backward",
 }
 
-# Of what functions and modules are called with, by name.
+# Of what functions, modules, optimizers and loaders are called with, by name.
 TORCH_SETTINGS = {
     "batch_first": "nothing; there is no batch axis: a Sequence is one example, and a minibatch is "
     "[module(x) for x in xs]",
+    "capturable": _UPDATES,
     "collate_fn": "nothing; a minibatch is a list of examples",
     "device": "x.to(device), module.to(device) or ln.set_default_device(device)",
     "dtype": "x.astype(dtype), module.double()",
+    "drop_last": "nothing; the last minibatch may be smaller",
     "enable_nested_tensor": "nothing; examples have any length",
+    "foreach": _UPDATES,
+    "fused": _UPDATES,
     "hx": "state",
     "inplace": "nothing; values never change",
     "non_blocking": "nothing",
     "num_classes": "the second argument, the number of classes",
     "num_workers": "nothing; examples are in memory",
     "out": "y = f(x)",
+    "persistent_workers": "nothing; examples are in memory",
     "pin_memory": "nothing",
     "requires_grad": "ln.tensor(data, requires_grad=True), or ln.Parameter(data)",
+    "sampler": "examples in the order that is wanted, and shuffle=False",
     "size_average": "reduction='mean' or 'sum'",
     "src_key_padding_mask": "nothing; nothing is padded",
     "tgt_key_padding_mask": "nothing; nothing is padded",
@@ -153,6 +160,7 @@ TORCH_PACKAGE = {
     "LongTensor": _TENSOR,
     "addmm": "x + a @ b",
     "allclose": "numpy.allclose(x.numpy(), y.numpy())",
+    "amp": "ln.autocast, ln.GradScaler",
     "arange": "ln.tensor(numpy.arange(n))",
     "as_tensor": _TENSOR,
     "autograd": "ln.grad, ln.gradients; ln.Function",
@@ -160,6 +168,7 @@ TORCH_PACKAGE = {
     "clip": "ln.clamp(x, min, max)",
     "compile": "ln.cell, over a function or a forward",
     "concat": "ln.cat(values)",
+    "distributions": "ln.categorical(logits), ln.bernoulli(p), ln.normal(mean, std)",
     "empty": "ln.zeros(shape)",
     "equal": "numpy.array_equal(x.numpy(), y.numpy())",
     "eye": "ln.tensor(numpy.eye(n))",
@@ -182,8 +191,8 @@ TORCH_PACKAGE = {
     "mv": "x @ y",
     "nonzero": "numpy.nonzero(x.numpy())",
     "numel": "x.size",
-    "rand_like": "ln.rand(shape)",
-    "randn_like": "ln.randn(shape)",
+    "rand_like": "ln.rand(x.shape); of rows, ln.rand(x.shape[1:], length=len(x))",
+    "randn_like": "ln.randn(x.shape); of rows, ln.randn(x.shape[1:], length=len(x))",
     "randperm": "numpy.random.permutation(n)",
     "scatter": "ln.where(mask, value, x), or ln.scatter_add(x, dim, numbers, source)",
     "set_default_dtype": "module.double(), or dtypes of tensors",
@@ -192,6 +201,15 @@ TORCH_PACKAGE = {
     "utils": "ln.nn.utils, ln.data",
     "vstack": "ln.cat(values, 0), or ln.stack(vectors)",
 }
+TORCH_DATA = {
+    "ConcatDataset": "a list, first + second",
+    "DataLoader": "ln.data.Loader(examples, batch_size), which gives lists of examples",
+    "Dataset": "nothing; a list of examples, or whatever has a length and gives them by number",
+    "Subset": "a list, [examples[k] for k in numbers]",
+    "TensorDataset": "a list, [*zip(inputs, targets)]",
+    "random_split": "slices of a list that was shuffled",
+}
+TORCH_UTILS = {"rnn": "nothing; examples have any length, and nothing is padded or packed"}
 DYNET_PACKAGE = {
     "AdagradTrainer": "ln.optim.Adagrad(model.parameters())",
     "AdamTrainer": "ln.optim.Adam(model.parameters())",
@@ -276,16 +294,15 @@ OF_SEQUENCES = {**OF_VALUES, "T": "x.mT, of each row; x @ ln.stack(vectors, 1), 
 OF_MODULES = {**TORCH_MODULES, **DYNET_MODULES}
 OF_PACKAGE = {**TORCH_PACKAGE, **DYNET_PACKAGE}
 
-# What gives one value here and several in PyTorch, by what the one is.
-_UNPACKED = {
-    "Tensor": "ln.max(x, dim) gives values alone, ln.argmax(x, dim) their places",
-    "Sequence": "rnn(x) gives its rows alone, rnn(x, return_state=True) the state, too; ln.max(x, "
-    "dim) values alone, ln.argmax(x, dim) their places",
-}
+# What gives one value here and several in PyTorch.
+_UNPACKED = (
+    "rnn(x) gives its rows alone, rnn(x, return_state=True) the state, too; ln.max(x, dim) values "
+    "alone, ln.argmax(x, dim) their places"
+)
 SIZE_CALLED = (
     "size: a number here, of all elements, and no method; x.shape is the shape, x.shape[dim] a size"
 )
-_UNPACK = dis.opmap["UNPACK_SEQUENCE"]
+_UNPACK, _IMPORTED = dis.opmap["UNPACK_SEQUENCE"], dis.opmap["IMPORT_FROM"]
 
 
 def _asked_by() -> tuple[int, int]:
@@ -307,7 +324,7 @@ def refuse_unpacking(value: Any, rows: int) -> None:
     if instruction == _UNPACK and names != rows:
         kind = type(value).__name__
         raise ValueError(
-            f"unpack: a {kind} of {tuple(value.shape)} is not {names} values; {_UNPACKED[kind]}"
+            f"unpack: a {kind} of {tuple(value.shape)} is not {names} values; {_UNPACKED}"
         )
 
 
@@ -346,11 +363,34 @@ def unknown_setting(name: str, function: Any, given: Iterable[str]) -> TypeError
     return None
 
 
-def missing(owner: Any, kind: str, name: str, table: dict[str, str]) -> AttributeError:
+class TellsSettings:
+    """What tells of an argument of PyTorch that it cannot be made with."""
+
+    if not TYPE_CHECKING:  # a type checker would take any arguments for those of `__init__`
+
+        def __new__(cls, *args, **kwargs):
+            wrong = unknown_setting(cls.__name__, cls.__init__, kwargs) if kwargs else None
+            if wrong is not None:
+                raise wrong
+            return super().__new__(cls)
+
+
+def tells(module: str, table: dict[str, str]) -> Callable[[str], NoReturn]:
+    """The `__getattr__` of a module, which tells what to write instead of a name there is not."""
+
+    def __getattr__(name: str) -> NoReturn:
+        raise missing(sys.modules[module], f"module {module!r}", name, table)
+
+    return __getattr__
+
+
+def missing(owner: Any, kind: str, name: str, table: dict[str, str]) -> Exception:
     """The error for an attribute that there is not; it tells what to write, where that is known."""
     text = f"{kind} has no attribute {name!r}"
     if instead := table.get(name):
         text += f"; here: {instead}"
+        if _asked_by()[0] == _IMPORTED:  # which does not show what an AttributeError says
+            return ImportError(text)
     elif table in (OF_VALUES, OF_SEQUENCES) and name.endswith("_"):
         text += _of_changes(type(owner), name[:-1])
     return AttributeError(text, name=name, obj=owner)

@@ -47,6 +47,9 @@ class RowType:
     def __repr__(self) -> str:
         return f"{self.dtype}{list(self.shape)}"
 
+    def __call__(self, *given):
+        raise TypeError("type: no method here; x.astype(dtype) changes the dtype, x.dtype tells it")
+
     def __reduce__(self):
         return row_type, (self.dtype, self.shape, self.offset, self.stride)
 

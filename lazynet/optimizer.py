@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lazynet.device import Device
-from lazynet.elsewhere import DYNET_OPTIMIZERS, missing
+from lazynet.elsewhere import DYNET_OPTIMIZERS, TellsSettings, missing
 from lazynet.kernels.jit import clock
 from lazynet.leaf import Leaf
 from lazynet.parameter import Parameter
@@ -42,7 +42,7 @@ class Update(NamedTuple):
     numbers: tuple[float, ...]
 
 
-class Optimizer:
+class Optimizer(TellsSettings):
     """What all optimizers share: groups of parameters with options, and a state for each parameter.
 
     Args:

@@ -1,6 +1,7 @@
 """What somebody new gets wrong: told in one sentence, with what would have been right."""
 
 import functools
+import importlib
 import math
 import operator
 import re
@@ -202,6 +203,11 @@ MISTAKES = {
         ln.ShapeError,
         r"cross_entropy: expected float rows .*; rows of a Sequence need no x.view\(-1, classes\)",
     ),
+    "a dtype that is called": (
+        lambda: ln.ones(3).type("float64"),
+        TypeError,
+        r"type: no method here; x.astype\(dtype\) changes the dtype",
+    ),
     "a state under another name": (
         lambda: READER(rows(3), hx=None),
         TypeError,
@@ -232,6 +238,11 @@ MISTAKES = {
         ValueError,
         r"unpack: a Sequence of \(3, 5\) is not 2 values; .* rnn\(x, return_state=True\)",
     ),
+    "a state of one row": (
+        lambda: unpacked(READER(rows(2))[-1]),
+        ValueError,
+        r"unpack: a Tensor of \(5,\) is not 2 values; .* rnn\(x, return_state=True\)",
+    ),
     # states
     "a path for a state": (
         lambda: LAYER.load_state_dict("model.safetensors"),
@@ -258,6 +269,21 @@ MISTAKES = {
         lambda: data.Loader((i for i in range(3)), batch_size=2),
         TypeError,
         "Loader: expected a list of examples, not generator",
+    ),
+    "examples of many workers": (
+        lambda: data.Loader([1, 2], 2, num_workers=4),
+        TypeError,
+        "Loader takes no argument 'num_workers'; here: nothing; examples are in memory",
+    ),
+    "examples put together": (
+        lambda: data.Loader([1, 2], batch_size=2, collate_fn=list),
+        TypeError,
+        "Loader takes no argument 'collate_fn'; here: nothing; a minibatch is a list of examples",
+    ),
+    "updates in one": (
+        lambda: optim.Adam(LAYER.parameters(), fused=True),
+        TypeError,
+        "Adam takes no argument 'fused'; here: nothing; all parameters are updated in one",
     ),
     "no examples at a time": (
         lambda: data.Loader([1, 2], batch_size=0),
@@ -429,11 +455,30 @@ def test_names_of_other_packages_tell_the_name_here():
         layer.add_()
 
 
+@pytest.mark.parametrize(
+    ("module", "name", "told"),
+    [
+        ("lazynet", "FloatTensor", r"ln\.tensor\(data\)"),
+        ("lazynet.data", "DataLoader", r"ln\.data\.Loader\(examples, batch_size\)"),
+        ("lazynet.nn.utils", "rnn", "nothing is padded"),
+    ],
+)
+def test_names_that_are_imported_tell_the_name_here(module, name, told):
+    with pytest.raises(ImportError, match=rf"^module '{module}' has no .*'{name}'; here: .*{told}"):
+        exec(f"from {module} import {name}")
+    with pytest.raises(AttributeError, match=told):
+        getattr(importlib.import_module(module), name)
+    with pytest.raises(ImportError, match=r"^cannot import name 'nonsense'"):
+        exec(f"from {module} import nonsense")
+
+
 def test_what_is_told_is_there():
     layer = nn.Linear(2, 2)
     for table, owners in (
         (elsewhere.OF_VALUES, (ln.ones(2), ln.sequence(np.ones((2, 3))))),
         (elsewhere.OF_PACKAGE, (ln,)),
+        (elsewhere.TORCH_DATA, (data,)),
+        (elsewhere.TORCH_UTILS, (nn.utils,)),
         (elsewhere.OF_MODULES, (layer, nn.LSTM(2, 2), nn.ModuleList())),
         (elsewhere.TORCH_SETTINGS, ()),
         (elsewhere.DYNET_OPTIMIZERS, (optim.Adam(layer.parameters()),)),

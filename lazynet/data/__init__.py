@@ -3,6 +3,9 @@
 Nothing here knows the engine: an example is a plain Python object, a minibatch a plain list.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from lazynet import elsewhere as _elsewhere
 from lazynet.data import builtin as builtin
 from lazynet.data.loader import Loader as Loader
 from lazynet.data.readers import DataError as DataError
@@ -30,3 +33,6 @@ __all__ = [
     "read_text",
     "read_trees",
 ]
+
+if not _TYPE_CHECKING:  # a type checker would take any name for one that is there
+    __getattr__ = _elsewhere.tells(__name__, _elsewhere.TORCH_DATA)

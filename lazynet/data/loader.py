@@ -7,10 +7,12 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from lazynet.elsewhere import TellsSettings
+
 Example = TypeVar("Example")
 
 
-class Loader(Generic[Example]):
+class Loader(TellsSettings, Generic[Example]):
     """Iterates over examples in lists of `batch_size`; the last list may be shorter.
 
     With `shuffle` every epoch has an order of its own, which depends on `seed` and the number of

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from lazynet import automatic
 from lazynet.debugging import warn
 from lazynet.device import OPENED, Device, device_among, device_of, on_device
-from lazynet.elsewhere import OF_MODULES, missing, unknown_setting
+from lazynet.elsewhere import OF_MODULES, TellsSettings, missing
 from lazynet.nn import hooks
 from lazynet.nn.state import Entry, IncompatibleKeys, load
 from lazynet.nn.told import RAISED, explained
@@ -24,7 +24,7 @@ from lazynet.snapshot import note_change
 from lazynet.tensor import Tensor, tensor
 
 
-class Module(hooks.Hooked):
+class Module(TellsSettings, hooks.Hooked):
     """A part of a model. Subclasses assign parameters and modules, and define `forward`.
 
     `forward` is plain Python over ONE example. Attributes that are neither parameters nor modules
@@ -42,14 +42,6 @@ class Module(hooks.Hooked):
     _computed: Mapping[str, Callable[[Module], Tensor]] = {}
     _buffers: Mapping[str, bool] = {}  # by name, whether it is part of the state
     _tells = True  # whether errors of a call are told under this name, not under those of its parts
-
-    if not TYPE_CHECKING:  # a type checker would take any arguments for those of `__init__`
-
-        def __new__(cls, *args, **kwargs):
-            wrong = unknown_setting(cls.__name__, cls.__init__, kwargs) if kwargs else None
-            if wrong is not None:
-                raise wrong
-            return super().__new__(cls)
 
     def __init__(self) -> None:
         # Nothing to set up; here so that `super().__init__()` may be written, as in PyTorch.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lazynet.elsewhere import TORCH_UTILS, tells
 from lazynet.graph import Graph, current_graph
 from lazynet.nn.module import Module
 from lazynet.nn.recurrent import _Network
@@ -178,3 +179,7 @@ def remove_weight_norm(module: Module, name: str = "weight") -> Module:
     weight.copy_(value)
     setattr(module, name, weight)
     return module
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+    __getattr__ = tells(__name__, TORCH_UTILS)
