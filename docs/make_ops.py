@@ -134,6 +134,7 @@ def names_page():
         x=elsewhere.TORCH_VALUES,
         module=elsewhere.TORCH_MODULES,
         data=elsewhere.TORCH_DATA,
+        loader=elsewhere.TORCH_LOADERS,
         **{"nn.utils": elsewhere.TORCH_UTILS},
     )
     of_dynet = names_of(

@@ -45,7 +45,7 @@ TORCH_VALUES = {
     "gather": "ln.take_along_dim(x, dim, index)",
     "grad_fn": "x.requires_grad",
     "half": "ln.autocast, for products of half precision",
-    "index_add": "ln.segment_sum(rows, numbers), or x.scatter_add(dim, numbers, source)",
+    "index_add": "ln.segment_sum(rows, numbers, count), or x.scatter_add(dim, numbers, source)",
     "indices": "x.argmax(dim); max(dim) gives values alone",
     "int": "x.long(); integers have 64 bits",
     "is_contiguous": "nothing; where values lie is not yours to keep",
@@ -177,6 +177,7 @@ TORCH_PACKAGE = {
     "float64": _DTYPE,
     "from_numpy": _TENSOR,
     "hstack": "ln.cat(values)",
+    "index_add": "ln.segment_sum(rows, numbers, count), or ln.scatter_add(x, dim, numbers, source)",
     "inference_mode": "ln.no_grad()",
     "int64": _DTYPE,
     "is_tensor": "isinstance(x, (ln.Tensor, ln.Sequence))",
@@ -209,6 +210,7 @@ TORCH_DATA = {
     "TensorDataset": "a list, [*zip(inputs, targets)]",
     "random_split": "slices of a list that was shuffled",
 }
+TORCH_LOADERS = {"dataset": "loader.examples"}
 TORCH_UTILS = {"rnn": "nothing; examples have any length, and nothing is padded or packed"}
 DYNET_PACKAGE = {
     "AdagradTrainer": "ln.optim.Adagrad(model.parameters())",
@@ -387,11 +389,12 @@ def tells(module: str, table: dict[str, str]) -> Callable[[str], NoReturn]:
 def missing(owner: Any, kind: str, name: str, table: dict[str, str]) -> Exception:
     """The error for an attribute that there is not; it tells what to write, where that is known."""
     text = f"{kind} has no attribute {name!r}"
-    if instead := table.get(name):
+    of_values = table in (OF_VALUES, OF_SEQUENCES)
+    if instead := table.get(name) or (of_values and table.get(name.removesuffix("_"))):
         text += f"; here: {instead}"
         if _asked_by()[0] == _IMPORTED:  # which does not show what an AttributeError says
             return ImportError(text)
-    elif table in (OF_VALUES, OF_SEQUENCES) and name.endswith("_"):
+    elif of_values and name.endswith("_"):
         text += _of_changes(type(owner), name[:-1])
     return AttributeError(text, name=name, obj=owner)
 

@@ -1,5 +1,6 @@
 """What somebody new gets wrong: told in one sentence, with what would have been right."""
 
+import copy
 import functools
 import importlib
 import math
@@ -402,11 +403,20 @@ def test_names_from_elsewhere_tell_the_name_here(value):
     kept = r"p\.copy_\(values\)" if kind == "Parameter" else r"values never change, x = x\.add\("
     with pytest.raises(AttributeError, match=kept):
         value.add_(1.0)
+    with pytest.raises(AttributeError, match=r"'masked_fill_'; here: ln\.where\(mask, value, x\)"):
+        value.masked_fill_(value > 0, 1.0)
     with pytest.raises(AttributeError, match=r"has no attribute 'wrong_'"):
         value.wrong_()
     with pytest.raises(AttributeError, match=rf"^'{kind}' object has no attribute 'nonsense'$"):
         value.nonsense()
     assert not hasattr(value, "__array_interface__")
+
+
+def test_a_loader_tells_where_its_examples_are():
+    loader = data.Loader([1, 2], 2)
+    with pytest.raises(AttributeError, match=r"'dataset'; here: loader\.examples$"):
+        loader.dataset
+    assert copy.deepcopy(loader).examples == loader.examples == [1, 2]
 
 
 @pytest.mark.parametrize("value", [ln.ones(2), rows(3), ln.Parameter([1.0])])
@@ -478,6 +488,7 @@ def test_what_is_told_is_there():
         (elsewhere.OF_VALUES, (ln.ones(2), ln.sequence(np.ones((2, 3))))),
         (elsewhere.OF_PACKAGE, (ln,)),
         (elsewhere.TORCH_DATA, (data,)),
+        (elsewhere.TORCH_LOADERS, (data.Loader([1], 1),)),
         (elsewhere.TORCH_UTILS, (nn.utils,)),
         (elsewhere.OF_MODULES, (layer, nn.LSTM(2, 2), nn.ModuleList())),
         (elsewhere.TORCH_SETTINGS, ()),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
-from lazynet.elsewhere import TellsSettings
+from lazynet.elsewhere import TORCH_LOADERS, TellsSettings, missing
 
 Example = TypeVar("Example")
 
@@ -42,6 +42,11 @@ class Loader(TellsSettings, Generic[Example]):
         self.shuffle = shuffle
         self.seed = seed
         self.epoch = 0
+
+    if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+
+        def __getattr__(self, name: str):
+            raise missing(self, "'Loader' object", name, TORCH_LOADERS)
 
     def __repr__(self) -> str:
         size, shuffle = self.batch_size, self.shuffle
