@@ -219,6 +219,11 @@ MISTAKES = {
         TypeError,
         "one_hot takes no argument 'num_classes'; here: the second argument",
     ),
+    "an axis behind a batch": (
+        lambda: nn.functional.log_softmax(ln.ones(4), dim=1),
+        ln.ShapeError,
+        r"log_softmax: no axis 1 in a value of shape \(4,\); examples have no batch axis",
+    ),
     "rows turned over": (
         lambda: rows(3).T,
         AttributeError,

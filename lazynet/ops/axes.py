@@ -37,7 +37,8 @@ def axis_of(x, axis: int | None, name: str) -> int | None:
     if isinstance(axis, np.integer):
         axis = int(axis)
     if not isinstance(axis, int) or isinstance(axis, bool) or not -ndim <= axis < ndim:
-        raise ShapeError(f"{name}: no axis {axis} in a value of shape {x.shape}")
+        batch = "; examples have no batch axis" if axis == ndim > 0 else ""
+        raise ShapeError(f"{name}: no axis {axis} in a value of shape {x.shape}{batch}")
     axis = axis % ndim
     if ragged:
         return None if axis == 0 else axis - 1
