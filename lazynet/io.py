@@ -100,9 +100,10 @@ def _taken_apart(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, (list, tuple)):
         kind = "list" if isinstance(value, list) else "tuple"
         return {kind: [inner(k, part) for k, part in enumerate(value)]}
+    told = "; its state can be, .state_dict()" if hasattr(value, "state_dict") else ""
     raise TypeError(
         f"save: {name or 'the state'} is of type {type(value).__name__}; only arrays, tensors, "
-        "numbers, strings, None, and dicts, lists and tuples of them can be saved"
+        f"numbers, strings, None, and dicts, lists and tuples of them can be saved{told}"
     )
 
 

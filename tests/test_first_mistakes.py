@@ -250,6 +250,11 @@ MISTAKES = {
         r"unpack: a Tensor of \(5,\) is not 2 values; .* rnn\(x, return_state=True\)",
     ),
     # states
+    "a model for its state": (
+        lambda: ln.save({"model": LAYER}, "model.safetensors"),
+        TypeError,
+        r"save: model is of type Linear; .* can be saved; its state can be, .state_dict\(\)",
+    ),
     "a path for a state": (
         lambda: LAYER.load_state_dict("model.safetensors"),
         TypeError,
