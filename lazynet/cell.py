@@ -21,9 +21,10 @@ from lazynet.graph import words_of
 from lazynet.lists import ItemsDiffer, listed
 from lazynet.nested import mapped
 from lazynet.ops.rows import sequence
+from lazynet.ops.ways import with_leaves
 from lazynet.purity import Guard, ImpureFunction, weakly
 from lazynet.quick_calls import calls
-from lazynet.record import ShapeError, enter, graph_of, handles, with_leaves
+from lazynet.record import ShapeError, enter, graph_of, handles
 from lazynet.tensor import Sequence, Tensor
 from lazynet.trace import HookInside, TraceGraph
 from lazynet.traces import ListTrace, Trace

@@ -48,7 +48,7 @@ _MODULES = {"lazynet", "math", "operator", "functools"}
 _READING = {"copy", "count", "get", "index", "items", "keys", "values"}  # of lists and dicts
 _CONTAINERS = (list, tuple, dict, set, frozenset, str, bytes, int, float, range, slice)
 # What users' code may call of ours: ops, modules and cells, and what a Tensor is like.
-_OPS = ("lazynet.ops.", "lazynet.record", "lazynet.nn.functional")
+_OPS = ("lazynet.ops.", "lazynet.nn.functional")
 _OF_TENSORS = {"shape", "ndim", "size", "dtype", "__len__", "__iter__"}
 _OF_MODULES = {
     "__call__", "__get__", "__getattr__", "__getitem__", "__iter__", "__len__", "counted",

@@ -386,8 +386,7 @@ def public_functions():
     for prefix, home in (("ln", ln), ("nn.functional", F)):
         for name, value in vars(home).items():
             made_in = getattr(value, "__module__", "")
-            by_room = made_in.startswith(("lazynet.ops.", "lazynet.nn.functional"))
-            ours = by_room or made_in == "lazynet.record"
+            ours = made_in.startswith(("lazynet.ops.", "lazynet.nn.functional"))
             again = prefix != "ln" and getattr(ln, name, None) is value
             if isinstance(value, types.FunctionType) and ours and name not in NOT_OPS and not again:
                 found[f"{prefix}.{name}"] = value

@@ -28,7 +28,8 @@ from lazynet.ops.functions import clamp, erf, logical_and
 from lazynet.ops.take import rearranged
 from lazynet.ops.told import told
 from lazynet.ops.views import split
-from lazynet.record import ShapeError, as_value, binary, record, unary
+from lazynet.ops.ways import binary, unary
+from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence, Tensor
 
 _PARAMETER = (Sample(((5,), ()), low=0.3), Sample(((5,), ()), low=-2.0, high=-0.3))

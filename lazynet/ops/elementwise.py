@@ -16,21 +16,11 @@ from lazynet.op import Op, RowType, Sample, row_type
 from lazynet.ops.axes import broadcast_shapes
 from lazynet.ops.reduce import expand, unbroadcast
 from lazynet.ops.told import told
+from lazynet.ops.ways import binary, note_values, unary, with_leaves, with_numbers
 from lazynet.program import elementwise as elementwise_step
 from lazynet.program import lowered, operand_refs, output_refs
 from lazynet.quick import Short, record_values
-from lazynet.record import (
-    DtypeError,
-    Literal,
-    ShapeError,
-    as_value,
-    binary,
-    note_values,
-    record,
-    unary,
-    with_leaves,
-    with_numbers,
-)
+from lazynet.record import DtypeError, Literal, ShapeError, as_value, record
 from lazynet.tape import is_fixed
 from lazynet.tensor import Sequence, Tensor, Value
 

@@ -23,17 +23,9 @@ from lazynet.ops.elementwise import (
     zero_of,
 )
 from lazynet.ops.told import told
+from lazynet.ops.ways import binary, note_values, unary, with_numbers
 from lazynet.quick import Short, record_values
-from lazynet.record import (
-    DtypeError,
-    Literal,
-    as_value,
-    binary,
-    note_values,
-    record,
-    unary,
-    with_numbers,
-)
+from lazynet.record import DtypeError, Literal, as_value, record
 from lazynet.tensor import Sequence, Tensor
 
 

@@ -15,10 +15,11 @@ from lazynet.op import Op, Sample, row_type
 from lazynet.ops.reduce import reshape, retyped
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.told import told
+from lazynet.ops.ways import note_layer, with_leaves
 from lazynet.parameter import Parameter
 from lazynet.program import Ref, Step, call, elementwise, lowered, operand_refs, output_refs
 from lazynet.quick import Short, node, record_layer
-from lazynet.record import DtypeError, ShapeError, as_value, note_layer, record, with_leaves
+from lazynet.record import DtypeError, ShapeError, as_value, record
 from lazynet.tensor import Sequence, Tensor
 
 

@@ -6,8 +6,9 @@ from lazynet.op import Op
 from lazynet.ops.axes import axis_of
 from lazynet.ops.reduce import ROW_REDUCTIONS, SUM, along_axis, expanded, named_axis
 from lazynet.ops.told import told
+from lazynet.ops.ways import with_leaves
 from lazynet.quick import Short, record_values
-from lazynet.record import as_value, record, with_leaves
+from lazynet.record import as_value, record
 from lazynet.tensor import Sequence, Tensor
 
 LOG_SOFTMAX = along_axis(
