@@ -18,8 +18,8 @@ import numpy as np
 from lazynet import executor
 from lazynet.batching import layout as words
 from lazynet.batching.decode import U_NEEDS, U_SIGNATURE
+from lazynet.batching.marks import P_BATCH, mark, spend, split
 from lazynet.batching.measure import M_WIDEST
-from lazynet.batching.reverse import P_BATCH, mark, spend, split
 from lazynet.careful import Careful, Retained, hooked, stops_of
 from lazynet.device import running_in
 from lazynet.graph import Graph

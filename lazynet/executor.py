@@ -310,7 +310,7 @@ def backward(
     """Run backward through the parts of one forward, adding to the gradients behind `chunks`.
 
     Args:
-        parts: (batch, start, stop) rows, from `batching.reverse.split`.
+        parts: (batch, start, stop) rows, from `batching.marks.split`.
         chunks: (start, stop, distance to its gradients) of all memory that has gradients, sorted.
         trash: address of rows that nobody reads.
         gradients: addresses of the parameters' gradients, by static number.

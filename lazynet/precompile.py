@@ -14,8 +14,9 @@ import numpy as np
 from lazynet import quick
 from lazynet.batching.arrange import Nodes, Work
 from lazynet.batching.decode import new_columns
+from lazynet.batching.marks import split
 from lazynet.batching.plan import Laid, lay_out
-from lazynet.batching.reverse import lay_out_reverse, measure_reverse, split
+from lazynet.batching.reverse import lay_out_reverse, measure_reverse
 from lazynet.kernels.jit import cache_directory
 
 try:

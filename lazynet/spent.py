@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lazynet.batching.reverse import mark_unspent
+from lazynet.batching.marks import mark_unspent
 from lazynet.graph import Graph
 from lazynet.tensor import Sequence, Value, rows_of
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lazynet.batching.layout import B_PAYLOAD, B_SIGNATURE
-from lazynet.batching.reverse import P_BATCH, P_START, P_STOP
+from lazynet.batching.marks import P_BATCH, P_START, P_STOP
 from lazynet.kernels.python import data_of
 
 
