@@ -175,8 +175,8 @@ from lazynet.ops.random import uniform as uniform
 from lazynet.ops.reduce import argmax as argmax
 from lazynet.ops.reduce import max as max
 from lazynet.ops.reduce import mean as mean
-from lazynet.ops.reduce import reshape as reshape
 from lazynet.ops.reduce import sum as sum
+from lazynet.ops.reshape import reshape as reshape
 from lazynet.ops.rows import gather as gather
 from lazynet.ops.rows import segment_sum as segment_sum
 from lazynet.ops.rows import sequence as sequence

@@ -10,8 +10,8 @@ from lazynet.derive import whole_cotangent
 from lazynet.device import beside_operands
 from lazynet.op import RowType
 from lazynet.ops.fill import zeros
-from lazynet.ops.reduce import reshape, retyped
 from lazynet.ops.reduce import sum as sum_of
+from lazynet.ops.reshape import reshape, retyped
 from lazynet.ops.rows import cat, sequence
 from lazynet.ops.trees import joined_rows
 from lazynet.ops.views import part

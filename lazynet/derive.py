@@ -9,7 +9,7 @@ import numpy as np
 from lazynet.batching import layout as words
 from lazynet.op import RowType, Signature, row_type
 from lazynet.ops.fill import zeros
-from lazynet.ops.reduce import reshape
+from lazynet.ops.reshape import reshape
 from lazynet.ops.rows import GATHER, ROW_SUM
 from lazynet.ops.views import cat_features as cat
 from lazynet.program import Program, ref_of

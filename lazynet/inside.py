@@ -12,6 +12,7 @@ from lazynet.leaf import STATICS, Leaf
 from lazynet.op import Signature
 from lazynet.ops import reduce
 from lazynet.ops.identity import CLONE
+from lazynet.ops.reshape import reshape
 from lazynet.ops.rows import GATHER, ROW_MAX, ROW_SOFTMAX, ROW_SUM
 from lazynet.ops.softmax import softmax
 from lazynet.ops.views import cat_features, part
@@ -152,8 +153,8 @@ class FunctionGraph(TraceGraph):
                 total = total + x
             made = [total]
         elif op in _STACKED:
-            stacked = reduce.reshape(
-                cat_features([reduce.reshape(x, (row.size,)) for x in rows]), (count, *row.shape)
+            stacked = reshape(
+                cat_features([reshape(x, (row.size,)) for x in rows]), (count, *row.shape)
             )
             y = _STACKED[op](stacked, 0)
             made = [part(y, row.shape, j * row.size) for j in range(count)] if op.per_item else [y]

@@ -26,8 +26,8 @@ from lazynet.leaf import STATICS, Leaf
 from lazynet.merging import relocated
 from lazynet.modes import no_grad
 from lazynet.op import Op, RowType, Signature
-from lazynet.ops import reduce
 from lazynet.ops.identity import CLONE
+from lazynet.ops.reshape import retyped
 from lazynet.program import Program, Ref, Region, elementwise
 from lazynet.recompute import recomputing
 from lazynet.record import Literal, enter, graph_of, record, record_segments
@@ -267,7 +267,7 @@ def seen_as(x, start: int, row: RowType):
     first = (row.offset - start) // np.dtype(row.dtype).itemsize
     if first == 0 and row.shape == x.type.shape:
         return x
-    return reduce.retyped(x, x.type.view(row.shape, first))
+    return retyped(x, x.type.view(row.shape, first))
 
 
 def _constants(graph: FunctionGraph):

@@ -19,7 +19,7 @@ from lazynet.modes import enable_grad
 from lazynet.nested import alike, filled, leaves_of, mapped
 from lazynet.ops.fill import zeros
 from lazynet.ops.identity import variable
-from lazynet.ops.reduce import reshape
+from lazynet.ops.reshape import reshape
 from lazynet.ops.rows import sequence
 from lazynet.ops.trees import joined_rows
 from lazynet.tensor import Sequence, Tensor, Value, tensor

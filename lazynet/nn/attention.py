@@ -13,7 +13,8 @@ from lazynet.ops.attention import drop_key, pair_weights, scaled_dot_product_att
 from lazynet.ops.functions import logical_not
 from lazynet.ops.linear import linear
 from lazynet.ops.pairs import pair_drop, pair_sum
-from lazynet.ops.reduce import mean, reshape
+from lazynet.ops.reduce import mean
+from lazynet.ops.reshape import reshape
 from lazynet.ops.runs import rows_in
 from lazynet.ops.views import chunk, part
 from lazynet.parameter import Parameter

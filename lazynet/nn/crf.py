@@ -12,7 +12,7 @@ from lazynet.nn.linear import sizes
 from lazynet.nn.module import Module
 from lazynet.ops.fill import zeros
 from lazynet.ops.reduce import sum as sum_of
-from lazynet.ops.reduce import transpose
+from lazynet.ops.shape import transposed
 from lazynet.ops.statistics import logsumexp
 from lazynet.ops.structured import log_scan, viterbi
 from lazynet.ops.views import indices, part, pick
@@ -97,7 +97,7 @@ class CRF(Module):
         if not len(emissions):
             return emissions * 1.0
         before = self._forward(emissions)
-        after = log_scan(emissions[::-1], transpose(self.transitions), self.end_transitions)[::-1]
+        after = log_scan(emissions[::-1], transposed(self.transitions), self.end_transitions)[::-1]
         log_z = logsumexp(before[-1] + self.end_transitions)
         return (before + after - emissions - log_z).exp()
 

@@ -13,7 +13,7 @@ from lazynet.ops.lookup import lookup, padding_row, without_padding
 from lazynet.ops.noise import dropout
 from lazynet.ops.products import bilinear
 from lazynet.ops.random import numpy_generator
-from lazynet.ops.reduce import reshape
+from lazynet.ops.reshape import reshape
 from lazynet.ops.shape import flatten
 from lazynet.parameter import Parameter
 from lazynet.record import ShapeError, as_value

@@ -20,7 +20,8 @@ from lazynet.ops.activations import logsigmoid
 from lazynet.ops.fill import zeros
 from lazynet.ops.linear import dot, linear
 from lazynet.ops.lookup import lookup
-from lazynet.ops.reduce import argmax, mean, reshape
+from lazynet.ops.reduce import argmax, mean
+from lazynet.ops.reshape import reshape
 from lazynet.ops.rows import ROW_SUM, gather, sequence
 from lazynet.ops.softmax import log_softmax
 from lazynet.ops.views import cat_features, indices, part, pick, split

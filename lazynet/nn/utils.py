@@ -13,7 +13,7 @@ from lazynet.elsewhere import TORCH_UTILS, tells
 from lazynet.graph import Graph, current_graph
 from lazynet.nn.module import Module
 from lazynet.nn.recurrent import _Network
-from lazynet.ops.reduce import reshape
+from lazynet.ops.reshape import reshape
 from lazynet.ops.statistics import norm
 from lazynet.parameter import Parameter
 from lazynet.recording import recording_gradients

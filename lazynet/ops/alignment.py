@@ -13,7 +13,7 @@ from lazynet.ops.elementwise import where
 from lazynet.ops.functions import clamp, isinf
 from lazynet.ops.index import index_select
 from lazynet.ops.linear import matmul
-from lazynet.ops.reduce import reshape
+from lazynet.ops.reshape import reshape
 from lazynet.ops.rows import cat, sequence
 from lazynet.ops.runs import (
     backward_program,

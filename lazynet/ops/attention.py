@@ -18,7 +18,7 @@ from lazynet.ops.pairs import (
     pair_total,
 )
 from lazynet.ops.random import bits_of, stream
-from lazynet.ops.reduce import reshape
+from lazynet.ops.reshape import reshape
 from lazynet.ops.rows import sequence
 from lazynet.ops.runs import (
     PAYLOAD,

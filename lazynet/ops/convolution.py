@@ -15,7 +15,7 @@ from lazynet.device import beside_operands
 from lazynet.ops.fill import zeros
 from lazynet.ops.linear import linear
 from lazynet.ops.products import bmm, matmul
-from lazynet.ops.reduce import reshape
+from lazynet.ops.reshape import reshape
 from lazynet.ops.rows import cat as cat_rows
 from lazynet.ops.shape import permute
 from lazynet.ops.take import PUT, rearranged, table_of

@@ -18,7 +18,7 @@ from lazynet.ops.elementwise import exp, where
 from lazynet.ops.fill import zeros
 from lazynet.ops.index import tril, triu
 from lazynet.ops.products import matmul
-from lazynet.ops.reduce import reshape
+from lazynet.ops.reshape import reshape
 from lazynet.ops.shape import transpose as swapped
 from lazynet.ops.told import told
 from lazynet.program import Ref, Region, call, lowered, operand_refs, output_refs

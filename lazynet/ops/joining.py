@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lazynet.ops.axes import axis_of
-from lazynet.ops.reduce import reshape
+from lazynet.ops.reshape import reshape
 from lazynet.ops.rows import STACKED
 from lazynet.ops.rows import cat as cat_rows
 from lazynet.ops.take import rearranged, row_axis

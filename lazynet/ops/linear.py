@@ -12,8 +12,8 @@ from dataclasses import replace
 from lazynet.batching import layout as words
 from lazynet.leaf import STATICS
 from lazynet.op import Op, Sample, row_type
-from lazynet.ops.reduce import reshape, retyped
 from lazynet.ops.reduce import sum as sum_of
+from lazynet.ops.reshape import reshape, retyped
 from lazynet.ops.told import told
 from lazynet.ops.ways import note_layer, with_leaves
 from lazynet.parameter import Parameter

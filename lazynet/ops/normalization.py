@@ -9,7 +9,7 @@ from lazynet.ops import reduce
 from lazynet.ops.axes import sizes_of
 from lazynet.ops.elementwise import floats_of, maximum, square
 from lazynet.ops.functions import rsqrt
-from lazynet.ops.reduce import reshape
+from lazynet.ops.reshape import reshape
 from lazynet.ops.statistics import norm, spread_back
 from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value

@@ -15,7 +15,7 @@ import numpy as np
 from lazynet.device import beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.convolution import count_of, places_of, several, windows
-from lazynet.ops.reduce import reshape
+from lazynet.ops.reshape import reshape
 from lazynet.ops.rows import ROW_MAX, ROW_SUM, sequence
 from lazynet.ops.take import rearranged
 from lazynet.ops.told import told

@@ -10,8 +10,8 @@ import numpy as np
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops import linear as plain
 from lazynet.ops.axes import broadcast_shapes
-from lazynet.ops.reduce import reshape
 from lazynet.ops.reduce import sum as sum_of
+from lazynet.ops.reshape import reshape
 from lazynet.ops.shape import broadcast_to, permute
 from lazynet.ops.take import rearranged
 from lazynet.ops.told import told

@@ -1,4 +1,4 @@
-"""Ops along an axis of each row: sums, maxima, softmax, and the shapes that go with them.
+"""Ops along an axis of each row: sums and maxima, and repeating, by which rows broadcast.
 
 An axis splits a row into (outer, axis, inner); the kernels of `kernels/axes.py` see rows that way.
 For a Sequence, axis 0 is the ragged one (`ops/rows.py`), axes of the rows are counted from -1 down
@@ -11,7 +11,8 @@ import math
 from typing import Any, NamedTuple
 
 from lazynet.op import Op, RowType, Sample, row_type
-from lazynet.ops.axes import axes_of, axis_of, sizes_of
+from lazynet.ops.axes import axes_of, axis_of
+from lazynet.ops.reshape import reshape, reshaped, retyped
 from lazynet.ops.told import told
 from lazynet.program import call, lowered, operand_refs, output_refs
 from lazynet.quick import node
@@ -99,70 +100,6 @@ REPEAT = Op(
 )  # fmt: skip
 
 
-def _transpose_lower(signature):
-    row = signature.types[0]
-    step = call(
-        "transpose", operand_refs(signature), output_refs(signature)[0], row.shape, row.dtype
-    )
-    return lowered(signature, [step])
-
-
-def _transpose_shape(row):
-    if len(row.shape) != 2:
-        raise ShapeError(f"transpose: expected a matrix, not rows of {row.shape}")
-    return (row_type(row.dtype, row.shape[::-1]),)
-
-
-TRANSPOSE = Op(
-    "transpose", "y[j, i] = x[i, j]", _transpose_shape, _transpose_lower,
-    lambda g, y, x: (transpose(g),), samples=(Sample(((3, 4),)),),
-)  # fmt: skip
-
-
-def transpose(x):
-    """The transposed matrix of each row: y[j, i] = x[i, j]."""
-    return record(TRANSPOSE, (as_value(x, "transpose"),))
-
-
-def retyped(x, row):
-    """The same rows under another type: a view, no node."""
-    if isinstance(x, Sequence):
-        return Sequence(x.graph, x.id, row, x.length, x.step)
-    return Tensor(x.graph, x.id, row)
-
-
-@told
-def reshape(x, *shape):
-    """The same elements in another shape; for a Sequence the shape of each row. A view, no node.
-
-    Shapes: any -> as many elements in the shape given, one size of which may be -1; n rows -> n
-    rows.
-
-    >>> ln.reshape(ln.tensor([1.0, 2.0, 3.0, 4.0]), 2, -1).tolist()
-    [[1.0, 2.0], [3.0, 4.0]]
-
-    Args:
-        shape: sizes, one of which may be -1: what is left for it.
-
-    Raises:
-        ShapeError: if the number of elements differs.
-    """
-    shape = sizes_of(shape)
-    row = x.type.views.get(("reshape", shape))
-    return retyped(x, _reshaped(x.type, shape) if row is None else row)
-
-
-def _reshaped(row, shape: tuple[int, ...]):
-    """A row type in another shape, which it keeps for the next time."""
-    given, known = shape, math.prod(s for s in shape if s != -1)
-    if shape.count(-1) == 1 and known:
-        shape = tuple(row.size // known if s == -1 else s for s in shape)
-    if math.prod(shape) != row.size or any(s < 0 for s in shape):
-        raise ShapeError(f"reshape: rows of {row.shape} have {row.size} elements, not {shape}")
-    made = row.views["reshape", given] = row.view(shape)
-    return made
-
-
 def expand(x, shape: tuple[int, ...]):
     """Rows broadcast to `shape`, as numpy broadcasts."""
     for axis in range(len(shape) - len(x.type.shape)):
@@ -228,7 +165,7 @@ def _reduce(name: str, op: Op, x, axis, keepdim: bool = False):
         if isinstance(x, Sequence):
             x = ROW_REDUCTIONS[name](x)
         kept = (1,) * len(x.type.shape) if keepdim else ()
-        flat = _reshaped(x.type, (x.type.size,))
+        flat = reshaped(x.type, (x.type.size,))
     else:
         kept = (*x.type.shape[:own], *([1] * keepdim), *x.type.shape[own + 1 :])
         flat = x.type
@@ -413,5 +350,3 @@ def argmax(x, axis: int | None = -1, keepdim: bool = False):
 
 for _class in (Tensor, Sequence):
     _class.sum, _class.mean, _class.max, _class.argmax = sum, mean, max, argmax
-    _class.reshape = _class.view = reshape
-Tensor.T = property(transpose)

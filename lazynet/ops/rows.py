@@ -14,6 +14,7 @@ from lazynet.batching import layout as words
 from lazynet.leaf import Leaf
 from lazynet.op import Op, RowType, Sample, Signature, row_type
 from lazynet.ops import reduce
+from lazynet.ops.reshape import reshape
 from lazynet.ops.told import told
 from lazynet.ops.views import (
     ARRAYS,
@@ -132,7 +133,7 @@ def stack(values, dim: int = 0):
     if dim % ndim == 0:
         return sequence(values)
     at = dim % ndim - ragged
-    parts = [reduce.reshape(v, (*v.type.shape[:at], 1, *v.type.shape[at:])) for v in values]
+    parts = [reshape(v, (*v.type.shape[:at], 1, *v.type.shape[at:])) for v in values]
     return STACKED[0](parts, at + ragged)
 
 

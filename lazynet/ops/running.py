@@ -6,7 +6,8 @@ from lazynet.ops import reduce
 from lazynet.ops.axes import axis_of
 from lazynet.ops.elementwise import number_of
 from lazynet.ops.joining import cat as joined
-from lazynet.ops.reduce import SUM, reshape
+from lazynet.ops.reduce import SUM
+from lazynet.ops.reshape import reshape
 from lazynet.ops.shape import unsqueeze
 from lazynet.ops.told import told
 from lazynet.record import as_value, record

@@ -1,6 +1,7 @@
 """Shapes: axes permuted, put in and left out, rows repeated, padded, flipped, joined.
 
-Views (`reshape`, `unsqueeze`, ...) are types and cost nothing; the rest is `TAKE` of `take.py`.
+Views (`reshape`, `unsqueeze`, ...) are types and cost nothing. Matrices are transposed by a kernel
+for that; the rest is `TAKE` of `take.py`.
 """
 
 from __future__ import annotations
@@ -11,16 +12,43 @@ from typing import Any
 import numpy as np
 
 from lazynet.device import beside_operands
+from lazynet.op import Op, Sample, row_type
 from lazynet.ops import reduce
 from lazynet.ops.axes import axis_of, sizes_of
-from lazynet.ops.reduce import reshape
+from lazynet.ops.reshape import reshape
 from lazynet.ops.rows import cat as cat_rows
 from lazynet.ops.take import places_of, rearranged, row_axis, taken
 from lazynet.ops.told import told
-from lazynet.record import ShapeError, as_value
+from lazynet.program import call, lowered, operand_refs, output_refs
+from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence, Tensor, tensor
 
 # -- axes ------------------------------------------------------------------------------------------
+
+
+def _transpose_lower(signature):
+    row = signature.types[0]
+    step = call(
+        "transpose", operand_refs(signature), output_refs(signature)[0], row.shape, row.dtype
+    )
+    return lowered(signature, [step])
+
+
+def _transpose_shape(row):
+    if len(row.shape) != 2:
+        raise ShapeError(f"transpose: expected a matrix, not rows of {row.shape}")
+    return (row_type(row.dtype, row.shape[::-1]),)
+
+
+TRANSPOSE = Op(
+    "transpose", "y[j, i] = x[i, j]", _transpose_shape, _transpose_lower,
+    lambda g, y, x: (transposed(g),), samples=(Sample(((3, 4),)),),
+)  # fmt: skip
+
+
+def transposed(x):
+    """The transposed matrix of each row: y[j, i] = x[i, j]."""
+    return record(TRANSPOSE, (as_value(x, "transpose"),))
 
 
 @told
@@ -67,11 +95,11 @@ def transpose(x, dim0: int | None = None, dim1: int | None = None):
         if len(x.type.shape) < 2:
             raise ShapeError(f"transpose: expected a matrix, not rows of {x.type.shape}")
         if len(x.type.shape) == 2:
-            return reduce.transpose(x)
+            return transposed(x)
         dim0, dim1 = -1, -2
     a, b = row_axis(x, dim0, "transpose"), row_axis(x, dim1, "transpose")
     if {a, b} == {0, 1} and len(x.type.shape) == 2:
-        return reduce.transpose(x)
+        return transposed(x)
     return rearranged(x, ("transpose", a, b), lambda index: index.swapaxes(a, b))
 
 
@@ -319,3 +347,4 @@ for _class in (Tensor, Sequence):
         setattr(_class, _method.__name__, _method)
     _class.mT = property(transpose)
     _class.expand = broadcast_to
+Tensor.T = property(transposed)

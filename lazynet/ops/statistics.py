@@ -17,6 +17,7 @@ from lazynet.ops.axes import axes_of, axis_of
 from lazynet.ops.elementwise import absolute, exp, log, sqrt, where
 from lazynet.ops.functions import isfinite
 from lazynet.ops.reduce import over
+from lazynet.ops.reshape import reshape
 from lazynet.ops.rows import ROW_MAX, ROW_SUM, over_segments, sequence
 from lazynet.ops.shape import unsqueeze
 from lazynet.ops.told import told
@@ -43,7 +44,7 @@ def spread_back(y, x, axis: Any):
 def _kept(y, x, axis: Any):
     """A reduced value with an axis of size 1 for each that is gone, but for rows."""
     if axis in (None, (), []):
-        return reduce.reshape(y, (1,) * len(x.type.shape))
+        return reshape(y, (1,) * len(x.type.shape))
     return spread_back(y, x, axis)
 
 

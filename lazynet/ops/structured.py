@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lazynet.batching import layout as words
 from lazynet.op import Op, Sample, row_type
-from lazynet.ops.reduce import reshape, transpose
 from lazynet.ops.reduce import sum as sum_of
+from lazynet.ops.reshape import reshape
 from lazynet.ops.rows import cat
 from lazynet.ops.runs import (
     Rooms,
@@ -18,6 +18,7 @@ from lazynet.ops.runs import (
     rows_in,
     step,
 )
+from lazynet.ops.shape import transposed
 from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value, record_runs
 from lazynet.tensor import Sequence
@@ -74,7 +75,7 @@ def _log_scan_vjp(g, y, x, w, a):
 
 def _backwards(g, matrices):
     """b_t = g_t + w_{t+1} b_{t+1}, from the last row to the first."""
-    return linear_scan(g[::-1], transpose(matrices)[::-1])[::-1]
+    return linear_scan(g[::-1], transposed(matrices)[::-1])[::-1]
 
 
 LOG_SCAN = Op(

@@ -19,7 +19,8 @@ from lazynet.batching import layout as words
 from lazynet.leaf import STATICS, Leaf
 from lazynet.op import Op, RowType, Sample, row_type
 from lazynet.ops.axes import axis_of
-from lazynet.ops.reduce import reshape, split
+from lazynet.ops.reduce import split
+from lazynet.ops.reshape import reshape
 from lazynet.program import Ref, call, lowered, operand_refs, output_refs
 from lazynet.record import ShapeError, as_value, record
 

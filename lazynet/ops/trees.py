@@ -20,8 +20,8 @@ from lazynet.ops.elementwise import where
 from lazynet.ops.fill import zeros
 from lazynet.ops.linear import matmul
 from lazynet.ops.reduce import max as max_of
-from lazynet.ops.reduce import reshape
 from lazynet.ops.reduce import sum as sum_of
+from lazynet.ops.reshape import reshape
 from lazynet.ops.rows import ROW_MAX, ROW_SUM, sequence
 from lazynet.ops.runs import backward_program, forward_program, offsets, operand, output, step
 from lazynet.ops.told import told

@@ -14,7 +14,7 @@ import numpy as np
 from lazynet.batching import layout as words
 from lazynet.op import Op, RowType, Sample, row_type
 from lazynet.ops.axes import axis_of
-from lazynet.ops.reduce import reshape, retyped
+from lazynet.ops.reshape import reshape, retyped
 from lazynet.ops.told import told
 from lazynet.parameter import Parameter
 from lazynet.program import Ref, elementwise, lowered, operand_refs, output_refs
