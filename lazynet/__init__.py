@@ -178,12 +178,12 @@ from lazynet.ops.reduce import mean as mean
 from lazynet.ops.reduce import sum as sum
 from lazynet.ops.reshape import reshape as reshape
 from lazynet.ops.rows import gather as gather
-from lazynet.ops.rows import segment_sum as segment_sum
 from lazynet.ops.rows import sequence as sequence
 from lazynet.ops.rows import stack as stack
 from lazynet.ops.running import cumprod as cumprod
 from lazynet.ops.running import cumsum as cumsum
 from lazynet.ops.running import prod as prod
+from lazynet.ops.segments import segment_sum as segment_sum
 from lazynet.ops.shape import broadcast_to as broadcast_to
 from lazynet.ops.shape import flatten as flatten
 from lazynet.ops.shape import flip as flip

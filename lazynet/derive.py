@@ -10,7 +10,8 @@ from lazynet.batching import layout as words
 from lazynet.op import RowType, Signature, row_type
 from lazynet.ops.fill import zeros
 from lazynet.ops.reshape import reshape
-from lazynet.ops.rows import GATHER, ROW_SUM
+from lazynet.ops.rows import GATHER
+from lazynet.ops.segments import ROW_SUM
 from lazynet.ops.views import cat_features as cat
 from lazynet.program import Program, ref_of
 from lazynet.record import record_segments

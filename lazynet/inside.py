@@ -13,7 +13,8 @@ from lazynet.op import Signature
 from lazynet.ops import reduce
 from lazynet.ops.identity import CLONE
 from lazynet.ops.reshape import reshape
-from lazynet.ops.rows import GATHER, ROW_MAX, ROW_SOFTMAX, ROW_SUM
+from lazynet.ops.rows import GATHER
+from lazynet.ops.segments import ROW_MAX, ROW_SOFTMAX, ROW_SUM
 from lazynet.ops.softmax import softmax
 from lazynet.ops.views import cat_features, part
 from lazynet.program import Ref, ref_of

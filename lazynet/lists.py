@@ -22,7 +22,8 @@ from lazynet.inside import FunctionGraph
 from lazynet.op import RowType, Signature
 from lazynet.ops.elementwise import ADD
 from lazynet.ops.identity import CLONE
-from lazynet.ops.rows import GATHER, ROW_SUM
+from lazynet.ops.rows import GATHER
+from lazynet.ops.segments import ROW_SUM
 from lazynet.program import Ref
 from lazynet.record import record
 from lazynet.recording import recording_gradients

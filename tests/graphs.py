@@ -12,7 +12,7 @@ from naive_runs import attention, log_scan
 import lazynet as ln
 from lazynet.ops import linear as products
 from lazynet.ops import loss as losses
-from lazynet.ops import reduce, rows
+from lazynet.ops import reduce, rows, segments
 
 WIDTH = 4
 CLASSES = 7
@@ -28,7 +28,7 @@ def naive_part(x, first):
 
 
 def lazy_segments(x, index, count):
-    return ln.tanh(rows.segment_sum(x, index, count))
+    return ln.tanh(segments.segment_sum(x, index, count))
 
 
 def naive_segments(x, index, count):

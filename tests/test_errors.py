@@ -7,7 +7,7 @@ import pytest
 
 import lazynet as ln
 from lazynet import executor, nn
-from lazynet.ops import loss, losses, reduce, rows
+from lazynet.ops import loss, losses, reduce, rows, segments
 from lazynet.ops.elementwise import where
 from lazynet.ops.linear import linear
 from lazynet.ops.noise import dropout
@@ -88,7 +88,7 @@ MISTAKES = {
     ),
     "one target": (lambda: loss.cross_entropy(vector(3), [0, 1]), ValueError, "needs a Sequence"),
     "segment_sum": (
-        lambda: rows.segment_sum(sequence(3), [0, 1], 2),
+        lambda: segments.segment_sum(sequence(3), [0, 1], 2),
         ValueError,
         "2 indices for 3 rows",
     ),
@@ -162,7 +162,7 @@ MISTAKES = {
     "pick": (lambda: ln.pick(vector(3), 3), IndexError, "pick: index 3 is out of range"),
     "target": (lambda: loss.cross_entropy(vector(3), 3), IndexError, "index 3 is out of range"),
     "segment": (
-        lambda: rows.segment_sum(sequence(2), [0, 2], 2),
+        lambda: segments.segment_sum(sequence(2), [0, 2], 2),
         IndexError,
         "index 2 is out of range",
     ),

@@ -9,7 +9,8 @@ import numpy as np
 from lazynet.nn.linear import Embedding
 from lazynet.ops.fill import zeros
 from lazynet.ops.lookup import lookup
-from lazynet.ops.rows import ROW_MAX, ROW_SUM, sequence
+from lazynet.ops.rows import sequence
+from lazynet.ops.segments import ROW_MAX, ROW_SUM
 from lazynet.ops.views import indices
 from lazynet.record import ShapeError, as_value, record_segments
 from lazynet.tensor import Sequence, tensor

@@ -22,7 +22,8 @@ from lazynet.ops.linear import dot, linear
 from lazynet.ops.lookup import lookup
 from lazynet.ops.reduce import argmax, mean
 from lazynet.ops.reshape import reshape
-from lazynet.ops.rows import ROW_SUM, gather, sequence
+from lazynet.ops.rows import gather, sequence
+from lazynet.ops.segments import ROW_SUM
 from lazynet.ops.softmax import log_softmax
 from lazynet.ops.views import cat_features, indices, part, pick, split
 from lazynet.parameter import Parameter

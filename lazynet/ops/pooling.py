@@ -16,7 +16,8 @@ from lazynet.device import beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.convolution import count_of, places_of, several, windows
 from lazynet.ops.reshape import reshape
-from lazynet.ops.rows import ROW_MAX, ROW_SUM, sequence
+from lazynet.ops.rows import sequence
+from lazynet.ops.segments import ROW_MAX, ROW_SUM
 from lazynet.ops.take import rearranged
 from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value, record_segments

@@ -1,8 +1,8 @@
 """Ops along an axis of each row: sums and maxima, and repeating, by which rows broadcast.
 
 An axis splits a row into (outer, axis, inner); the kernels of `kernels/axes.py` see rows that way.
-For a Sequence, axis 0 is the ragged one (`ops/rows.py`), axes of the rows are counted from -1 down
-or from 1 up.
+For a Sequence, axis 0 is the ragged one (`ops/segments.py`), axes of the rows are counted from -1
+down or from 1 up.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _whole(name: str, axis, keepdim: bool) -> None:
 
 
 # What each reduction does along the ragged axis, and the op of those that are one node there;
-# `ops/rows.py` enters itself here.
+# `ops/segments.py` enters itself here.
 ROW_REDUCTIONS: dict = {}
 ROW_OPS: dict[str, Op] = {}
 

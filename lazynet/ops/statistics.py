@@ -18,7 +18,8 @@ from lazynet.ops.elementwise import absolute, exp, log, sqrt, where
 from lazynet.ops.functions import isfinite
 from lazynet.ops.reduce import over
 from lazynet.ops.reshape import reshape
-from lazynet.ops.rows import ROW_MAX, ROW_SUM, over_segments, sequence
+from lazynet.ops.rows import sequence
+from lazynet.ops.segments import ROW_MAX, ROW_SUM, over_segments
 from lazynet.ops.shape import unsqueeze
 from lazynet.ops.told import told
 from lazynet.record import as_value

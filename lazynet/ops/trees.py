@@ -22,8 +22,9 @@ from lazynet.ops.linear import matmul
 from lazynet.ops.reduce import max as max_of
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.reshape import reshape
-from lazynet.ops.rows import ROW_MAX, ROW_SUM, sequence
+from lazynet.ops.rows import sequence
 from lazynet.ops.runs import backward_program, forward_program, offsets, operand, output, step
+from lazynet.ops.segments import ROW_MAX, ROW_SUM
 from lazynet.ops.told import told
 from lazynet.record import ShapeError, as_value, record_runs, record_segments
 from lazynet.tensor import Sequence, Tensor
