@@ -7,7 +7,7 @@ from test_ops import ROW_CASES, SEGMENT_CASES, differentiable, draw, over
 import lazynet as ln
 from lazynet import check_grads, grad, gradients, value_and_grad
 from lazynet.batching import layout as words
-from lazynet.ops.elementwise import elementwise
+from lazynet.ops.lifting import elementwise
 from lazynet.record import record, record_segments
 
 generator = np.random.default_rng(0)

@@ -193,7 +193,7 @@ def test_gradients_through_a_parameter_that_has_changed_are_refused():
 
 
 def test_check_grads_finds_a_wrong_second_derivative_in_both_modes():
-    from lazynet.ops.elementwise import elementwise
+    from lazynet.ops.lifting import elementwise
     from lazynet.record import record
 
     cut = elementwise("", "y = x^2", "x0 * x0", lambda g, y, x: (g * (2.0 * x.detach()),))

@@ -15,7 +15,6 @@ from lazynet.ops.axes import axis_of
 from lazynet.ops.elementwise import (
     absolute,
     as_floats,
-    elementwise,
     exp,
     maximum,
     prepare,
@@ -25,6 +24,7 @@ from lazynet.ops.elementwise import (
     zero_of,
 )
 from lazynet.ops.functions import clamp, erf, logical_and
+from lazynet.ops.lifting import elementwise
 from lazynet.ops.take import rearranged
 from lazynet.ops.told import told
 from lazynet.ops.views import split

@@ -1,7 +1,7 @@
-"""Elementwise ops: one scalar formula each, lifted to rows, to fused loops and to every dtype.
+"""Arithmetic, comparisons and `where`: elementwise ops, and how their operands are made alike.
 
-The formula reads its operands as x0, x1, ... in the words of `kernels/scalars.py`. Operands
-broadcast as in numpy within a row; a Tensor broadcasts against each row of a Sequence.
+Each is one scalar formula; see `ops/lifting.py`. Operands broadcast as in numpy within a row; a
+Tensor broadcasts against each row of a Sequence.
 """
 
 from __future__ import annotations
@@ -12,71 +12,16 @@ import reprlib
 import numpy as np
 
 from lazynet.debugging import warn
-from lazynet.op import Op, RowType, Sample, row_type
+from lazynet.op import Op, Sample, row_type
 from lazynet.ops.axes import broadcast_shapes
-from lazynet.ops.reduce import expand, unbroadcast
+from lazynet.ops.lifting import PAIRS, broadcast_of, elementwise
+from lazynet.ops.reduce import expand
 from lazynet.ops.told import told
 from lazynet.ops.ways import binary, note_values, unary, with_leaves, with_numbers
-from lazynet.program import elementwise as elementwise_step
-from lazynet.program import lowered, operand_refs, output_refs
 from lazynet.quick import Short, record_values
-from lazynet.record import DtypeError, Literal, ShapeError, as_value, record
+from lazynet.record import DtypeError, Literal, as_value, record
 from lazynet.tape import is_fixed
 from lazynet.tensor import Sequence, Tensor, Value
-
-ONE = (Sample(((5,),)),)
-PAIRS = (
-    Sample(((5,), (5,))),
-    Sample(((3, 4), (3, 4))),
-    Sample(((5,), ())),
-    Sample(((), (5,))),
-    Sample(((), ())),
-)
-
-
-def _broadcast(name: str, *rows: RowType) -> tuple[int, ...]:
-    try:
-        return broadcast_shapes(*[row.shape for row in rows])
-    except ValueError:
-        shapes = " and ".join(str(row.shape) for row in rows)
-        raise ShapeError(
-            f"{name}: rows of {shapes} do not broadcast; shapes must agree from the right, or be 1"
-        ) from None
-
-
-def elementwise(
-    name, formula, scalar, vjp=None, result=None, samples=ONE, listed=True, of_bools=None
-) -> Op:
-    """An elementwise op.
-
-    Args:
-        scalar: the formula that gives one element.
-        vjp: cotangents of the operands as if nothing were broadcast; sums are added by themselves.
-        result: dtype of the result, if it is not that of the operands.
-        of_bools: the formula where all are bools, if it is another.
-    """
-
-    def shape(*rows):
-        dtype = result or next((r.dtype for r in rows if r.dtype != "bool"), rows[0].dtype)
-        return (row_type(dtype, _broadcast(name, *rows)),)
-
-    def lower(signature):
-        bools = of_bools is not None and signature.type.dtype == "bool"
-        step = elementwise_step(
-            of_bools if bools else scalar, operand_refs(signature), output_refs(signature)[0]
-        )
-        return lowered(signature, [step])
-
-    def derivative(g, y, *operands):
-        cotangents = vjp(g, y, *operands)
-        return tuple(
-            None if c is None else unbroadcast(c, x.type)
-            for c, x in zip(cotangents, operands, strict=True)
-        )
-
-    return Op(
-        name, formula, shape, lower, derivative if vjp else None, samples=samples, listed=listed
-    )
 
 
 def prepare(op: Op, *operands):
@@ -105,7 +50,7 @@ def prepare(op: Op, *operands):
     made = [x if isinstance(x, Value) else _literal(op, x, dtype) for x in operands]
     made = [x if x.type.dtype == dtype else cast(x, dtype) for x in made]
     _warn_of_meeting(op.name, values)
-    target = _broadcast(op.name, *(x.type for x in made))
+    target = broadcast_of(op.name, *(x.type for x in made))
     return [x if x.type.shape == target or x.type.size == 1 else expand(x, target) for x in made]
 
 
@@ -289,7 +234,7 @@ EQUAL, NOT_EQUAL = _comparison("eq", "=="), _comparison("ne", "!=")
 def _where_shape(condition, x, y):
     if condition.dtype != "bool":
         raise TypeError(f"where: the condition must be bool, not {condition.dtype}")
-    return (row_type(x.dtype, _broadcast("where", condition, x, y)),)
+    return (row_type(x.dtype, broadcast_of("where", condition, x, y)),)
 
 
 WHERE = elementwise(

@@ -1,6 +1,6 @@
 """Functions of one element: exponentials, trigonometry, special functions, rounding.
 
-Each is one block; see `ops/elementwise.py`. Values are those of libm (float32 through float64), and
+Each is one block; see `ops/lifting.py`. Values are those of libm (float32 through float64), and
 so are those at 0, infinity and NaN.
 """
 
@@ -12,16 +12,8 @@ import math
 import numpy as np
 
 from lazynet.op import Op, Sample
-from lazynet.ops.elementwise import (
-    PAIRS,
-    as_floats,
-    cast,
-    elementwise,
-    exp,
-    prepare,
-    where,
-    zero_of,
-)
+from lazynet.ops.elementwise import as_floats, cast, exp, prepare, where, zero_of
+from lazynet.ops.lifting import PAIRS, elementwise
 from lazynet.ops.told import told
 from lazynet.ops.ways import binary, note_values, unary, with_numbers
 from lazynet.quick import Short, record_values

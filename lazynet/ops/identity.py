@@ -5,7 +5,8 @@ from __future__ import annotations
 from lazynet.batching import layout as words
 from lazynet.graph import words_of
 from lazynet.op import TABLE, Op, Sample
-from lazynet.ops.elementwise import elementwise, floats_of
+from lazynet.ops.elementwise import floats_of
+from lazynet.ops.lifting import elementwise
 from lazynet.ops.runs import backward_program, forward_program, operand, output
 from lazynet.ops.told import told
 from lazynet.parameter import Parameter

@@ -13,19 +13,9 @@ from lazynet.device import beside_operands
 from lazynet.op import Sample
 from lazynet.ops import reduce
 from lazynet.ops.activations import logsigmoid, softplus
-from lazynet.ops.elementwise import (
-    PAIRS,
-    absolute,
-    elementwise,
-    exp,
-    log,
-    maximum,
-    minimum,
-    prepare,
-    relu,
-    where,
-)
+from lazynet.ops.elementwise import absolute, exp, log, maximum, minimum, prepare, relu, where
 from lazynet.ops.functions import clamp, log1p
+from lazynet.ops.lifting import PAIRS, elementwise
 from lazynet.ops.linear import vectors_of
 from lazynet.ops.loss import reduced, rows_beside, weighted, weights_of
 from lazynet.ops.told import told
