@@ -96,13 +96,8 @@ def call_product(typing_context, function, method, accumulate, ta, m, n, k, a, l
     return types.void(types.int64, *_KIND.args), generate
 
 
-@made_once
-def address(dtype: str) -> int:
-    """Where the compiled code of small products lies.
-
-    All kernels call the same, by address: with a loop for each kind of tile it takes a while to
-    compile.
-    """
+def _walk(dtype: str):
+    """The word `walk` for a dtype."""
     item, width = np.dtype(dtype).itemsize, lanes(dtype)
     make = tile(dtype, width)
 
@@ -132,7 +127,12 @@ def address(dtype: str) -> int:
                 j += columns
             top = bottom
 
-    across = WIDTH * width
+    return walk
+
+
+def _walk_panels(walk, dtype: str):
+    """The word `walk_panels` for a dtype."""
+    item, across = np.dtype(dtype).itemsize, panel(dtype)
 
     @word
     def walk_panels(accumulate, m, n, k, a, lda, b, c, ldc):
@@ -149,6 +149,19 @@ def address(dtype: str) -> int:
                 )  # fmt: skip
                 j += across
             start += PANEL_STEPS
+
+    return walk_panels
+
+
+@made_once
+def address(dtype: str) -> int:
+    """Where the compiled code of small products lies.
+
+    All kernels call the same, by address: with a loop for each kind of tile it takes a while to
+    compile.
+    """
+    item, walk = np.dtype(dtype).itemsize, _walk(dtype)
+    walk_panels = _walk_panels(walk, dtype)
 
     def small_product(method, accumulate, ta, m, n, k, a, lda, b, ldb, c, ldc):
         if method == PACKED:
