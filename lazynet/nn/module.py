@@ -17,7 +17,7 @@ from lazynet.debugging import warn
 from lazynet.device import OPENED, Device, device_among, device_of, on_device
 from lazynet.elsewhere import OF_MODULES, TellsSettings, missing
 from lazynet.nn import hooks
-from lazynet.nn.state import Entry, IncompatibleKeys, load
+from lazynet.nn.state import Entry, IncompatibleKeys, cast, load, move
 from lazynet.nn.told import RAISED, explained
 from lazynet.parameter import Parameter
 from lazynet.snapshot import note_change
@@ -311,27 +311,12 @@ class Module(TellsSettings, hooks.Hooked):
 
     def float(self) -> Self:
         """Make all parameters and float buffers float32; optimizers must be made afterwards."""
-        return self._cast("float32")
+        cast(self, "float32")
+        return self
 
     def double(self) -> Self:
         """Make all parameters and float buffers float64; optimizers must be made afterwards."""
-        return self._cast("float64")
-
-    def _cast(self, dtype: str) -> Self:
-        made: dict[int, Tensor] = {}
-        for _, old, _, owner, key in list(self._entries("", None)):
-            if old.dtype.kind != "f":
-                continue
-            if id(old) not in made:
-                array = old.numpy().astype(dtype)
-                parameter = isinstance(old, Parameter)
-                device = old.device
-                made[id(old)] = (
-                    Parameter(array, old.requires_grad, device)
-                    if parameter
-                    else tensor(array, device=device)
-                )
-            owner._replace(key, made[id(old)])
+        cast(self, "float64")
         return self
 
     def to(self, device: str) -> Self:
@@ -342,12 +327,7 @@ class Module(TellsSettings, hooks.Hooked):
         Raises:
             DeviceError: if there is no such device; nothing has moved then.
         """
-        target = device_of(device)
-        for _, value, _, owner, key in list(self._entries("", None)):
-            if isinstance(value, Parameter):
-                value.move_(target)
-            else:
-                owner._replace(key, value.to(target))
+        move(self, device_of(device))
         return self
 
     def cpu(self) -> Self:

@@ -1,4 +1,4 @@
-"""The state of a module: parameters and buffers by dotted name, and setting them."""
+"""The state of a module: parameters and buffers by dotted name, set, cast and moved as a whole."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lazynet.device import Device
 from lazynet.parameter import Parameter
 from lazynet.tensor import Tensor, Value, tensor
 
@@ -55,6 +56,31 @@ def load(module: Any, state: Mapping[str, Any], strict: bool) -> IncompatibleKey
         else:
             owner._replace(key, tensor(array, device=old.device))
     return IncompatibleKeys(missing, unexpected)
+
+
+def cast(module: Any, dtype: str) -> None:
+    """Make the floats of a module's state of this dtype: `Module.float` and `Module.double`."""
+    made: dict[int, Tensor] = {}
+    for _, old, _, owner, key in list(module._entries("", None)):
+        if old.dtype.kind != "f":
+            continue
+        if id(old) not in made:
+            array, device = old.numpy().astype(dtype), old.device
+            made[id(old)] = (
+                Parameter(array, old.requires_grad, device)
+                if isinstance(old, Parameter)
+                else tensor(array, device=device)
+            )
+        owner._replace(key, made[id(old)])
+
+
+def move(module: Any, device: Device) -> None:
+    """Move a module's state to a device: `Module.to`."""
+    for _, value, _, owner, key in list(module._entries("", None)):
+        if isinstance(value, Parameter):
+            value.move_(device)
+        else:
+            owner._replace(key, value.to(device))
 
 
 def _fitting(
