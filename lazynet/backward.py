@@ -27,8 +27,9 @@ from lazynet.kernels.jit import clock, interruptible
 from lazynet.leaf import GOING, STATICS, Leaf, leaf_of
 from lazynet.modes import no_grad
 from lazynet.op import TABLE
+from lazynet.reading import gather_bytes
 from lazynet.spent import note_spent, release_links, shrink_spent
-from lazynet.tensor import Sequence, Tensor, Value, gather_bytes, rows_of, tensor
+from lazynet.tensor import Sequence, Tensor, Value, rows_of, tensor
 from lazynet.touched import rows_looked_up
 from lazynet.trace import backward_program
 

@@ -5,7 +5,6 @@ Operators and methods such as `x + y` or `x.sum()` are attached by the ops; `met
 
 from __future__ import annotations
 
-import ctypes
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,16 +15,11 @@ from lazynet.device import CPU, Device, DeviceError, device_of
 from lazynet.leaf import STATICS, Leaf, leaf_of
 from lazynet.methods import Methods
 from lazynet.op import RowType, row_type
+from lazynet.reading import read_number, read_row, read_rows
 from lazynet.recording import pending_graph
 
 FLOATS = ("float32", "float64")
 _SHOWN = 50  # elements that `repr` shows; of more it shows the first and last
-_SCALARS: dict[str, Any] = {
-    "float32": ctypes.c_float,
-    "float64": ctypes.c_double,
-    "int64": ctypes.c_int64,
-    "bool": ctypes.c_bool,
-}
 
 
 class Value(Methods):
@@ -246,17 +240,7 @@ class Tensor(Value):
         return self._content()
 
     def _content(self) -> np.ndarray:
-        source, row = self.graph, self.type
-        if isinstance(source, Leaf):
-            address = source.address + row.stride * self.id
-        else:
-            address = int(source.place[self.id])
-        if source.device is not CPU:
-            content = source.device.read(address + row.offset, row.width)
-            return np.ndarray(row.shape, row.dtype, content)
-        # A program that looks at values comes here once for each look; this is the quick way.
-        content = bytearray(ctypes.string_at(address + row.offset, row.width))
-        return np.ndarray(row.shape, row.dtype, content)
+        return read_row(self.graph, self.id, self.type)
 
     def item(self) -> Any:
         """The value of a tensor of one element, as a Python number. Runs what is pending.
@@ -267,10 +251,9 @@ class Tensor(Value):
         if self.type.size != 1:
             raise self._no_number("item")
         self._wait()
-        row = self.type
-        if isinstance(self.graph, Leaf) or self.graph.device is not CPU:
+        if isinstance(self.graph, Leaf):
             return self.numpy().item()
-        return _SCALARS[row.dtype].from_address(int(self.graph.place[self.id]) + row.offset).value
+        return read_number(self.graph, self.id, self.type)
 
     def _no_number(self, asked: str) -> ValueError:
         """The error of who asked for one number where there are several, or none."""
@@ -415,25 +398,6 @@ def _rebuilt(array: np.ndarray, requires_grad: bool, ragged: bool, device: Devic
 def numbers_of(data) -> np.ndarray:
     """The array that a leaf is made of: that of any data, or of a value."""
     return array_of(data.numpy() if isinstance(data, Value) else data)
-
-
-def read_rows(source, first: int, step: int, count: int, row: RowType) -> np.ndarray:
-    """Copies of rows that have been computed, as one array."""
-    if isinstance(source, Leaf):
-        base = source.address + row.stride * np.arange(
-            first, first + step * count + (step == 0), step or 1
-        )
-        addresses = base[:count] if step else np.full(count, source.address + row.stride * first)
-    else:
-        addresses = source.place[first + step * np.arange(count)]
-    return gather_bytes(addresses + row.offset, row, source.device)
-
-
-def gather_bytes(addresses: np.ndarray, row: RowType, device: Device) -> np.ndarray:
-    """Copies of the rows at these addresses of a device."""
-    out = np.empty((len(addresses), *row.shape), row.dtype)
-    device.gather(out, addresses, row.width)
-    return out
 
 
 def rows_of(value: Value) -> list[int]:
