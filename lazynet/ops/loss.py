@@ -14,6 +14,7 @@ from lazynet.device import OPENED, beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.elementwise import relu, where
 from lazynet.ops.index import one_hot
+from lazynet.ops.reshape import reshape
 from lazynet.ops.rows import sequence
 from lazynet.ops.softmax import log_softmax
 from lazynet.ops.told import told
@@ -304,7 +305,7 @@ def multi_margin_loss(
     if p not in (1, 2):
         raise ValueError(f"{name}: p must be 1 or 2, not {p}")
     chosen = pick(x, target, name)
-    gap = relu((x - reduce.reshape(chosen, (1,))) + margin)
+    gap = relu((x - reshape(chosen, (1,))) + margin)
     gap = where(one_hot(target, x.type.size, "bool"), 0.0, gap)
     total = reduce.sum(gap if p == 1 else gap * gap, -1)
     if weight is not None:
