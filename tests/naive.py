@@ -90,6 +90,9 @@ ROWS = {
     "argsort": lambda x, axis, descending, count: np.take(
         np.argsort(-x if descending else x, axis, kind="stable"), range(count), axis
     ),
+    "cumsum": lambda x, axis, back: np.flip(
+        np.cumsum(np.flip(x, axis) if back else x, axis), axis if back else ()
+    ),
     "take_axis": lambda x, n, axis: np.take_along_axis(x, n, axis),
     "put_axis": put_axis,
     "argmax": lambda x, axis: x.argmax(axis),
@@ -122,6 +125,9 @@ SEGMENTS = {
     "row_share": lambda rows: 1 / len(rows),
     "row_softmax": lambda rows: list(softmax(np.array(rows), 0)),
     "row_log_softmax": lambda rows: list(np.log(softmax(np.array(rows), 0))),
+    "row_cumsum": lambda rows, back: list(
+        np.cumsum(rows[::-1], 0)[::-1] if back else np.cumsum(rows, 0)
+    ),
     "gather": lambda rows: list(rows),
 }
 

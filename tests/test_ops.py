@@ -138,7 +138,8 @@ def test_values_along_segments(op, sample, lengths):
     arrays = [draw(sample, 0, n) for n in lengths]
     results = [run(op, sample, [lazy(a, True)]) for a in arrays]
     for a, y in zip(arrays, results, strict=True):
-        np.testing.assert_allclose(y.numpy(), SEGMENTS[op.name](list(a)), rtol=1e-12, atol=1e-14)
+        want = SEGMENTS[op.name](list(a), **dict(sample.attributes))
+        np.testing.assert_allclose(y.numpy(), want, rtol=1e-12, atol=1e-14)
 
 
 @over(SEGMENT_CASES)

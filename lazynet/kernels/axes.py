@@ -47,6 +47,24 @@ def repeat_axis(call, context):
                         y[(o * axis + k) * inner + j] = x[o * inner + j]
 
 
+def cumsum_axis(call, context):
+    """y[o, a, i] = sum over b <= a of x[o, b, i]; attributes: accumulate, outer, axis, inner, back.
+
+    From the other end, over b >= a, where it goes back.
+    """
+    items = load(call)
+    outer, axis, inner, back = load(call + 16), load(call + 24), load(call + 32), load(call + 40)
+    for r in range(items):
+        x = row(address(call + 48, r), outer * axis * inner)
+        y = row(address(call + 72, r), outer * axis * inner)
+        for o in range(outer):
+            for k in range(axis):
+                at = (o * axis + (axis - 1 - k if back else k)) * inner
+                before = at + inner if back else at - inner
+                for j in range(inner):
+                    y[at + j] = x[at + j] + y[before + j] if k > 0 else x[at + j]
+
+
 def max_axis(call, context):
     """y[o, i] = max over a of x[o, a, i], NaN if one is; accumulate, outer, axis, inner.
 

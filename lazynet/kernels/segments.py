@@ -43,6 +43,23 @@ def segment_sum(call, context):
                 y[j] += x[j]
 
 
+def segment_cumsum(call, context):
+    """y = sum of the rows of its segment up to its own, or from it on where it goes back.
+
+    Attributes: accumulate, width, back. Operands as `segment_sum`, but that y has the rows of x.
+    """
+    segments, width, back = load(call), load(call + 16), load(call + 24)
+    offsets = row_index(load(call + 32), segments + 1)
+    for s in range(segments):
+        count = offsets[s + 1] - offsets[s]
+        for k in range(count):
+            r = offsets[s + 1] - 1 - k if back else offsets[s] + k
+            x, y = row(address(call + 56, r), width), row(address(call + 80, r), width)
+            before = row(address(call + 80, (r + 1 if back else r - 1) if k > 0 else r), width)
+            for j in lanes(width):
+                y[j] = x[j] + before[j] if k > 0 else x[j]
+
+
 def segment_max(call, context):
     """y[s] = elementwise maximum of the rows x of segment s; attributes, operands as `segment_sum`.
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from lazynet.op import Op, Sample
 from lazynet.ops import reduce
 from lazynet.ops.axes import axis_of
 from lazynet.ops.elementwise import number_of
 from lazynet.ops.joining import cat as joined
-from lazynet.ops.reduce import SUM
+from lazynet.ops.reduce import SUM, split
 from lazynet.ops.reshape import reshape
+from lazynet.ops.segments import ROW_CUMSUM
 from lazynet.ops.shape import unsqueeze
 from lazynet.ops.told import told
-from lazynet.record import as_value, record
+from lazynet.program import call, lowered, operand_refs, output_refs
+from lazynet.record import as_value, record, record_segments
 from lazynet.tensor import Sequence, Tensor
 
 
@@ -55,6 +58,24 @@ def prod(x, axis: int | None = None, keepdim: bool = False):
     return unsqueeze(y, axis) if keepdim else y
 
 
+def _cumsum_lower(signature):
+    (_, axis), (_, back) = signature.attributes
+    row, y = signature.types[0], output_refs(signature)[0]
+    step = call(
+        "cumsum_axis", operand_refs(signature), y, (*split(row, axis), int(back)), row.dtype
+    )  # fmt: skip
+    return lowered(signature, [step])
+
+
+CUMSUM = Op(
+    "cumsum", "y = sum along the axis up to its own place, or from it on",
+    lambda row, axis, back: (row.stored,), _cumsum_lower,
+    lambda g, y, x, axis, back: (record(CUMSUM, (g,), (("axis", axis), ("back", not back))),),
+    samples=(Sample(((5,),), (("axis", 0), ("back", False))),
+             Sample(((2, 3, 2),), (("axis", 1), ("back", True)))),
+)  # fmt: skip
+
+
 @told
 def cumsum(x, axis: int = -1):
     """y[k] = sum of x[0..k] along an axis; axis 0 of a Sequence is its rows.
@@ -67,7 +88,11 @@ def cumsum(x, axis: int = -1):
     Raises:
         ShapeError: if there is no such axis.
     """
-    return _running(as_value(x, "cumsum"), axis, "cumsum", lambda a, b: a + b)
+    x = number_of(as_value(x, "cumsum"))
+    at = axis_of(x, axis, "cumsum")
+    if at is None:
+        return record_segments(ROW_CUMSUM, x, (("back", False),))
+    return record(CUMSUM, (x,), (("axis", at), ("back", False)))
 
 
 @told
@@ -82,22 +107,18 @@ def cumprod(x, axis: int = -1):
     Raises:
         ShapeError: if there is no such axis.
     """
-    return _running(as_value(x, "cumprod"), axis, "cumprod", lambda a, b: a * b)
-
-
-def _running(x, axis: int, name: str, join):
-    """Prefixes by doubling (Hillis and Steele, 1986): a logarithmic number of nodes."""
-    at, x = axis_of(x, axis, name), number_of(x)
-    step = 1
+    # Prefixes by doubling (Hillis and Steele, 1986): a logarithmic number of nodes.
+    x = number_of(as_value(x, "cumprod"))
+    at, step = axis_of(x, axis, "cumprod"), 1
     if at is None:
         while step < len(x):
-            x = joined([x[:step], join(x[step:], x[:-step])], 0)
+            x = joined([x[:step], x[step:] * x[:-step]], 0)
             step *= 2
         return x
     x = _front(x, at)
     size = x.type.shape[0]
     while step < size:
-        x = _join(_cut(x, 0, step), join(_cut(x, step, size), _cut(x, 0, size - step)))
+        x = _join(_cut(x, 0, step), _cut(x, step, size) * _cut(x, 0, size - step))
         step *= 2
     return _back(x, at)
 

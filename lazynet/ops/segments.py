@@ -20,11 +20,11 @@ from lazynet.tensor import Sequence, Tensor
 
 def _segment_lower(kernel: str, per_item: bool):
     def lower(signature):
-        row = signature.operands[0]
+        row, attributes = signature.operands[0], [int(value) for _, value in signature.attributes]
         offsets = Ref(words.OFFSETS, 0, "int64", 1)
         y = output_refs(signature)[0]
         step = call(
-            kernel, (offsets, *operand_refs(signature)), y, (row.size,), row.dtype,
+            kernel, (offsets, *operand_refs(signature)), y, (row.size, *attributes), row.dtype,
             domain=words.SEGMENTS,
         )  # fmt: skip
         return lowered(signature, [step], words.ITEMS if per_item else words.SEGMENTS)
@@ -74,6 +74,16 @@ ROW_LOG_SOFTMAX = Op(
     _segment_lower("segment_log_softmax", True),
     lambda g, y, x: (g - y.exp() * record_segments(ROW_SUM, g),), kind=words.SEGMENT,
     per_item=True, samples=(Sample(((4,),)), Sample(((),))),
+)  # fmt: skip
+
+
+ROW_CUMSUM = Op(
+    "row_cumsum", "y = sum of the rows up to its own, or from it on",
+    lambda row, back: (row.stored,),
+    _segment_lower("segment_cumsum", True),
+    lambda g, y, x, back: (record_segments(ROW_CUMSUM, g, (("back", not back),)),),
+    kind=words.SEGMENT, per_item=True,
+    samples=(Sample(((4,),), (("back", False),)), Sample(((),), (("back", True),))),
 )  # fmt: skip
 
 
