@@ -306,3 +306,19 @@ def test_a_network_that_was_called_may_get_other_sizes():
     for name, weight in other.named_parameters():
         setattr(net, name, weight)
     assert net(x).tolist() == other(x).tolist()
+
+
+@pytest.mark.parametrize("make", [nn.RNNCell, nn.GRUCell, nn.LSTMCell, nn.CoupledLSTMCell])
+def test_states_of_another_shape_are_refused_where_they_would_broadcast(make):
+    cell, wrapped = (
+        make(4, 5),
+        (lambda h: h) if make in (nn.RNNCell, nn.GRUCell) else (lambda h: (h, h)),
+    )
+    told = rf"^{make.__name__}: a state of .*; expected one of \(5,\)"
+    for wrong in (ln.zeros(1, 5), ln.zeros(6), ln.zeros(())):
+        with pytest.raises(ln.ShapeError, match=told):
+            cell(ln.zeros(4), wrapped(wrong))
+    for x, h in ((ln.zeros(4), ln.zeros(5)), (ln.zeros(2, 4), ln.zeros(2, 5)),
+                 (ln.zeros(4, length=3), ln.zeros(5))):  # fmt: skip
+        made = cell(x, wrapped(h))
+        assert (made[0] if isinstance(made, tuple) else made).shape == (*x.shape[:-1], 5)

@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from lazynet.kernels.jit import word
 from lazynet.kernels.memory import address, load
 from lazynet.kernels.words import (
     constant,
     difference,
     exp,
+    itemsize,
     lanes,
     least,
     log,
@@ -88,13 +90,36 @@ def segment_share(call, context):
             y[j] = constant(1) / constant(count) if count > 0 else constant(0)
 
 
+@word
+def adjacent(operand, width):
+    """Whether all rows of an operand, of so many bytes, lie one after the other."""
+    return load(operand + 16) == 0 and load(operand + 8) == width
+
+
 def segment_softmax(call, context):
     """y = exp(x) / (sum of exp(x) over the rows of its segment), for each element of the row.
 
-    Attributes and operands as `segment_sum`, but that y has the rows that x has.
+    Attributes and operands as `segment_sum`, but that y has the rows that x has. Of rows of one
+    number, which are brought together in y, many are gone through at a time.
     """
     segments, width = load(call), load(call + 16)
     offsets = row_index(load(call + 24), segments + 1)
+    if width == 1 and adjacent(call + 72, itemsize):
+        for s in range(segments):
+            first, count = offsets[s], offsets[s + 1] - offsets[s]
+            for _ in lanes(min(count, 1)):
+                top, total = constant(-np.inf), constant(0)
+                y = row(address(call + 72, first), count)
+                for k in range(count):  # NaN, which is no maximum here, comes into the total
+                    y[k] = row(address(call + 48, first + k), 1)[0]
+                    top = y[k] if y[k] > top else top
+                for k in range(count):
+                    value = exp(y[k] - top)
+                    y[k] = value
+                    total += value
+                for k in range(count):
+                    y[k] /= total
+        return
     for s in range(segments):
         for j in lanes(width):
             top = constant(-np.inf)
@@ -116,6 +141,21 @@ def segment_log_softmax(call, context):
     """
     segments, width = load(call), load(call + 16)
     offsets = row_index(load(call + 24), segments + 1)
+    if width == 1 and adjacent(call + 72, itemsize):
+        for s in range(segments):
+            first, count = offsets[s], offsets[s + 1] - offsets[s]
+            for _ in lanes(min(count, 1)):
+                top, total = constant(-np.inf), constant(0)
+                y = row(address(call + 72, first), count)
+                for k in range(count):
+                    y[k] = row(address(call + 48, first + k), 1)[0]
+                    top = y[k] if y[k] > top else top
+                for k in range(count):
+                    total += exp(y[k] - top)
+                rest = log(total)
+                for k in range(count):
+                    y[k] = difference(difference(y[k], top), rest)
+        return
     for s in range(segments):
         for j in lanes(width):
             top = constant(-np.inf)
