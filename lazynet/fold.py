@@ -145,15 +145,12 @@ class _Plan:
         return words, adds
 
     def record(self, graph: Graph, x: Sequence) -> Any:
-        """Put the nodes on the tape of a graph."""
-        made = None
-        if self._all is not None and x.graph is graph:
-            made = short.record(x, self._all, self._rows)
-        return self.result(self._at_length(graph, x) if made is None else list(made))
+        """Put the nodes on the tape of a graph, in which x is."""
+        made = None if self._all is None else short.record(x, self._all, self._rows)
+        return self.result(self._at_length(graph, x.id) if made is None else list(made))
 
-    def _at_length(self, graph: Graph, x: Sequence) -> list[Any]:
-        """The same, the long way; gives a Sequence for each output."""
-        first, _ = enter(graph, x)
+    def _at_length(self, graph: Graph, first: int) -> list[Any]:
+        """The same, the long way, where x begins at row `first`; gives a Sequence each output."""
         constants = [
             (places, [value.id for value in trace.constants(graph)])
             for trace, places in self._constants
@@ -228,6 +225,9 @@ def fold(cell: Callable, x: Sequence, children: Structure | Listed[Listed[int]])
         return leading.result([zeros(*r.shape, dtype=r.dtype, length=0) for r in leading.rows])
     if type(graph) is not Graph or debugging.get():
         return _node_by_node(traced, x, structure)
+    if x.graph is not graph:
+        first, step = enter(graph, x)
+        x = Sequence(graph, first, x.type, x.length, step)
     try:
         plan = _plan(traced, graph, x, structure)
     except HookInside:  # its modules' hooks are called for every node
@@ -239,7 +239,7 @@ def fold(cell: Callable, x: Sequence, children: Structure | Listed[Listed[int]])
 
 def _plan(cell: Cell, graph: Graph, x: Sequence, structure: Structure) -> _Plan | None:
     """The plan for a cell on a structure, as the cell is now; None for one that draws."""
-    step = 0 if x.length == 1 else enter(graph, x)[1]
+    step = 0 if x.length == 1 else x.step
     key = (cell, x.type, x.length, step, cell.state())
     plan = structure.plans.get(key)
     if plan is None:
