@@ -21,7 +21,14 @@ from lazynet.batching.emit import (
     operands_of_call,
 )
 from lazynet.kernels import blas, cpu, threads
-from lazynet.kernels.jit import KERNEL_TYPE, borrowing, callback_address, inline, jit
+from lazynet.kernels.jit import (
+    KERNEL_TYPE,
+    awaited,
+    borrowing,
+    callback_address,
+    inline,
+    jit,
+)
 from lazynet.kernels.memory import call, load
 from lazynet.packs import Packs
 
@@ -98,6 +105,7 @@ def note_time(at, stop, spent, watch):
         at += 8 * (word & CALL_LENGTH)
 
 
+@awaited
 @jit
 def run_calls(calls, start, stop, limit, context, watch):
     """Run the calls from word `start` on, at most `limit` of them; gives the next word."""

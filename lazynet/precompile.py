@@ -1,7 +1,8 @@
 """Compiles what takes longest; `kernels/ahead.py` runs this in a process of its own.
 
-First what plans a forward and a backward, for the types that `executor.py` and `backward.py` give
-them; then the short ways of recording, which the program wants when its first forward has run.
+First what plans a forward, runs it and plans a backward, for the types that `executor.py` and
+`backward.py` give them; then the short ways of recording, which the program wants when its first
+forward has run.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ from lazynet.batching.decode import new_columns
 from lazynet.batching.marks import split
 from lazynet.batching.plan import Laid, lay_out
 from lazynet.batching.reverse import lay_out_reverse, measure_reverse
+from lazynet.interpreter import run_calls
 from lazynet.kernels.jit import cache_directory
 
 try:
@@ -37,6 +39,7 @@ def planners() -> list[tuple]:
     """The functions that are compiled, with arguments of the types that they get."""
     return [
         (lay_out, _forward()),
+        (run_calls, (_words(), 0, 0, 0, _words(), _words())),
         (split, _parts()),
         (measure_reverse, (_table(), _laid().batches, _table(), _table(), _words())),
         (lay_out_reverse, _backward()),

@@ -128,22 +128,23 @@ class _Cell(Recurrent):
     def _takes(self) -> dict[str, tuple[Any, ...]]:
         return {"x": (self.input_size,), "h": (self.hidden_size,)}
 
-    def _check(self, x: Any, *states: Any) -> None:
+    def _check(self, name: str, x: Any, *states: Any) -> None:
         """Refuse a state that would broadcast against what is computed of x."""
         own = (self.hidden_size,)
         for state in states:
             if isinstance(x, Value) and isinstance(state, Value):
                 shape = state.type.shape
                 if shape not in (own, (*x.type.shape[:-1], *own)):
-                    name = type(self).__name__
-                    raise ShapeError(f"{name}: a state of {shape}; expected one of {own}")
+                    raise ShapeError(
+                        f"{type(self).__name__}: {name} has rows of {shape}; expected rows of {own}"
+                    )
 
     @cell
     def forward(self, x: Any, h: Any = None) -> Any:
         if h is None:
             x = _begun(x, type(self).__name__)
             h = zeros(self.hidden_size, x.type.dtype, x.device)
-        self._check(x, h)
+        self._check("h", x, h)
         return type(self).step(x, (h,), self._weights())[0]
 
     def extra_repr(self) -> str:
@@ -185,7 +186,7 @@ class RNNCell(_Cell):
         if h is None:
             x = _begun(x, type(self).__name__)
             h = zeros(self.hidden_size, x.type.dtype, x.device)
-        self._check(x, h)
+        self._check("h", x, h)
         return nonlinearity_step(self.nonlinearity)(x, (h,), self._weights())[0]
 
 
@@ -220,7 +221,7 @@ class CellOfTwo(_Cell):
             state = (zero, zero)
         if not isinstance(state, (tuple, list)) or len(state) != 2:
             raise TypeError(f"{type(self).__name__}: expected a state (h, c), not {state!r}")
-        self._check(x, *state)
+        self._check("state", x, *state)
         return type(self).step(x, state, self._weights())
 
 
