@@ -416,3 +416,9 @@ def test_single_precision_is_right_to_the_last_places(name):
 def test_powers_by_numbers(dtype, exponent):
     x = edges(dtype)
     agree(lambda v: v**exponent, lambda v: v**exponent, [x[np.abs(x) < 1e30]], dtype)
+    whole = ln.tensor([1, 2, -3])
+    if exponent != -1:  # which is refused
+        expected = torch.tensor([1, 2, -3]) ** exponent
+        for power in (whole**exponent, ln.pow(whole, exponent), whole.pow(exponent)):
+            assert power.dtype == str(expected.dtype).removeprefix("torch.")
+            np.testing.assert_allclose(power.numpy(), expected.numpy())

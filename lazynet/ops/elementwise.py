@@ -326,7 +326,8 @@ def _reflected(function):
 
 
 def _power(x, exponent):
-    if exponent.__class__ is int or exponent.__class__ is float:
+    kind = exponent.__class__
+    if kind is int or (kind is float and x.type.is_float):  # integers to a float power are floats
         if exponent == 2:
             return square(x)
         if exponent == 3:
