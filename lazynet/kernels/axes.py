@@ -108,30 +108,34 @@ def log_softmax_axis(call, context):
     for r in range(items):
         x = row(address(call + 40, r), outer * axis * inner)
         y = row(address(call + 64, r), outer * axis * inner)
-        for o in range(outer * (inner == 1)):  # elements side by side, many at a time
-            first, top = o * axis, x[o * axis]
-            for k in range(1, axis):  # NaN, which is no maximum here, comes into the total
-                if x[first + k] > top:
-                    top = x[first + k]
-            total = constant(0)
-            for k in range(axis):
-                total += exp(x[first + k] - top)
-            rest = log(total)
-            for k in range(axis):
-                y[first + k] = difference(difference(x[first + k], top), rest)
-        for o in range(outer * (inner > 1)):
-            for j in range(inner):
-                first = o * axis * inner + j
-                top = x[first]
-                for k in range(1, axis):
-                    if x[first + k * inner] > top:
-                        top = x[first + k * inner]
+        if inner == 1:  # elements side by side, many at a time
+            for o in range(outer):
+                first, top = o * axis, x[o * axis]
+                for k in range(1, axis):  # NaN, which is no maximum here, comes into the total
+                    if x[first + k] > top:
+                        top = x[first + k]
                 total = constant(0)
                 for k in range(axis):
-                    total += exp(x[first + k * inner] - top)
+                    total += exp(x[first + k] - top)
                 rest = log(total)
                 for k in range(axis):
-                    y[first + k * inner] = difference(difference(x[first + k * inner], top), rest)
+                    y[first + k] = difference(difference(x[first + k], top), rest)
+        else:
+            for o in range(outer):
+                for j in range(inner):
+                    first = o * axis * inner + j
+                    top = x[first]
+                    for k in range(1, axis):
+                        if x[first + k * inner] > top:
+                            top = x[first + k * inner]
+                    total = constant(0)
+                    for k in range(axis):
+                        total += exp(x[first + k * inner] - top)
+                    rest = log(total)
+                    for k in range(axis):
+                        y[first + k * inner] = difference(
+                            difference(x[first + k * inner], top), rest
+                        )
 
 
 def softmax_axis(call, context):
@@ -141,32 +145,34 @@ def softmax_axis(call, context):
     for r in range(items):
         x = row(address(call + 40, r), outer * axis * inner)
         y = row(address(call + 64, r), outer * axis * inner)
-        for o in range(outer * (inner == 1)):  # as in `log_softmax_axis`
-            first, top = o * axis, x[o * axis]
-            for k in range(1, axis):
-                if x[first + k] > top:
-                    top = x[first + k]
-            total = constant(0)
-            for k in range(axis):
-                value = exp(x[first + k] - top)
-                y[first + k] = value
-                total += value
-            for k in range(axis):
-                y[first + k] /= total
-        for o in range(outer * (inner > 1)):
-            for j in range(inner):
-                first = o * axis * inner + j
-                top = x[first]
+        if inner == 1:  # as in `log_softmax_axis`
+            for o in range(outer):
+                first, top = o * axis, x[o * axis]
                 for k in range(1, axis):
-                    if x[first + k * inner] > top:
-                        top = x[first + k * inner]
+                    if x[first + k] > top:
+                        top = x[first + k]
                 total = constant(0)
                 for k in range(axis):
-                    value = exp(x[first + k * inner] - top)
-                    y[first + k * inner] = value
+                    value = exp(x[first + k] - top)
+                    y[first + k] = value
                     total += value
                 for k in range(axis):
-                    y[first + k * inner] /= total
+                    y[first + k] /= total
+        else:
+            for o in range(outer):
+                for j in range(inner):
+                    first = o * axis * inner + j
+                    top = x[first]
+                    for k in range(1, axis):
+                        if x[first + k * inner] > top:
+                            top = x[first + k * inner]
+                    total = constant(0)
+                    for k in range(axis):
+                        value = exp(x[first + k * inner] - top)
+                        y[first + k * inner] = value
+                        total += value
+                    for k in range(axis):
+                        y[first + k * inner] /= total
 
 
 def transpose(call, context):
