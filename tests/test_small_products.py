@@ -108,7 +108,7 @@ def test_nan_in_a_part_of_a_vector_stays_in_its_row():
 
 
 def test_small_products_are_made_of_tiles_and_large_ones_by_the_blas():
-    choose = small_products.method
+    choose = small_products.method.py_func
     assert choose(0, 1, 1, 256, 64) == choose(0, 1, 64, 1024, 256) == INNER  # a state and weights
     assert choose(0, 1, 1000, 5, 128) == INNER  # all words and a few labels
     assert choose(0, 1, 1000, 256, 64) == choose(0, 1, 40, 300, 300) == BLAS

@@ -22,12 +22,13 @@ from typing import TypeVar
 
 import numba
 import numpy as np
-from numba.core import caching, event, types
+from numba.core import caching, config, event, types
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
 from platformdirs import user_cache_dir
 
 from lazynet.kernels import ahead
+from lazynet.kernels.parts import LinkedCompiler
 
 # Fast-math flags without `nnan` and `ninf`: a NaN that enters a kernel must come out of it. And
 # without `arcp`: 1 / sqrt(0) is infinite, which the processor's estimate of it is not, and 1 / y
@@ -35,8 +36,9 @@ from lazynet.kernels import ahead
 FAST_MATH = {"contract", "reassoc", "nsz", "afn"}
 # numba's default error model puts a branch into every division, which stops vectorization.
 OPTIONS = {"fastmath": FAST_MATH, "error_model": "numpy", "nogil": True}
-# Of what only compiled code calls: no wrappers for Python and C, which take time to compile.
-INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# Of what only compiled code calls: no wrappers for Python and C, no machine code of its own.
+INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": LinkedCompiler}
+WORD = {"no_cfunc_wrapper": True} if config.ENABLE_CUDASIM else INNER
 KERNEL_TYPE = types.void(types.int64, types.int64)
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
@@ -250,8 +252,8 @@ def inline(function):
 
 
 def word(function):
-    """`inline`, for what Python calls as well: kernels that are simulated call words from there."""
-    return _for_any_number(numba.njit(**OPTIONS, no_cfunc_wrapper=True)(function))
+    """`inline`, for what Python calls as well where kernels are simulated."""
+    return _for_any_number(numba.njit(**OPTIONS, **WORD)(function))
 
 
 def spliced(function):
@@ -264,15 +266,13 @@ def spliced(function):
 
 
 def borrowing(function):
-    """`jit`, for what is called by compiled code alone and makes no arrays.
+    """`inline`, for what makes no arrays.
 
     numba counts references to an array wherever it is handed on, which is an atomic addition each
     time and takes longer than what is done for a small batch. Here it counts none: a caller holds
     what it hands on.
     """
-    dispatcher = _for_any_number(numba.njit(_nrt=False, **OPTIONS, **INNER)(function))
-    dispatcher._cache = _DeferredCache(function)
-    return dispatcher
+    return _for_any_number(numba.njit(_nrt=False, **OPTIONS, **INNER)(function))
 
 
 def entered(function):
@@ -290,8 +290,7 @@ def awaited(dispatcher):
 
 def as_written(function):
     """`word`, without fast math: what it does is not regrouped with what is around it."""
-    options = {**OPTIONS, "fastmath": False}
-    return _for_any_number(numba.njit(**options, no_cfunc_wrapper=True)(function))
+    return _for_any_number(numba.njit(**{**OPTIONS, "fastmath": False}, **WORD)(function))
 
 
 _awaited: list["_AwaitedCache"] = []
