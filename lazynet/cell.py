@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lazynet import shortcut
+from lazynet.anew import close_over_the_same, made_of
 from lazynet.calls import NoConstant, classes_in, flatten, is_rows, structured
 from lazynet.debugging import debugging
 from lazynet.graph import words_of
@@ -49,6 +50,7 @@ class Cell:
         self._states: dict[Any, _Traces] = {}  # by the state behind the function
         self._now = _Traces()
         self._bound: dict[int, Cell] = {}
+        self._first: Cell | None = None  # where this one was made anew
         self._class: weakref.ref[type] | None = None  # the class that it is a method of, unbound
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -86,6 +88,8 @@ class Cell:
         kind = self._class and self._class()
         if kind is not None and arguments and isinstance(arguments[0], kind):
             return self.__get__(arguments[0])(*arguments[1:], **named)
+        if guard is None and (first := self.first()) is not self:
+            return first(*arguments, **named)
         key: list[Any] = []
         values: list[Any] = []
         for x in arguments:
@@ -94,6 +98,17 @@ class Cell:
             key.append(name)
             flatten(named[name], key, values)
         return self._record(tuple(key), values, arguments, named)
+
+    def first(self) -> Cell:
+        """The cell of this function when it was made the first time (see `anew.py`)."""
+        if self._guard is not None or self._owner is not None or self._class is not None:
+            return self
+        found = self._first
+        if found is None or not close_over_the_same(found._function, self._function):
+            made = made_of(self._function)
+            found = self if made is None else made.kept.setdefault(type(self), self)
+            self._first = None if found is self else found
+        return found
 
     @functools.cached_property
     def _places(self) -> list[str]:
@@ -234,7 +249,8 @@ class Cell:
 
     def explain(self) -> str:
         """What the cell was compiled to: for each kind of arguments its programs as text."""
-        known = [trace for state in self._states.values() for trace in state.known.values()]
+        states = self.first()._states.values()
+        known = [trace for state in states for trace in state.known.values()]
         if not known:
             return f"{self.__name__}: not called yet"
         traces: dict[int, Trace] = {}

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from lazynet.anew import made_of
 from lazynet.calls import flatten, structured
 from lazynet.cell import Cell, without_cell
 from lazynet.debugging import debugging
@@ -188,7 +189,7 @@ def fold(cell: Callable, x: Sequence, children: Structure | Listed[Listed[int]])
     Args:
         cell: a pure function of a row (or None) and a list of states, giving a state: a Tensor, or
             a tuple of Tensors such as (h, c). A cell, as `nn.TreeLSTMCell`, or a function that
-            could be one; define it once, not anew in every call.
+            could be one.
         x: a row for each node; or one for each node with nothing below it, and the others get None.
         children: the nodes, as `Structure` takes them.
 
@@ -294,7 +295,7 @@ def _node_by_node(cell: Callable, x: Sequence, structure: Structure) -> Any:
 def _cell_of(function: Callable) -> Cell:
     """The function as a cell; a Module is its forward."""
     if isinstance(function, Cell):
-        return function
+        return function.first()
     if not isinstance(function, (types.FunctionType, types.MethodType)):
         function = getattr(function, "forward", type(function).__call__.__get__(function))
         if isinstance(function, Cell):
@@ -302,7 +303,11 @@ def _cell_of(function: Callable) -> Cell:
     function = without_cell(function)
     owner = getattr(function, "__self__", None)
     plain = getattr(function, "__func__", function)
-    known = _known.of(plain if owner is None else owner)
+    made = made_of(plain) if owner is None else None
+    if made is None:
+        known = _known.of(plain if owner is None else owner)
+    else:
+        plain, known = made.function, made.kept.setdefault(Structure, {})
     found = known.get(plain)
     if found is None:
         found = known[plain] = Cell(plain, owner)

@@ -11,6 +11,7 @@ import math
 import sys
 import threading
 import weakref
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,6 +32,7 @@ class Leaf:
         "__weakref__",
         "_located",
         "_location",
+        "_made_anew",
         "_spare",
         "array",
         "block",
@@ -63,6 +65,7 @@ class Leaf:
         self.touched: Touched | None = None  # rows of the gradient that backward added to, if noted
         self._located: Any = None  # a gradient whose address was asked for, and that address
         self._location = 0
+        self._made_anew: OrderedDict[Any, Any] | None = None
         self.block: Any = None  # what it lies in with other parameters, see `blocks.py`
         self.number = -1
         self.signatures: dict[Any, Any] = {}
@@ -75,6 +78,13 @@ class Leaf:
     def graph(self) -> Leaf:
         """A leaf stands for the parameter that holds it."""
         return self
+
+    @property
+    def made_anew(self) -> OrderedDict[Any, Any]:
+        """What is kept of functions that close over it (see `anew.py`)."""
+        if self._made_anew is None:
+            self._made_anew = OrderedDict()
+        return self._made_anew
 
     @property
     def address(self) -> int:

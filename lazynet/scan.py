@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lazynet import passes, shortcut
+from lazynet.anew import made_of
 from lazynet.batching import layout as words
 from lazynet.cell import Cell, without_cell
 from lazynet.graph import words_of
@@ -29,7 +30,7 @@ from lazynet.traced import Traced
 # By the object that a step belongs to, then by its function.
 _known = Kept()
 # The traces of steps that are functions or objects, by number: what a short look finds.
-_met: dict[int, _Traces] = {}
+_met: dict[int, weakref.ref[_Traces]] = {}
 
 
 def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Sequence, ...]:
@@ -43,8 +44,8 @@ def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Seque
 
     Args:
         step: a pure function of a Tensor and a tuple of Tensors, giving a tuple of Tensors of the
-            same shapes. It may use parameters. It is traced once for each signature, so define it
-            once (a function or a method), not anew in every call.
+            same shapes. It may use parameters. It is traced once for each signature; one that is
+            defined anew in every call is known again if it closes over the same things.
         states: the initial states.
         x: n rows.
 
@@ -56,7 +57,8 @@ def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Seque
         TypeError: if the step looks at a value or uses one that is no argument or parameter.
         ImpureFunction: if it changes what it reads, or does not do the same when called twice.
     """
-    traces = _met.get(id(step))
+    met = _met.get(id(step))
+    traces = None if met is None else met()
     if traces is not None and traces.called is type(step).__call__:
         made = calls.record(traces.watched(), traces.kinds, x, states)
         if made is not None:
@@ -167,8 +169,8 @@ def _traces_of(step: Callable) -> _Traces:
     """The traces of a step; those of a method are kept with its object."""
     if isinstance(step, Step):
         return _meet(step, step.traces)
-    given = step
-    step = without_cell(step)
+    passing = isinstance(step, types.MethodType)  # Python makes one wherever it is named
+    given, step = step, without_cell(step)
     if isinstance(step, Cell):
         function, owner = step.plain()
     elif isinstance(step, types.MethodType):
@@ -177,20 +179,26 @@ def _traces_of(step: Callable) -> _Traces:
         function, owner = step, None
     else:
         function, owner = type(step).__call__, step
-    known = _known.of(function if owner is None else owner)
+    made = made_of(function) if owner is None else None
+    if made is None:
+        known = _known.of(function if owner is None else owner)
+    else:
+        known = made.kept.setdefault(Scan, {})
+        passing = passing or function is not made.function
+        function = made.function
     key = function, getattr(step, "recompute", False)
     found = known.get(key)
     if found is None:
         guard = Guard(function, None if owner is None else weakly(owner))
         found = known[key] = _Traces(guard)
-    return found if isinstance(given, types.MethodType) else _meet(given, found)
+    return found if passing else _meet(given, found)
 
 
 def _meet(step: Callable, traces: _Traces) -> _Traces:
     """Note the traces of something that stays what it is as long as it lives."""
     if id(step) not in _met:
         weakref.finalize(step, _met.pop, id(step), None).atexit = False
-    _met[id(step)], traces.called = traces, type(step).__call__
+    _met[id(step)], traces.called = weakref.ref(traces), type(step).__call__
     return traces
 
 

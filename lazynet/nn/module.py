@@ -6,6 +6,7 @@ in the order in which they were assigned. Reading one is a plain attribute acces
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
 from typing import Any, Self
@@ -22,6 +23,8 @@ from lazynet.nn.told import RAISED, explained
 from lazynet.parameter import Parameter
 from lazynet.snapshot import note_change
 from lazynet.tensor import Tensor, tensor
+
+_ANEW = "_made_anew"  # an attribute that is no member
 
 
 class Module(TellsSettings, hooks.Hooked):
@@ -112,11 +115,16 @@ class Module(TellsSettings, hooks.Hooked):
         note_change(self)
         object.__delattr__(self, name)
 
+    @property
+    def made_anew(self) -> OrderedDict[Any, Any]:
+        """What is kept of functions that close over it (see `anew.py`)."""
+        return vars(self).setdefault(_ANEW, OrderedDict())
+
     # -- what it owns ------------------------------------------------------------------------------
 
     def _members(self) -> Iterator[tuple[str, Any]]:
         """(name, value) of everything that may be a parameter, a buffer or a module."""
-        yield from list(vars(self).items())
+        return iter([item for item in vars(self).items() if item[0] != _ANEW])
 
     def _replace(self, name: str, value: Any) -> None:
         """Put another value in the place of a member."""
@@ -367,6 +375,7 @@ class Module(TellsSettings, hooks.Hooked):
     def __getstate__(self) -> dict[str, Any]:
         """What copying and pickling take: buffers that were computed as values of their own."""
         state = dict(vars(self))
+        state.pop(_ANEW, None)
         for name in self._buffers:
             value = state.get(name)
             if isinstance(value, Tensor) and not value.is_leaf:
