@@ -271,13 +271,32 @@ def modules(pair: Pair, dim: int, hidden: int) -> list[Any]:
     return [built_in, other]
 
 
-def _in_turn(step: Callable[[int], Any], rounds: int) -> list[float]:
-    """Medians of the seconds that steps number 0 and 1 take by turns."""
-    seconds: list[list[float]] = [[], []]
+def operations(
+    program: Callable[..., Any], module: Any, sizes: tuple[int, ...], option: bool
+) -> float:
+    """Floating point operations of the products of a forward and a backward."""
+    with bound.recorded() as products:
+        program(module, *sizes, option).backward()
+    return bound.flops(products)
+
+
+def as_small(pair: Pair, program: Callable[..., Any], dim: int, hidden: int, wanted: float) -> int:
+    """The hidden units of a built-in cell that does about so many operations for an example."""
+
+    def differs(units: int) -> float:
+        module = pair.built_in(dim, units)
+        return abs(operations(program, module, (dim, units, 1), pair.options[0]) / wanted - 1)
+
+    return min(range(8, hidden + 1, 8), key=differs)
+
+
+def _in_turn(steps: list[Callable[[], Any]], rounds: int) -> list[float]:
+    """Medians of the seconds that steps take by turns."""
+    seconds: list[list[float]] = [[] for _ in steps]
     for number in range(-4, rounds):
-        for k, taken in enumerate(seconds):
+        for step, taken in zip(steps, seconds, strict=True):
             start = time.perf_counter()
-            step(k)
+            step()
             if number >= 0:
                 taken.append(time.perf_counter() - start)
     return list(map(statistics.median, seconds))
@@ -286,32 +305,37 @@ def _in_turn(step: Callable[[int], Any], rounds: int) -> list[float]:
 def compare(
     pair: Pair, program: Callable[..., Any], dim: int, hidden: int, examples: int, rounds: int
 ) -> list[Row]:
-    """Forward and backward of both in turn, each beside its very products alone.
+    """Forward and backward of both in turn, by operations a second.
 
-    Products of other shapes are not as fast for each operation, whoever runs them. So the share of
-    the time that a cell's own products take, back to back, is told against the built-in's share.
+    What a node costs besides its operations does not depend on how many they are, so a cell that
+    does few of them stands beside the built-in one with as few, too.
     """
-    both = modules(pair, dim, hidden)
-    found = []
-    for module, option in zip(both, pair.options, strict=True):
-        with bound.recorded() as products:
-            program(module, dim, hidden, examples, option).backward()
-        found.append(list(products))
+    built_in, other = modules(pair, dim, hidden)
+    contenders = [(built_in, hidden, pair.options[0]), (other, hidden, pair.options[1])]
+    if not pair.copy:
+        wanted = operations(program, other, (dim, hidden, 1), pair.options[1])
+        units = as_small(pair, program, dim, hidden, wanted)
+        contenders.append((pair.built_in(dim, units), units, pair.options[0]))
 
-    def step(k: int) -> None:
-        both[k].zero_grad()
-        program(both[k], dim, hidden, examples, pair.options[k]).backward()
+    def step_of(module: Any, units: int, option: bool) -> Callable[[], None]:
+        def step() -> None:
+            module.zero_grad()
+            program(module, dim, units, examples, option).backward()
 
-    # The products come last: for a while after them the BLAS's threads wait on a core.
-    replays = [bound.replay([products]) for products in found]
-    whole = _in_turn(step, rounds)
-    least = _in_turn(lambda k: replays[k](0), rounds)
-    built_in, other = (bound.flops(found[k]) / whole[k] for k in range(2))
-    share, other_share = (least[k] / whole[k] for k in range(2))
-    what = f"{pair.name}, {program.__name__} {dim}/{hidden}"
-    return [
-        (what, 1e-9 * other, "GFLOP/s"),
-        (f"{what}: the built-in", 1e-9 * built_in, "GFLOP/s"),
-        (f"{what}: speed per operation against it", other / built_in, "x"),
-        (f"{what}: share of its products' time, of the built-in's", other_share / share, "x"),
+        return step
+
+    seconds = _in_turn([step_of(*contender) for contender in contenders], rounds)
+    speeds = [
+        operations(program, module, (dim, units, examples), option) / taken
+        for (module, units, option), taken in zip(contenders, seconds, strict=True)
     ]
+    what = f"{pair.name}, {program.__name__} {dim}/{hidden}"
+    rows = [
+        (what, 1e-9 * speeds[1], "GFLOP/s"),
+        (f"{what}: the built-in", 1e-9 * speeds[0], "GFLOP/s"),
+        (f"{what}: speed per operation against it", speeds[1] / speeds[0], "x"),
+    ]
+    for speed in speeds[2:]:
+        small = f"{what}: against one of {units} units, with as many operations"
+        rows.append((small, speeds[1] / speed, "x"))
+    return rows

@@ -8,32 +8,31 @@ when that goes.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import types
 import warnings
-import weakref
 from collections import OrderedDict
 from typing import Any
 
 from lazynet.snapshot import PLAIN, Same, contents, is_library
 from lazynet.tensor import Value
 
-_MOST = 64  # functions that are kept in one place
-_UNUSED = 16  # functions of the same code, none of which came again
+_MOST = 256  # functions that are kept in one place
 # Of those that close over nothing which could keep them.
 _elsewhere: OrderedDict[Any, Made] = OrderedDict()
-# By code: how many functions of it in a row were new, and what the last one closed over.
-_new: weakref.WeakKeyDictionary[types.CodeType, tuple[int, Any]] = weakref.WeakKeyDictionary()
+_warned: set[types.CodeType] = set()
 
 
 class Made:
     """A function, and what is kept of all that are the same."""
 
-    __slots__ = ("function", "kept")
+    __slots__ = ("again", "function", "kept")
 
     def __init__(self, function: types.FunctionType):
         self.function = function
         self.kept: dict[Any, Any] = {}
+        self.again = False  # whether it came again
 
 
 def made_of(function: types.FunctionType) -> Made | None:
@@ -44,19 +43,24 @@ def made_of(function: types.FunctionType) -> Made | None:
     key = _key(function, things, ())
     home = _home(things)
     made = home.get(key)
-    code = function.__code__
     if made is not None and (made.function is function or _key(made.function, [], ()) == key):
-        home.move_to_end(key)
-        _new.pop(code, None)
+        made.again = True
+        with contextlib.suppress(KeyError):  # another thread let it go
+            home.move_to_end(key)
         return made
     made = home[key] = Made(function)
     if len(home) > _MOST:
-        home.popitem(last=False)
-    count, before = _new.get(code, (0, None))
-    _new[code] = (count + 1, key)
-    if count == _UNUSED:
-        _warn(function, before, key)
+        before, first = home.popitem(last=False)
+        if not first.again and before[0] == key[0] and key[0] not in _warned:
+            _warn(function, before, key)
     return made
+
+
+def made_of_method(function: types.FunctionType, owner: Any) -> Made | None:
+    """The same of a method of a module."""
+    if not hasattr(type(owner), "made_anew"):
+        return None
+    return owner.made_anew.setdefault(function, Made(function))
 
 
 def close_over_the_same(one: types.FunctionType, other: types.FunctionType) -> bool:
@@ -111,6 +115,7 @@ def _part(x: Any, things: list[Any], path: tuple[Any, ...]) -> Any:
 
 def _warn(function: types.FunctionType, before: Any, key: Any) -> None:
     code = function.__code__
+    _warned.add(code)
     pairs = zip(code.co_freevars, before[4:], key[4:], strict=True)
     names = [repr(name) for name, old, new in pairs if old != new]
     differs = " and ".join(names) if names else "a default"

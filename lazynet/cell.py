@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lazynet import shortcut
-from lazynet.anew import close_over_the_same, made_of
+from lazynet.anew import close_over_the_same, made_of, made_of_method
 from lazynet.calls import NoConstant, classes_in, flatten, is_rows, structured
 from lazynet.debugging import debugging
 from lazynet.graph import words_of
@@ -101,11 +101,13 @@ class Cell:
 
     def first(self) -> Cell:
         """The cell of this function when it was made the first time (see `anew.py`)."""
-        if self._guard is not None or self._owner is not None or self._class is not None:
+        of_class = self._class is not None or (self._owner is not None and self.held is None)
+        if self._guard is not None or of_class:
             return self
-        found = self._first
-        if found is None or not close_over_the_same(found._function, self._function):
-            made = made_of(self._function)
+        found, function = self._first, self._function
+        if found is None or not close_over_the_same(found._function, function):
+            owner = self.held
+            made = made_of(function) if owner is None else made_of_method(function, owner)
             found = self if made is None else made.kept.setdefault(type(self), self)
             self._first = None if found is self else found
         return found

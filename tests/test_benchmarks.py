@@ -290,6 +290,19 @@ def test_copies_of_cells_compute_what_the_built_in_ones_do():
         assert whole.item() == pytest.approx(one_by_one.item(), abs=1e-5), pair.name
 
 
+def test_a_cell_is_told_beside_a_built_in_one_with_as_many_operations():
+    from benchmarks import cells
+
+    pair = next(pair for pair in cells.PAIRS if pair.built_in is ln.nn.GRUCell and not pair.copy)
+    wanted = cells.operations(pair.programs[0], pair.other(8, 24), (8, 24, 1), pair.options[1])
+    units = cells.as_small(pair, pair.programs[0], 8, 24, wanted)
+    small = pair.built_in(8, units)
+    done = cells.operations(pair.programs[0], small, (8, units, 1), pair.options[0])
+    assert units == 16 and 0.7 < done / wanted < 1.3
+    rows = cells.compare(pair, pair.programs[0], 8, 24, 2, 1)
+    assert len(rows) == 4 and "of 16 units" in rows[-1][0] and all(row[1] > 0 for row in rows)
+
+
 def test_a_contender_that_fails_is_named():
     from benchmarks.workloads import Spec
     from lazynet.race import Contender, run
