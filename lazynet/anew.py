@@ -35,6 +35,13 @@ class Made:
         self.again = False  # whether it came again
 
 
+class Home(OrderedDict[Any, Made]):
+    """The functions that close over a module. Copies and files of the module begin with none."""
+
+    def __reduce__(self) -> Any:
+        return Home, ()
+
+
 def made_of(function: types.FunctionType) -> Made | None:
     """What is kept of a function and of all that are the same; None for one that is made once."""
     if (function.__closure__ is None and "<" not in function.__qualname__) or vars(function):

@@ -359,6 +359,15 @@ def without_cell(function: Any) -> Any:
     )
 
 
+def check_function(name: str, function: Any, given: Any) -> None:
+    """Raise for what is `given` where a function is wanted, unless it came to one of Python's."""
+    if not isinstance(function, types.FunctionType):
+        raise TypeError(
+            f"{name}: expected a function or a method, not {type(given).__name__}; give it a "
+            "function that calls it, or the forward of a module"
+        )
+
+
 def cell_of(kind: type[Cell], function: Any, name: str) -> Cell:
     """A cell of a function, a method, or of what another cell was made of."""
     owner = None
@@ -367,11 +376,7 @@ def cell_of(kind: type[Cell], function: Any, name: str) -> Cell:
         function, owner = function.plain()
     if isinstance(function, types.MethodType):
         function, owner = function.__func__, function.__self__
-    if not isinstance(function, types.FunctionType):
-        raise TypeError(
-            f"{name}: expected a function or a method, not {type(function).__name__}; give it a "
-            "function that calls it, or the forward of a module"
-        )
+    check_function(name, function, function)
     made = kind(function, owner)
     made.held = owner
     return made

@@ -17,7 +17,7 @@ import numpy as np
 
 from lazynet.anew import made_of
 from lazynet.calls import flatten, structured
-from lazynet.cell import Cell, without_cell
+from lazynet.cell import Cell, check_function, without_cell
 from lazynet.debugging import debugging
 from lazynet.graph import Graph
 from lazynet.ops.fill import zeros
@@ -294,6 +294,7 @@ def _node_by_node(cell: Callable, x: Sequence, structure: Structure) -> Any:
 
 def _cell_of(function: Callable) -> Cell:
     """The function as a cell; a Module is its forward."""
+    given = function
     if isinstance(function, Cell):
         return function.first()
     if not isinstance(function, (types.FunctionType, types.MethodType)):
@@ -303,6 +304,7 @@ def _cell_of(function: Callable) -> Cell:
     function = without_cell(function)
     owner = getattr(function, "__self__", None)
     plain = getattr(function, "__func__", function)
+    check_function("fold", plain, given)
     made = made_of(plain) if owner is None else None
     if made is None:
         known = _known.of(plain if owner is None else owner)

@@ -16,7 +16,7 @@ from typing import Any
 from lazynet import passes, shortcut
 from lazynet.anew import made_of
 from lazynet.batching import layout as words
-from lazynet.cell import Cell, without_cell
+from lazynet.cell import Cell, check_function, without_cell
 from lazynet.graph import words_of
 from lazynet.op import RowType, Signature
 from lazynet.ops.views import as_stored
@@ -179,6 +179,7 @@ def _traces_of(step: Callable) -> _Traces:
         function, owner = step, None
     else:
         function, owner = type(step).__call__, step
+    check_function("scan", function, step)
     made = made_of(function) if owner is None else None
     if made is None:
         known = _known.of(function if owner is None else owner)

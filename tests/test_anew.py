@@ -252,6 +252,39 @@ def test_copies_and_files_of_a_model_hold_nothing_of_it():
     assert list(layer.state_dict()) == names
 
 
+class WithStateOfItsOwn(Layer):
+    def __getstate__(self):
+        return dict(self.__dict__)
+
+
+def test_models_that_say_what_is_copied_can_be_copied():
+    layer = WithStateOfItsOwn()
+    layer(rows(3)).numpy()
+    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert not other.made_anew
+        np.testing.assert_array_equal(other(rows(2)).numpy(), layer(rows(2)).numpy())
+
+
+def test_a_step_over_a_list_of_layers_is_traced_once():
+    def program(x, layers):
+        def step(row, state):
+            for layer in layers:
+                row = ln.tanh(layer(row + state[0]))
+            return (row,)
+
+        return ln.scan(step, (ln.zeros(3),), x)[0].numpy()
+
+    layers = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
+    first = program(rows(3), layers)
+    before = signatures()
+    np.testing.assert_array_equal(program(rows(3), layers), first)
+    assert signatures() == before and len(list(layers.parameters())) == 4
+    gone = weakref.ref(layers)
+    del layers
+    gc.collect()
+    assert gone() is None
+
+
 def test_a_copied_model_has_steps_of_its_own():
     layer = Layer()
     layer(rows(3)).numpy()

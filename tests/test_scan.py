@@ -1,6 +1,7 @@
 """Scans: a step over the rows of a Sequence, as one node a sequence, is the loop written out."""
 
 import dataclasses
+import functools
 import re
 import sys
 
@@ -297,3 +298,17 @@ def test_a_scan_sees_a_helper_that_is_defined_anew():
     for factor in (2.0, 3.0, 4.0):
         helper = times(factor)
         assert ln.scan(step, (zero,), x)[0][-1].item() == 3.0 * factor
+
+
+def test_what_is_no_function_is_refused_with_advice():
+    def step(weight, row, state):
+        return (state[0] * weight + row,)
+
+    part = functools.partial(step, 2.0)
+    x = ln.sequence(np.ones((3, 3), np.float32))
+    with pytest.raises(TypeError, match=r"scan: expected a function .* not partial; give it a"):
+        ln.scan(part, (ln.zeros(3),), x)
+    with pytest.raises(TypeError, match=r"fold: expected a function .* not partial; give it a"):
+        ln.fold(part, x, [(), (), (0, 1)])
+    calling = ln.scan(lambda row, state: part(row, state), (ln.zeros(3),), x)[0]
+    assert calling[-1].tolist() == [7.0, 7.0, 7.0]

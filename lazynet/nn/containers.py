@@ -24,7 +24,7 @@ class _Container(Module):
 
     def _members(self) -> Iterator[tuple[str, Any]]:
         yield from self._held.items()
-        yield from vars(self).items()
+        yield from super()._members()
 
     def _replace(self, name: str, value: Any) -> None:
         if name in self._held:

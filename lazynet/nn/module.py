@@ -6,7 +6,6 @@ in the order in which they were assigned. Reading one is a plain attribute acces
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
 from typing import Any, Self
@@ -14,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from lazynet import automatic
+from lazynet.anew import Home
 from lazynet.debugging import warn
 from lazynet.device import OPENED, Device, device_among, device_of, on_device
 from lazynet.elsewhere import OF_MODULES, TellsSettings, missing
@@ -116,9 +116,9 @@ class Module(TellsSettings, hooks.Hooked):
         object.__delattr__(self, name)
 
     @property
-    def made_anew(self) -> OrderedDict[Any, Any]:
+    def made_anew(self) -> Home:
         """What is kept of functions that close over it (see `anew.py`)."""
-        return vars(self).setdefault(_ANEW, OrderedDict())
+        return vars(self).setdefault(_ANEW, Home())
 
     # -- what it owns ------------------------------------------------------------------------------
 
