@@ -18,7 +18,7 @@ from typing import Any
 from lazynet.snapshot import PLAIN, Same, contents, is_library
 from lazynet.tensor import Value
 
-_MOST = 256  # functions that are kept in one place
+_MOST = 64  # functions that are kept in one place
 # Of those that close over nothing which could keep them.
 _elsewhere: OrderedDict[Any, Made] = OrderedDict()
 _warned: set[types.CodeType] = set()
@@ -48,6 +48,8 @@ def made_of(function: types.FunctionType) -> Made | None:
         return None
     things: list[Any] = []
     key = _key(function, things, ())
+    if any([isinstance(x, Value) and not x.is_leaf for x in things]):
+        return Made(function)  # cannot be traced, and shall not hold the graph
     home = _home(things)
     made = home.get(key)
     if made is not None and (made.function is function or _key(made.function, [], ()) == key):
