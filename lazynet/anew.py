@@ -69,7 +69,7 @@ def made_of_method(function: types.FunctionType, owner: Any) -> Made | None:
     """The same of a method of a module."""
     if not hasattr(type(owner), "made_anew"):
         return None
-    return owner.made_anew.setdefault(function, Made(function))
+    return owner.made_anew.setdefault((function,), Made(function))
 
 
 def close_over_the_same(one: types.FunctionType, other: types.FunctionType) -> bool:

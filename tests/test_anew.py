@@ -370,3 +370,19 @@ def test_many_that_come_once_are_let_go():
             decay(x, 3.0 + k)
     assert len(anew._elsewhere) <= 64
     np.testing.assert_allclose(decay(x, 3.0).numpy(), run(x.numpy(), 3.0), rtol=1e-6)
+
+
+def test_methods_and_functions_share_a_place_of_limited_size():
+    layer = Layer()
+    step = ln.cell(layer._step)
+    step(ln.zeros(3), (ln.zeros(3),))[0].numpy()
+    with pytest.warns(RuntimeWarning, match="a default, which"):
+        for k in range(100):
+
+            def other(row, state, by=float(k)):
+                return (layer.cell(row, state[0]) * by,)
+
+            ln.scan(other, (ln.zeros(3),), rows(1))
+    assert len(layer.made_anew) <= 64
+    again = ln.cell(layer._step)(ln.zeros(3), (ln.zeros(3),))[0]
+    np.testing.assert_array_equal(again.numpy(), layer.named(ln.zeros(3, length=1))[0].numpy())
