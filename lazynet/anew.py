@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import types
-import warnings
 from collections import OrderedDict
 from typing import Any
 
+from lazynet.debugging import PerformanceHint, warn
+from lazynet.purity import Kept
 from lazynet.snapshot import PLAIN, Same, contents, is_library
 from lazynet.tensor import Value
 
@@ -65,6 +66,16 @@ def made_of(function: types.FunctionType) -> Made | None:
     return made
 
 
+def kept_of(
+    function: types.FunctionType, owner: Any, room: Kept
+) -> tuple[types.FunctionType, dict[Any, Any]]:
+    """A function, or a method of `owner`, as it was first met, and what `room` keeps of it."""
+    made = made_of(function) if owner is None else None
+    if made is None:
+        return function, room.of(function if owner is None else owner)
+    return made.function, made.kept.setdefault(room, {})
+
+
 def made_of_method(function: types.FunctionType, owner: Any) -> Made | None:
     """The same of a method of a module."""
     if not hasattr(type(owner), "made_anew"):
@@ -105,7 +116,7 @@ def _part(x: Any, things: list[Any], path: tuple[Any, ...]) -> Any:
     part = functools.partial(_part, things=things, path=path)
     if isinstance(x, PLAIN) and not hasattr(x, "__dict__"):
         return x.__class__, x if x == x and x else repr(x)  # 0.0 is not -0.0
-    if isinstance(x, tuple):
+    if isinstance(x, tuple) and not hasattr(x, "__dict__"):
         return x.__class__, tuple(map(part, x))
     if isinstance(x, types.FunctionType) and not is_library(x) and not vars(x):
         return _key(x, things, path)
@@ -128,10 +139,9 @@ def _warn(function: types.FunctionType, before: Any, key: Any) -> None:
     pairs = zip(code.co_freevars, before[4:], key[4:], strict=True)
     names = [repr(name) for name, old, new in pairs if old != new]
     differs = " and ".join(names) if names else "a default"
-    warnings.warn(
+    warn(
         f"{function.__qualname__} ({code.co_filename}:{code.co_firstlineno}) is made anew and "
         f"traced anew again and again, which is slow: {differs}, which it closes over, is another "
         "one each time. Give it as an argument (a state, or rows of x)",
-        RuntimeWarning,
-        stacklevel=2,
+        PerformanceHint,
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lazynet.anew import made_of
+from lazynet.anew import kept_of
 from lazynet.calls import flatten, structured
 from lazynet.cell import Cell, check_function, without_cell
 from lazynet.debugging import debugging
@@ -305,11 +305,7 @@ def _cell_of(function: Callable) -> Cell:
     owner = getattr(function, "__self__", None)
     plain = getattr(function, "__func__", function)
     check_function("fold", plain, given)
-    made = made_of(plain) if owner is None else None
-    if made is None:
-        known = _known.of(plain if owner is None else owner)
-    else:
-        plain, known = made.function, made.kept.setdefault(Structure, {})
+    plain, known = kept_of(plain, owner, _known)
     found = known.get(plain)
     if found is None:
         found = known[plain] = Cell(plain, owner)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lazynet import passes, shortcut
-from lazynet.anew import made_of
+from lazynet.anew import kept_of
 from lazynet.batching import layout as words
 from lazynet.cell import Cell, check_function, without_cell
 from lazynet.graph import words_of
@@ -180,13 +180,8 @@ def _traces_of(step: Callable) -> _Traces:
     else:
         function, owner = type(step).__call__, step
     check_function("scan", function, step)
-    made = made_of(function) if owner is None else None
-    if made is None:
-        known = _known.of(function if owner is None else owner)
-    else:
-        known = made.kept.setdefault(Scan, {})
-        passing = passing or function is not made.function
-        function = made.function
+    first, known = kept_of(function, owner, _known)
+    passing, function = passing or function is not first, first
     key = function, getattr(step, "recompute", False)
     found = known.get(key)
     if found is None:

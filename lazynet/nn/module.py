@@ -124,7 +124,7 @@ class Module(TellsSettings, hooks.Hooked):
 
     def _members(self) -> Iterator[tuple[str, Any]]:
         """(name, value) of everything that may be a parameter, a buffer or a module."""
-        return iter([item for item in vars(self).items() if item[0] != _ANEW])
+        return iter([item for item in list(vars(self).items()) if item[0] != _ANEW])
 
     def _replace(self, name: str, value: Any) -> None:
         """Put another value in the place of a member."""
