@@ -1,12 +1,13 @@
 """Compiled kernels are kept on disk: found again, shared, and done without where they cannot be."""
 
+import ast
 import os
 import subprocess
 import sys
 
 import pytest
 
-from lazynet.kernels import jit
+from lazynet.kernels import sources
 
 PROGRAM = """
 import errno, sys
@@ -102,16 +103,25 @@ def test_broken_files_are_written_anew(start, tmp_path):
     assert end(start()) == (3, "")
 
 
+def test_no_import_is_missed():
+    for path in sources._PACKAGE.glob("**/*.py"):
+        found = set(sources._imports(str(path)))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = {f"{node.module}.{name.name}" for name in node.names}
+                assert {node.module} | names <= found, path
+
+
 def test_the_key_covers_what_is_imported_and_nothing_else(monkeypatch, tmp_path):
     kernels = tmp_path / "lazynet" / "kernels"
     kernels.mkdir(parents=True)
     (kernels / "words.py").write_text("from lazynet.kernels import deep\n")
     (kernels / "deep.py").write_text("step = 1\n")
     (kernels / "other.py").write_text("step = 1\n")
-    monkeypatch.setattr(jit, "_PACKAGE", tmp_path / "lazynet")
+    monkeypatch.setattr(sources, "_PACKAGE", tmp_path / "lazynet")
 
     def digest():
-        return jit.source_digest.__wrapped__("lazynet.kernels.words")
+        return sources.source_digest.__wrapped__("lazynet.kernels.words")
 
     before = digest()
     (kernels / "other.py").write_text("step = 2\n")

@@ -1,18 +1,15 @@
 """The door to numba: what is compiled here is cached on disk under a digest of its sources.
 
 numba keys its own cache by one source file, so that a cached function which calls into another file
-goes on returning old results when that file changes. Here a digest covers a function's file and
-every file with compiled code that it imports; generated sources (which have no file) are cached by
-their text.
+goes on returning old results when that file changes. Ours covers what it imports (`sources.py`);
+generated sources, which have no file, are cached by their text.
 """
 
-import ast
 import contextlib
 import functools
 import gc
 import hashlib
 import os
-import pathlib
 import sys
 import threading
 import time
@@ -29,6 +26,7 @@ from platformdirs import user_cache_dir
 
 from lazynet.kernels import ahead
 from lazynet.kernels.parts import LinkedCompiler
+from lazynet.kernels.sources import source_digest
 
 # Fast-math flags without `nnan` and `ninf`: a NaN that enters a kernel must come out of it. And
 # without `arcp`: 1 / sqrt(0) is infinite, which the processor's estimate of it is not, and 1 / y
@@ -41,11 +39,6 @@ INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class":
 WORD = {"no_cfunc_wrapper": True} if config.ENABLE_CUDASIM else INNER
 KERNEL_TYPE = types.void(types.int64, types.int64)
 
-_PACKAGE = pathlib.Path(__file__).resolve().parent.parent
-_COMPILED_ROOMS = (
-    "lazynet/kernels/*.py", "lazynet/batching/*.py", "lazynet/interpreter.py", "lazynet/lanes.py",
-    "lazynet/packs.py", "lazynet/objects.py", "lazynet/quick*.py",
-)  # fmt: skip
 _state = {"warned": False}
 
 # Held by whoever makes signatures, programs or kernels. What is made is kept for good and known to
@@ -111,30 +104,6 @@ event.register("numba:compile", compiling)
 def clock() -> float:
     """Seconds since some moment, without those that compiling took this thread."""
     return time.perf_counter() - compiling.seconds
-
-
-@functools.cache
-def source_digest(module: str) -> str:
-    """A digest of the source of `module` and of all rooms with compiled code that it imports."""
-    digest = hashlib.sha256()
-    for path in sorted(_imported(module)):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _imported(module: str) -> set[pathlib.Path]:
-    """The files of a module and of what it imports, as far as they hold compiled code."""
-    found: set[pathlib.Path] = set()
-    waiting = [module]
-    while waiting:
-        path = _PACKAGE.parent.joinpath(*waiting.pop().split(".")).with_suffix(".py")
-        if path in found or not any(path.match(pattern) for pattern in _COMPILED_ROOMS):
-            continue
-        found.add(path)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                waiting += [node.module, *(f"{node.module}.{name.name}" for name in node.names)]
-    return found
 
 
 @functools.cache
