@@ -10,10 +10,10 @@ from lazynet.kernels.jit import borrowing, inline
 
 # How `by_agenda` looks at ranks: not at all, at those from the start, at those from both ends.
 PLAIN, AHEAD, BOTH = range(3)
-# How much the share of ready nodes with most of their signature behind them counts beside the
-# longest path behind one. Found by trying on trees of words, lattices and random graphs; any number
-# gives valid schedules.
-BEHIND = 0.1
+# The score of what loses nothing, above that of everything that may.
+SAFE = 1e30
+# No path counts as longer; the sum of the cubes of a million stays within a word.
+LONG = 8192
 
 # Words of a node as the agenda sees it, side by side since nodes are gone through in any order:
 # what it still waits for, its ranks (as `policies.py` finds them), and the list of its edges.
@@ -36,7 +36,7 @@ FOLLOWER, NEXT, EDGE_WORDS = range(3)
     A_TAIL,  # and where they end
     A_PENDING,  # nodes that have not run
     A_DEPTH,  # the depths of these, added up
-    A_PATH,  # the longest path behind a ready node
+    A_PATHS,  # the paths behind its ready nodes: their cubes, added up
     A_RANKS,  # where the counts of its ranks begin
     A_LEAST,  # the least rank with pending nodes
     A_LEAST_BEHIND,  # the same for the ranks from the end
@@ -68,7 +68,7 @@ def connect(graph, rank, words, edges):
 
 
 @inline
-def _score(share, behind, path):
+def _score(share, behind, paths):
     """How good it is to run a signature now.
 
     Args:
@@ -76,12 +76,13 @@ def _score(share, behind, path):
             nothing is lost, whatever comes later.
         behind: of its nodes with most others behind them, those that are ready; with all of them
             its longest chain gets shorter, and the bound on what is left falls by this batch.
-        path: the longest path behind a ready one, against the longest there is. Where every choice
-            loses a batch, what is waited for longest goes on.
+        paths: the cubes of the paths behind those that are ready, added up. Where every choice
+            loses a batch, those go on that are many and waited for long. (Of the longest path
+            alone, and of other powers, programs and random graphs need more batches.)
     """
     if share == 1.0 or behind == 1.0:
-        return 10.0 + behind
-    return path + BEHIND * behind
+        return SAFE * (1.0 + behind)
+    return np.float64(paths)
 
 
 @inline
@@ -108,27 +109,25 @@ def enter_ready(words, i, both, order, agenda, counts):
     counts[agenda[s, A_RANKS] + words[i, W_RANK], C_READY] += 1
     if both:
         counts[agenda[s, A_RANKS] + words[i, W_BEHIND], C_READY_BEHIND] += 1
-        agenda[s, A_PATH] = max(agenda[s, A_PATH], np.int64(words[i, W_PATH]))
+        path = min(np.int64(words[i, W_PATH]) + 1, LONG)
+        agenda[s, A_PATHS] += path * path * path
 
 
 @borrowing
 def enter_all(words, both, order, agenda, counts):
-    """Count all nodes, and put those on the agenda that wait for nothing; the longest path."""
-    longest = np.int64(1)
+    """Count all nodes, and put those on the agenda that wait for nothing."""
     for i in range(words.shape[0]):
         s = words[i, W_SIGNATURE]
         agenda[s, A_DEPTH] += words[i, W_DEPTH]
         counts[agenda[s, A_RANKS] + words[i, W_RANK], C_PENDING] += 1
         if both:
             counts[agenda[s, A_RANKS] + words[i, W_BEHIND], C_PENDING_BEHIND] += 1
-            longest = max(longest, np.int64(words[i, W_PATH]))
         if words[i, W_WAITING] == 0:
             enter_ready(words, i, both, order, agenda, counts)
-    return longest
 
 
 @borrowing
-def best_signature(way, agenda, counts, longest):
+def best_signature(way, agenda, counts):
     """The signature to run next, of those with ready nodes."""
     best, best_score, best_depth = -1, -1.0, 0.0
     for s in range(agenda.shape[0]):
@@ -145,7 +144,7 @@ def best_signature(way, agenda, counts, longest):
                 agenda[s, A_LEAST_BEHIND] += 1
             at = agenda[s, A_RANKS] + agenda[s, A_LEAST_BEHIND]
             behind = counts[at, C_READY_BEHIND] / counts[at, C_PENDING_BEHIND]
-            score = _score(score, behind, agenda[s, A_PATH] / longest)
+            score = _score(score, behind, agenda[s, A_PATHS])
         average = 0.0 if way == BOTH else agenda[s, A_DEPTH] / agenda[s, A_PENDING]
         if score > best_score or (score == best_score and average < best_depth):
             best, best_score, best_depth = s, score, average
@@ -169,15 +168,15 @@ def leave(words, i, s, both, agenda, counts):
 def run_agenda(words, edges, way, order, agenda, counts, run, batches):
     """Fill the order and the batches; gives how many batches there are."""
     both = way == BOTH
-    longest_path = enter_all(words, both, order, agenda, counts)
+    enter_all(words, both, order, agenda, counts)
     count = done = 0
     while done < run.size:
-        s = best_signature(way, agenda, counts, longest_path)
+        s = best_signature(way, agenda, counts)
         start, stop = agenda[s, A_HEAD], agenda[s, A_TAIL]
         batches[count, 0], batches[count, 1] = s, done
         batches[count, 2] = done + stop - start
         count += 1
-        agenda[s, A_HEAD], agenda[s, A_PATH] = stop, 0
+        agenda[s, A_HEAD], agenda[s, A_PATHS] = stop, 0
         agenda[s, A_PENDING] -= stop - start
         for x in range(start, stop):
             i = order[x]

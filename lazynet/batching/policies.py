@@ -11,7 +11,7 @@ Arguments come first, one signature a batch, every node once.
     frontier  the available signature that loses least by running now: the share of its ready nodes
               among those that wait for no other node of it (after ED-Batch, Chen et al. 2023);
               where that needs more batches than the bound, one of which all nodes with the longest
-              chain of it behind them are ready, else the one with the longest path behind
+              chain of it behind them are ready, else the one with the most and longest paths behind
 """
 
 import numpy as np
@@ -178,15 +178,14 @@ def chains_behind(graph, signatures, top):
     rank = np.empty(nodes, np.int32)
     paths = np.zeros(nodes, np.int32)
     for i in range(nodes - 1, -1, -1):
-        here, s = longest[i], signature[i]
-        rank[i] = top[s] - 1 - here[s]
-        here[s] += 1
+        s = signature[i]
+        rank[i] = top[s] - 1 - longest[i, s]
+        longest[i, s] += 1
         for e in range(starts[i], starts[i + 1]):
             d = dependencies[e]
             paths[d] = max(paths[d], paths[i] + 1)
-            before = longest[d]
             for k in range(signatures):
-                before[k] = max(before[k], here[k])
+                longest[d, k] = max(longest[d, k], longest[i, k])
     return rank, paths
 
 
@@ -199,19 +198,24 @@ def by_ready(signature, starts, dependencies, longest, words, edges, policy):
         words, edges: room for what is known of nodes, and of edges.
     """
     graph = signature, starts, dependencies
-    signatures = longest.shape[1]
-    none = np.zeros(0, np.int32)
-    if policy == AGENDA:
-        return by_agenda(graph, signatures, none, none, words, edges, PLAIN)
-    rank, top = chains(signature, starts, dependencies, longest)
-    found = by_agenda(graph, signatures, rank, top, words, edges, AHEAD)
-    if len(found[1]) == top.sum():
-        return found  # as few batches as there can be
-    behind, paths = chains_behind(graph, signatures, top)
-    for i in range(signature.size):  # an assignment of slices takes 3 s to compile
-        words[i, W_BEHIND], words[i, W_PATH] = behind[i], paths[i]
-    for way in (BOTH, PLAIN):
-        if way == BOTH or policy == AUTO:
-            other = by_agenda(graph, signatures, rank, top, words, edges, way)
-            found = other if len(other[1]) < len(found[1]) else found
+    nodes, signatures = longest.shape[0], longest.shape[1]
+    rank, top = np.zeros(0, np.int32), np.zeros(0, np.int32)
+    if policy != AGENDA:
+        rank, top = chains(signature, starts, dependencies, longest)
+    bound = 0
+    for s in range(top.size):  # as quick as top.sum(), which takes long to compile
+        bound += top[s]
+    found = np.empty(0, np.int32), np.empty((0, 3), np.int32)
+    for way in (AHEAD, BOTH, PLAIN):
+        if policy != AUTO and (policy == AGENDA) != (way == PLAIN):
+            continue
+        if way == BOTH:
+            behind, paths = chains_behind(graph, signatures, top)
+            for i in range(nodes):  # an assignment of slices takes 3 s to compile
+                words[i, W_BEHIND], words[i, W_PATH] = behind[i], paths[i]
+        other = by_agenda(graph, signatures, rank, top, words, edges, way)
+        if len(found[1]) == 0 or len(other[1]) < len(found[1]):
+            found = other
+        if len(found[1]) == bound:
+            break  # as few batches as there can be
     return found
