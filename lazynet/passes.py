@@ -32,8 +32,8 @@ from lazynet.merging import (
 from lazynet.program import Program, Ref, Step
 
 _ACCUMULATING = {
-    "add_elements", "add_rows", "matmul", "put_axis", "repeat_axis", "segment_sum", "sum_axis",
-    "take_axis", "take_elements", "transpose",
+    "add_elements", "add_rows", "matmul", "put_axis", "repeat_axis", "scaled_softmax",
+    "segment_sum", "sum_axis", "take_axis", "take_elements", "transpose",
 }  # fmt: skip
 _GIVEN = (words.ARGUMENT, words.STATIC, words.LITERAL)  # what a program reads and never writes
 

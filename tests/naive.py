@@ -98,6 +98,8 @@ ROWS = {
     "argmax": lambda x, axis: x.argmax(axis),
     "softmax": softmax,
     "log_softmax": lambda x, axis: np.log(softmax(x, axis)),
+    "nll": lambda x, c: np.log(np.exp(x).sum()) - c,
+    "scaled_softmax": lambda x, s: s * softmax(x, 0),
     "repeat": lambda x, axis, times: np.repeat(np.expand_dims(x, axis), times, axis),
     "transpose": lambda x: x.T,
     "zeros": np.zeros,

@@ -138,6 +138,25 @@ def log_softmax_axis(call, context):
                         )
 
 
+def nll(call, context):
+    """y = log(sum of exp(x)) - chosen, shifted by the maximum; attributes: accumulate, width of x.
+
+    Nothing as wide as x is written.
+    """
+    items, width = load(call), load(call + 16)
+    for r in range(items):
+        x = row(address(call + 24, r), width)
+        chosen, y = row(address(call + 48, r), 1), row(address(call + 72, r), 1)
+        top = x[0]
+        for k in range(1, width):  # as in `log_softmax_axis`
+            if x[k] > top:
+                top = x[k]
+        total = constant(0)
+        for k in range(width):
+            total += exp(x[k] - top)
+        y[0] = difference(log(total), difference(chosen[0], top))
+
+
 def softmax_axis(call, context):
     """y = exp(x) / (sum over the axis of exp(x)), shifted by the maximum; as `max_axis`."""
     items = load(call)
@@ -173,6 +192,33 @@ def softmax_axis(call, context):
                         total += value
                     for k in range(axis):
                         y[first + k * inner] /= total
+
+
+def scaled_softmax(call, context):
+    """y (+)= scale exp(x) / (sum of exp(x)), as `nll`; operands: x, scale, y."""
+    items, accumulate, width = load(call), load(call + 8), load(call + 16)
+    for r in range(items):
+        x, scale = row(address(call + 24, r), width), row(address(call + 48, r), 1)
+        y = row(address(call + 72, r), width)
+        top = x[0]
+        for k in range(1, width):
+            if x[k] > top:
+                top = x[k]
+        total = constant(0)
+        if accumulate:
+            for k in range(width):
+                total += exp(x[k] - top)
+            part = scale[0] / total
+            for k in range(width):
+                y[k] += part * exp(x[k] - top)
+        else:
+            for k in range(width):
+                value = exp(x[k] - top)
+                y[k] = value
+                total += value
+            part = scale[0] / total
+            for k in range(width):
+                y[k] *= part
 
 
 def transpose(call, context):

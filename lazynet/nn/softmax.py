@@ -24,8 +24,8 @@ from lazynet.ops.reduce import argmax, mean
 from lazynet.ops.reshape import reshape
 from lazynet.ops.rows import gather, sequence
 from lazynet.ops.segments import ROW_SUM
-from lazynet.ops.softmax import log_softmax
-from lazynet.ops.views import cat_features, indices, part, pick, split
+from lazynet.ops.softmax import log_softmax, nll
+from lazynet.ops.views import cat_features, indices, part, split
 from lazynet.parameter import Parameter
 from lazynet.record import ShapeError, record_segments
 from lazynet.tensor import Sequence, Tensor, tensor
@@ -148,12 +148,12 @@ class AdaptiveLogSoftmaxWithLoss(_Output):
     def _log_prob(self, x: Sequence, target: np.ndarray) -> Sequence:
         cluster = np.searchsorted(self.cutoffs, target, side="right")  # 0 is the head
         own = np.where(cluster == 0, target, self.shortlist_size + cluster - 1)
-        total = pick(log_softmax(self.head(x)), own)
+        total = -nll(self.head(x), own, "AdaptiveLogSoftmaxWithLoss")
         chosen = []
         for k in np.unique(cluster[cluster > 0]).tolist():
             rows = np.flatnonzero(cluster == k)
-            scores = log_softmax(self.tail[k - 1](gather(x, rows)))
-            chosen.append((rows.tolist(), pick(scores, target[rows] - self.cutoffs[k - 1])))
+            scores, inside = self.tail[k - 1](gather(x, rows)), target[rows] - self.cutoffs[k - 1]
+            chosen.append((rows.tolist(), -nll(scores, inside, "AdaptiveLogSoftmaxWithLoss")))
         return total + _spread(chosen, len(x)) if chosen else total
 
     def log_prob(self, x: Any) -> Any:
@@ -217,14 +217,15 @@ class ClassFactoredSoftmax(_Output):
         for c in np.unique(own).tolist():
             rows = np.flatnonzero(own == c)
             inside = self._place[target[rows]] - self._starts[c]
-            chosen.append((rows.tolist(), pick(self._inside(gather(x, rows), c), inside)))
-        return pick(log_softmax(self.classes(x)), own) + _spread(chosen, len(x))
+            scores = self._scores(gather(x, rows), c)
+            chosen.append((rows.tolist(), -nll(scores, inside, "ClassFactoredSoftmax")))
+        return _spread(chosen, len(x)) - nll(self.classes(x), own, "ClassFactoredSoftmax")
 
-    def _inside(self, x: Any, c: int) -> Any:
-        """log p(y | c, x) of the words of one class."""
+    def _scores(self, x: Any, c: int) -> Any:
+        """Of the words of one class, whose softmax is p(y | c, x)."""
         first, count = int(self._starts[c]), int(self.counts[c])
         weight = part(self.weight, (count, self.in_features), first * self.in_features)
-        return log_softmax(linear(x, weight, part(self.bias, (count,), first)))
+        return linear(x, weight, part(self.bias, (count,), first))
 
     def log_prob(self, x: Any) -> Any:
         """log p(y | x) of every word: rows of (n_classes,), in the order of `words`."""

@@ -16,7 +16,7 @@ from lazynet.ops.elementwise import relu, where
 from lazynet.ops.index import one_hot
 from lazynet.ops.reshape import reshape
 from lazynet.ops.rows import sequence
-from lazynet.ops.softmax import log_softmax
+from lazynet.ops.softmax import log_softmax, nll
 from lazynet.ops.told import told
 from lazynet.ops.views import indices, pick, plainly
 from lazynet.record import ShapeError, as_value
@@ -122,22 +122,25 @@ def nll_loss(
         IndexError: if a target is out of range. ShapeError: if their number is not that of rows.
     """
     x, target = _checked("nll_loss", log_probabilities, target)
-    return _picked("nll_loss", x, target, reduction, weight, ignore_index)
+    return _picked("nll_loss", _negative, x, target, reduction, weight, ignore_index)
 
 
-def _picked(name: str, x, target, reduction: str, weight, ignore_index: int):
-    """-weight[target] x[target] for each row, reduced."""
+def _negative(x, target, name: str):
+    return -pick(x, target, name)
+
+
+def _picked(name: str, loss, x, target, reduction: str, weight, ignore_index: int):
+    """The losses of rows and their targets, times weight[target], reduced."""
     if weight is None and not _has(target, ignore_index):
-        chosen = pick(x, target, name)
-        if isinstance(chosen, Sequence) and reduction in ("mean", "sum"):
-            total = reduce.ROW_REDUCTIONS["sum"](chosen)
+        losses = loss(x, target, name)
+        if isinstance(losses, Sequence) and reduction in ("mean", "sum"):
+            total = reduce.ROW_REDUCTIONS["sum"](losses)
             if reduction == "sum":
-                return -total  # one row, where there are many before
-            # One node for the sign and the mean together.
-            return total * (-1.0 / chosen.length if chosen.length else math.nan)
-        return reduced(name, -chosen, reduction)
+                return total
+            return total * (1.0 / losses.length if losses.length else math.nan)
+        return reduced(name, losses, reduction)
     kept = _Kept(name, x, target, weight, ignore_index)
-    return kept.reduced(-(pick(kept.of(x), kept.targets, name) * kept.weights), reduction)
+    return kept.reduced(loss(kept.of(x), kept.targets, name) * kept.weights, reduction)
 
 
 def _has(target, ignored: int) -> bool:
@@ -222,8 +225,7 @@ def cross_entropy(
     plain = label_smoothing.__class__ is float and not label_smoothing and weight is None
     if plain and not OPENED and _is_usual(logits, target):
         try:
-            scores = log_softmax(logits)
-            return _picked("cross_entropy", scores, target, reduction, None, ignore_index)
+            return _picked("cross_entropy", nll, logits, target, reduction, None, ignore_index)
         except (TypeError, ValueError, LookupError):
             pass  # what is wrong is told below
     return _cross_entropy(logits, target, reduction, weight, ignore_index, label_smoothing)
@@ -241,11 +243,10 @@ def _cross_entropy(
     if getattr(target, "dtype", _INTEGERS).kind == "f":
         return _of_distributions(logits, target, reduction, weight, label_smoothing)
     x, target = _checked("cross_entropy", logits, target)
-    scores = log_softmax(x, -1)
     if not label_smoothing:
-        return _picked("cross_entropy", scores, target, reduction, weight, ignore_index)
+        return _picked("cross_entropy", nll, x, target, reduction, weight, ignore_index)
     kept = _Kept("cross_entropy", x, target, weight, ignore_index)
-    scores = kept.of(scores)
+    scores = kept.of(log_softmax(x, -1))
     exact = pick(scores, kept.targets, "cross_entropy") * kept.weights
     if weight is not None:
         scores = scores * tensor(np.asarray(weight, x.type.dtype))

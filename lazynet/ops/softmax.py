@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from lazynet.op import Op
+from lazynet.op import Op, Sample, row_type
 from lazynet.ops.axes import axis_of
 from lazynet.ops.reduce import ROW_REDUCTIONS, SUM, along_axis, expanded, named_axis
 from lazynet.ops.told import told
+from lazynet.ops.views import pick
 from lazynet.ops.ways import with_leaves
+from lazynet.program import call, lowered, operand_refs, output_refs
 from lazynet.quick import Short, record_values
-from lazynet.record import as_value, record
+from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence, Tensor
 
 LOG_SOFTMAX = along_axis(
@@ -25,6 +27,53 @@ SOFTMAX = along_axis(
     ),
     keeps=True,
 )  # fmt: skip
+
+
+def _with_number(name: str, formula: str, kernel: str, wide: bool, vjp) -> Op:
+    """An op of a vector row and a number that gives a row as wide as that, or a number."""
+
+    def shape(row, number):
+        if number.shape or len(row.shape) != 1:
+            raise ShapeError(f"{name}: expected rows of (classes,) and (), not {row} and {number}")
+        return (row_type(row.dtype, row.shape if wide else ()),)
+
+    def lower(signature):
+        row = signature.types[0]
+        to = output_refs(signature)[0]
+        return lowered(
+            signature, [call(kernel, operand_refs(signature), to, (row.size,), row.dtype)]
+        )
+
+    return Op(name, formula, shape, lower, vjp, samples=(Sample(((4,), ())), Sample(((1,), ()))))
+
+
+def _scaled_cotangents(g, y, x, scale):
+    likely = softmax(x)
+    slope = record(SUM, (g * likely,), (("axis", 0),))
+    return expanded(scale, x, 0) * likely * (g - expanded(slope, x, 0)), slope
+
+
+# Softmax, its logarithm, the choice of one element and the sign as one: of the many classes of a
+# row only the gradient is written, and nothing is kept.
+NLL = _with_number(
+    "nll", "y = log(sum exp(x)) - c, where c is one of x", "nll", False,
+    lambda g, y, x, c: (record(SCALED_SOFTMAX, (x, g)), -g),
+)  # fmt: skip
+SCALED_SOFTMAX = _with_number(
+    "scaled_softmax", "y = s exp(x) / sum exp(x)", "scaled_softmax", True, _scaled_cotangents
+)
+_chosen: dict = {}
+_short_nll = Short(record_values, _chosen)
+
+
+def nll(x, index, name: str):
+    """-log_softmax(x)[index] of vector rows: an index for a Tensor, or one for each row."""
+    chosen = pick(x, index, name)
+    made = _short_nll.record(x, chosen)
+    if made is None:
+        made = record(NLL, (x, chosen))
+        _chosen.setdefault(x.type, {})[chosen.type] = NLL.signature((x.type, chosen.type))
+    return made
 
 
 def _over_last(op: Op):
