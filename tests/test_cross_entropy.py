@@ -100,6 +100,21 @@ class TestCrossEntropy:
         assert F.cross_entropy(ln.tensor([1e4, 0.0]), 0).item() == 0.0
         assert F.cross_entropy(ln.tensor([1e4, 0.0]), 1).item() == 1e4
 
+    @pytest.mark.parametrize("margin", [5.0, 12.0, 30.0])
+    def test_nearly_certain_targets_among_large_logits(self, margin):
+        x = ln.tensor(np.array([1000.0 + margin, 1000.0, 990.0], np.float32), requires_grad=True)
+        loss = F.cross_entropy(x, 0)
+        loss.backward()
+        exact = np.log1p(np.exp(-margin) + np.exp(-margin - 10.0))
+        assert abs(loss.item() - exact) < 1e-7
+        assert abs(x.grad.numpy()[0] - np.expm1(-exact)) < 1e-7
+
+    def test_nothing_as_wide_as_the_classes_is_computed(self):
+        x = ln.sequence(np.random.randn(50, 1000).astype(np.float32))
+        with ln.profile() as p:
+            F.cross_entropy(x, [7] * 50).item()
+        assert p.summary()["bytes_computed"] < 50 * 64
+
     def test_fifty_examples_run_in_as_many_batches_as_one(self):
         x = [normal(1 + k % 3, 4) for k in range(50)]
         t = [np.random.randint(0, 4, len(rows)).tolist() for rows in x]
