@@ -52,7 +52,7 @@ def naive_attention(x):
     return (y + last).reshape(x.shape)
 
 
-def naive_cross_entropy(x, target):
+def naive_log_probability(x, target):
     p = np.log(softmax(x, -1))
     return p[target] if x.ndim == 1 else p[np.arange(len(x)), np.array(target, np.int64)]
 
@@ -152,8 +152,8 @@ def _entropies(x, targets):
 
 
 ENTROPY = (
-    lambda p, x, t: x * 0.5 + _entropies(x, t) * 0.025,
-    lambda p, x, t: x * 0.5 + naive_cross_entropy(x, t)[..., None] * 0.05,
+    lambda p, x, t: x * 0.5 - _entropies(x, t) * 0.025,
+    lambda p, x, t: x * 0.5 + naive_log_probability(x, t)[..., None] * 0.05,
 )
 
 
