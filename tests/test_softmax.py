@@ -127,6 +127,8 @@ class TestAdaptive:
     def test_cutoffs_are_checked(self, cutoffs):
         with pytest.raises(ValueError, match="cutoffs"):
             nn.AdaptiveLogSoftmaxWithLoss(SIZE, WORDS, cutoffs)
+        with pytest.raises(ValueError, match="leaves cluster 2 no features"):
+            nn.AdaptiveLogSoftmaxWithLoss(4, 6, [2, 4])
 
 
 class TestClasses:

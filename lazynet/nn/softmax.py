@@ -109,7 +109,8 @@ class AdaptiveLogSoftmaxWithLoss(_Output):
         div_value: how many times narrower each tail is than the one before.
 
     Raises:
-        ValueError: for cutoffs that do not ascend, or reach the number of classes.
+        ValueError: for cutoffs that do not ascend, or reach the number of classes; where div_value
+            leaves a cluster no features.
     """
 
     def __init__(
@@ -135,6 +136,12 @@ class AdaptiveLogSoftmaxWithLoss(_Output):
         self.tail = ModuleList()
         for k in range(self.n_clusters):
             narrow = int(in_features // div_value ** (k + 1))
+            if narrow < 1:
+                raise ValueError(
+                    f"AdaptiveLogSoftmaxWithLoss: in_features {in_features} // div_value "
+                    f"{div_value} ** {k + 1} leaves cluster {k + 1} no features; give a smaller "
+                    "div_value or fewer cutoffs"
+                )
             words = edges[k + 1] - edges[k]
             self.tail.append(
                 Sequential(Linear(in_features, narrow, False), Linear(narrow, words, False))
