@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from lazynet import backward as _backward  # noqa: F401 - attaches the methods
 from lazynet import data as data
 from lazynet import elsewhere as _elsewhere
+from lazynet import expressions as _expressions  # noqa: F401 - makes tapes shorter
 from lazynet import hooks as _hooks  # noqa: F401 - attaches the methods
 from lazynet import nn as nn
 from lazynet import ops as ops

@@ -44,6 +44,10 @@ BYTES_OF_A_ROW = 15  # in place, head, needs, wanted and consumed
 # bytes: memory stays bounded, and programs that look at values seldom pay for links.
 BYTES_WITHOUT_GRADIENTS = 1 << 26
 MOST_LINKED = 1024  # rows of a leaf, for each use of it, that is linked as a whole
+# How a tape is made shorter by what nobody can ask for any more: `expressions.py` enters itself.
+EXPRESSIONS: list[Any] = []
+LEAST_NOTED = 256  # rows that may have been dropped, for that to be looked into
+NOWHERE = -1  # the address of rows that were not computed, as nobody can ask for them
 _PACKERS = [struct.Struct(f"{count}i").pack for count in range(256)]
 
 
@@ -70,6 +74,7 @@ class Graph:
         "marks",
         "memo",
         "needs",
+        "noted",
         "number",
         "numbers",
         "open",
@@ -110,6 +115,7 @@ class Graph:
         # The lines that recorded nodes, by their first rows; None where nobody wants to know.
         self.sites: dict[int, str] | None = {} if notes_lines() else None
         self.failures: dict[int, Exception] = {}  # of rows that could not be computed
+        self.noted: list[int] = []  # pending rows that may have been dropped, see expressions.py
         self.versions: dict[int, int] = {}
         self.links = Links()
         self.marks = [(0, int(recording_gradients.get()))]
@@ -160,6 +166,8 @@ class Graph:
         """Raise the error, if there was one, that kept a row from being computed."""
         if row in self.failures:
             raise self.failures[row].with_traceback(None)
+        if self.failures and self._place[row] == NOWHERE:
+            raise self.failures[NOWHERE]
 
     def needs_gradient(self, row: int) -> bool:
         """Whether a leaf that wants a gradient lies behind a computed row."""
@@ -198,7 +206,7 @@ class Graph:
         """Put rows on the tape that lie elsewhere; the first's id."""
         count = len(addresses)
         # The number comes from the tape: finalizers may have recorded while we looked.
-        vid = self.append(_LINK, words_of(-_LINK.index - 1, count), count)
+        vid = self.append(LINK, words_of(-LINK.index - 1, count), count)
         self._elsewhere.append((vid, addresses))
         self._grow(vid + count)
         if needs:  # they are 0 until then
@@ -210,7 +218,7 @@ class Graph:
         self._grow(first + count)
         self.needs[first : first + count] = 0
         self._elsewhere.append((first, np.zeros(count, np.int64)))
-        self.tape += words_of(-_LINK.index - 1, count)
+        self.tape += words_of(-LINK.index - 1, count)
         self.failures.update(dict.fromkeys(range(first, first + count), error))
 
     def literal(self, value: Any, dtype: str) -> int:
@@ -230,7 +238,7 @@ class Graph:
         vid = self.values
         self.values = vid + rows
         self.tape += entry
-        if signature is not _LINK:
+        if signature is not LINK:
             self.note_line(vid)
         return vid
 
@@ -291,6 +299,7 @@ class Graph:
 
     def compute(self, stop: int | None = None) -> None:
         """Compute what the tape holds, which makes rows up to `stop` (by default, all)."""
+        dropped = self._dropped() if stop is None else None
         values = self.values if stop is None else stop
         if max(values, len(self.tape) // 4) > executor.MOST_ROWS:
             self._leave()
@@ -300,13 +309,18 @@ class Graph:
             )
         tape = bytes(self.tape)  # of just these values: nothing runs between the two lines
         self._grow(values)
+        integers = np.frombuffer(tape, np.int32)
+        if dropped is not None:
+            self._place[self.done : values] = NOWHERE
+            self.failures[NOWHERE] = RuntimeError("a value was dropped, and is asked for")
+            integers = EXPRESSIONS[0].shorter(integers, self.done, values, dropped)
         for vid, addresses in self._elsewhere:
             self._place[vid : vid + len(addresses)] = addresses
         place, head, needs = self._place, self.head, self.needs
         try:
             with running_in(self.precision):
                 run = executor.forward(
-                    np.frombuffer(tape, np.int32),
+                    integers,
                     self.done,
                     place[:values],
                     head[:values],
@@ -339,6 +353,17 @@ class Graph:
             note_look(run)
         if debugging.get() and (found := first_fault(self, run)):
             raise FloatingPointError(found)
+
+    def _dropped(self) -> np.ndarray | None:
+        """The pending rows that nobody can ask for, where it is worth while to know them.
+
+        Derivatives that are values, and users who look for a fault, have read the nodes one by one.
+        """
+        noted, self.noted = self.noted, []
+        if len(noted) < LEAST_NOTED or len(self.marks) > 1 or policy() == "none":
+            return None
+        read = "nodes" in self.memo or self.sites is not None
+        return None if read else EXPRESSIONS[0].dropped(noted)
 
     def _note_versions(self, run: executor.Run) -> None:
         for number in run.plan.read:
@@ -412,4 +437,4 @@ def current_graph(device: Device | None = None) -> Graph:
     return graph
 
 
-_LINK = Op("link", "rows of another graph", lambda: (), kind=words.LINK, listed=False).signature(())
+LINK = Op("link", "rows of another graph", lambda: (), kind=words.LINK, listed=False).signature(())

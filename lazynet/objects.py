@@ -14,11 +14,13 @@ from lazynet.graph import Graph
 from lazynet.kernels.jit import inline
 from lazynet.kernels.memory import load, store
 from lazynet.kernels.python import (
+    append_item,
     as_double,
     as_integer,
     dictionary_item,
     drop,
     extended,
+    forget_error,
     list_item,
     new_integer,
     new_object,
@@ -42,17 +44,17 @@ from lazynet.tensor import Sequence, Tensor
 
 GRAPH, ID, TYPE = (slot_offset(Tensor, name) for name in ("graph", "id", "type"))
 LENGTH, STEP = (slot_offset(Sequence, name) for name in ("length", "step"))
-THREAD, VALUES, TAPE, NUMBERS, LINKED, CONSTANTS, DEVICE = (
+THREAD, VALUES, TAPE, NOTED, NUMBERS, LINKED, CONSTANTS, DEVICE = (
     slot_offset(Graph, name)
-    for name in ("thread", "values", "tape", "numbers", "linked", "constants", "device")
+    for name in ("thread", "values", "tape", "noted", "numbers", "linked", "constants", "device")
 )
 INDEX, OUTPUTS, OPERANDS = (
     slot_offset(Signature, name) for name in ("index", "outputs", "operands")
 )
 DTYPE, SHAPE = (slot_offset(RowType, name) for name in ("dtype", "shape"))
 KNOWN, NUMBER, LEAF_DEVICE = (slot_offset(Leaf, name) for name in ("known", "number", "device"))
-OFFSETS = [GRAPH, ID, TYPE, LENGTH, STEP, THREAD, VALUES, TAPE, NUMBERS, LINKED, CONSTANTS, DEVICE,
-            INDEX, OUTPUTS, OPERANDS, DTYPE, SHAPE, KNOWN, NUMBER, LEAF_DEVICE]  # fmt: skip
+OFFSETS = [GRAPH, ID, TYPE, LENGTH, STEP, THREAD, VALUES, TAPE, NOTED, NUMBERS, LINKED, CONSTANTS,
+            DEVICE, INDEX, OUTPUTS, OPERANDS, DTYPE, SHAPE, KNOWN, NUMBER, LEAF_DEVICE]  # fmt: skip
 
 # What every function gets: these, and then its own.
 HOUSE = (None, Tensor, Sequence, Parameter, float, int, list, tuple, Graph, Leaf, recorded_last)
@@ -171,6 +173,13 @@ def new_entry(graph, words, rows):
         return entry, np.int64(0)
     store(graph + VALUES, following)
     return entry, vid
+
+
+@inline
+def note_row(graph, vid):
+    """Note the row of a node that has one, so that it can be told later whether it was dropped."""
+    if append_item(load(graph + NOTED), vid) < 0:
+        forget_error()  # memory is short: it will be taken for one that is held
 
 
 @inline

@@ -15,7 +15,7 @@ import numpy as np
 
 from lazynet.kernels import python
 from lazynet.kernels.jit import MAKING, inline, spliced
-from lazynet.kernels.memory import load
+from lazynet.kernels.memory import load, store
 from lazynet.kernels.python import (
     as_integer,
     built_in,
@@ -26,6 +26,7 @@ from lazynet.kernels.python import (
     list_size,
     new_integer,
     new_list,
+    references,
     set_list_item,
     take,
     tuple_item,
@@ -61,6 +62,7 @@ from lazynet.objects import (
     new_entry,
     new_handle,
     new_handles,
+    note_row,
     nothing,
     recorded_here,
     row_in,
@@ -73,7 +75,11 @@ from lazynet.recording import after_first_forward
 def _put(me, values, count, graph, signature, length):
     """Record a row-wise node over so many values; `length` is a Python int, 0 for one row."""
     _, vid, _ = begin_entry(me, values, count, graph, signature, length, 0)
-    return new_handles(me, graph, vid, signature, length) if vid != 0 else vid
+    if vid == 0:
+        return vid
+    if length == 0:
+        note_row(graph, vid)
+    return new_handles(me, graph, vid, signature, length)
 
 
 @inline
@@ -100,6 +106,7 @@ def _with_number(me, x, number, first, graph, signature):
         entry[4 - 2 * first], entry[5 - 2 * first] = at, 0
     else:
         entry[0], entry[1 + first], entry[2 - first] = index, row, at
+        note_row(graph, vid)
     return new_handles(me, graph, vid, signature, length)
 
 
@@ -305,6 +312,24 @@ def seen_as(me, arguments, count):
     return made
 
 
+# -- what nobody holds -----------------------------------------------------------------------------
+
+
+def unheld_rows(me, arguments, count):
+    """Of a list of numbers of rows, those that nothing else holds; how many these are.
+
+    They go where the second argument says.
+    """
+    noted, at = load(arguments), as_integer(load(arguments + 8))
+    found = np.int64(0)
+    for k in range(list_size(noted)):
+        number = list_item(noted, k)
+        if references(number) == 1:
+            store(at + 8 * found, as_integer(number))
+            found += 1
+    return new_integer(found)
+
+
 # -- until they are compiled -----------------------------------------------------------------------
 
 
@@ -362,3 +387,4 @@ node = Short(record_signature, None)
 numbered = Short(record_numbered, None)
 pieces = Short(record_pieces, None)
 views = Short(seen_as, None)
+unheld = Short(unheld_rows, None)

@@ -105,7 +105,7 @@ class Value(Methods):
     def _wait(self) -> None:
         if self.pending:
             wait_for(self)
-        if self.graph.failures:
+        if self.graph.failures and self._last() >= 0:
             self.graph.raise_failure(self.id)
 
     def __array__(self, dtype=None, copy=None):

@@ -280,19 +280,41 @@ class Program:
                 values.append(lazy(parameters, *(values[k] for k in operands), *more))
                 if k in self.forwards:
                     ln.forward()
-            terms = []
-            for v, w, used in zip(values, self.weights, self.picked, strict=True):
-                if used:
-                    w = ln.tensor(w)
-                    terms.append(reduce.sum(v * (rows.sequence(w) if v.ndim == 2 else w)))
-            loss = reduce.sum(terms)
+            terms = [self._term(k, v) for k, v in enumerate(values)]
+            loss = reduce.sum([term for term in terms if term is not None])
             arrays = [v.numpy() for v in values]
             loss.backward()
-        gradients = [
-            np.zeros(x.shape) if x.graph.gradient is None else x.graph.gradient.copy()
-            for x in (*leaves, *parameters.values())
-        ]
-        return arrays, loss.item(), gradients
+        return arrays, loss.item(), _gradients(leaves, parameters)
+
+    def lazy_and_dropped(self):
+        """The loss and the gradients, where each value is dropped after its last use."""
+        last = {}
+        for k, (_, _, _, operands, _) in enumerate(self.steps):
+            last.update(dict.fromkeys(operands, k))
+        leaves = [ln.tensor(a, requires_grad=True) for a in self.leaves]
+        parameters = {name: ln.Parameter(a) for name, a in self.parameters.items()}
+        values = [rows.sequence(x) if x.ndim == 2 else x for x in leaves]
+        terms = [self._term(k, values[k]) for k in range(len(values))]
+        for k, (_, lazy, _, operands, more) in enumerate(self.steps):
+            values.append(lazy(parameters, *(values[j] for j in operands), *more))
+            terms.append(self._term(len(values) - 1, values[-1]))
+            for j in operands:
+                if last[j] == k:
+                    values[j] = None
+            if k in self.forwards:
+                ln.forward()
+        del values
+        loss = reduce.sum([term for term in terms if term is not None])
+        del terms
+        loss.backward()
+        return loss.item(), _gradients(leaves, parameters)
+
+    def _term(self, k, value):
+        """What value `k` adds to the loss, if it adds anything."""
+        if not self.picked[k]:
+            return None
+        w = ln.tensor(self.weights[k])
+        return reduce.sum(value * (rows.sequence(w) if value.ndim == 2 else w))
 
     def slope(self, random, step=1e-6):
         """A random direction for leaves and parameters, and the naive loss's slope along it."""
@@ -310,6 +332,14 @@ class Program:
             return self.naive(leaves, parameters)[1]
 
         return direction, (moved(step) - moved(-step)) / (2 * step)
+
+
+def _gradients(leaves, parameters):
+    """The gradients of leaves and parameters; zeros for those that have none."""
+    return [
+        np.zeros(x.shape) if x.graph.gradient is None else x.graph.gradient.copy()
+        for x in (*leaves, *parameters.values())
+    ]
 
 
 def programs(size=40):

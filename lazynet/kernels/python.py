@@ -36,6 +36,7 @@ take = _NAME("Py_IncRef", types.void(_WORD))
 new_tuple = _NAME("PyTuple_New", _WORD(_WORD))
 set_tuple_item = _NAME("PyTuple_SetItem", types.int32(_WORD, _WORD, _WORD))  # takes a reference
 tuple_size = _NAME("PyTuple_Size", _WORD(_WORD))
+append_item = _NAME("PyList_Append", types.int32(_WORD, _WORD))  # takes a reference of its own
 new_list = _NAME("PyList_New", _WORD(_WORD))
 set_list_item = _NAME("PyList_SetItem", types.int32(_WORD, _WORD, _WORD))  # takes a reference
 list_item = _NAME("PyList_GetItem", _WORD(_WORD, _WORD))
@@ -117,9 +118,23 @@ CODE, DEFAULTS, KEYWORD_DEFAULTS = (
         _some_function.__code__, _some_function.__defaults__, _some_function.__kwdefaults__,
     )
 )  # fmt: skip
+
+
+def _references_of() -> int:
+    """How many bytes into an object the number of references to it lies."""
+    thing = object()
+    held = [thing] * 1000
+    for at in range(0, object.__basicsize__, 8):
+        if ctypes.c_uint32.from_address(id(thing) + at).value == len(held) + 1:
+            return at
+    raise RuntimeError("objects keep the number of their references where it cannot be found")
+
+
+_REFERENCES = _references_of()
 # What compiled code takes for granted.
 LAYOUT = (
-    f"{sys.hexversion:x} {_TYPE} {_TUPLE_ITEMS} {_REFERENT} {CODE} {DEFAULTS} {KEYWORD_DEFAULTS}"
+    f"{sys.hexversion:x} {_TYPE} {_TUPLE_ITEMS} {_REFERENT} {_REFERENCES} "
+    f"{CODE} {DEFAULTS} {KEYWORD_DEFAULTS}"
 )
 
 
@@ -145,6 +160,12 @@ def type_of(thing):
 def tuple_item(values, k):
     """An item of a tuple; the reference is the tuple's."""
     return load(values + _TUPLE_ITEMS + 8 * k)
+
+
+@inline
+def references(thing):
+    """How many references there are to an object."""
+    return load(thing + _REFERENCES) & 0xFFFFFFFF
 
 
 @inline
