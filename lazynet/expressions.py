@@ -19,12 +19,15 @@ import numpy as np
 from lazynet.batching import layout as words
 from lazynet.batching.expressions import (
     ARITY,
+    BYTES,
     INNER,
     MOST_ARGUMENTS,
     OPS,
     OUTER,
+    PART,
     SEEN,
     SIGNATURE,
+    SORT,
     STANDING,
     WHERE,
     no_patterns,
@@ -33,8 +36,12 @@ from lazynet.batching.expressions import (
 from lazynet.graph import EXPRESSIONS, LINK
 from lazynet.kernels.jit import MAKING
 from lazynet.op import TABLE, RowType, Signature, row_type
-from lazynet.program import ref_of
+from lazynet.ops.linear import LINEAR
+from lazynet.ops.views import ALIAS, cat_features
+from lazynet.passes import place
+from lazynet.program import Program, ref_of
 from lazynet.quick import unheld
+from lazynet.tensor import Tensor
 from lazynet.traced import Traced, replayed
 
 OFTEN = 4000  # nodes of an expression, before it is compiled
@@ -49,6 +56,7 @@ class Expressions:
     def __init__(self) -> None:
         self.patterns = no_patterns()
         self.single = np.zeros(0, np.int32)  # for each signature, its pattern by itself
+        self._sorts: dict[Any, int] = {}  # of products: their operand and what they give
         self.made: dict[str, Traced] = {}  # by what they do; nothing else keeps them
 
     def _patterns_of_signatures(self) -> np.ndarray:
@@ -67,19 +75,30 @@ class Expressions:
         row[OUTER], row[SIGNATURE] = signature.index, -1
         row[ARITY], row[OPS] = len(signature.operands), 1
         self.patterns.count[0] = number + 1
-        return number
+        if signature.op is not LINEAR:
+            return number
+        sort = signature.operands[0], signature.type
+        row[SORT] = self._sorts.setdefault(sort, len(self._sorts) + 1)
+        return -number
 
     def _compile_often_met(self) -> None:
         """Give a signature to each pattern that came often."""
         table = self.patterns.table
         for number in np.flatnonzero(table[: self.patterns.count[0], SEEN] >= OFTEN).tolist():
+            row = table[number]
+            row[SEEN] = 0
+            if row[SORT]:
+                products = self.products(number)
+                made, part = Products(products).signature(), products[0].outputs[0]
+                row[PART] = ALIAS.signature(made.outputs, (("shape", part.shape),)).index
+                row[SIGNATURE], row[BYTES] = made.index, part.width
+                continue
             ops = self.ops(number)
             key = str([(signature.index, sources) for signature, sources in ops])
             if key not in self.made and len(self.made) < MOST:
-                self.made[key] = expression(ops, int(table[number, ARITY]))
+                self.made[key] = expression(ops, int(row[ARITY]))
             if key in self.made:
-                table[number, SIGNATURE] = self.made[key].signature().index
-            table[number, SEEN] = 0
+                row[SIGNATURE] = self.made[key].signature().index
 
     def dropped(self, noted: list[int]) -> np.ndarray | None:
         """The rows, of those that a graph has noted, whose number nobody else holds.
@@ -102,6 +121,13 @@ class Expressions:
             if self.patterns.count[0] == len(self.patterns.table):  # what comes often comes again
                 self.patterns, self.single = no_patterns(), np.zeros(0, np.int32)
         return found if len(found) else tape
+
+    def products(self, number: int) -> list[Signature]:
+        """The products of a pattern of these, in the order in which they stand in the wide row."""
+        row = self.patterns.table[number]
+        if row[OPS] == 1:
+            return [TABLE.signatures[row[OUTER]]]
+        return [*self.products(row[OUTER]), *self.products(row[INNER])]
 
     def ops(self, number: int) -> list[Op]:
         """The ops of a pattern in order: arguments are numbered first, then what the ops give."""
@@ -133,9 +159,11 @@ class Expressions:
 def _fits(signature: Signature) -> bool:
     """Whether an op can be part of an expression: one loop over the elements of its operands.
 
-    An expression wants gradients as soon as one of its arguments does. So there is no op among its
-    ops that has no derivative, as `detach` has none.
+    Or whether it is a product with parameters. An expression wants gradients as soon as one of its
+    arguments does: there is no op among its ops that has no derivative, as `detach` has none.
     """
+    if signature.op is LINEAR:
+        return len(signature.operands) == 1 and len(signature.outputs[0].shape) == 1
     op = signature.op
     simple = op.listed and op.kind == words.ROWS and op.vjp is not None and op.backward is None
     if not simple or op.lower is None or op.payload or op.host or signature.statics:
@@ -161,10 +189,33 @@ def expression(ops: list[Op], arity: int) -> Traced:
             known[len(known)] = replayed(signature, [signature.index, *sources], known), 0
         return [known[len(known) - 1][0]]
 
-    name = f"fused({', '.join(signature.op.name for signature, _ in ops)})"
-    return Traced(
-        name, [(row, ref_of(row, words.ARGUMENT, k)) for k, row in enumerate(rows)], function
-    )
+    places = [(row, ref_of(row, words.ARGUMENT, k)) for k, row in enumerate(rows)]
+    return Traced(_named([signature for signature, _ in ops]), places, function)
+
+
+class Products(Traced):
+    """Products of one value, traced: one product, whose row has theirs side by side.
+
+    Args:
+        products: signatures of `linear` with parameters.
+    """
+
+    def __init__(self, products: list[Signature]):
+        row = products[0].operands[0]
+
+        def function(x: Tensor) -> list[Tensor]:
+            known = {0: (x, row.offset)}
+            return [cat_features([replayed(s, [s.index, 0], known) for s in products])]
+
+        name = _named(products)
+        super().__init__(name, [(row, ref_of(row, words.ARGUMENT, 0))], function)
+
+    def _arranged(self, program: Program) -> Program:
+        return place(program, in_outputs=True)  # the derivative reads none of what they give
+
+
+def _named(signatures: list[Signature]) -> str:
+    return f"fused({', '.join(signature.op.name for signature in signatures)})"
 
 
 def _row_of(types: list[RowType]) -> RowType:

@@ -8,7 +8,7 @@ from test_merging import Textbook, same
 from test_merging import run as run_textbook
 
 import lazynet as ln
-from lazynet import automatic
+from lazynet import automatic, expressions, graph
 from lazynet.automatic import AutomaticCell
 from lazynet.device import device_of, on_device
 
@@ -45,6 +45,28 @@ def test_scans_of_users_over_sequences_of_several_lengths(kept):
         return [y.numpy() for y in found] + gradients(weight, start, *rows)
 
     agree(evaluate)
+
+
+def test_ops_and_products_that_run_as_one_because_nobody_holds_them(monkeypatch):
+    monkeypatch.setattr(expressions, "OFTEN", 1)
+    monkeypatch.setattr(graph, "LEAST_NOTED", 1)
+
+    def evaluate():
+        u, v, w = (ln.Parameter(draw(3, 3)) for _ in range(3))
+        rows, found = [leaf(3) for _ in range(3)], []
+        for _ in range(3):  # from the second time on
+            room = ln.sequence(np.zeros((300, 1), "float32")) + 0.0  # small numbers count as held
+            for x in rows:
+                h = ln.sin(x)
+                h = ln.sigmoid(ln.linear(h, u)) * ln.tanh(ln.linear(h, v)) + ln.linear(h, w) * h
+                found.append(h)
+            ln.sum([y.square().sum() for y in found[-3:]]).backward()
+            del room
+        return [y.numpy() for y in found] + gradients(u, v, w, *rows)
+
+    with ln.profile() as told:
+        agree(evaluate)
+    assert "fused(linear, linear, linear)" in str(told)
 
 
 def test_folds_over_graphs_that_share_nodes():

@@ -259,6 +259,125 @@ def test_a_graph_that_goes_on_after_a_forward(tapes):
     thrice(program)
 
 
+def gates(count, bias=True, width=3):
+    """Layers of one value, their parameters, and a program that uses them."""
+    ln.manual_seed(7)
+    layers = [nn.Linear(4, width, bias=bias).double() for _ in range(count)]
+    parameters = [p for layer in layers for p in layer.parameters()]
+
+    def program():
+        (x,) = leaves(X.astype(np.float64))
+        h = ln.sin(x)
+        a, *rest = [layer(h) for layer in layers]
+        for b in rest:
+            a = ln.tanh(a) * b
+        del b, rest
+        for p in parameters:
+            p.grad = None
+        a.sum().backward()
+        grads = [p.grad.numpy() for p in parameters if p.requires_grad]
+        return a.numpy(), x.grad.numpy(), *grads
+
+    return layers, program
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_products_of_one_value_are_one_product(tapes, bias):
+    thrice(gates(4, bias)[1])
+    names = ops(tapes[:-1])
+    assert names.count("fused(linear, linear, linear, linear)") == 1
+    assert names.count("alias") == 3
+    assert "linear" not in names
+
+
+def test_only_so_many_products_are_one(tapes):
+    thrice(gates(11)[1])
+    products = [name for name in ops(tapes[:-1]) if "linear" in name]
+    assert [name.count("linear") for name in products] == [8, 3]
+
+
+def test_products_of_which_one_is_held_stay_apart(tapes):
+    layers, _ = gates(3)
+
+    def program():
+        (x,) = leaves(X.astype(np.float64))
+        h = ln.sin(x)
+        held = layers[1](h)
+        y = layers[0](h) * ln.exp(layers[2](h)) * held
+        y.sum().backward()
+        return y.numpy(), held.numpy(), x.grad.numpy()
+
+    thrice(program)
+    assert ops(tapes[:-1])[1:4] == ["linear", "fused(linear, linear)", "alias"]
+
+
+def test_products_of_other_widths_and_of_other_values_stay_apart(tapes):
+    wide, narrow = nn.Linear(4, 5), nn.Linear(4, 2)
+
+    def program():
+        x, y = leaves(X, Y)
+        u, v = ln.sin(x), ln.sin(y)
+        z = ln.sum(wide(u)) * ln.sum(narrow(u)) * ln.sum(wide(v))
+        z.backward()
+        return z.numpy(), x.grad.numpy(), y.grad.numpy()
+
+    thrice(program)
+    assert ops(tapes[:-1]).count("linear") == 3
+
+
+def test_one_weight_twice_and_one_that_is_frozen(tapes):
+    layers, program = gates(3)
+    layers[1].weight.requires_grad = False
+    thrice(program)
+    layers, _ = gates(1)
+
+    def same():
+        (x,) = leaves(X.astype(np.float64))
+        h = ln.sin(x)
+        y = ln.tanh(layers[0](h)) * layers[0](h)
+        layers[0].weight.grad = None
+        y.sum().backward()
+        return y.numpy(), x.grad.numpy(), layers[0].weight.grad.numpy()
+
+    thrice(same)
+
+
+def test_second_derivatives_through_products_that_are_one(tapes):
+    layers, _ = gates(2)
+
+    def program():
+        (x,) = leaves(X.astype(np.float64))
+        h = ln.sin(x)
+        y = (ln.tanh(layers[0](h)) * layers[1](h)).sum()
+        y.item()
+        (g,) = ln.gradients(y, [x])
+        (k,) = ln.gradients((g * g).sum(), [x])
+        return y.numpy(), g.numpy(), k.numpy()
+
+    thrice(program)
+    assert any("fused(linear, linear)" in ops([tape]) for tape in tapes)
+
+
+def test_weights_that_are_updated_are_read_where_they_lie(tapes):
+    def losses():
+        layers, program = gates(4)
+        optimizer = ln.optim.SGD([p for layer in layers for p in layer.parameters()], lr=0.1)
+        found = []
+        for _ in range(5):
+            room = high()
+            found.append(program()[0].sum())
+            optimizer.step()
+            del room
+        return found, [layer.weight.numpy() for layer in layers]
+
+    found, weights = losses()
+    assert any("fused(linear, linear, linear, linear)" in ops([tape]) for tape in tapes)
+    with ln.batching("none"):
+        wanted, wanted_weights = losses()
+    np.testing.assert_allclose(found, wanted, rtol=1e-10)
+    np.testing.assert_allclose(weights, wanted_weights, rtol=1e-10)
+
+
 def test_cycles_hold_values_until_they_are_collected(tapes):
     gc.collect()
     gc.disable()
