@@ -94,7 +94,9 @@ def shorten(tape, numbers, base, rows, unheld, single, patterns, link):
         np.zeros(nodes, np.uint8), np.full(rows, -1, np.int32), np.full(rows, -1, np.int32), free,
     )  # fmt: skip
     find(tape, numbers, base, single, patterns, found)
-    if not choose(patterns, found):
+    groups = np.zeros(patterns.count[0], np.int64)
+    weigh_products(patterns, found, groups, np.zeros_like(groups))
+    if not choose(patterns, groups, found):
         return np.empty(0, np.int32)
     shorter = np.empty(tape.size + nodes, np.int32)  # an alias has a word more than a product
     return shorter[: write(tape, numbers, single, patterns, found, link, shorter)].copy()
@@ -249,17 +251,52 @@ def pattern_of(outer, at, inner, standing, arity, patterns):
 
 
 @borrowing
-def choose(patterns, found):
-    """Choose the nodes whose pattern has a signature, count the others; whether there are any."""
+def weigh_products(patterns, found, groups, products):
+    """Find the patterns of products that take in nearly all nodes of each of their products.
+
+    Where some values are read by more products than others are, products that always were one batch
+    would become several.
+
+    Args:
+        groups: 1 for these patterns, else 0; filled, as are `products`.
+        products: of each pattern of one product, how many nodes it has.
+    """
+    table = patterns.table
+    for i in range(found.pattern.size):
+        if table[found.pattern[i], SORT] > 0 and found.taken[i] < 0:
+            groups[found.pattern[i]] += 1
+    for number in range(groups.size):
+        whole = np.int64(number)
+        while groups[number] > 0 and whole > 0:
+            one = table[whole, INNER] if table[whole, OPS] > 1 else whole
+            products[one] += groups[number]
+            whole = table[whole, OUTER] if table[whole, OPS] > 1 else np.int64(0)
+    for number in range(groups.size):
+        whole, all_of_them = np.int64(number), groups[number] > 0
+        while all_of_them and whole > 0:
+            one = table[whole, INNER] if table[whole, OPS] > 1 else whole
+            all_of_them = 10 * groups[number] >= 9 * products[one]
+            whole = table[whole, OUTER] if table[whole, OPS] > 1 else np.int64(0)
+        groups[number] = 1 if all_of_them else 0
+
+
+@borrowing
+def choose(patterns, groups, found):
+    """Choose the nodes whose pattern has a signature, count the others; whether there are any.
+
+    Args:
+        groups: which patterns of products may be chosen, from `weigh_products`.
+    """
     table, some = patterns.table, False
     for i in range(found.pattern.size):  # products stand behind the one that took them in
         pattern = found.pattern[i]
         if table[pattern, SORT] > 0 and found.taken[i] >= 0:
             found.chosen[i] = found.chosen[found.taken[i]]
         elif table[pattern, OPS] > 1 and found.taken[i] < 0:
-            found.chosen[i] = table[pattern, SIGNATURE] >= 0
-            table[pattern, SEEN] += 1 - found.chosen[i]
-            some = some or found.chosen[i] == 1
+            if table[pattern, SORT] == 0 or groups[pattern] > 0:
+                found.chosen[i] = table[pattern, SIGNATURE] >= 0
+                table[pattern, SEEN] += 1 - found.chosen[i]
+                some = some or found.chosen[i] == 1
     for i in range(found.pattern.size - 1, -1, -1):  # what elementwise ones took in, before it
         if found.taken[i] > i:
             found.chosen[i] = found.chosen[found.taken[i]]
