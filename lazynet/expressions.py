@@ -1,9 +1,9 @@
-"""Expressions: elementwise ops of code that is written op by op, run as one where nobody can tell.
+"""Expressions: ops of code that is written op by op, run as one where nobody can tell.
 
 Recording gives a node for each op, because every value may be asked for. One whose handle is gone
-cannot be: where one elementwise op alone reads it, both may run as one. `batching/expressions.py`
-finds such ops on the tape of a forward. Here an expression that came often becomes a traced
-function, as a cell is: one signature, one loop forward and one backward.
+cannot be: where one elementwise op alone reads it, both may run as one, and products of one value
+may be one product. `batching/expressions.py` finds such ops on the tape of a forward. Here those
+that came together often become a traced function, as a cell is: one signature, one program.
 
 A graph knows which values were dropped by the numbers of their rows. These are Python ints, each
 handle of a row has the very same one, and the graph keeps it (`Graph.noted`): what nobody else
@@ -44,23 +44,23 @@ from lazynet.quick import unheld
 from lazynet.tensor import Tensor
 from lazynet.traced import Traced, replayed
 
-OFTEN = 4000  # nodes of an expression, before it is compiled
+OFTEN = 4000  # nodes of a pattern, before it is compiled
 MOST = 64  # expressions that are compiled
 
-Op = tuple[Signature, list[int]]  # an op of an expression, and the numbers of what it reads
+Call = tuple[Signature, list[int]]  # an op in an expression, and the numbers of what it reads
 
 
 class Expressions:
-    """The expressions that were met in this process, and what was made of those that came often."""
+    """The patterns that were met in this process, and what was made of those that came often."""
 
     def __init__(self) -> None:
         self.patterns = no_patterns()
         self.single = np.zeros(0, np.int32)  # for each signature, its pattern by itself
+        self.made: dict[str, Traced] = {}  # expressions, by what they do
         self._sorts: dict[Any, int] = {}  # of products: their operand and what they give
-        self.made: dict[str, Traced] = {}  # by what they do; nothing else keeps them
 
     def _patterns_of_signatures(self) -> np.ndarray:
-        """The pattern of each signature by itself, 0 for those that are no parts of expressions."""
+        """The pattern of each signature by itself, as `shorten` is told."""
         if len(self.single) < len(TABLE.signatures):
             fresh = TABLE.signatures[len(self.single) :]
             found = [self._enter(signature) if _fits(signature) else 0 for signature in fresh]
@@ -68,6 +68,7 @@ class Expressions:
         return self.single
 
     def _enter(self, signature: Signature) -> int:
+        """Enter the pattern of a signature by itself; less than 0 for that of a product."""
         number = int(self.patterns.count[0])
         if number == len(self.patterns.table):
             return 0
@@ -85,20 +86,25 @@ class Expressions:
         """Give a signature to each pattern that came often."""
         table = self.patterns.table
         for number in np.flatnonzero(table[: self.patterns.count[0], SEEN] >= OFTEN).tolist():
-            row = table[number]
-            row[SEEN] = 0
-            if row[SORT]:
-                products = self.products(number)
-                made, part = Products(products).signature(), products[0].outputs[0]
-                row[PART] = ALIAS.signature(made.outputs, (("shape", part.shape),)).index
-                row[SIGNATURE], row[BYTES] = made.index, part.width
-                continue
-            ops = self.ops(number)
-            key = str([(signature.index, sources) for signature, sources in ops])
-            if key not in self.made and len(self.made) < MOST:
-                self.made[key] = expression(ops, int(row[ARITY]))
-            if key in self.made:
-                row[SIGNATURE] = self.made[key].signature().index
+            table[number, SEEN] = 0
+            if table[number, SORT]:
+                self._make_products(number)
+            else:
+                self._make_expression(number)
+
+    def _make_products(self, number: int) -> None:
+        products, row = self.products(number), self.patterns.table[number]
+        made, part = Products(products).signature(), products[0].outputs[0]
+        row[PART] = ALIAS.signature(made.outputs, (("shape", part.shape),)).index
+        row[SIGNATURE], row[BYTES] = made.index, part.width
+
+    def _make_expression(self, number: int) -> None:
+        ops, row = self.ops(number), self.patterns.table[number]
+        key = str([(signature.index, sources) for signature, sources in ops])
+        if key not in self.made and len(self.made) < MOST:
+            self.made[key] = expression(ops, int(row[ARITY]))
+        if key in self.made:
+            row[SIGNATURE] = self.made[key].signature().index
 
     def dropped(self, noted: list[int]) -> np.ndarray | None:
         """The rows, of those that a graph has noted, whose number nobody else holds.
@@ -110,7 +116,7 @@ class Expressions:
         return found[:count] if count else None
 
     def shorter(self, tape: np.ndarray, base: int, stop: int, dropped: np.ndarray) -> np.ndarray:
-        """The tape of these rows with expressions in place of their ops."""
+        """The tape of these rows with what runs as one in place of its ops."""
         with MAKING:  # threads share what they have met
             single = self._patterns_of_signatures()
             found = shorten(
@@ -129,7 +135,7 @@ class Expressions:
             return [TABLE.signatures[row[OUTER]]]
         return [*self.products(row[OUTER]), *self.products(row[INNER])]
 
-    def ops(self, number: int) -> list[Op]:
+    def ops(self, number: int) -> list[Call]:
         """The ops of a pattern in order: arguments are numbered first, then what the ops give."""
         row = self.patterns.table[number].tolist()
         if row[OPS] == 1:
@@ -174,7 +180,7 @@ def _fits(signature: Signature) -> bool:
     return len(steps) == 1 and steps[0].elementwise
 
 
-def expression(ops: list[Op], arity: int) -> Traced:
+def expression(ops: list[Call], arity: int) -> Traced:
     """Ops that read each other's values as one function of `arity` arguments, traced."""
     read: list[list[RowType]] = [[] for _ in range(arity)]
     for signature, sources in ops:

@@ -1,6 +1,7 @@
 """Values that nobody holds are computed inside of what reads them, and nobody can tell."""
 
 import gc
+import itertools
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 import lazynet as ln
 from lazynet import expressions, graph, nn
+from lazynet.batching.layout import ROWS
 from lazynet.graph import LINK, NOWHERE
+from lazynet.op import REGISTRY, row_type
 from lazynet.tape import read_tape
 
 X = np.linspace(-1, 1, 4).astype(np.float32)
@@ -257,6 +260,49 @@ def test_a_graph_that_goes_on_after_a_forward(tapes):
         return loss.numpy(), y.numpy(), z.numpy(), x.grad.numpy()
 
     thrice(program)
+
+
+def test_what_fails_beside_them_is_set_apart(tapes):
+    class Fails(ln.Function):
+        def forward(self, x):
+            if (x < 0).any():
+                raise ArithmeticError("below 0")
+            return x
+
+    (x,), room, fails = leaves(X), high(), Fails()
+    for _ in range(2):
+        good = ln.exp(ln.sin(x))
+        good.numpy()
+    good, bad = ln.exp(ln.sin(x)), ln.exp(fails(ln.cos(x) - 2.0))
+    for _ in range(2):
+        with pytest.raises(ArithmeticError):
+            bad.numpy()
+        np.testing.assert_allclose(good.numpy(), np.exp(np.sin(X)), rtol=1e-6)
+    del room
+
+
+def signatures():
+    """A signature of each op, for each of its samples and each dtype of floats."""
+    for op in REGISTRY.values():
+        for sample, dtype in itertools.product(op.samples, ("float32", "float64")):
+            if op.kind == ROWS and not sample.parameters and not op.payload:
+                dtypes = sample.dtypes or ("",) * len(sample.operands)
+                types = tuple(row_type(d or dtype, shape) for d, shape in
+                              zip(dtypes, sample.operands, strict=True))  # fmt: skip
+                yield op.signature(types, sample.attributes)
+
+
+def test_every_elementwise_op_can_be_part_of_an_expression():
+    fitting = [s for s in signatures() if expressions._fits(s)]
+    for s in fitting:
+        count = len(s.operands)
+        calls = [(s, list(range(count)))]
+        if s.type.is_float:
+            calls.append((REGISTRY["sin"].signature((s.type,)), [count]))
+        traced = expressions.expression(calls, count)
+        assert traced.signature().outputs == (s.type,)
+    assert {"add", "where", "sigmoid", "gelu", "clamp"} <= {s.op.name for s in fitting}
+    assert not {"linear", "softmax", "detach", "gt", "sum"} & {s.op.name for s in fitting}
 
 
 def gates(count, bias=True, width=3):
