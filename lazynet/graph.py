@@ -25,6 +25,7 @@ from lazynet.device import CPU, Device, default_device, product_precision, runni
 from lazynet.leaf import READERS, Leaf
 from lazynet.links import Links
 from lazynet.op import Op, RowType, Signature
+from lazynet.plans import FIRST_ROW
 from lazynet.recording import (
     begin,
     go_on,
@@ -38,7 +39,7 @@ from lazynet.recording import (
 
 observers: list[Any] = []
 _numbers = itertools.count()
-_FIRST_ROWS = 256
+_ROOM = FIRST_ROW + 256  # rows that there is room for at first
 BYTES_OF_A_ROW = 15  # in place, head, needs, wanted and consumed
 # Under `no_grad` recording moves on to a new graph after a forward, once the graph holds that many
 # bytes: memory stays bounded, and programs that look at values seldom pay for links.
@@ -95,8 +96,8 @@ class Graph:
         self.device: Any = device  # where its rows lie; None for a trace, which has none
         self.precision = product_precision.get()  # of its products, if less than their dtype's
         self.tape = bytearray()
-        self.values = 0  # rows recorded
-        self.done = 0  # rows computed
+        self.values = FIRST_ROW if device else 0  # the next row to be recorded
+        self.done = self.values  # the next row to be computed
         self.owner = get_ident()
         self.open = True
         self._running = False
@@ -118,14 +119,14 @@ class Graph:
         self.noted: list[int] = []  # pending rows that may have been dropped, see expressions.py
         self.versions: dict[int, int] = {}
         self.links = Links()
-        self.marks = [(0, int(recording_gradients.get()))]
-        self._place = np.empty(_FIRST_ROWS, np.int64)
+        self.marks = [(self.values, int(recording_gradients.get()))]
+        self._place = np.empty(_ROOM, np.int64)
         # First row and addresses of rows that lie elsewhere, until the next forward places them.
         self._elsewhere: list[tuple[int, np.ndarray]] = []
-        self.head = np.empty(_FIRST_ROWS, np.int32)
-        self.needs = np.zeros(_FIRST_ROWS, np.uint8)
-        self.wanted = np.zeros(_FIRST_ROWS, np.uint8)
-        self.consumed = np.zeros(_FIRST_ROWS, np.uint8)
+        self.head = np.empty(_ROOM, np.int32)
+        self.needs = np.zeros(_ROOM, np.uint8)
+        self.wanted = np.zeros(_ROOM, np.uint8)
+        self.consumed = np.zeros(_ROOM, np.uint8)
         if self.sites is not None:
             self.thread = 0
         if device is not None:

@@ -26,10 +26,14 @@ from lazynet.batching.plan import Laid
 from lazynet.batching.policies import NONE
 from lazynet.device import CPU, Device
 from lazynet.kernels.jit import jit
+from lazynet.kernels.python import FIRST_OWN_INTEGER
 from lazynet.leaf import STATICS
 from lazynet.op import TABLE, Signature
 
 Links = list[tuple[int, np.ndarray]]  # first row and addresses of rows that lie elsewhere
+# Graphs number their rows from here on: smaller numbers are one object each for all of Python, which
+# cannot tell whether a row was dropped (`Graph.noted`).
+FIRST_ROW = FIRST_OWN_INTEGER
 LARGEST = 1 << 13  # bytes of a tape; a plan takes some 25 times as much
 MOST = 64  # plans that are kept
 MOST_PLACES = 4  # and for each, places that its rows had
@@ -203,7 +207,7 @@ def find(
     Returns:
         what a plan for this tape is to be kept under, None where it is not to be kept; the plan.
     """
-    if base or tape.nbytes > LARGEST or policy == NONE:
+    if base != FIRST_ROW or tape.nbytes > LARGEST or policy == NONE:
         return None, None
     if device is not CPU or STATICS.devices != {CPU}:  # a parameter may be elsewhere
         return None, None

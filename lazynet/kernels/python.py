@@ -7,6 +7,7 @@ out; what it does not know it leaves to Python, by giving None.
 """
 
 import ctypes
+import itertools
 import sys
 import weakref
 
@@ -137,6 +138,9 @@ LAYOUT = (
     f"{CODE} {DEFAULTS} {KEYWORD_DEFAULTS}"
 )
 
+
+# Smaller ints are kept by Python for good, one object for all who have such a number.
+FIRST_OWN_INTEGER = next(n for n in itertools.count() if int(str(n)) is not int(str(n)))
 
 _numbers = np.zeros(1)
 _DATA = _word_of(_numbers, _numbers.ctypes.data) if available() else 0
