@@ -339,9 +339,13 @@ class Graph:
             self._place[:values] = place[:values]
             self.head[:values], self.needs[:values] = head[:values], needs[:values]
         self._note_versions(run)
+        self._note_run(run, len(tape), values)
+
+    def _note_run(self, run: executor.Run, taken: int, values: int) -> None:
+        """Note that so many bytes of the tape have run, which made rows up to `values`."""
         # Signals are noticed where functions are called: all of the following is done, or nothing.
         gone_through = [run] if run.plan.differentiable else []  # by a backward that may come
-        del self.tape[: len(tape)]
+        del self.tape[:taken]
         self.done = values
         self.runs += gone_through
         self._elsewhere = [rows for rows in self._elsewhere if rows[0] >= values]

@@ -15,6 +15,7 @@ from lazynet.batching.layout import ROWS
 from lazynet.graph import LINK, NOWHERE
 from lazynet.op import REGISTRY, row_type
 from lazynet.tape import read_tape
+from lazynet.trace import backward_program
 
 X = np.linspace(-1, 1, 4).astype(np.float32)
 Y = np.linspace(2, 3, 4).astype(np.float32)
@@ -322,6 +323,27 @@ def test_products_of_one_value_are_one_product(tapes, bias):
     assert names.count("fused(linear, linear, linear, linear)") == 1
     assert names.count("alias") == 3
     assert "linear" not in names
+
+
+@pytest.mark.parametrize("free", [True, False], ids=["free", "known"])
+def test_products_are_one_call_if_their_weights_may_be_moved(free):
+    layers = [nn.Linear(4, 3) for _ in range(3)]
+    given = [] if free else [layer.weight.data for layer in layers]  # which have to stay in place
+    row = row_type("float32", (4,))
+    products = [
+        REGISTRY["linear"].signature((row, layer.weight.graph, layer.bias.graph))
+        for layer in layers
+    ]
+    signature = expressions.Products(products).signature()
+    signature.prepare_forward()
+    signature.prepare_backward(backward_program)
+    calls = [
+        [step for step in program.steps if step.kernel == "matmul"]
+        for program in (signature.forward, signature.backward)
+    ]
+    assert list(map(len, calls)) == ([1, 2] if free else [3, 6])
+    assert signature.outputs == (row_type("float32", (9,)),)
+    del given
 
 
 def test_only_so_many_products_are_one(tapes):
