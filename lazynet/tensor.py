@@ -342,18 +342,18 @@ class Sequence(Value):
 
     def _rows(self):
         for k in range(self.length):
-            yield Tensor(self.graph, self.id + self.step * k, self.type)
+            yield Tensor(self.graph, number_of_row(self, k), self.type)
 
     def __getitem__(self, index):
         if isinstance(index, slice):
             chosen = range(self.length)[index]
-            first = self.id + self.step * (chosen[0] if len(chosen) else 0)
+            first = number_of_row(self, chosen[0] if len(chosen) else 0)
             return Sequence(self.graph, first, self.type, len(chosen), self.step * chosen.step)
         if isinstance(index, (int, np.integer)) and index.__class__ is not bool:
             k = index + self.length if index < 0 else index
             if not 0 <= k < self.length:
                 raise IndexError(f"row {index} of a Sequence of {self.length} rows")
-            return Tensor(self.graph, self.id + self.step * int(k), self.type)
+            return Tensor(self.graph, number_of_row(self, int(k)), self.type)
         return self._index(index)  # attached by ops/rows.py: index arrays, and feature axes
 
     def numpy(self) -> np.ndarray:
@@ -398,6 +398,15 @@ def _rebuilt(array: np.ndarray, requires_grad: bool, ragged: bool, device: Devic
 def numbers_of(data) -> np.ndarray:
     """The array that a leaf is made of: that of any data, or of a value."""
     return array_of(data.numpy() if isinstance(data, Value) else data)
+
+
+def number_of_row(rows: Sequence, k: int) -> int:
+    """The number of row `k`; where it is that of the handle, the very same int.
+
+    By that object a graph knows whether a row is held (`Graph.noted`), also one that stands for
+    many, as in a Sequence that repeats it.
+    """
+    return rows.id + rows.step * k if rows.step * k else rows.id
 
 
 def rows_of(value: Value) -> list[int]:

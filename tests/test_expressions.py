@@ -15,6 +15,7 @@ from lazynet.batching.layout import ROWS
 from lazynet.graph import LINK, NOWHERE
 from lazynet.op import REGISTRY, row_type
 from lazynet.tape import read_tape
+from lazynet.tensor import Sequence
 from lazynet.trace import backward_program
 
 X = np.linspace(-1, 1, 4).astype(np.float32)
@@ -184,6 +185,19 @@ def test_a_sequence_without_rows_is_there(tapes):
         return empty.numpy(), y.numpy(), x.grad.numpy()
 
     thrice(program)
+
+
+def test_rows_of_a_value_that_is_repeated_hold_it(tapes):
+    for _ in range(3):
+        (x,) = leaves(X)
+        inner = ln.exp(ln.sin(x))
+        rows = Sequence(inner.graph, inner.id, inner.type, 3, 0)
+        parts = [rows[0], rows[::-1][1], next(iter(rows)), ln.gather(rows, [1, 2])[1]]
+        del inner, rows
+        y = ln.cos(parts[0])
+        y.numpy()
+        for part in parts:
+            np.testing.assert_allclose(part.numpy(), np.exp(np.sin(X)), rtol=1e-6)
 
 
 def test_no_gradient_passes_what_was_recorded_without(tapes):

@@ -23,12 +23,12 @@ from lazynet.parameter import Parameter
 from lazynet.record import ShapeError
 from lazynet.scan import Step, scan
 from lazynet.snapshot import CHANGES
-from lazynet.tensor import Sequence
+from lazynet.tensor import Sequence, number_of_row
 
 
 def _reversed(x: Sequence) -> Sequence:
     """x[::-1], in a shorter way."""
-    last = x.id + x.step * (x.length - 1) if x.length else x.id
+    last = number_of_row(x, max(x.length - 1, 0))
     return Sequence(x.graph, last, x.type, x.length, -x.step)
 
 

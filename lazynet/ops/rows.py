@@ -29,7 +29,7 @@ from lazynet.program import elementwise, lowered, operand_refs, output_refs
 from lazynet.quick import Short
 from lazynet.quick_segments import record_chosen
 from lazynet.record import ShapeError, as_value, record_segments
-from lazynet.tensor import Sequence, Tensor, Value, tensor
+from lazynet.tensor import Sequence, Tensor, Value, number_of_row, tensor
 
 # -- making Sequences ------------------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ def _gather(x: Sequence, index):
         step = int(numbers[1]) - first if numbers.size > 1 else 1
         within = 0 <= first < x.length and 0 <= last < x.length
         if within and (numbers[1:] - numbers[:-1] == step).all():  # evenly spaced: a view
-            return Sequence(x.graph, x.id + x.step * first, x.type, numbers.size, x.step * step)
+            return Sequence(x.graph, number_of_row(x, first), x.type, numbers.size, x.step * step)
         low = int(numbers.min())
         if low < -x.length:
             raise IndexError(f"gather: index {low} is out of range; there are {x.length} rows")
