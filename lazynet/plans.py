@@ -31,7 +31,7 @@ from lazynet.leaf import STATICS
 from lazynet.op import TABLE, Signature
 
 Links = list[tuple[int, np.ndarray]]  # first row and addresses of rows that lie elsewhere
-# Graphs number their rows from here on: smaller numbers are one object each for all of Python, which
+# Graphs number their rows from here on: of a smaller number Python has one object for all, which
 # cannot tell whether a row was dropped (`Graph.noted`).
 FIRST_ROW = FIRST_OWN_INTEGER
 LARGEST = 1 << 13  # bytes of a tape; a plan takes some 25 times as much
