@@ -15,7 +15,7 @@ from lazynet.ops.reshape import reshape, retyped
 from lazynet.ops.rows import cat, sequence
 from lazynet.ops.trees import joined_rows
 from lazynet.ops.views import part
-from lazynet.tensor import Sequence, Tensor, Value
+from lazynet.tensor import Sequence, Tensor, Value, number_of_row
 
 
 @beside_operands
@@ -70,7 +70,7 @@ def part_of(g: Any, y: Value, x: Value) -> Any:
     if isinstance(y, Sequence) and isinstance(x, Tensor):
         g = g[at]
     elif isinstance(y, Sequence):
-        g = Sequence(g.graph, g.id + g.step * at, g.type, x.length, g.step * x.step)
+        g = Sequence(g.graph, number_of_row(g, at), g.type, x.length, g.step * x.step)
     if x.type is y.type:
         return g
     first = (x.type.offset - y.type.offset) // np.dtype(x.type.dtype).itemsize

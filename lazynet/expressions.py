@@ -1,9 +1,9 @@
 """Expressions: ops of code that is written op by op, run as one where nobody can tell.
 
 Recording gives a node for each op, because every value may be asked for. One whose handle is gone
-cannot be: where one elementwise op alone reads it, both may run as one, and products of one value
-may be one product. `batching/expressions.py` finds such ops on the tape of a forward. Here those
-that came together often become a traced function, as a cell is: one signature, one program.
+cannot be: where one elementwise op alone reads it, both may run as one. `batching/expressions.py`
+finds such ops on the tape of a forward. Here those that came together often become a traced
+function, as a cell is: one signature, one loop forward and one backward.
 
 A graph knows which values were dropped by the numbers of their rows. These are Python ints, each
 handle of a row has the very same one, and the graph keeps it (`Graph.noted`): what nobody else
@@ -19,15 +19,12 @@ import numpy as np
 from lazynet.batching import layout as words
 from lazynet.batching.expressions import (
     ARITY,
-    BYTES,
     INNER,
     MOST_ARGUMENTS,
     OPS,
     OUTER,
-    PART,
     SEEN,
     SIGNATURE,
-    SORT,
     STANDING,
     WHERE,
     no_patterns,
@@ -36,12 +33,8 @@ from lazynet.batching.expressions import (
 from lazynet.graph import EXPRESSIONS, LINK
 from lazynet.kernels.jit import MAKING
 from lazynet.op import TABLE, RowType, Signature, row_type
-from lazynet.ops.linear import LINEAR
-from lazynet.ops.views import ALIAS, cat_features
-from lazynet.passes import place
-from lazynet.program import Program, ref_of
+from lazynet.program import ref_of
 from lazynet.quick import unheld
-from lazynet.tensor import Tensor
 from lazynet.traced import Traced, replayed
 
 OFTEN = 4000  # nodes of a pattern, before it is compiled
@@ -57,7 +50,6 @@ class Expressions:
         self.patterns = no_patterns()
         self.single = np.zeros(0, np.int32)  # for each signature, its pattern by itself
         self.made: dict[str, Traced] = {}  # expressions, by what they do
-        self._sorts: dict[Any, int] = {}  # of products: their operand and what they give
 
     def _patterns_of_signatures(self) -> np.ndarray:
         """The pattern of each signature by itself, as `shorten` is told."""
@@ -68,7 +60,7 @@ class Expressions:
         return self.single
 
     def _enter(self, signature: Signature) -> int:
-        """Enter the pattern of a signature by itself; less than 0 for that of a product."""
+        """Enter the pattern of a signature by itself."""
         number = int(self.patterns.count[0])
         if number == len(self.patterns.table):
             return 0
@@ -76,27 +68,14 @@ class Expressions:
         row[OUTER], row[SIGNATURE] = signature.index, -1
         row[ARITY], row[OPS] = len(signature.operands), 1
         self.patterns.count[0] = number + 1
-        if signature.op is not LINEAR:
-            return number
-        sort = signature.operands[0], signature.type
-        row[SORT] = self._sorts.setdefault(sort, len(self._sorts) + 1)
-        return -number
+        return number
 
     def _compile_often_met(self) -> None:
         """Give a signature to each pattern that came often."""
         table = self.patterns.table
         for number in np.flatnonzero(table[: self.patterns.count[0], SEEN] >= OFTEN).tolist():
             table[number, SEEN] = 0
-            if table[number, SORT]:
-                self._make_products(number)
-            else:
-                self._make_expression(number)
-
-    def _make_products(self, number: int) -> None:
-        products, row = self.products(number), self.patterns.table[number]
-        made, part = Products(products).signature(), products[0].outputs[0]
-        row[PART] = ALIAS.signature(made.outputs, (("shape", part.shape),)).index
-        row[SIGNATURE], row[BYTES] = made.index, part.width
+            self._make_expression(number)
 
     def _make_expression(self, number: int) -> None:
         ops, row = self.ops(number), self.patterns.table[number]
@@ -128,13 +107,6 @@ class Expressions:
                 self.patterns, self.single = no_patterns(), np.zeros(0, np.int32)
         return found if len(found) else tape
 
-    def products(self, number: int) -> list[Signature]:
-        """The products of a pattern of these, in the order in which they stand in the wide row."""
-        row = self.patterns.table[number]
-        if row[OPS] == 1:
-            return [TABLE.signatures[row[OUTER]]]
-        return [*self.products(row[OUTER]), *self.products(row[INNER])]
-
     def ops(self, number: int) -> list[Call]:
         """The ops of a pattern in order: arguments are numbered first, then what the ops give."""
         row = self.patterns.table[number].tolist()
@@ -165,11 +137,9 @@ class Expressions:
 def _fits(signature: Signature) -> bool:
     """Whether an op can be part of an expression: one loop over the elements of its operands.
 
-    Or whether it is a product with parameters. An expression wants gradients as soon as one of its
-    arguments does: there is no op among its ops that has no derivative, as `detach` has none.
+    An expression wants gradients as soon as one of its arguments does: there is no op among its ops
+    that has no derivative, as `detach` has none.
     """
-    if signature.op is LINEAR:
-        return len(signature.operands) == 1 and len(signature.outputs[0].shape) == 1
     op = signature.op
     simple = op.listed and op.kind == words.ROWS and op.vjp is not None and op.backward is None
     if not simple or op.lower is None or op.payload or op.host or signature.statics:
@@ -196,32 +166,8 @@ def expression(ops: list[Call], arity: int) -> Traced:
         return [known[len(known) - 1][0]]
 
     places = [(row, ref_of(row, words.ARGUMENT, k)) for k, row in enumerate(rows)]
-    return Traced(_named([signature for signature, _ in ops]), places, function)
-
-
-class Products(Traced):
-    """Products of one value, traced: one product, whose row has theirs side by side.
-
-    Args:
-        products: signatures of `linear` with parameters.
-    """
-
-    def __init__(self, products: list[Signature]):
-        row = products[0].operands[0]
-
-        def function(x: Tensor) -> list[Tensor]:
-            known = {0: (x, row.offset)}
-            return [cat_features([replayed(s, [s.index, 0], known) for s in products])]
-
-        name = _named(products)
-        super().__init__(name, [(row, ref_of(row, words.ARGUMENT, 0))], function)
-
-    def _arranged(self, program: Program) -> Program:
-        return place(program, in_outputs=True)  # the derivative reads none of what they give
-
-
-def _named(signatures: list[Signature]) -> str:
-    return f"fused({', '.join(signature.op.name for signature in signatures)})"
+    name = f"fused({', '.join(signature.op.name for signature, _ in ops)})"
+    return Traced(name, places, function)
 
 
 def _row_of(types: list[RowType]) -> RowType:

@@ -184,19 +184,20 @@ def _beside(
 ) -> Iterator[list[Step]]:
     """The steps of a group whose values have regions of their own; and those that lie in a row."""
     alone: dict[int, Step] = {}
-    parts: dict[tuple[int, int], dict[int, Step]] = {}
+    parts: dict[int, dict[int, Step]] = {}
     for step in group:
         ref = value(step)
-        own = program.regions[ref.index] if ref.space == words.REGION else None
-        if own is None or own.width != ref.width:
-            parts.setdefault((ref.space, ref.index), {}).setdefault(ref.offset, step)
-        elif own.lifetime != words.OUTPUT:
+        if ref.space != words.REGION or program.regions[ref.index].lifetime == words.OUTPUT:
+            continue
+        if ref.offset == 0 and program.regions[ref.index].width == ref.width:
             alone.setdefault(ref.index, step)
+        else:
+            parts.setdefault(ref.index, {}).setdefault(ref.offset, step)
     if len(alone) > 1:
         yield list(alone.values())
-    for places in parts.values():
+    for own in parts.values():
         row: list[Step] = []
-        for offset, step in sorted(places.items()):
+        for offset, step in sorted(own.items()):
             if row and value(row[-1]).offset + value(row[-1]).width != offset:
                 yield from [row] if len(row) > 1 else []
                 row = []

@@ -186,13 +186,10 @@ def _added_up(steps: list[Step], writers: list[int], number: int) -> list[Step]:
     return changed
 
 
-def place(program: Program, in_outputs: bool = False) -> Program:
+def place(program: Program) -> Program:
     """`r = ...`, then `wide[part] = r`, makes r in that part: r is the part from then on.
 
     So the cotangents of gates lie side by side, for one product, without being copied there.
-
-    Args:
-        in_outputs: also where the wide value is an output, of a program that nobody refers to yet.
     """
     for number, step in enumerate(program.steps):
         if not (is_copy(step) and step.accumulate == (False,)):
@@ -201,18 +198,16 @@ def place(program: Program, in_outputs: bool = False) -> Program:
         if not (_is_whole(program, source) and _is_its_own(program, number)):
             continue
         own, wide = program.regions[source.index], program.regions[target.index]
-        if own.domain != wide.domain or own.lifetime == words.OUTPUT:
+        if own.domain != wide.domain or words.OUTPUT in (own.lifetime, wide.lifetime):
             continue
-        if wide.lifetime == words.OUTPUT and not in_outputs:
-            continue
+        kept = words.SAVED in (own.lifetime, wide.lifetime)
         regions = list(program.regions)
         regions[source.index] = replace(own, width=0)
-        if wide.lifetime == words.SCRATCH:
-            regions[target.index] = replace(wide, lifetime=own.lifetime)
+        regions[target.index] = replace(wide, lifetime=words.SAVED if kept else words.SCRATCH)
         steps = [other for other in program.steps if other is not step]
         moved = {source.index: (target.index, target.offset)}
         placed = relocated(with_steps(program, steps), moved, words.REGION)
-        return place(replace(placed, regions=regions), in_outputs)
+        return place(replace(placed, regions=regions))
     return program
 
 

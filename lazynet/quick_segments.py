@@ -219,7 +219,11 @@ def record_chosen(me, arguments, count):
     graph, own = load(x + GRAPH), as_integer(load(x + STEP))
     if even and items > 0:
         length = new_integer(items)
-        vid = new_integer(as_integer(load(x + ID)) + own * first)
+        vid = load(x + ID)  # the very same int where it is the same row, as in `number_of_row`
+        if own * first == 0:
+            take(vid)
+        else:
+            vid = new_integer(as_integer(vid) + own * first)
         made = new_handle(me, graph, vid, load(x + TYPE), length)
         drop(length)
         if made != 0:

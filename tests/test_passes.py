@@ -180,18 +180,6 @@ def test_what_is_copied_stays_where_its_place_is_not_its_own():
     assert len(passes.place(copied()).steps) == 1
 
 
-def test_what_is_copied_into_an_output_is_made_there_if_nobody_refers_to_it_yet():
-    made = [elementwise("tanh(x0)", [argument(k)], region(k + 1)) for k in range(2)]
-    copies = [elementwise("x0", [region(k + 1)], region(0, offset=16 * k)) for k in range(2)]
-    before = program([*made, *copies])
-    before.regions[0] = Region(32, words.ITEMS, words.OUTPUT)
-    assert passes.place(before) is before
-    after = passes.place(before, in_outputs=True)
-    assert [step.outputs for step in after.steps] == [(region(0),), (region(0, offset=16),)]
-    assert after.regions[0] == before.regions[0]
-    assert [r.width for r in after.regions[1:3]] == [0, 0]
-
-
 def test_what_does_not_depend_on_the_state_is_hoisted():
     state = Ref(words.STATE, 0, "float32", 4)
     before = program(

@@ -1,15 +1,13 @@
-"""Expressions: nodes of code that is written op by op are put together, for a shorter tape.
+"""Expressions: elementwise nodes that are read once become one node with what reads them.
 
-Where a value is read by one elementwise node alone, and nobody can ask for it any more, it is
-computed within that node, and so on. Where products with parameters read one value, and nobody can
-ask for what they give, they are one product with a wide row. All rows keep their numbers: what was
-taken into another node is a link to nowhere on the new tape, and what one of the products gave is
-an alias, a part of the wide row.
+Code that is written op by op leaves a node for each op. Where a value is read by one elementwise
+node alone, and nobody can ask for it any more, the two are put together, and so on. What is left
+is a shorter tape: what was taken into another node is a link to nowhere there, so that all rows
+keep their numbers.
 
 What two nodes are together is a pattern: the outer pattern, which argument of it is taken in, the
-inner pattern, and where the arguments of the inner one stand among those of both; or that they are
-products beside each other. Nodes of a pattern that has no signature stay as they are, and are
-counted.
+inner pattern, and where the arguments of the inner one stand among those of both. Nodes of a
+pattern that has no signature stay as they are, and are counted.
 """
 
 from typing import NamedTuple
@@ -31,17 +29,11 @@ from lazynet.kernels.jit import borrowing, inline, jit, spliced
 
 MOST_ARGUMENTS = 8  # of an expression; four bits say where each of them stands
 MOST_OPS = 16
-MOST_BESIDE = 8  # products in one
 MOST_PATTERNS = 1 << 12
 _SLOTS = 1 << 14
 # Columns of a pattern: what it is made of, how many arguments and ops it has, the signature of its
-# nodes (-1: none), how many nodes there were that had none; and of products what they must have in
-# common (0: it is elementwise), the bytes that each of them gives, and the signature of an alias.
-(OUTER, WHERE, INNER, STANDING, ARITY, OPS, SIGNATURE, SEEN, SORT, BYTES, PART,
- PATTERN_COLUMNS) = range(12)  # fmt: skip
-BESIDE = -1  # in place of where arguments stand: the inner one is a product beside the outer
-# What is known of rows: that nobody can ask for them, that they are read once.
-_UNHELD, _READ_ONCE = 1, 2
+# nodes (-1: none), and how many nodes there were that had none.
+OUTER, WHERE, INNER, STANDING, ARITY, OPS, SIGNATURE, SEEN, PATTERN_COLUMNS = range(9)
 
 
 class Patterns(NamedTuple):
@@ -53,17 +45,15 @@ class Patterns(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Elementwise nodes and products of one row each, by number."""
+    """Elementwise nodes of one row each, by number."""
 
     arguments: np.ndarray
-    arity: np.ndarray  # of a product that is taken in: how many stand before it
+    arity: np.ndarray
     pattern: np.ndarray
-    taken: np.ndarray  # the node that took it in, or -1
-    row: np.ndarray
-    chosen: np.ndarray  # whether it is written together with others
-    node: np.ndarray  # of each pending row, the elementwise node that gives it, or -1
-    product: np.ndarray  # of each pending row, the product that read it last, or -1
-    free: np.ndarray  # of each pending row
+    reader: np.ndarray  # the node that took it in, or -1
+    chosen: np.ndarray  # whether it is written as a part of an expression, or as one
+    node: np.ndarray  # of each pending row; -1 where there is none
+    free: np.ndarray  # of each pending row, whether it may be taken in
 
 
 def no_patterns() -> Patterns:
@@ -79,26 +69,23 @@ def shorten(tape, numbers, base, rows, unheld, single, patterns, link):
     Args:
         base, rows: the first pending row, and how many there are.
         unheld: the rows that nobody can ask for.
-        single: for each signature, the pattern that a node of it is; 0 where it is none, and less
-            where it is one of products.
+        single: for each signature, the pattern that a node of it is; 0 where it is none.
         link: the first word of links.
     """
     uses, nodes = count_uses(tape, numbers, base, rows, single)
     free = np.zeros(rows, np.uint8)
     for row in unheld:
-        if row >= base:
-            free[row - base] = _UNHELD + (_READ_ONCE if uses[row - base] == 1 else 0)
+        if row >= base and uses[row - base] == 1:
+            free[row - base] = 1
     found = Found(
         np.empty((nodes, MOST_ARGUMENTS), np.int32), np.empty(nodes, np.int32),
-        np.empty(nodes, np.int32), np.full(nodes, -1, np.int32), np.empty(nodes, np.int32),
-        np.zeros(nodes, np.uint8), np.full(rows, -1, np.int32), np.full(rows, -1, np.int32), free,
+        np.empty(nodes, np.int32), np.full(nodes, -1, np.int32), np.zeros(nodes, np.uint8),
+        np.full(rows, -1, np.int32), free,
     )  # fmt: skip
     find(tape, numbers, base, single, patterns, found)
-    groups = np.zeros(patterns.count[0], np.int64)
-    weigh_products(patterns, found, groups, np.zeros_like(groups))
-    if not choose(patterns, groups, found):
+    if not choose(patterns, found):
         return np.empty(0, np.int32)
-    shorter = np.empty(tape.size + nodes, np.int32)  # an alias has a word more than a product
+    shorter = np.empty(tape.size, np.int32)
     return shorter[: write(tape, numbers, single, patterns, found, link, shorter)].copy()
 
 
@@ -126,7 +113,7 @@ def count_uses(tape, numbers, base, rows, single):
         s, n, k, form, first, end = entry_words(tape, p, numbers)
         arguments = numbers[s, ARGUMENTS]
         if form == SINGLE:
-            nodes += single[s] != 0
+            nodes += single[s] > 0
         if form == PIECES:
             q = first
             for _ in range(arguments):
@@ -151,39 +138,19 @@ def find(tape, numbers, base, single, patterns, found):
     p, v, i = np.int64(0), np.int64(base), 0
     while p < tape.size:
         s, n, k, form, first, end = entry_words(tape, p, numbers)
-        if form == SINGLE and single[s] != 0:
+        if form == SINGLE and single[s] > 0:
             arity = numbers[s, ARGUMENTS]
-            found.pattern[i], found.arity[i], found.row[i] = abs(single[s]), arity, v
+            found.pattern[i], found.arity[i] = single[s], arity
             for a in range(arity):
                 found.arguments[i, a] = tape[first + a]
             for a in range(arity - 1, -1, -1):  # what is moved was looked at before
                 row = np.int64(tape[first + a]) - base
-                if single[s] < 0:
-                    if row >= 0 and found.free[v - base] & _UNHELD:
-                        put_beside(i, row, patterns, found)
-                elif row >= 0 and found.free[row] == _UNHELD + _READ_ONCE and found.node[row] >= 0:
+                if row >= 0 and found.free[row] and found.node[row] >= 0:
                     take_in(i, a, np.int64(found.node[row]), patterns, found)
-            if single[s] > 0:
-                found.node[v - base] = i
+            found.node[v - base] = i
             i += 1
         v += rows_of(numbers, s, n, k)
         p = end
-
-
-@spliced
-def put_beside(i, row, patterns, found):
-    """Put the product `i` of a row beside the one before of the same sort, if there is room."""
-    first, own, table = np.int64(found.product[row]), np.int64(found.pattern[i]), patterns.table
-    outer = np.int64(found.pattern[first]) if first >= 0 else np.int64(0)
-    if (
-        table[outer, SORT] == table[own, SORT]
-        and table[outer, OPS] < MOST_BESIDE
-        and patterns.count[0] < table.shape[0]
-    ):
-        found.taken[i], found.arity[i] = first, table[outer, OPS]
-        found.pattern[first] = pattern_of(outer, 0, own, BESIDE, 1, patterns)
-    else:
-        found.product[row] = i
 
 
 @spliced
@@ -221,7 +188,7 @@ def take_in(i, at, inner, patterns, found):
                 if (standing >> (4 * a)) & 15 == arity:
                     standing += (at - arity) << (4 * a)
         found.pattern[i] = pattern_of(outer, at, inside, standing, arity, patterns)
-        found.arity[i], found.taken[inner] = arity, i
+        found.arity[i], found.reader[inner] = arity, i
 
 
 @spliced
@@ -246,76 +213,37 @@ def pattern_of(outer, at, inner, standing, arity, patterns):
         table[number, OUTER], table[number, WHERE], table[number, INNER] = outer, at, inner
         table[number, STANDING], table[number, ARITY] = standing, arity
         table[number, OPS] = table[outer, OPS] + table[inner, OPS]
-        table[number, SORT], table[number, SIGNATURE] = table[outer, SORT], -1
+        table[number, SIGNATURE], table[number, SEEN] = -1, 0
     return number
 
 
 @borrowing
-def weigh_products(patterns, found, groups, products):
-    """Find the patterns of products that take in nearly all nodes of each of their products.
-
-    Where some values are read by more products than others are, products that always were one batch
-    would become several.
-
-    Args:
-        groups: 1 for these patterns, else 0; filled, as are `products`.
-        products: of each pattern of one product, how many nodes it has.
-    """
-    table = patterns.table
-    for i in range(found.pattern.size):
-        if table[found.pattern[i], SORT] > 0 and found.taken[i] < 0:
-            groups[found.pattern[i]] += 1
-    for number in range(groups.size):
-        whole = np.int64(number)
-        while groups[number] > 0 and whole > 0:
-            one = table[whole, INNER] if table[whole, OPS] > 1 else whole
-            products[one] += groups[number]
-            whole = table[whole, OUTER] if table[whole, OPS] > 1 else np.int64(0)
-    for number in range(groups.size):
-        whole, all_of_them = np.int64(number), groups[number] > 0
-        while all_of_them and whole > 0:
-            one = table[whole, INNER] if table[whole, OPS] > 1 else whole
-            all_of_them = 10 * groups[number] >= 9 * products[one]
-            whole = table[whole, OUTER] if table[whole, OPS] > 1 else np.int64(0)
-        groups[number] = 1 if all_of_them else 0
-
-
-@borrowing
-def choose(patterns, groups, found):
-    """Choose the nodes whose pattern has a signature, count the others; whether there are any.
-
-    Args:
-        groups: which patterns of products may be chosen, from `weigh_products`.
-    """
-    table, some = patterns.table, False
-    for i in range(found.pattern.size):  # products stand behind the one that took them in
+def choose(patterns, found):
+    """Choose the nodes whose expression has a signature, count others; whether there are any."""
+    some = False
+    for i in range(found.pattern.size - 1, -1, -1):
         pattern = found.pattern[i]
-        if table[pattern, SORT] > 0 and found.taken[i] >= 0:
-            found.chosen[i] = found.chosen[found.taken[i]]
-        elif table[pattern, OPS] > 1 and found.taken[i] < 0:
-            if table[pattern, SORT] == 0 or groups[pattern] > 0:
-                found.chosen[i] = table[pattern, SIGNATURE] >= 0
-                table[pattern, SEEN] += 1 - found.chosen[i]
-                some = some or found.chosen[i] == 1
-    for i in range(found.pattern.size - 1, -1, -1):  # what elementwise ones took in, before it
-        if found.taken[i] > i:
-            found.chosen[i] = found.chosen[found.taken[i]]
+        if found.reader[i] >= 0:
+            found.chosen[i] = found.chosen[found.reader[i]]
+        elif patterns.table[pattern, OPS] > 1:
+            found.chosen[i] = patterns.table[pattern, SIGNATURE] >= 0
+            patterns.table[pattern, SEEN] += 1 - found.chosen[i]
+            some = some or found.chosen[i] == 1
     return some
 
 
 @borrowing
 def write(tape, numbers, single, patterns, found, link, shorter):
     """Write the tape with what was chosen; how many words it has."""
-    p, i, size, table = np.int64(0), 0, 0, patterns.table
+    p, i, size = np.int64(0), 0, 0
     linked = -1  # where the entry stands that tells of the rows just before, if they are links
     while p < tape.size:
         s, _, _, form, _, end = entry_words(tape, p, numbers)
         number = -1
-        if form == SINGLE and single[s] != 0:
+        if form == SINGLE and single[s] > 0:
             number = i if found.chosen[i] else -1
             i += 1
-        by = found.taken[number] if number >= 0 else -1
-        if by > number:
+        if number >= 0 and found.reader[number] >= 0:
             if linked < 0:
                 linked, shorter[size], shorter[size + 1] = size, link, 0
                 size += 2
@@ -326,13 +254,8 @@ def write(tape, numbers, single, patterns, found, link, shorter):
                 for q in range(p, end):
                     shorter[size + q - p] = tape[q]
                 size += end - p
-            elif by >= 0:
-                whole = found.pattern[by]
-                shorter[size], shorter[size + 1] = table[whole, PART], found.row[by]
-                shorter[size + 2] = found.arity[number] * table[whole, BYTES]
-                size += 3
             else:
-                shorter[size] = table[found.pattern[number], SIGNATURE]
+                shorter[size] = patterns.table[found.pattern[number], SIGNATURE]
                 for a in range(found.arity[number]):
                     shorter[size + 1 + a] = found.arguments[number, a]
                 size += 1 + found.arity[number]
