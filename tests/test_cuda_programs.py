@@ -64,7 +64,7 @@ def test_ops_that_run_as_one_because_nobody_holds_them(monkeypatch):
 
     with ln.profile() as told:
         agree(evaluate)
-    assert "fused(mul, tanh, sigmoid, mul, add)" in str(told)
+    assert "fused(" in str(told)
 
 
 def test_folds_over_graphs_that_share_nodes():
