@@ -78,6 +78,7 @@ class Expressions:
             self._make_expression(number)
 
     def _make_expression(self, number: int) -> None:
+        """Give a signature to a pattern, unless there are too many expressions."""
         ops, row = self.ops(number), self.patterns.table[number]
         key = str([(signature.index, sources) for signature, sources in ops])
         if key not in self.made and len(self.made) < MOST:

@@ -72,12 +72,15 @@ from lazynet.recording import after_first_forward
 
 
 @inline
-def _put(me, values, count, graph, signature, length):
-    """Record a row-wise node over so many values; `length` is a Python int, 0 for one row."""
+def _put(me, values, count, graph, signature, length, noted):
+    """Record a row-wise node over so many values; `length` is a Python int, 0 for one row.
+
+    `noted`: whether the graph is to know later if a single row was dropped.
+    """
     _, vid, _ = begin_entry(me, values, count, graph, signature, length, 0)
     if vid == 0:
         return vid
-    if length == 0:
+    if noted and length == 0:
         note_row(graph, vid)
     return new_handles(me, graph, vid, signature, length)
 
@@ -139,7 +142,7 @@ def record_values(me, arguments, count):
         row = row_of_number(graph, x, load(arguments + 8 * last), me)
         return _with_number(me, x, row, first, graph, known) if row != 0 else nothing(me)
     length = common_length(arguments, count, me)
-    return nothing(me) if length == -1 else _put(me, arguments, count, graph, known, length)
+    return nothing(me) if length == -1 else _put(me, arguments, count, graph, known, length, True)
 
 
 def record_layer(me, arguments, count):
@@ -167,7 +170,8 @@ def record_layer(me, arguments, count):
         known = dictionary_item(known, last)
     if known == 0:
         return nothing(me)
-    return _put(me, arguments, 1, graph, known, common_length(arguments, 1, me))
+    length = common_length(arguments, 1, me)
+    return _put(me, arguments, 1, graph, known, length, False)
 
 
 def record_signature(me, arguments, count):
@@ -183,7 +187,9 @@ def record_signature(me, arguments, count):
         if row_in(load(values + 8 * k), graph, me) == -1:
             return nothing(me)
     length = common_length(values, count - 1, me)
-    return nothing(me) if length == -1 else _put(me, values, count - 1, graph, signature, length)
+    if length == -1:
+        return nothing(me)
+    return _put(me, values, count - 1, graph, signature, length, True)
 
 
 @inline
