@@ -181,10 +181,12 @@ class Graph:
         own = [self.arena] if self.arena.holds(addresses).any() else []
         return own + self.links.memory(addresses)
 
-    def keep(self, leaf: Leaf) -> None:
+    def keep(self, leaf: Leaf) -> bool:
         """Hold a parameter that dies, if a pending node may use it; signatures do not hold it."""
-        if self.pending or self.tape:
+        needed = self.pending or bool(self.tape)
+        if needed:
             self.links.hold(leaf)
+        return needed
 
     # -- recording -------------------------------------------------------------------------------
 
@@ -301,14 +303,13 @@ class Graph:
     def compute(self, stop: int | None = None) -> None:
         """Compute what the tape holds, which makes rows up to `stop` (by default, all)."""
         dropped = self._dropped() if stop is None else None
-        values = self.values if stop is None else stop
-        if max(values, len(self.tape) // 4) > executor.MOST_ROWS:
+        tape, values = self._recorded() if stop is None else (bytes(self.tape), stop)
+        if max(values, len(tape) // 4) > executor.MOST_ROWS:
             self._leave()
             raise MemoryError(
                 f"{values} rows are recorded, more than a graph can number; ask for some of the "
                 "values before recording the others"
             )
-        tape = bytes(self.tape)  # of just these values: nothing runs between the two lines
         self._grow(values)
         integers = np.frombuffer(tape, np.int32)
         if dropped is not None:
@@ -340,6 +341,16 @@ class Graph:
             self.head[:values], self.needs[:values] = head[:values], needs[:values]
         self._note_versions(run)
         self._note_run(run, len(tape), values)
+
+    def _recorded(self) -> tuple[bytes, int]:
+        """A copy of the tape, and how many rows there are of just what is on it.
+
+        Where anything is called, finalizers and signal handlers may record.
+        """
+        while True:
+            values, tape = self.values, bytes(self.tape)
+            if self.values == values and len(self.tape) == len(tape):
+                return tape, values
 
     def _note_run(self, run: executor.Run, taken: int, values: int) -> None:
         """Note that so many bytes of the tape have run, which made rows up to `values`."""
