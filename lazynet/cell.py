@@ -224,6 +224,7 @@ class Cell:
             found, again = self._traced(values, arguments, named)
             if self.state() != before or not found.same_as(again):
                 raise ImpureFunction(self.__name__)
+            again.give_constants()
             self._now.add(key, found, () if named else arguments)
         return found
 
@@ -282,9 +283,11 @@ class _Traces:
         self.kinds: tuple[Any, ...] = ()  # of calls that are recorded the short way
         self._lists: list[ListTrace] = []  # one for each program
         self._lengths: dict[Any, set[int]] = {}  # of lists, by all else that makes a kind of call
+        self._constants: list[Any] = []  # of the traces
 
     def add(self, key: Any, trace: Trace, arguments: Any) -> None:
         self.known[key] = trace
+        self._constants += trace.give_constants()
         form = _form(arguments)
         if isinstance(trace, ListTrace):
             if not any(trace.join(other) for other in self._lists):

@@ -39,7 +39,7 @@ class FunctionGraph(TraceGraph):
         super().__init__()
         self.name, self.may_draw = name, may_draw
         self.draws: list[Signature] = []  # random values, drawn anew for each call
-        self.held: list[Leaf] = []  # constants, which nothing else may keep alive
+        self.held: list[Leaf] = []  # constants, for whoever keeps the trace to hold
         self.names: dict[int, int] = {}  # rows of a Sequence -> the values that they are
 
     def link(self, source, first, step, count, row) -> tuple[int, int]:

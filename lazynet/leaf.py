@@ -213,11 +213,18 @@ class Static(Leaf):
 
     __slots__ = ()
 
+    table: StaticTable
+
     def __del__(self, readers: Any = READERS.valuerefs) -> None:
-        for held in readers():
-            graph = held()
-            if graph is not None:
-                graph.keep(self)
+        graphs = [held() for held in readers()]
+        if any([graph is not None and graph.keep(self) for graph in graphs]):
+            self.table.enter(self)  # the collector has cleared what referred to it weakly
+
+
+class Constant(Static):
+    """A constant of a traced function, which all devices share."""
+
+    __slots__ = ()
 
 
 class StaticTable:
@@ -228,7 +235,7 @@ class StaticTable:
         self.version = 0  # counts changes of any parameter
         self.devices: set[Device] = {CPU}  # that parameters have been on
         self._leaves: dict[int, weakref.ref[Leaf]] = {}
-        # Of constants of traced functions, which all devices share: the array on each.
+        # Of constants: the array on each device.
         self._copies: dict[int, dict[Device, Any]] = {}
         self._numbers = itertools.count()
         self._outgrown: list[np.ndarray] = []
@@ -240,15 +247,19 @@ class StaticTable:
         """
         with MAKING:  # which a finalizer may hold already, and no forked child waits for
             leaf.number = next(self._numbers)
-            leaf.__class__ = Static
+            leaf.__class__ = Constant if constant else Static
             if leaf.number >= len(self.addresses):
                 self._outgrown.append(self.addresses)  # plans that are being laid out read it
                 self.addresses = np.concatenate([self.addresses, np.zeros_like(self.addresses)])
-            self._leaves[leaf.number] = weakref.ref(leaf, self._forget(leaf.number))
-            self.addresses[leaf.number] = leaf.address
-            self.devices.add(leaf.device)
-            if constant:
-                self._copies[leaf.number] = {leaf.device: leaf.array}
+            self.enter(leaf)
+
+    def enter(self, leaf: Leaf) -> None:
+        """Let a leaf be found by its number as long as it lives."""
+        self._leaves[leaf.number] = weakref.ref(leaf, self._forget(leaf.number))
+        self.addresses[leaf.number] = leaf.address
+        self.devices.add(leaf.device)
+        if self.is_constant(leaf):
+            self._copies[leaf.number] = {leaf.device: leaf.array}
 
     def moved(self, leaf: Leaf) -> None:
         """Note the new address of a leaf."""
@@ -277,7 +288,7 @@ class StaticTable:
 
     def is_constant(self, leaf: Leaf) -> bool:
         """Whether a leaf is a constant of a traced function."""
-        return leaf.number in self._copies
+        return isinstance(leaf, Constant)
 
     def _forget(self, number: int):
         leaves, copies = self._leaves, self._copies
@@ -303,7 +314,7 @@ class StaticTable:
         return addresses
 
 
-STATICS = StaticTable()
+STATICS = Static.table = StaticTable()
 
 
 def update_needs(leaf: Leaf) -> None:

@@ -136,6 +136,7 @@ class _Traces:
                 again = Scan(step, rows)
                 if self._state() != before or not found.same_as(again):
                     raise ImpureFunction(found.name)
+                again.give_constants()
             self._now.add(rows, found)
         return found
 
@@ -157,9 +158,11 @@ class _Known:
     def __init__(self):
         self.scans: dict[tuple[RowType, ...], Scan] = {}
         self.kinds: tuple[Any, ...] = ()
+        self._constants: list[Any] = []  # of the scans
 
     def add(self, rows: tuple[RowType, ...], found: Scan) -> None:
         self.scans[rows] = found
+        self._constants += found.give_constants()
         row, *states = rows
         index, form = found.signature().index, (shortcut.Rows(row), tuple(states))
         self.kinds = shortcut.noted(self.kinds, form, index, len(states), tuple)

@@ -94,8 +94,18 @@ class Traced:
     def parameters(self) -> tuple[int, ...]:
         """The numbers of the parameters and constants that it uses; whoever owns them owns us."""
         numbers = [number for s, _, _ in self.graph.nodes for _, number, _ in s.statics]
-        numbers += [leaf.number for leaf in self.graph.held]
+        symbols = self.graph.symbols.values()
+        numbers += [ref.index for ref in symbols if ref.space == words.STATIC]
         return tuple(dict.fromkeys(numbers))
+
+    def give_constants(self) -> list[Leaf]:
+        """Its constants, which nothing else may hold: from here on whoever is given them does.
+
+        A signature is kept for good and its trace with it; a function and what it made are not.
+        """
+        self.signature()  # takes their numbers
+        given, self.graph.held = self.graph.held, []
+        return given
 
     def same_as(self, other: Traced) -> bool:
         """Whether two traces recorded the same."""
@@ -272,11 +282,11 @@ def seen_as(x, start: int, row: RowType):
 
 def _constants(graph: FunctionGraph):
     """What a trace took from Python: numbers and leaves, leaves by their content."""
-    held = {leaf.number: leaf.array.tobytes() for leaf in graph.held}
-    return [
-        (vid, replace(ref, index=0), held.get(ref.index) if ref.space == words.STATIC else None)
-        for vid, ref in graph.symbols.items()
-    ]
+    found = []
+    for vid, ref in graph.symbols.items():
+        leaf = STATICS.leaf(ref.index) if ref.space == words.STATIC else None
+        found.append((vid, replace(ref, index=0), None if leaf is None else leaf.array.tobytes()))
+    return found
 
 
 def _no_formula(*_):
