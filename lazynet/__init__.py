@@ -243,6 +243,8 @@ from lazynet.transforms import jvp as jvp
 from lazynet.transforms import value_and_grad as value_and_grad
 from lazynet.transforms import vjp as vjp
 
+__version__ = "0.1.0"
+
 if not _TYPE_CHECKING:  # a type checker would take any name for one that is there
 
     def __getattr__(name: str):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lazynet import bench, cuda, data, demo
+from lazynet import __version__, bench, cuda, data, demo
 from lazynet.kernels import blas
 from lazynet.kernels.ahead import processors
 from lazynet.kernels.jit import cache_directory
@@ -63,7 +63,7 @@ def info() -> str:
     """What this installation consists of and runs on, one thing a line."""
     system = f"{platform.system()} {platform.machine()}"
     lines = [
-        ("lazynet", _version("lazynet")),
+        ("lazynet", __version__),
         ("python", f"{platform.python_version()} ({platform.python_implementation()}, {system})"),
         *((name, _version(name)) for name in _LIBRARIES),
         ("CPUs", str(processors())),

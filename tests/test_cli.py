@@ -1,6 +1,7 @@
 """The `lazynet` command at toy sizes, and the programs that the README shows."""
 
 import re
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ def test_info_names_versions_blas_cache_and_devices(capsys):
     told = capsys.readouterr().out
     for name in ("lazynet", "python", "numpy", "numba", "CPUs", "BLAS", "kernel cache", "CUDA"):
         assert re.search(rf"^{name} +\S", told, re.MULTILINE), name
+    assert f"{ln.__version__}\n" in told and ln.__version__ == metadata.version("lazynet")
 
 
 def test_whether_there_is_a_gpu_can_be_asked(capsys):
