@@ -17,7 +17,7 @@ from lazynet.kernels import cpu
 from lazynet.kernels.generate import Elementwise, Formula, Operand
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Ref:
     """An operand of a step: which space, which value of it, and what part of its row."""
 
@@ -33,7 +33,7 @@ class Ref:
         return self.size * np.dtype(self.dtype).itemsize
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Region:
     """A value of the program: a row for each item, or for each segment, of the batch."""
 
@@ -42,7 +42,7 @@ class Region:
     lifetime: int = words.SCRATCH
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """One kernel call: a shared kernel by name, or formulas to be generated as one loop."""
 

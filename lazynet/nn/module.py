@@ -7,6 +7,7 @@ in the order in which they were assigned. Reading one is a plain attribute acces
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from types import FunctionType
 from typing import Any, Self
 
@@ -61,10 +62,9 @@ class Module(TellsSettings, hooks.Hooked):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            if OPENED:
-                with on_device(self._device() or device_among(args)):
-                    return self._called(args, kwargs)
-            return self._called(args, kwargs) if self._hooks else self.forward(*args, **kwargs)
+            if OPENED or self._hooks or kwargs:
+                return self._called(args, kwargs)
+            return self.forward(*args)
         except RAISED as error:
             problem = explained(self, error, args, kwargs)
             if problem is error:
@@ -76,7 +76,9 @@ class Module(TellsSettings, hooks.Hooked):
         return {}
 
     def _called(self, args: tuple, kwargs: dict[str, Any]) -> Any:
-        return hooks.call(self, args, kwargs) if self._hooks else self.forward(*args, **kwargs)
+        """The result of a call: with hooks, and on the device of the parameters or arguments."""
+        with on_device(self._device() or device_among(args)) if OPENED else nullcontext():
+            return hooks.call(self, args, kwargs) if self._hooks else self.forward(*args, **kwargs)
 
     def _device(self) -> Device | None:
         """Where the first parameter is: what `forward` makes lives there."""
