@@ -39,6 +39,9 @@ from lazynet.batching.measure import (
     M_SAVED,
     M_SCRATCH,
     M_VECTORS,
+    MEASURES,
+    T_ITEMS,
+    TOTALS,
     measure,
     place_regions,
 )
@@ -46,6 +49,7 @@ from lazynet.batching.plan import Laid, lay_out
 from lazynet.batching.policies import schedule
 from lazynet.batching.reverse import (
     R_CALLS,
+    R_MEASURES,
     R_OPERANDS,
     R_REGIONS,
     R_SAVED,
@@ -193,7 +197,8 @@ def _schedule(read: _Read, policy: int) -> Plan:
     order, cuts = schedule(signature, *dependencies, len(used), policy)
     batches = np.empty((len(cuts), BATCH_COLUMNS), np.int32)
     mark_beside(order, cuts, signatures, *dependencies, batches)
-    sizes, totals = measure(columns, order, cuts, signatures, used, PROGRAMS.words, batches)
+    totals, sizes = np.zeros((len(used), TOTALS), np.int64), np.zeros(MEASURES, np.int64)
+    measure(columns, order, cuts, signatures, used, PROGRAMS.words, batches, totals, sizes)
     return Plan(
         columns, root, shift, dependencies, used, signatures, order, batches, totals,
         sizes.tolist(),
@@ -264,9 +269,11 @@ def _emit(plan: Plan, tape, base, place, output, saved, scratch) -> Placed:
         np.empty((3, longest + 2), np.int64),
     )
     nodes = Nodes(tape, plan.columns, plan.root, plan.shift, place)
+    simple = np.empty(len(used), np.uint8)
+    row_wise(signatures, programs, simple)
     lay_out(
-        nodes, plan.order, signatures, used, row_wise(signatures, programs), base, scratch, laid,
-        programs, frame, *_rooms(frame, sizes[M_OPERANDS]), work,
+        nodes, plan.order, signatures, used, simple, base, scratch, laid, programs, frame,
+        *_rooms(frame, sizes[M_OPERANDS]), work,
     )  # fmt: skip
     return Placed(laid, frame, calls, vectors)
 
@@ -290,9 +297,10 @@ def _run(device: Any, frame, calls, vectors, laid: Laid, watch, before: Run | No
 
 def _largest(used, totals, sizes) -> str:
     """A sentence about what would have taken the most memory."""
+    found = zip(used[:, U_SIGNATURE].tolist(), totals[:, T_ITEMS].tolist(), strict=True)
     needed = [
-        (sum(row.width for row in TABLE.signatures[index].outputs) * int(items), items, index)
-        for index, (items, _) in zip(used[:, U_SIGNATURE].tolist(), totals.tolist(), strict=True)
+        (sum(row.width for row in TABLE.signatures[index].outputs) * items, items, index)
+        for index, items in found
     ]
     top = ", ".join(
         f"{TABLE.signatures[index]!r} x {items} ({size / 2**20:.1f} MiB)"
@@ -328,7 +336,9 @@ def backward(
         for signature in plan.kinds:
             if signature.backward is not None:
                 STATICS.check(signature.op.name, signature.backward.statics, device)
-    sizes = measure_reverse(parts, run.laid.batches, signatures, plan.totals, programs).tolist()
+    measured = np.zeros(R_MEASURES, np.int64)
+    measure_reverse(parts, run.laid.batches, signatures, plan.totals, programs, measured)
+    sizes = measured.tolist()
     buffers: list[Any] = []
     try:
         for size in (sizes[R_SAVED], sizes[R_SCRATCH]):

@@ -24,7 +24,7 @@ from lazynet.batching.emit import (
 from lazynet.batching.measure import aligned
 from lazynet.device import CPU
 from lazynet.kernels import packing, threads
-from lazynet.kernels.jit import borrowing, inline, jit
+from lazynet.kernels.jit import borrowing, entered, inline, offered
 from lazynet.kernels.memory import load, store
 from lazynet.kernels.small_products import (
     COLUMNS,
@@ -115,7 +115,8 @@ def panel_of(size):
     return _PANEL32 if size == 4 else _PANEL64
 
 
-@jit
+@offered
+@entered
 def choose(calls, stop, matrices, table):
     """Fill the table with the matrices whose copies save more time than they take.
 
@@ -140,7 +141,7 @@ def choose(calls, stop, matrices, table):
     return size
 
 
-@jit
+@entered
 def write_calls(table, address, kernel32, kernel64, calls):
     """Write the calls that make copies from an address on; tells the table where they lie."""
     entries, q = np.int64(table.ctypes.data), np.int64(calls.ctypes.data)

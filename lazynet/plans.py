@@ -25,7 +25,7 @@ from lazynet.batching.measure import M_INTEGERS, M_VECTORS
 from lazynet.batching.plan import Laid
 from lazynet.batching.policies import NONE
 from lazynet.device import CPU, Device
-from lazynet.kernels.jit import jit
+from lazynet.kernels.jit import entered
 from lazynet.kernels.python import FIRST_OWN_INTEGER
 from lazynet.leaf import STATICS
 from lazynet.op import TABLE, Signature
@@ -179,16 +179,15 @@ _plans = Cache(MOST)
 _missed = [0]  # how many programs have had no plan here since the last one that had
 
 
-@jit
-def leave_open(tape, numbers, shape):
-    """Copy a tape; each word of payload becomes its own place on the tape.
+@entered
+def leave_open(shape, numbers):
+    """On a copy of a tape, each word of payload becomes its own place on the tape.
 
     Where an alias lies within another row is part of the shape.
     """
-    shape[:] = tape
     p = np.int64(0)
-    while p < tape.size:
-        s, n, _, form, _, end = entry_words(tape, p, numbers)
+    while p < shape.size:
+        s, n, _, form, _, end = entry_words(shape, p, numbers)
         kind, words = numbers[s, KIND], numbers[s, PAYLOAD]
         if form == STEPPED:
             words *= n
@@ -214,8 +213,8 @@ def find(
     _missed[0] += 1
     if _missed[0] > PATIENCE and _missed[0] % SELDOM:
         return None, None
-    shape = np.empty_like(tape)
-    leave_open(tape, TABLE.numbers, shape)
+    shape = tape.copy()
+    leave_open(shape, TABLE.numbers)
     wanted = b"".join([needs[row : row + len(rows)].tobytes() for row, rows in links])
     key = shape.tobytes(), marks, wanted, policy
     found = _plans.find(key)

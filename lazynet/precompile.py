@@ -15,11 +15,14 @@ import numpy as np
 from lazynet import quick
 from lazynet.batching.arrange import Nodes, Work
 from lazynet.batching.decode import new_columns
-from lazynet.batching.marks import split
+from lazynet.batching.marks import mark, split
+from lazynet.batching.measure import measure
 from lazynet.batching.plan import Laid, lay_out
 from lazynet.batching.reverse import lay_out_reverse, measure_reverse
 from lazynet.interpreter import run_calls
+from lazynet.kernels import ahead
 from lazynet.kernels.jit import cache_directory
+from lazynet.packs import choose
 
 try:
     import fcntl
@@ -31,7 +34,8 @@ def compile_ahead() -> None:
     """Compile all of it, except what the cache has."""
     with _alone():
         for function, arguments in planners():
-            function.compile(tuple(map(numba.typeof, arguments)))
+            if ahead.claim(function.__name__):
+                function.compile(tuple(map(numba.typeof, arguments)))
         quick.compile_from_the_end()
 
 
@@ -39,9 +43,12 @@ def planners() -> list[tuple]:
     """The functions that are compiled, with arguments of the types that they get."""
     return [
         (lay_out, _forward()),
+        (measure, _measured()),
+        (choose, (_words(), 0, _table(), _words())),
         (run_calls, (_words(), 0, 0, 0, _words(), _words())),
+        (mark, _marked()),
         (split, _parts()),
-        (measure_reverse, (_table(), _laid().batches, _table(), _table(), _words())),
+        (measure_reverse, (_table(), _laid().batches, _table(), _table(), _words(), _words())),
         (lay_out_reverse, _backward()),
     ]
 
@@ -67,6 +74,22 @@ def _forward() -> tuple:
         nodes, _shorts(), _table(), used, simple, 0, 0, _laid(), _words(), _words(), _table(),
         _words(), work,
     )  # fmt: skip
+
+
+def _measured() -> tuple:
+    """Arguments of the types that `measure` gets."""
+    used, batches = np.empty((0, 0), np.int32), np.empty((0, 0), np.int32)
+    columns, schedule = new_columns(0), np.empty((0, 0), np.int32)
+    return (
+        columns, _shorts(), schedule, _table(), used, _words(), batches, _table(), _words()
+    )  # fmt: skip
+
+
+def _marked() -> tuple:
+    """Arguments of the types that `mark` gets."""
+    flags = np.empty(0, np.uint8)
+    tape = np.frombuffer(b"", np.int32)
+    return tape, new_columns(0), _table(), _shorts(), flags, flags, flags
 
 
 def _parts() -> tuple:

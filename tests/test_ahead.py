@@ -36,7 +36,10 @@ def fresh(monkeypatch):
 def test_it_compiles_for_the_types_that_plans_have():
     weight = ln.Parameter(np.eye(3, dtype=np.float32))
     (weight * 1.0).backward(ln.ones(3, 3))  # one node: an array of one row has every layout
-    ln.sum(ln.tanh(weight @ ln.ones(3))).backward()
+    state = ln.ones(3)
+    for _ in range(40):  # so many that it is looked whether products share a matrix
+        state = ln.tanh(weight @ state)
+    ln.sum(state).backward()
     for function, arguments in precompile.planners():
         assert function.signatures == [tuple(map(numba.typeof, arguments))]
 
@@ -51,6 +54,19 @@ def test_what_it_leaves_is_found_while_it_still_runs(fresh, tmp_path, capsys):
     assert ahead.running()
     ahead.end()
     assert not ahead.running()
+
+
+def test_what_is_offered_is_compiled_by_the_first_that_comes_to_it(fresh, tmp_path):
+    taken = "import os; open(os.path.join(os.environ['LAZYNET_COMPILE_CLAIMS'], 'theirs'), 'x')"
+    fresh.setattr(ahead, "COMMAND", taken)
+    fresh.setattr(ahead, "_claimed", set())
+    assert ahead.claim("before")  # nobody else is there
+    ahead.begin(str(tmp_path))
+    ahead.wait(lambda: None)
+    assert ahead.claim("ours") and ahead.claim("ours")  # once and for all
+    assert not ahead.claim("theirs")
+    fresh.setattr(ahead, "_claimed", set())  # as the other process
+    assert not ahead.claim("ours") and ahead.claim("free")
 
 
 def test_when_it_fails_nobody_waits(fresh, tmp_path):

@@ -52,8 +52,8 @@ def test_numbers_of_a_tape_are_left_open(made):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(executor, "find", spy)
         (table(77) * table([33, 55]).sum(0)).numpy()
-    shape = np.empty_like(tapes[0])
-    plans.leave_open(tapes[0], TABLE.numbers, shape)
+    shape = tapes[0].copy()
+    plans.leave_open(shape, TABLE.numbers)
     open_words = np.flatnonzero(tapes[0] != shape)
     assert tapes[0][open_words].tolist() == [77, 33, 55]
     assert shape[open_words].tolist() == open_words.tolist()

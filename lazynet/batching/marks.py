@@ -31,7 +31,7 @@ from lazynet.batching.layout import (
     ROWS,
     SEGMENT,
 )
-from lazynet.kernels.jit import awaited, borrowing, inline, jit
+from lazynet.kernels.jit import awaited, borrowing, entered, inline, jit, offered
 
 # Columns of a part of a batch.
 P_BATCH, P_START, P_STOP = range(3)
@@ -74,7 +74,8 @@ def mark_sources(tape, columns, i, signatures, head, needs, marked):
             marked[source] = 1
 
 
-@jit
+@offered
+@entered
 def mark(tape, columns, signatures, head, needs, consumed, wanted):
     """Spread `wanted` from nodes to what they depend on, latest node first.
 
@@ -91,7 +92,7 @@ def mark(tape, columns, signatures, head, needs, consumed, wanted):
     return again
 
 
-@jit
+@entered
 def spend(columns, signatures, needs, wanted, consumed):
     """Note that every wanted node has been gone through."""
     for i in range(columns.shape[0]):
@@ -100,7 +101,7 @@ def spend(columns, signatures, needs, wanted, consumed):
             consumed[first] = 1
 
 
-@jit
+@entered
 def mark_unspent(tape, columns, signatures, head, needs, consumed, used):
     """Mark the rows that nodes which backward may still visit depend on."""
     for i in range(columns.shape[0]):

@@ -39,10 +39,10 @@ from lazynet.batching.layout import (
     V_LIFETIME,
     V_WIDTH,
 )
-from lazynet.kernels.jit import borrowing, inline, jit
+from lazynet.kernels.jit import borrowing, entered, inline, offered
 
 ALIGNMENT = 64
-# What `measure` returns.
+# What `measure` tells of a schedule.
 (
     M_OUTPUT,
     M_SAVED,
@@ -60,6 +60,9 @@ ALIGNMENT = 64
     M_OPERANDS,  # more operands than any one step has
     MEASURES,
 ) = range(15)
+# And of each local signature: its items and segments, and if its nodes have one row, the most items
+# of a batch.
+T_ITEMS, T_SEGMENTS, T_MOST, TOTALS = range(4)
 
 
 @inline
@@ -146,8 +149,9 @@ def enter_places(batches, b, items, segments, arguments, integers, payload):
     batches[b, B_PAYLOAD] = payload
 
 
-@jit
-def measure(columns, order, schedule, signatures, used, programs, batches):
+@offered
+@entered
+def measure(columns, order, schedule, signatures, used, programs, batches, totals, sizes):
     """Fill the table of batches, and tell the memory that a schedule takes.
 
     Args:
@@ -155,12 +159,9 @@ def measure(columns, order, schedule, signatures, used, programs, batches):
         used: what `decode` found of them.
         batches: has a row for each of the schedule, filled with the columns of `layout.py`; which
             scans run beside others is there already (`beside.py`).
-
-    Returns:
-        the words named above, and how many items and segments each local signature has.
+        totals: takes what each local signature has, as named above; zeros before.
+        sizes: takes the words named above; zeros before.
     """
-    totals = np.zeros((signatures.shape[0], 2), np.int64)
-    most = np.zeros(signatures.shape[0], np.int64)  # items of a batch, where nodes have one row
     scratch = calls = vectors = arguments_used = integers = payload = longest = np.int64(0)
     taken = np.int64(0)  # scratch of the batches that run beside each other, up to this one
     for b in range(schedule.shape[0]):
@@ -170,7 +171,7 @@ def measure(columns, order, schedule, signatures, used, programs, batches):
         if used[s, U_ONES] and kind != SCAN:
             items = segments = np.int64(stop - start)
             read, times = np.int64(0), np.int64(1)
-            most[s] = max(most[s], items)
+            totals[s, T_MOST] = max(totals[s, T_MOST], items)
         else:
             items, segments, read, times = count_nodes(columns, order, start, stop, kind == SCAN)
             taken = taken if batches[b, B_BESIDE] else np.int64(0)
@@ -178,9 +179,10 @@ def measure(columns, order, schedule, signatures, used, programs, batches):
             scratch = max(scratch, taken)
         batches[b, B_SIGNATURE], batches[b, B_FIRST_NODE], batches[b, B_LAST_NODE] = s, start, stop
         enter_counts(batches, b, items, segments, read, times)
-        enter_places(batches, b, totals[s, 0], totals[s, 1], arguments_used, integers, payload)
-        totals[s, 0] += items
-        totals[s, 1] += segments
+        first, segment = totals[s, T_ITEMS], totals[s, T_SEGMENTS]
+        enter_places(batches, b, first, segment, arguments_used, integers, payload)
+        totals[s, T_ITEMS] += items
+        totals[s, T_SEGMENTS] += segments
         rows = max(items, segments, read)
         longest = max(longest, rows)
         calls += (programs[program + H_EMISSION] + 16) * max(times, 1)
@@ -188,27 +190,25 @@ def measure(columns, order, schedule, signatures, used, programs, batches):
         arguments_used += arguments
         integers += integer_words(kind, items, segments, times, arguments)
         payload += (segments if kind == RUNS else items) * signatures[s, PAYLOAD]
-    sizes = np.zeros(MEASURES, np.int64)
     sizes[M_CALLS], sizes[M_VECTORS], sizes[M_ARGUMENTS] = calls, vectors, arguments_used
     sizes[M_INTEGERS], sizes[M_PAYLOAD], sizes[M_LONGEST] = integers, payload, longest
     for s in range(signatures.shape[0]):
-        program = signatures[s, FORWARD]
-        needs = used[s, U_NEEDS]
-        scratch = max(scratch, batch_scratch(program, programs, most[s], most[s], needs))
-        sizes[M_OUTPUT] += region_sizes(program, programs, totals[s, 0], totals[s, 1], OUTPUT)
+        program, needs = signatures[s, FORWARD], used[s, U_NEEDS]
+        most, items, segments = totals[s, T_MOST], totals[s, T_ITEMS], totals[s, T_SEGMENTS]
+        scratch = max(scratch, batch_scratch(program, programs, most, most, needs))
+        sizes[M_OUTPUT] += region_sizes(program, programs, items, segments, OUTPUT)
         if needs:
-            sizes[M_SAVED] += region_sizes(program, programs, totals[s, 0], totals[s, 1], SAVED)
+            sizes[M_SAVED] += region_sizes(program, programs, items, segments, SAVED)
         sizes[M_REGIONS] += programs[program + H_REGIONS]
         sizes[M_WIDEST] = max(sizes[M_WIDEST], widest_row(program, programs, signatures[s, KIND]))
         sizes[M_ARITY] = max(sizes[M_ARITY], signatures[s, ARGUMENTS])
         sizes[M_OPERANDS] = max(sizes[M_OPERANDS], programs[program + H_EMISSION] // OPERAND_WORDS)
-        sizes[M_HIGHEST] = max(sizes[M_HIGHEST], totals[s, 0], totals[s, 1])
+        sizes[M_HIGHEST] = max(sizes[M_HIGHEST], items, segments)
     sizes[M_HIGHEST] = max(sizes[M_HIGHEST], integers, longest, arguments_used, payload)
     sizes[M_SCRATCH] = scratch
-    return sizes, totals
 
 
-@jit
+@entered
 def place_regions(
     signatures, used, column, totals, programs, output, saved, regions, first, widths
 ):
@@ -225,7 +225,8 @@ def place_regions(
             continue
         for v in range(programs[program + H_REGIONS]):
             region = program + PROGRAM_HEADER + REGION_WORDS * v
-            rows = totals[s, 1] if programs[region + V_DOMAIN] == SEGMENTS else totals[s, 0]
+            per_segment = programs[region + V_DOMAIN] == SEGMENTS
+            rows = totals[s, T_SEGMENTS if per_segment else T_ITEMS]
             size = aligned(programs[region + V_WIDTH] * rows)
             widths[at] = programs[region + V_WIDTH]
             if programs[region + V_LIFETIME] == OUTPUT:

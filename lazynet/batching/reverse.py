@@ -78,12 +78,12 @@ from lazynet.batching.layout import (
     V_WIDTH,
 )
 from lazynet.batching.marks import P_BATCH, P_START, P_STOP
-from lazynet.batching.measure import aligned, region_sizes
+from lazynet.batching.measure import T_ITEMS, T_SEGMENTS, aligned, region_sizes
 from lazynet.batching.plan import enter_argument
 from lazynet.kernels.jit import awaited, borrowing, entered, inline, jit, spliced
 from lazynet.kernels.memory import load, store
 
-# What `measure_reverse` returns.
+# What `measure_reverse` tells.
 (R_SAVED, R_SCRATCH, R_CALLS, R_VECTORS, R_REGIONS, R_OPERANDS, R_MEASURES) = range(7)
 
 
@@ -95,10 +95,9 @@ def runs_beside(parts, p, batches):
 
 
 @awaited
-@jit
-def measure_reverse(parts, batches, signatures, totals, programs):
-    """The memory that backward through these parts takes."""
-    sizes = np.zeros(R_MEASURES, np.int64)
+@entered
+def measure_reverse(parts, batches, signatures, totals, programs, sizes):
+    """Fill `sizes`, zeros before, with the memory that backward through these parts takes."""
     taken = np.int64(0)
     for p in range(parts.shape[0]):
         batch = batches[parts[p, P_BATCH]]
@@ -114,9 +113,9 @@ def measure_reverse(parts, batches, signatures, totals, programs):
         if program >= 0:
             operands = programs[program + H_EMISSION] // OPERAND_WORDS
             sizes[R_OPERANDS] = max(sizes[R_OPERANDS], operands)
-            sizes[R_SAVED] += region_sizes(program, programs, totals[s, 0], totals[s, 1], SAVED)
+            items, segments = totals[s, T_ITEMS], totals[s, T_SEGMENTS]
+            sizes[R_SAVED] += region_sizes(program, programs, items, segments, SAVED)
             sizes[R_REGIONS] += programs[program + H_REGIONS]
-    return sizes
 
 
 @jit

@@ -45,14 +45,13 @@ from lazynet.batching.layout import (
     WORDS,
 )
 from lazynet.batching.measure import aligned
-from lazynet.kernels.jit import jit, spliced
+from lazynet.kernels.jit import entered, spliced
 from lazynet.kernels.memory import load, store
 
 
-@jit
-def row_wise(signatures, programs):
+@entered
+def row_wise(signatures, programs, found):
     """For each signature, whether its program is one of rows, arguments and parameters alone."""
-    found = np.zeros(signatures.shape[0], np.uint8)
     for s in range(signatures.shape[0]):
         program = signatures[s, FORWARD]
         fits = signatures[s, KIND] == ROWS
@@ -69,7 +68,6 @@ def row_wise(signatures, programs):
                 operand += OPERAND_WORDS
             step += programs[step + S_WORDS]
         found[s] = fits
-    return found
 
 
 @spliced

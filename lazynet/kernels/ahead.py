@@ -1,15 +1,18 @@
 """On a machine's first run a second process compiles the longest functions meanwhile.
 
 Threads would not help: numba compiles one function at a time in a process. What the other process
-has compiled is found in the cache, so it is an ordinary miss and hit for whoever asks.
+has compiled is found in the cache, so it is an ordinary miss and hit for whoever asks. Some
+functions are left to whichever of the two comes to them first, which claims them by making a file.
 """
 
 import atexit
 import contextlib
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +21,9 @@ COMMAND = (
     "import sys; sys.path[:] = sys.argv[1:]; "
     "from lazynet.precompile import compile_ahead; compile_ahead()"
 )
+_CLAIMS = "LAZYNET_COMPILE_CLAIMS"  # tells the other process where the claims are
 _state: dict[str, Any] = {"begun": False, "process": None}
+_claimed: set[str] = set()  # by this process
 
 
 def processors() -> int:
@@ -56,18 +61,35 @@ def begin(cache: str) -> None:
     if not (kept and wanted()):
         return
     with contextlib.suppress(OSError):  # then everything is compiled here
+        claims = _state["claims"] = tempfile.mkdtemp(prefix="lazynet-")
+        atexit.register(end)
         _state["process"] = subprocess.Popen(
             [sys.executable, "-c", COMMAND, *sys.path],
-            env={**os.environ, "LAZYNET_COMPILE_AHEAD": "0"},
+            env={**os.environ, "LAZYNET_COMPILE_AHEAD": "0", _CLAIMS: claims},
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        atexit.register(end)
 
 
 def running() -> bool:
     """Whether the process is still compiling."""
     process = _state["process"]
     return process is not None and process.poll() is None
+
+
+def claim(name: str) -> bool:
+    """Whether a function that both processes may compile is this one's to compile."""
+    claims = _state.get("claims") or os.environ.get(_CLAIMS)
+    if claims is None or name in _claimed:
+        return True
+    try:
+        with open(os.path.join(claims, name), "x"):
+            pass
+    except FileExistsError:
+        return False
+    except OSError:
+        pass  # both may compile it
+    _claimed.add(name)
+    return True
 
 
 def wait(look: Callable[[], Any]) -> Any:
@@ -85,3 +107,5 @@ def end() -> None:
     if running():
         _state["process"].terminate()
         _state["process"].wait()
+    if "claims" in _state:
+        shutil.rmtree(_state.pop("claims"), ignore_errors=True)

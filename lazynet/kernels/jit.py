@@ -257,6 +257,12 @@ def awaited(dispatcher):
     return dispatcher
 
 
+def offered(dispatcher):
+    """For what that process compiles if it comes to it before it is wanted here."""
+    dispatcher._cache = _AwaitedCache(dispatcher.py_func, offered=True)
+    return dispatcher
+
+
 def as_written(function):
     """`word`, without fast math: what it does is not regrouped with what is around it."""
     return _for_any_number(numba.njit(**{**OPTIONS, "fastmath": False}, **WORD)(function))
@@ -290,8 +296,9 @@ class _DeferredCache(caching.NullCache):
 class _AwaitedCache(_DeferredCache):
     """Of a function that another process may be compiling right now."""
 
-    def __init__(self, function):
+    def __init__(self, function, offered=False):
         super().__init__(function)
+        self._offered = offered
         _awaited.append(self)
 
     def kept(self) -> bool:
@@ -300,7 +307,7 @@ class _AwaitedCache(_DeferredCache):
 
     def load_overload(self, signature, target_context):
         found = super().load_overload(signature, target_context)
-        if found is None:
+        if found is None and not (self._offered and ahead.claim(self._function.__name__)):
             look = functools.partial(self._cache.load_overload, signature, target_context)
             with compiling:
                 found = ahead.wait(look)
