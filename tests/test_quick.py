@@ -233,6 +233,35 @@ def test_without_cpythons_layout_there_is_no_short_way(monkeypatch):
     assert short.record(ln.zeros(3)) is None
 
 
+_WITHOUT_LOCK = """
+import sys
+sys._is_gil_enabled = lambda: False
+import lazynet as ln
+from lazynet.kernels import python
+weight = ln.Parameter([[1.0, 2.0], [3.0, 4.0]])
+for _ in range(3):
+    x = ln.tensor([0.5, -1.0])
+    for _ in range(150):
+        x = ln.tanh(weight @ x * 0.5) + 0.1
+    ln.sum(x).backward()
+print(*python.LAYOUT.split()[1:])
+print(x.tolist(), weight.grad.tolist())
+"""
+
+
+def test_a_python_without_its_lock_takes_the_long_way():
+    def told(program):
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
+        return done.stdout.splitlines()
+
+    layout, found = told(_WITHOUT_LOCK)
+    usual_layout, expected = told(_WITHOUT_LOCK.replace("lambda: False", "lambda: True"))
+    assert set(layout.split()) == {"0"} != set(usual_layout.split())
+    assert found == expected
+
+
 def test_importing_compiles_nothing(tmp_path):
     code = "import lazynet; from lazynet import quick; print(len(quick._waiting))"
     environment = {**os.environ, "LAZYNET_CACHE": str(tmp_path / "cache")}

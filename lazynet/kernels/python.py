@@ -80,7 +80,9 @@ def available() -> bool:
 
 
 def _word_that_is(thing: object, sought: object) -> int:
-    """How many bytes into an object the address of another lies."""
+    """How many bytes into an object the address of another lies; 0 where nobody may look."""
+    if not available():
+        return 0
     for at in range(0, thing.__sizeof__(), 8):
         if ctypes.c_int64.from_address(id(thing) + at).value == id(sought):
             return at
@@ -88,7 +90,9 @@ def _word_that_is(thing: object, sought: object) -> int:
 
 
 def _word_of(thing: object, word: int) -> int:
-    """How many bytes into an object a number lies."""
+    """How many bytes into an object a number lies; 0 where nobody may look."""
+    if not available():
+        return 0
     for at in range(0, type(thing).__basicsize__, 8):
         if ctypes.c_int64.from_address(id(thing) + at).value == word:
             return at
@@ -122,7 +126,9 @@ CODE, DEFAULTS, KEYWORD_DEFAULTS = (
 
 
 def _references_of() -> int:
-    """How many bytes into an object the number of references to it lies."""
+    """How many bytes into an object the number of references to it lies; 0 as above."""
+    if not available():
+        return 0
     thing = object()
     held = [thing] * 1000
     for at in range(0, object.__basicsize__, 8):
@@ -143,7 +149,7 @@ LAYOUT = (
 FIRST_OWN_INTEGER = next(n for n in itertools.count() if int(str(n)) is not int(str(n)))
 
 _numbers = np.zeros(1)
-_DATA = _word_of(_numbers, _numbers.ctypes.data) if available() else 0
+_DATA = _word_of(_numbers, _numbers.ctypes.data)
 _integer_at = ctypes.c_int64.from_address
 
 
