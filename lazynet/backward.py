@@ -47,7 +47,7 @@ class Pass:
     spent: dict[int, int]  # nanoseconds by signature, where a profile watches
 
 
-# What backward does with `create_graph`; `autodiff.py` enters itself.
+# What backward does with `create_graph`; `recorded.py` enters itself.
 RECORDED: list[Any] = []
 # Called with the Pass of every backward that ended well, in the thread that asked for it.
 observers: list[Any] = []

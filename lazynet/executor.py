@@ -306,8 +306,9 @@ def _largest(used, totals, sizes) -> str:
         f"{TABLE.signatures[index]!r} x {items} ({size / 2**20:.1f} MiB)"
         for size, items, index in sorted(needed, reverse=True)[:3]
     )
-    words = 8 * (sizes[M_INTEGERS] + sizes[M_VECTORS])
-    total = (sizes[M_OUTPUT] + sizes[M_SAVED] + sizes[M_SCRATCH] + words) / 2**20
+    integers = sizes[M_INTEGERS] + sizes[M_VECTORS] + sizes[M_CALLS] + 3 * sizes[M_ARGUMENTS]
+    own = 8 * integers + 4 * sizes[M_PAYLOAD]  # what the plan itself takes
+    total = (sizes[M_OUTPUT] + sizes[M_SAVED] + sizes[M_SCRATCH] + own) / 2**20
     return f"this forward needs {total:.1f} MiB, more than there is; the largest parts are {top}"
 
 

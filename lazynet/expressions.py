@@ -6,8 +6,8 @@ finds such ops on the tape of a forward. Here those that came together often bec
 function, as a cell is: one signature, one loop forward and one backward.
 
 A graph knows which values were dropped by the numbers of their rows. These are Python ints, each
-handle of a row has the very same one, and the graph keeps it (`Graph.noted`): what nobody else
-holds belongs to no handle.
+handle of a row has the very same one, and of rows that the short way of an op records the graph
+keeps it (`Graph.noted`): a noted one that nobody else holds belongs to no handle.
 """
 
 from __future__ import annotations
@@ -106,7 +106,10 @@ class Expressions:
             self._compile_often_met()
             if self.patterns.count[0] == len(self.patterns.table):  # what comes often comes again
                 self.patterns, self.single = no_patterns(), np.zeros(0, np.int32)
-        return found if len(found) else tape
+        if len(found) == 0:
+            return tape
+        found.flags.writeable = False  # as that of a tape: what is compiled is compiled for both
+        return found
 
     def ops(self, number: int) -> list[Call]:
         """The ops of a pattern in order: arguments are numbered first, then what the ops give."""

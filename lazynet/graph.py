@@ -83,6 +83,7 @@ class Graph:
         "precision",
         "retained",
         "runs",
+        "shortened",
         "sites",
         "tape",
         "thread",
@@ -116,6 +117,7 @@ class Graph:
         # The lines that recorded nodes, by their first rows; None where nobody wants to know.
         self.sites: dict[int, str] | None = {} if notes_lines() else None
         self.failures: dict[int, Exception] = {}  # of rows that could not be computed
+        self.shortened = False  # whether rows may be nowhere, as nobody held them
         self.noted: list[int] = []  # pending rows that may have been dropped, see expressions.py
         self.versions: dict[int, int] = {}
         self.links = Links()
@@ -167,8 +169,8 @@ class Graph:
         """Raise the error, if there was one, that kept a row from being computed."""
         if row in self.failures:
             raise self.failures[row].with_traceback(None)
-        if self.failures and self._place[row] == NOWHERE:
-            raise self.failures[NOWHERE]
+        if self.shortened and self._place[row] == NOWHERE:
+            raise RuntimeError("a value was dropped, and is asked for")
 
     def needs_gradient(self, row: int) -> bool:
         """Whether a leaf that wants a gradient lies behind a computed row."""
@@ -313,8 +315,7 @@ class Graph:
         self._grow(values)
         integers = np.frombuffer(tape, np.int32)
         if dropped is not None:
-            self._place[self.done : values] = NOWHERE
-            self.failures[NOWHERE] = RuntimeError("a value was dropped, and is asked for")
+            self._place[self.done : values], self.shortened = NOWHERE, True
             integers = EXPRESSIONS[0].shorter(integers, self.done, values, dropped)
         for vid, addresses in self._elsewhere:
             self._place[vid : vid + len(addresses)] = addresses

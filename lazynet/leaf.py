@@ -52,6 +52,7 @@ class Leaf:
 
     thread = 0  # a leaf is no graph that could be recorded into
     failures: dict[int, Exception] = {}  # and is never computed
+    shortened = False
 
     def __init__(self, array: Any, row: RowType, requires_grad: bool = False, device: Device = CPU):
         self.array = array  # in the device's memory

@@ -157,7 +157,7 @@ class Op:
             REGISTRY[self.name] = self
 
     def signature(self, types: tuple, attributes: tuple = ()) -> Signature:
-        """The signature for operands of these types; a Parameter stands for itself."""
+        """The signature for operands of these types; the leaf of a parameter stands for it."""
         home, named = self.signatures, types
         for operand in types:
             if operand.__class__ is not RowType:

@@ -38,10 +38,6 @@ class Parameter(Tensor):
         return self.graph.number
 
     @property
-    def signatures(self) -> dict:
-        return self.graph.signatures
-
-    @property
     def data(self) -> Any:
         """The value's own storage. What is pending runs before it can be changed.
 

@@ -120,7 +120,7 @@ class _Traces:
 
     @property
     def kinds(self) -> tuple[Any, ...]:
-        """Kinds of scans that are recorded the short way (see `shortcut.kind`)."""
+        """Kinds of scans that are recorded the short way (see `shortcut.noted`)."""
         return self._now.kinds
 
     def watched(self) -> Any:

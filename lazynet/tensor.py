@@ -105,8 +105,9 @@ class Value(Methods):
     def _wait(self) -> None:
         if self.pending:
             wait_for(self)
-        if self.graph.failures and self._last() >= 0:
-            self.graph.raise_failure(self.id)
+        graph = self.graph
+        if (graph.failures or graph.shortened) and self._last() >= 0:
+            graph.raise_failure(self.id)
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:

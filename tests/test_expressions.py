@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 import lazynet as ln
 from lazynet import expressions, graph, nn
+from lazynet.batching.decode import count, decode
 from lazynet.batching.layout import ROWS
 from lazynet.graph import LINK, NOWHERE
 from lazynet.op import REGISTRY, row_type
+from lazynet.precompile import planners
 from lazynet.tape import read_tape
 from lazynet.tensor import Sequence
 
@@ -65,6 +67,24 @@ def test_ops_whose_values_are_dropped_are_one_node(tapes):
     thrice(program)
     del tapes[-1]  # of policy none
     assert ops(tapes) == ["fused(sigmoid, mul, add, tanh)", "sum"]
+
+
+def test_nothing_is_compiled_anew_for_shorter_tapes(tapes):
+    def compiled():
+        functions = [function for function, _ in planners()]
+        return [len(function.signatures) for function in (count, decode, *functions)]
+
+    def program():
+        (x,) = leaves(X)
+        for _ in range(40):
+            x = ln.tanh(x * 0.5 + 1.0)
+        x.sum().backward()
+
+    program()
+    before = compiled()
+    program()
+    program()
+    assert "fused" in " ".join(ops(tapes)) and compiled() == before
 
 
 def test_the_first_tapes_are_as_they_were_recorded(tapes):

@@ -17,6 +17,7 @@ from lazynet.batching.decode import (
     SIGNATURE,
     listed_word,
     listed_words,
+    output_rows,
     source_row,
 )
 from lazynet.batching.layout import (
@@ -27,9 +28,7 @@ from lazynet.batching.layout import (
     B_LAST_NODE,
     B_SIGNATURE,
     KIND,
-    PER_ITEM,
     ROWS,
-    SEGMENT,
 )
 from lazynet.kernels.jit import awaited, borrowing, entered, inline, jit, offered
 
@@ -40,10 +39,8 @@ P_BATCH, P_START, P_STOP = range(3)
 @inline
 def node_rows(columns, i, signatures):
     """Rows of each output of node `i`."""
-    s = columns[i, SIGNATURE]
-    if signatures[s, KIND] == SEGMENT and signatures[s, PER_ITEM] == 0:
-        return columns[i, SEGMENT_COUNT]
-    return columns[i, ITEM_COUNT]
+    items, segments = columns[i, ITEM_COUNT], columns[i, SEGMENT_COUNT]
+    return output_rows(signatures, columns[i, SIGNATURE], items, segments)
 
 
 @inline

@@ -245,7 +245,7 @@ def borrowing(function):
 
 
 def entered(function):
-    """`borrowing`, for what Python calls: it gives nothing back."""
+    """`borrowing`, for what Python calls: it makes no arrays, and gives back numbers at most."""
     dispatcher = numba.njit(_nrt=False, **OPTIONS, no_cfunc_wrapper=True)(function)
     dispatcher._cache = _DeferredCache(function)
     return dispatcher
@@ -258,7 +258,7 @@ def awaited(dispatcher):
 
 
 def offered(dispatcher):
-    """For what that process compiles if it comes to it before it is wanted here."""
+    """For what the other process compiles, too, unless it is wanted here before (`ahead.claim`)."""
     dispatcher._cache = _AwaitedCache(dispatcher.py_func, offered=True)
     return dispatcher
 

@@ -292,7 +292,7 @@ class Pool:
                 WORKERS: self._wanted - 1,
             }
             for offset, content in words.items():
-                store_words(board + offset, content)
+                store_word(board + offset, content)
             self.context = np.array([*context[:-1], board], np.int64)
             self.wake = self._address("sem_post")
             if not self._start_workers(board, wait):
@@ -309,7 +309,7 @@ class Pool:
                 threading.Thread(target=work_until_told, args=arguments, daemon=True).start()
                 started += 1
         except (RuntimeError, MemoryError):  # no more threads: go on with those there are
-            store_words(board + WORKERS, started)
+            store_word(board + WORKERS, started)
             self._wanted = started + 1
         except BaseException:  # Ctrl-C: those that have started look at the board once more
             dismiss(board, self.wake)
@@ -342,8 +342,8 @@ def do(kernel: int, record: np.ndarray, operands: int) -> None:
 
 
 @jit
-def store_words(address, word):
-    """`store`, for Python."""
+def store_word(address, word):
+    """`store_now`, for Python."""
     store_now(address, word)
 
 

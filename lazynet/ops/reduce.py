@@ -143,7 +143,7 @@ def _whole(name: str, axis, keepdim: bool) -> None:
 
 
 # What each reduction does along the ragged axis, and the op of those that are one node there;
-# `ops/segments.py` enters itself here.
+# `segments.py` and `sorting.py` enter themselves here.
 ROW_REDUCTIONS: dict = {}
 ROW_OPS: dict[str, Op] = {}
 

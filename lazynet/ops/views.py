@@ -22,7 +22,7 @@ from lazynet.quick import Short, numbered, record_values, views
 from lazynet.record import ShapeError, as_value, record
 from lazynet.tensor import Sequence, Tensor, Value
 
-GENERAL_INDEX: list = []  # what `shape.py` does with an index that is no view; it enters itself
+GENERAL_INDEX: list = []  # what `index.py` does with an index that is no view; it enters itself
 ARRAYS = (list, range, np.ndarray, Value)  # what holds several numbers of an index, or a mask
 _MOST_JOINED = 8  # values that `cat` joins the short way
 FEW = 512  # integers that are looked at one by one; more are quicker by numpy
