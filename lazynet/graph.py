@@ -356,7 +356,7 @@ class Graph:
     def _note_run(self, run: executor.Run, taken: int, values: int) -> None:
         """Note that so many bytes of the tape have run, which made rows up to `values`."""
         # Signals are noticed where functions are called: all of the following is done, or nothing.
-        gone_through = [run] if run.plan.differentiable else []  # by a backward that may come
+        gone_through = [run] if self._leads_back(run, values) else []
         del self.tape[:taken]
         self.done = values
         self.runs += gone_through
@@ -370,6 +370,11 @@ class Graph:
             note_look(run)
         if debugging.get() and (found := first_fault(self, run)):
             raise FloatingPointError(found)
+
+    def _leads_back(self, run: executor.Run, values: int) -> bool:
+        """Whether a leaf that wants a gradient lies behind rows of a run: of nodes, or of views."""
+        views = run.plan.root.size and self.needs[self.done : values].any()
+        return run.plan.differentiable or bool(views)
 
     def _dropped(self) -> np.ndarray | None:
         """The pending rows that nobody can ask for, where it is worth while to know them.

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 class Links:
     """The links of a graph. Each call is given the graph: nothing but handles may own it."""
 
-    __slots__ = ("_entered", "_held", "_used")
+    __slots__ = ("_entered", "_forgotten", "_held", "_used")
 
     def __init__(self):
         # By source, first row, step, count and width: the first row here, the source, its row.
         self._entered: dict[Any, tuple[int, Any, int]] = {}
+        self._forgotten = False  # whether some of them are gone
         # Arenas and leaves in which linked rows lie, and parameters that died while nodes that
         # use them were pending.
         self._held: list[Any] = []
@@ -71,6 +72,7 @@ class Links:
     def keep(self, used: np.ndarray) -> None:
         """Forget links to rows that are not `used`: older graphs may die."""
         self._entered = {key: link for key, link in self._entered.items() if used[link[0]]}
+        self._forgotten = True
 
     def __len__(self) -> int:
         return len(self._entered)
@@ -80,8 +82,8 @@ class Links:
         return iter(list(self._entered.values()))
 
     def since(self, number: int) -> dict[int, tuple[Any, int, int]]:
-        """(source, its row, step) of the links from the given number on, by id."""
-        rest = itertools.islice(self._entered.items(), number, None)
+        """(source, its row, step) of the links from the given number on, by id; maybe of more."""
+        rest = itertools.islice(self._entered.items(), 0 if self._forgotten else number, None)
         return {vid: (source, row, key[2]) for key, (vid, source, row) in rest}
 
     def hold(self, leaf: Leaf) -> None:

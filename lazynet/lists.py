@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lazynet.batching import layout as words
 from lazynet.calls import flatten
 from lazynet.inside import FunctionGraph
 from lazynet.op import RowType, Signature
@@ -24,7 +23,7 @@ from lazynet.ops.elementwise import ADD
 from lazynet.ops.identity import CLONE
 from lazynet.ops.rows import GATHER
 from lazynet.ops.segments import ROW_SUM
-from lazynet.program import Ref
+from lazynet.program import Ref, literal_ref
 from lazynet.record import record
 from lazynet.recording import recording_gradients
 from lazynet.tensor import Sequence, Tensor
@@ -172,11 +171,12 @@ class ListGraph(FunctionGraph):
         return [Tensor(self, self._handle(value, j), row) for j in range(self.length)]
 
     def literal(self, value: Any, dtype: str) -> int:
-        key = dtype, repr(float(value))
+        ref = literal_ref(value, dtype)
+        key = dtype, repr(ref.literal)
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = self._new()
-            self.symbols[known] = Ref(words.LITERAL, 0, dtype, 1, literal=float(value))
+            self.symbols[known] = ref
         return self._handle(known, WHOLE)
 
     def _enter(self, vid: int, ref: Ref) -> None:

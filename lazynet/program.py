@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class Ref:
     dtype: str
     size: int
     offset: int = 0  # bytes
-    literal: float = 0.0
+    literal: float | int = 0.0  # an int where the dtype is one: not every int is a float
 
     @property
     def width(self) -> int:
@@ -123,6 +124,12 @@ def call(
     return Step(
         tuple(inputs), (output,), (False,), kernel, dtype, tuple(attributes), views, domain=domain
     )
+
+
+def literal_ref(value: Any, dtype: str) -> Ref:
+    """The reference to a Python number of this dtype."""
+    number = float(value) if dtype.startswith("float") else int(value)
+    return Ref(words.LITERAL, 0, dtype, 1, literal=number)
 
 
 def ref_of(row, space: int, index: int) -> Ref:

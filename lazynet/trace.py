@@ -17,7 +17,7 @@ from lazynet.batching import layout as words
 from lazynet.graph import Graph
 from lazynet.op import RowType, Signature
 from lazynet.parameter import Parameter
-from lazynet.program import Program, Ref, Region, Step, elementwise, ref_of
+from lazynet.program import Program, Ref, Region, Step, elementwise, literal_ref, ref_of
 from lazynet.recording import recording_into
 from lazynet.tensor import Sequence, Tensor
 
@@ -62,7 +62,7 @@ class TraceGraph(Graph):
     def literal(self, value, dtype: str) -> int:
         vid = self.values
         self.values += 1
-        self.symbols[vid] = Ref(words.LITERAL, 0, dtype, 1, literal=float(value))
+        self.symbols[vid] = literal_ref(value, dtype)
         return vid
 
     def link(self, source, first, step, count, row) -> tuple[int, int]:

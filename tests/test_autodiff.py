@@ -153,3 +153,39 @@ def test_gradients_agree_with_backward():
     loss.backward()
     np.testing.assert_allclose(x.grad.numpy(), lazy[0], atol=1e-12)
     np.testing.assert_allclose(WEIGHT.grad.numpy(), lazy[1], atol=1e-12)
+
+
+VIEWS = {
+    "an item": lambda x: x[1],
+    "rows": lambda x: x[1:],
+    "picked": lambda x: ln.pick(ln.sequence(x), [0, 1, 0]),
+    "a part": lambda x: ln.chunk(x, 2)[0],
+    "a view of a view": lambda x: x[1:][0],
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_that_was_asked_for_leads_back(view):
+    def gradient(asked):
+        x = ln.tensor(np.arange(6.0).reshape(3, 2), requires_grad=True)
+        y = VIEWS[view](x)
+        if asked:
+            y.numpy()
+        (recorded,) = ln.gradients(ln.sum(y), [x])
+        ln.sum(y).backward(create_graph=True)
+        np.testing.assert_array_equal(recorded, x.grad.numpy())
+        return x.grad.tolist()
+
+    assert gradient(asked=True) == gradient(asked=False)
+
+
+def test_leaves_that_are_met_after_the_first_gradients_are_found():
+    x, z = ln.tensor([1.0, 2.0], requires_grad=True), ln.tensor([3.0, 4.0], requires_grad=True)
+    first = (x * ln.tensor([5.0, 6.0])).sum()
+    ln.gradients(first, [x])
+    second = (z * ln.tensor([7.0, 8.0])).sum()
+    first.backward()  # ends the recording: what nobody uses is forgotten
+    (found,) = ln.gradients(second, [z])
+    assert found.tolist() == [7.0, 8.0]
+    second.backward(create_graph=True)
+    assert z.grad.tolist() == [7.0, 8.0]

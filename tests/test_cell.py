@@ -547,6 +547,19 @@ def test_zero_of_numpy_is_not_minus_zero(kind):
         assert cell(ln.tensor([2.0]), kind(k)).tolist() == [math.copysign(2.0, k)]
 
 
+@pytest.mark.parametrize("over", ["a value", "a list"])
+def test_integers_in_a_cell_are_no_floats(over):
+    def function(x):
+        return ln.clamp(x, 0) + (2**53 + 1), ln.where(x > 2**62 + 1, x, -1), ln.clamp(x, max=5)
+
+    x = ln.tensor(np.array([0, 1, -3, 2**62 + 1, 2**62 + 2], np.int64))
+    of_one = ln.cell(function)
+    of_many = ln.cell(lambda xs: function(xs[0] + xs[1] * 0))
+    found = of_one(x) if over == "a value" else of_many([x, x])
+    for y, expected in zip(found, function(x), strict=True):
+        np.testing.assert_array_equal(y.numpy(), expected.numpy())
+
+
 def test_numbers_without_a_literal_may_be_arguments():
     cell, x = ln.cell(lambda x, k: x * k), ln.ones(1)
     for _ in range(3):
