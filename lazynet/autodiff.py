@@ -114,8 +114,10 @@ class _Walk:
                     "function, from outside"
                 )
             self.known.add(graph.number)
-            check_versions(graph)
+            check_versions(graph, graph.links.parameters)
         node = node_of(graph, row)
+        if node is not None:
+            check_versions(graph, [number for _, number, _ in node.signature.statics])
         wanted = row < graph.done and graph.needs_gradient(row)
         if wanted and (node is None or graph.consumed[graph.head[row]]):
             raise RuntimeError(BACKWARD_TWICE)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import reprlib
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,11 +156,11 @@ def _add_to_leaf(value: Value, seed: np.ndarray) -> None:
         leaf.device.add(start + k * row.stride + row.offset, part)
 
 
-def check_versions(graph: Graph) -> None:
-    """Raise if a parameter that was used in a graph has changed since."""
-    for number, version in graph.versions.items():
-        leaf = STATICS.leaf(number)
-        if leaf is not None and leaf.version != version:
+def check_versions(graph: Graph, numbers: Iterable[int]) -> None:
+    """Raise if one of these parameters has changed since it was used in a graph."""
+    for number in numbers:
+        leaf, version = STATICS.leaf(number), graph.versions.get(number)
+        if leaf is not None and version is not None and leaf.version != version:
             raise RuntimeError(
                 f"backward: a parameter of shape {leaf.array.shape} that this value was computed "
                 f"with has been modified since (version {version}, now {leaf.version}); run "
@@ -219,16 +220,15 @@ class _Plan:
         self.mirrors = []
 
     def check(self) -> None:
-        """Raise if a node was gone through before, or a parameter has changed since."""
+        """Raise if a node was gone through before."""
         if self.again or self.first.consumed[self._heads].any():
             raise RuntimeError(BACKWARD_TWICE)
-        for graph in self.graphs:
-            check_versions(graph)
 
     def run(self, value: Value, seed: np.ndarray, retain_graph: bool | None) -> None:
         """Give every graph its gradients' memory, put the seed there, and go through the runs."""
         leaves = list(self.leaves.values())
         for graph in self.graphs:
+            check_versions(graph, graph.links.parameters)
             for run in graph.runs:
                 parts = split(
                     run.plan.columns, run.plan.order, run.plan.signatures, run.laid, graph.place,
@@ -237,7 +237,8 @@ class _Plan:
                 self._parts[id(run)] = parts
                 _prepare(run, parts)
                 if len(parts):
-                    statics = run.plan.statics(run.laid.batches, parts[:, P_BATCH])
+                    statics, read = run.plan.statics(run.laid.batches, parts[:, P_BATCH])
+                    check_versions(graph, read)
                     self._statics[id(run)] = statics
                     leaves += filter(None, map(STATICS.leaf, statics))
         with Careful(leaves, self.graphs, _nothing if retain_graph else self.spend):

@@ -280,6 +280,11 @@ class Graph:
         """
         if not self.pending and not self.tape:
             return
+        if self.owner == 0:
+            raise RuntimeError(
+                "this value is pending, and the thread that recorded it has ended; ask for it (or "
+                "call ln.forward) there, before it ends"
+            )
         if self.owner != get_ident():
             raise RuntimeError(
                 "this value is pending in another thread; ask for it there (or call ln.forward "

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Links:
     """The links of a graph. Each call is given the graph: nothing but handles may own it."""
 
-    __slots__ = ("_entered", "_forgotten", "_held", "_used")
+    __slots__ = ("_entered", "_forgotten", "_held", "_used", "parameters")
 
     def __init__(self):
         # By source, first row, step, count and width: the first row here, the source, its row.
@@ -31,6 +31,7 @@ class Links:
         # Arenas and leaves in which linked rows lie, and parameters that died while nodes that
         # use them were pending.
         self._held: list[Any] = []
+        self.parameters: set[int] = set()  # the numbers of those of which rows were linked
         self._used: dict[int, int] = {}  # by leaf, how often rows were asked for
 
     def uses(self, leaf: Leaf) -> int:
@@ -61,6 +62,7 @@ class Links:
             needs = source.requires_grad
             self._held.append(source)
             graph.note_version(source)
+            self.parameters.add(source.number)
         else:
             addresses = source.addresses(first, step, count)
             needs = source.needs_gradient(first)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
+import inspect
 from _thread import get_ident
 from typing import Any
 
@@ -39,6 +41,32 @@ class _Gradients(contextlib.ContextDecorator):
 
     def _recreate_cm(self):
         return type(self)(self._enabled)  # a decorated function may run in several threads
+
+    def __call__(self, function):
+        if not inspect.isgeneratorfunction(function):
+            return super().__call__(function)
+
+        @functools.wraps(function)
+        def generator(*arguments, **named):
+            """The generator, with the mode set whenever it goes on and reset when it gives."""
+            inner = function(*arguments, **named)
+            go_on, given = inner.send, (None,)
+            while True:
+                try:
+                    with self._recreate_cm():
+                        value = go_on(*given)
+                except StopIteration as stop:
+                    return stop.value
+                try:
+                    go_on, given = inner.send, ((yield value),)
+                except GeneratorExit:
+                    with self._recreate_cm():
+                        inner.close()
+                    raise
+                except BaseException as error:
+                    go_on, given = inner.throw, (error,)
+
+        return generator
 
     def __enter__(self):
         self._tokens.append(recording_gradients.set(self._enabled))

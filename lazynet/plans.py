@@ -129,11 +129,11 @@ class Plan:
         return np.array(self.read, np.int64)
 
     @functools.cached_property
-    def _statics(self) -> dict[bytes, set[int]]:
+    def _statics(self) -> dict[bytes, tuple[set[int], set[int]]]:
         return {}
 
-    def statics(self, batches: np.ndarray, visited: np.ndarray) -> set[int]:
-        """The numbers of the parameters whose gradients a backward may write.
+    def statics(self, batches: np.ndarray, visited: np.ndarray) -> tuple[set[int], set[int]]:
+        """The numbers of the parameters whose gradients a backward may write, and of all it reads.
 
         Where nodes without rows lead is not known; in PyTorch they give gradients of 0.
 
@@ -146,9 +146,10 @@ class Plan:
         if found is None:
             empty = batches[batches[:, B_ITEMS] == 0, B_SIGNATURE].tolist()
             kinds = {kind for kind in empty if self.used[kind, U_NEEDS]}
-            kinds.update(batches[visited, B_SIGNATURE].tolist())
-            found = {number for kind in kinds for number in self.kinds[kind].led}
-            self._statics[key] = found
+            own = set(batches[visited, B_SIGNATURE].tolist())
+            led = {number for kind in kinds | own for number in self.kinds[kind].led}
+            read = {number for kind in own for _, number, _ in self.kinds[kind].statics}
+            found = self._statics[key] = led, read
         return found
 
     @functools.cached_property

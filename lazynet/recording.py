@@ -40,9 +40,28 @@ def pending_graph() -> Graph | None:
     return held() if held is not None else None
 
 
+class _Ending:
+    """Ends what a thread records when the thread does: another may get its identifier."""
+
+    __slots__ = ("graph",)
+
+    def __init__(self, held: weakref.ref[Graph]):
+        self.graph = held
+
+    def __del__(self) -> None:
+        graph = self.graph()
+        if graph is not None:
+            graph.open, graph.thread, graph.owner = False, 0, 0
+
+
 def begin(graph: Graph) -> None:
     """Record into a graph from here on."""
     here.graph = held = weakref.ref(graph)
+    ending = getattr(here, "ending", None)
+    if ending is None:
+        here.ending = _Ending(held)
+    else:
+        ending.graph = held
     recorded_last[0] = None if graph.precision else held
 
 

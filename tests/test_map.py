@@ -117,7 +117,7 @@ def test_a_value_that_cannot_be_had_raises_instead_of_waiting_for_ever():
     thread = threading.Thread(target=record)
     thread.start()
     thread.join()
-    with pytest.raises(RuntimeError, match="another thread"):
+    with pytest.raises(RuntimeError, match="the thread that recorded it has ended"):
         ln.map(lambda _: values[0].numpy(), [1, 2])
 
 

@@ -94,7 +94,8 @@ class _WeightNorm:
 
     def __init__(self, name: str, dim: int | None) -> None:
         self.name, self.dim = name, dim
-        self._last: tuple[Any, bool, Tensor] | None = None  # the graph, its mode, the weight
+        # The graph and its mode, the leaves of what it was made of, and the weight.
+        self._last: tuple[Any, bool, Any, Tensor] | None = None
 
     def __call__(self, module: Module) -> Tensor:
         g, v = getattr(module, f"{self.name}_g"), getattr(module, f"{self.name}_v")
@@ -102,11 +103,12 @@ class _WeightNorm:
         if type(graph) is not Graph:
             return self.made(g, v)  # within a cell
         if self._last is not None:
-            before, then, weight = self._last
-            if before() is graph and then == mode and weight.id >= graph.done:
+            before, then, made_of, weight = self._last
+            same = before() is graph and then == mode and made_of == (g.graph, v.graph)
+            if same and weight.id >= graph.done:
                 return weight
         weight = self.made(g, v)
-        self._last = weakref.ref(graph), mode, weight
+        self._last = weakref.ref(graph), mode, (g.graph, v.graph), weight
         return weight
 
     def made(self, g: Any, v: Any) -> Tensor:
