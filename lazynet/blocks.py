@@ -59,7 +59,7 @@ class Block:
         for leaf in leaves:
             stop = start + leaf.type.shape[0]
             self._parts.append((weakref.ref(leaf), start, stop))
-            leaf.block, start = self, stop
+            start = stop
         self._take(self.device, [np.asarray(leaf.array) for leaf in leaves])
 
     def in_a_row(self, leaves: list[Leaf]) -> bool:
@@ -93,4 +93,5 @@ class Block:
         """Lay the parts' rows, and the gradients that there are, into memory of a device."""
         self.array, self.device, self.gradient = device.own(np.concatenate(rows)), device, None
         for leaf, start, stop in self._living():
+            leaf.block = self  # no sooner, as Ctrl-C or a lack of memory may end what is above
             leaf.settle(device, device.part(self.array, start, stop))

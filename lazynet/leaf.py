@@ -175,14 +175,29 @@ class Leaf:
 
     def settle(self, device: Device, array: Any) -> None:
         """Lie in `array`, a part of the block, from here on; it holds the value already."""
-        self.array, self._spare, self._located = array, None, None
+        self.array = array
         if device is not self.device:
             self.device = device
             self.version += 1
-        if self.gradient is not None:
-            kept, self.gradient = np.asarray(self.gradient), self.block.gradient_of(self)
-            self.gradient[...] = kept
+        self.settle_gradient()
         STATICS.moved(self)
+
+    def settle_gradient(self) -> None:
+        """In a block, keep the gradient there if it is wanted; else apart: products add to it.
+
+        What is merged adds to the whole block, whichever of its parts are frozen.
+        """
+        if self.block is None:
+            return
+        self._spare, self._located = None, None
+        if self.gradient is None:
+            return
+        kept = np.asarray(self.gradient)
+        if self.requires_grad:
+            self.gradient = self.block.gradient_of(self)
+            self.gradient[...] = kept
+        else:
+            self.gradient = self.device.own(kept)
 
     def move(self, device: Device) -> None:
         """Keep value and gradient on another device from here on; plans find the new address."""

@@ -60,6 +60,7 @@ class Parameter(Tensor):
     def requires_grad(self, flag: bool) -> None:
         end_recording()
         self.graph.requires_grad = bool(flag)
+        self.graph.settle_gradient()
         update_needs(self.graph)
 
     def requires_grad_(self, flag: bool = True) -> Parameter:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -57,7 +58,7 @@ class Traced:
         self.arguments = [row for row, _ in arguments]
         token = recording_gradients.set(True)
         try:
-            with recording_into(self.graph):
+            with _nothing_collected(), recording_into(self.graph):
                 self.outputs = [self._output(y) for y in function(*self._symbols(arguments))]
         finally:
             recording_gradients.reset(token)
@@ -278,6 +279,18 @@ def seen_as(x, start: int, row: RowType):
     if first == 0 and row.shape == x.type.shape:
         return x
     return retyped(x, x.type.view(row.shape, first))
+
+
+@contextlib.contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Let no finalizer that the collector calls record into a trace."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _constants(graph: FunctionGraph):

@@ -196,6 +196,33 @@ def test_finalizers_may_record_at_any_time(often):
         np.testing.assert_allclose(value.numpy(), x.numpy() + 1.0, rtol=1e-6)
 
 
+def test_finalizers_do_not_record_into_a_trace():
+    made: list = []
+    leaf = ln.tensor([0.5, 1.0])
+
+    def function_of(constant):
+        return ln.cell(lambda x: ln.exp(ln.tanh(x) * ln.sigmoid(x * constant)) * 2.0)
+
+    before = gc.get_threshold()
+    try:
+        for often in range(5, 200, 5):
+            function = function_of(ln.tensor([1.0, float(often)]))
+            gc.collect()
+            gc.disable()
+            Finalized(leaf, made)
+            gc.set_threshold(often, 1, 1)
+            gc.enable()
+            assert np.isfinite(function(leaf).numpy()).all()
+            gc.set_threshold(*before)
+    finally:
+        gc.set_threshold(*before)
+        gc.enable()
+    gc.collect()
+    assert len(made) == len(range(5, 200, 5))
+    for late in made:
+        np.testing.assert_allclose(late.numpy(), [1.5, 2.0], rtol=1e-6)
+
+
 def test_what_is_recorded_in_the_middle_of_a_forward_stays_pending(monkeypatch):
     x = ln.tanh(ln.tensor([0.5, 1.0]))
     execute, made = executor.execute, []

@@ -451,3 +451,35 @@ def test_the_memory_of_a_weight_that_dies_does_not_disturb_the_others():
     assert STATICS.leaf(number) is None
     ln.sum(ln.linear(ln.ones(3), kept)).backward()
     assert kept.graph.address == address and np.isfinite(kept.grad.numpy()).all()
+
+
+class _TwoLayers(nn.Module):
+    def __init__(self):
+        self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    def forward(self, x):
+        return ln.sigmoid(self.a(x)) * ln.tanh(self.b(x))
+
+
+class _TwoInACell(_TwoLayers):
+    forward = ln.cell(_TwoLayers.forward)
+
+
+@pytest.mark.parametrize("cleared", [False, True])
+def test_the_gradient_of_a_frozen_weight_stays_as_it_is(cleared):
+    def gradients(kind):
+        ln.manual_seed(0)
+        model, found = kind(), []
+        x = ln.tensor([0.5, -1.0, 2.0])
+        for flag in (True, False, False, True, True):
+            model.a.weight.requires_grad_(flag)
+            if cleared and not flag:
+                model.a.weight.zero_grad()
+            model(x).sum().backward()
+            found += [None if p.grad is None else p.grad.numpy().copy() for p in model.parameters()]
+        return found
+
+    for found, expected in zip(gradients(_TwoInACell), gradients(_TwoLayers), strict=True):
+        assert (found is None) == (expected is None)
+        if found is not None:
+            np.testing.assert_allclose(found, expected, rtol=1e-5)
