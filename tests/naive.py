@@ -95,6 +95,7 @@ ROWS = {
     ),
     "take_axis": lambda x, n, axis: np.take_along_axis(x, n, axis),
     "put_axis": put_axis,
+    "logsumexp": lambda x, axis: np.log(np.exp(x).sum(axis)),
     "argmax": lambda x, axis: x.argmax(axis),
     "softmax": softmax,
     "log_softmax": lambda x, axis: np.log(softmax(x, axis)),

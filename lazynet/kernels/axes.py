@@ -138,6 +138,30 @@ def log_softmax_axis(call, context):
                         )
 
 
+def logsumexp_axis(call, context):
+    """y[o, i] = log(sum over a of exp(x[o, a, i])), shifted by the maximum; as `max_axis`.
+
+    -inf of nothing, or of -inf alone; infinite if one is.
+    """
+    items = load(call)
+    outer, axis, inner = load(call + 16), load(call + 24), load(call + 32)
+    for r in range(items):
+        x = row(address(call + 40, r), outer * axis * inner)
+        y = row(address(call + 64, r), outer * inner)
+        for o in range(outer):
+            for j in range(inner):
+                first, top = o * axis * inner + j, constant(least)
+                for k in range(axis):  # as in `log_softmax_axis`
+                    if x[first + k * inner] > top:
+                        top = x[first + k * inner]
+                if difference(top, top) != 0:  # there is nothing to shift by an infinity
+                    top = constant(0)
+                total = constant(0)
+                for k in range(axis):
+                    total += exp(difference(x[first + k * inner], top))
+                y[o * inner + j] = log(total) + top
+
+
 def nll(call, context):
     """y = log(sum of exp(x)) - chosen, shifted by the maximum; attributes: accumulate, width of x.
 

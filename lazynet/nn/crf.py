@@ -13,7 +13,7 @@ from lazynet.nn.module import Module
 from lazynet.ops.fill import zeros
 from lazynet.ops.reduce import sum as sum_of
 from lazynet.ops.shape import transposed
-from lazynet.ops.statistics import logsumexp
+from lazynet.ops.softmax import logsumexp
 from lazynet.ops.structured import log_scan, viterbi
 from lazynet.ops.views import indices, part, pick
 from lazynet.parameter import Parameter

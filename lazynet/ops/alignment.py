@@ -23,7 +23,7 @@ from lazynet.ops.runs import (
     output,
     step,
 )
-from lazynet.ops.statistics import logsumexp
+from lazynet.ops.softmax import logsumexp
 from lazynet.ops.structured import log_scan
 from lazynet.ops.told import told
 from lazynet.ops.views import indices

@@ -156,7 +156,8 @@ class _Way(NamedTuple):
     row: RowType  # of the result
 
 
-def _reduce(name: str, op: Op, x, axis, keepdim: bool = False):
+def reduced(name: str, op: Op, x, axis, keepdim: bool = False):
+    """A reduction by an op, over an axis or over everything, and over rows as it is told there."""
     x = given = as_value(x, name)
     own = 0 if axis is None else axis_of(x, axis, name)
     if own is None:
@@ -174,14 +175,16 @@ def _reduce(name: str, op: Op, x, axis, keepdim: bool = False):
         along = op.signature((flat,), (("axis", own),))
         x = record(op, (retyped(x, flat),), (("axis", own),))
     y = x if x.type.shape == kept else reshape(x, kept)
+    rows = axis is None and given.__class__ is Sequence
+    if rows and name not in ROW_OPS:
+        return y
     if given.__class__ in (Tensor, Sequence) and keepdim.__class__ is bool:
-        rows = axis is None and given.__class__ is Sequence
         of_rows = ROW_OPS[name].signature((given.type,)) if rows else None
         given.type.views[name, given.__class__, axis, keepdim] = _Way(of_rows, along, y.type)
     return y
 
 
-def _again(name: str, x, axis, keepdim: bool):
+def again(name: str, x, axis, keepdim: bool):
     """A reduction of a kind that was met before, in the short way; else None."""
     kind = x.__class__
     if (kind is not Tensor and kind is not Sequence) or keepdim.__class__ is not bool:
@@ -234,7 +237,7 @@ def sum(x, axis: Any = None, keepdim: bool = False, *, dim: Any = None):
     if x.__class__ is list and x and axis is None and not keepdim:
         made = _sum_again(x)
     else:
-        made = _again("sum", x, axis, keepdim)
+        made = again("sum", x, axis, keepdim)
     return _sum(x, axis, keepdim) if made is None else made
 
 
@@ -249,7 +252,7 @@ def _sum(x, axis: Any, keepdim: bool):
     x = as_value(x, "sum")
     if x.type.dtype == "bool":
         x = x.astype("int64")  # a count
-    return _reduce("sum", SUM, x, axis, keepdim)
+    return reduced("sum", SUM, x, axis, keepdim)
 
 
 def mean(x, axis: Any = None, keepdim: bool = False, *, dim: Any = None):
@@ -264,7 +267,7 @@ def mean(x, axis: Any = None, keepdim: bool = False, *, dim: Any = None):
         ShapeError: if there is no such axis. TypeError: for an axis of a list.
     """
     axis = named_axis("mean", axis, dim)
-    total = _again("sum", x, axis, keepdim)
+    total = again("sum", x, axis, keepdim)
     if total is None:
         return _mean(x, axis, keepdim)
     if axis is None and x.__class__ is Sequence:
@@ -309,14 +312,14 @@ def max(x, axis: int | None = None, keepdim: bool = False, *, dim: int | None = 
         ShapeError: if there is no such axis.
     """
     axis = named_axis("max", axis, dim)
-    made = _again("max", x, axis, keepdim)
+    made = again("max", x, axis, keepdim)
     return _max(x, axis, keepdim) if made is None else made
 
 
 @told
 def _max(x, axis: int | None, keepdim: bool):
     """`max`, the long way."""
-    return _reduce("max", MAX, x, axis, keepdim)
+    return reduced("max", MAX, x, axis, keepdim)
 
 
 @told

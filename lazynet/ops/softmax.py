@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lazynet.op import Op, Sample, row_type
 from lazynet.ops.axes import axis_of
-from lazynet.ops.reduce import ROW_REDUCTIONS, SUM, along_axis, expanded, named_axis
+from lazynet.ops.elementwise import as_floats, exp, log, where
+from lazynet.ops.functions import isfinite
+from lazynet.ops.reduce import (
+    ROW_REDUCTIONS,
+    SUM,
+    again,
+    along_axis,
+    expanded,
+    named_axis,
+    over,
+    reduced,
+)
+from lazynet.ops.reduce import max as largest
+from lazynet.ops.reduce import sum as total
 from lazynet.ops.told import told
 from lazynet.ops.views import pick
 from lazynet.ops.ways import with_leaves
@@ -26,6 +41,12 @@ SOFTMAX = along_axis(
         y * (g - expanded(record(SUM, (g * y,), (("axis", axis),)), x, axis)),
     ),
     keeps=True,
+)  # fmt: skip
+
+
+LOGSUMEXP = along_axis(
+    "logsumexp", "y = log(sum exp(x))", "logsumexp_axis",
+    lambda g, y, x, axis: (expanded(g, x, axis) * exp(x - expanded(y, x, axis)),),
 )  # fmt: skip
 
 
@@ -137,5 +158,39 @@ def softmax(x, axis: int = -1, *, dim: int | None = None):
     return _softmax(x, axis, dim)
 
 
+def logsumexp(x, axis: Any = -1, keepdim: bool = False, *, dim: Any = None):
+    """y = log(sum exp(x)) along an axis, without overflow; -inf for nothing.
+
+    Shapes: as `sum`; axes may be several.
+
+    >>> round(float(ln.logsumexp(ln.tensor([0.0, 0.0]))), 4)
+    0.6931
+
+    Raises:
+        ShapeError: if there is no such axis.
+    """
+    if dim is not None:
+        axis = named_axis("logsumexp", None if axis == -1 else axis, dim)
+    made = again("logsumexp", x, axis, keepdim)
+    return _logsumexp(x, axis, keepdim) if made is None else made
+
+
+@told
+def _logsumexp(x, axis: Any, keepdim: bool):
+    """`logsumexp`, the long way."""
+    x = as_floats(as_value(x, "logsumexp"))
+    if isinstance(axis, (tuple, list)):
+        return over(logsumexp, x, axis, keepdim, "logsumexp")
+    return reduced("logsumexp", LOGSUMEXP, x, axis, keepdim)
+
+
+def _logsumexp_of_rows(x):
+    """Of each column, over the rows of a Sequence."""
+    top = largest(x, 0, keepdim=True).detach()
+    top = where(isfinite(top), top, 0.0)
+    return log(total(exp(x - top), 0)) + top
+
+
+ROW_REDUCTIONS["logsumexp"] = _logsumexp_of_rows
 for _class in (Tensor, Sequence):
-    _class.softmax, _class.log_softmax = softmax, log_softmax
+    _class.softmax, _class.log_softmax, _class.logsumexp = softmax, log_softmax, logsumexp

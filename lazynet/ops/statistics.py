@@ -14,8 +14,7 @@ import numpy as np
 from lazynet.device import beside_operands
 from lazynet.ops import reduce
 from lazynet.ops.axes import axes_of, axis_of
-from lazynet.ops.elementwise import absolute, exp, log, sqrt, where
-from lazynet.ops.functions import isfinite
+from lazynet.ops.elementwise import absolute, sqrt, where
 from lazynet.ops.reduce import over
 from lazynet.ops.reshape import reshape
 from lazynet.ops.rows import sequence
@@ -117,25 +116,6 @@ def argmin(x, axis: int | None = -1, keepdim: bool = False):
     if axis is not None:
         axis_of(x, axis, "argmin")
     return reduce.argmax(_turned(x), axis, keepdim)
-
-
-@told
-def logsumexp(x, axis: Any = -1, keepdim: bool = False):
-    """log of the sum of exp(x) along an axis, without overflow; -inf for nothing.
-
-    Shapes: as `sum`; axes may be several.
-
-    >>> round(float(ln.logsumexp(ln.tensor([0.0, 0.0]))), 4)
-    0.6931
-
-    Raises:
-        ShapeError: if there is no such axis.
-    """
-    x = as_value(x, "logsumexp")
-    top = amax(x, axis).detach()
-    top = where(isfinite(top), top, 0.0)  # of -inf alone, the sum of exponentials is 0
-    y = log(reduce_sum(exp(x - spread_back(top, x, axis)), axis)) + top
-    return _kept(y, x, axis) if keepdim else y
 
 
 def reduce_sum(x, axis: Any = None, keepdim: bool = False):
@@ -294,7 +274,7 @@ def segment_max(x, index, count: int):
 
 
 _METHODS = {
-    "amax": amax, "amin": amin, "min": min, "argmin": argmin, "logsumexp": logsumexp, "var": var,
+    "amax": amax, "amin": amin, "min": min, "argmin": argmin, "var": var,
     "std": std, "norm": norm, "any": any, "all": all,
 }  # fmt: skip
 for _class in (Tensor, Sequence):

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from lazynet.elsewhere import unknown_setting
 from lazynet.nested import leaves_of
 from lazynet.record import Literal, ShapeError
 from lazynet.tensor import Value
+from lazynet.unknown import unknown_setting
 
 # What Python and numpy raise where an argument is not what a function was written for.
 _RAISED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, struct.error)
