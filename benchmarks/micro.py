@@ -19,8 +19,7 @@ import lazynet as ln
 from benchmarks import workloads
 from benchmarks.contenders import RACES
 from benchmarks.workloads import Spec, parser
-from lazynet import executor, nn, optim, race
-from lazynet import graph as graphs
+from lazynet import executor, nn, optim, race, running
 from lazynet.batching.policies import NAMES
 from lazynet.debugging import PerformanceHint
 from lazynet.kernels import blas
@@ -150,12 +149,12 @@ def planning(scale: float) -> list[Row]:
 
             for _ in range(3):
                 ends = _chains(nodes)
-                graphs.observers.append(observe)
+                running.observers.append(observe)
                 try:
                     with ln.batching(policy):
                         ln.forward()
                 finally:
-                    graphs.observers.remove(observe)
+                    running.observers.remove(observe)
                 del ends
             for phase in ("decode", "schedule", "lay out"):
                 value = statistics.median(t[phase] for t in taken) / nodes

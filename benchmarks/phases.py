@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 import lazynet as ln
-from lazynet import graph as graphs
+from lazynet import running
 from lazynet.batching import layout
 from lazynet.batching.layout import B_ARGUMENTS, B_ITEMS, B_ROWS_READ, B_SEGMENTS, B_SIGNATURE
 from lazynet.executor import Run
+from lazynet.graph import Graph
 
 _VECTOR = 2  # column of a described argument: where its addresses stand, 0 if rows are a view
 
@@ -50,7 +51,7 @@ def operands() -> Iterator[dict[str, int]]:
     """Counts rows that forward kernels read, evenly spaced ("viewed") or by their addresses."""
     read = {"viewed": 0, "addressed": 0}
 
-    def observe(graph: graphs.Graph, run: Run) -> None:
+    def observe(graph: Graph, run: Run) -> None:
         for batch in run.laid.batches:
             of = run.plan.signatures[batch[B_SIGNATURE]]
             first, count = batch[B_ARGUMENTS], of[layout.ARGUMENTS]
@@ -62,8 +63,8 @@ def operands() -> Iterator[dict[str, int]]:
             read["addressed"] += round(rows[vectors].sum())
             read["viewed"] += round(rows[~vectors].sum())
 
-    graphs.observers.append(observe)
+    running.observers.append(observe)
     try:
         yield read
     finally:
-        graphs.observers.remove(observe)
+        running.observers.remove(observe)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from lazynet import backward as _backward  # noqa: F401 - attaches the methods
 from lazynet import data as data
-from lazynet import elsewhere as _elsewhere
-from lazynet import expressions as _expressions  # noqa: F401 - makes tapes shorter
 from lazynet import hooks as _hooks  # noqa: F401 - attaches the methods
 from lazynet import nn as nn
 from lazynet import ops as ops
 from lazynet import optim as optim
 from lazynet import recorded as _recorded  # noqa: F401 - what backward does with create_graph
+from lazynet import running as _running  # noqa: F401 - computes what graphs recorded
+from lazynet import unknown as _unknown
 from lazynet.autodiff import gradients as gradients
 from lazynet.cell import cell as cell
 from lazynet.check import check_grads as check_grads
@@ -21,6 +21,7 @@ from lazynet.debugging import PerformanceHint as PerformanceHint
 from lazynet.device import DeviceError as DeviceError
 from lazynet.device import device as device
 from lazynet.device import set_default_device as set_default_device
+from lazynet.elsewhere import OF_PACKAGE as _OF_PACKAGE
 from lazynet.fold import Structure as Structure
 from lazynet.fold import fold as fold
 from lazynet.function import Function as Function
@@ -198,6 +199,7 @@ from lazynet.ops.shape import tile as tile
 from lazynet.ops.shape import transpose as transpose
 from lazynet.ops.shape import unsqueeze as unsqueeze
 from lazynet.ops.softmax import log_softmax as log_softmax
+from lazynet.ops.softmax import logsumexp as logsumexp
 from lazynet.ops.softmax import softmax as softmax
 from lazynet.ops.sorting import argsort as argsort
 from lazynet.ops.sorting import sort as sort
@@ -207,7 +209,6 @@ from lazynet.ops.statistics import amax as amax
 from lazynet.ops.statistics import amin as amin
 from lazynet.ops.statistics import any as any
 from lazynet.ops.statistics import argmin as argmin
-from lazynet.ops.statistics import logsumexp as logsumexp
 from lazynet.ops.statistics import min as min
 from lazynet.ops.statistics import norm as norm
 from lazynet.ops.statistics import segment_max as segment_max
@@ -251,4 +252,4 @@ if not _TYPE_CHECKING:  # a type checker would take any name for one that is the
         if name == "cuda":  # which takes a while to import, and few ask for it
             return _importlib.import_module("lazynet.cuda")
         here = _sys.modules[__name__]
-        raise _elsewhere.missing(here, f"module {__name__!r}", name, _elsewhere.OF_PACKAGE)
+        raise _unknown.missing(here, f"module {__name__!r}", name, _OF_PACKAGE)

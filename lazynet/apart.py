@@ -7,6 +7,7 @@ has failed, becomes a link to nothing, and its rows raise the same error wheneve
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,13 @@ from lazynet.batching import layout as words
 from lazynet.tape import Node, read_entries
 
 
-def set_apart(graph: Any) -> None:
+def set_apart(graph: Any, compute: Callable[..., None]) -> None:
     """Compute what can be computed of what is pending, after an error.
 
     What ends this in the middle leaves the rest pending.
+
+    Args:
+        compute: computes what is on the tape of a graph, if told so, up to some row.
     """
     tape, values = np.frombuffer(bytes(graph.tape), np.int32), graph.values
     entries = list(read_entries(tape.tolist(), graph.done))
@@ -30,26 +34,26 @@ def set_apart(graph: Any) -> None:
         for node, start, end in entries:
             alone = node.signature.op.host
             if alone:
-                graph.compute(node.first)
+                compute(graph, node.first)
             error = _behind(graph, node)
             if error is None:
                 graph.tape += tape[start:end].tobytes()
                 rest = end
                 if alone:
-                    error = _failed(graph, node)
+                    error = _failed(graph, node, compute)
             if error is not None:
                 graph.link_nothing(node.first, node.every_row, error)
                 rest = end
-        graph.compute(values)
+        compute(graph, values)
     except BaseException:
         graph.tape += tape[rest:].tobytes()
         raise
 
 
-def _failed(graph: Any, node: Node) -> Exception | None:
+def _failed(graph: Any, node: Node, compute: Callable[..., None]) -> Exception | None:
     """The error that a node ends in when it runs alone; its entry is gone then."""
     try:
-        graph.compute(node.first + node.every_row)
+        compute(graph, node.first + node.every_row)
     except Exception as error:
         graph.tape.clear()
         return error

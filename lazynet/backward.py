@@ -178,6 +178,8 @@ class _Plan:
         self._heads = graph.head[rows[0] if len(rows) == 1 else rows]
         self.again = False  # whether a marked node was gone through before
         self.graphs: list[Graph] = []  # latest first
+        # Of each graph, by number: the nodes that lead to the value, as a byte by their first rows.
+        self._wanted: dict[int, np.ndarray] = {}
         self.leaves: dict[int, Leaf] = {}
         self.device = graph.device
         self._parts: dict[int, np.ndarray] = {}  # of each run, what is visited
@@ -189,29 +191,32 @@ class _Plan:
     def mark(self) -> None:
         """Mark every node that leads to the value, graph by graph, latest first."""
         graph = self.first
-        graph.wanted[:] = 0
-        graph.wanted[self._heads] = 1
+        self._begin(graph)[self._heads] = 1
         waiting = [(-graph.number, graph)]
-        known = {graph.number}
         while waiting:
             graph = heapq.heappop(waiting)[1]
             self.graphs.append(graph)
+            wanted = self._wanted[graph.number]
             for run in reversed(graph.runs):
                 self.again |= mark(
                     run.tape, run.plan.columns, run.plan.signatures, graph.head, graph.needs,
-                    graph.consumed, graph.wanted,
+                    graph.consumed, wanted,
                 )  # fmt: skip
             for vid, source, row in graph.links:
-                if not (graph.wanted[vid] and graph.needs[vid]):
+                if not (vid < len(wanted) and wanted[vid] and graph.needs[vid]):
                     continue
                 if isinstance(source, Leaf):
                     self.leaves[id(source)] = source
                     continue
-                if source.number not in known:
-                    known.add(source.number)
+                if source.number not in self._wanted:
                     heapq.heappush(waiting, (-source.number, source))
-                    source.wanted[:] = 0
-                source.wanted[source.head[row]] = 1
+                    self._begin(source)
+                self._wanted[source.number][source.head[row]] = 1
+
+    def _begin(self, graph: Graph) -> np.ndarray:
+        """Nothing of a graph is wanted so far. Finalizers may record more rows, which never are."""
+        wanted = self._wanted[graph.number] = np.zeros(graph.values, np.uint8)
+        return wanted
 
     def give_back(self) -> None:
         """Return the memory of the gradients."""
@@ -232,7 +237,7 @@ class _Plan:
             for run in graph.runs:
                 parts = split(
                     run.plan.columns, run.plan.order, run.plan.signatures, run.laid, graph.place,
-                    graph.needs, graph.wanted,
+                    graph.needs, self._wanted[graph.number],
                 )  # fmt: skip
                 self._parts[id(run)] = parts
                 _prepare(run, parts)
@@ -259,7 +264,11 @@ class _Plan:
             return
         gradients = STATICS.gradients(self._statics[id(run)])
         _note_rows(run, parts, self._statics[id(run)])
-        stops = stops_of(graph, run) if graph.hooks or graph.retained else {}
+        stops = (
+            stops_of(graph, run, self._wanted[graph.number])
+            if graph.hooks or graph.retained
+            else {}
+        )
         end = len(parts)
         for batch in (*sorted(stops, reverse=True), -1):
             start = int(np.searchsorted(parts[:, P_BATCH], batch, side="right"))
@@ -287,8 +296,9 @@ class _Plan:
 
     def _call(self, graph: Graph, hook: Any, chunks: np.ndarray) -> None:
         """Let a hook see the gradients of its values, and put there what it gives."""
+        wanted = self._wanted[graph.number]
         places = [
-            self._gradient_addresses(chunks, value) if _is_wanted(graph, value.id) else []
+            self._gradient_addresses(chunks, value) if wanted[graph.head[value.id]] else []
             for value in hook.values(graph)
         ]
         given = [
@@ -356,9 +366,10 @@ class _Plan:
     def spend(self) -> None:
         """Note that the marked nodes have been gone through."""
         for graph in self.graphs:
+            wanted = self._wanted[graph.number]
             for run in graph.runs:
                 plan = run.plan
-                spend(plan.columns, plan.signatures, graph.needs, graph.wanted, graph.consumed)
+                spend(plan.columns, plan.signatures, graph.needs, wanted, graph.consumed)
             # Users did not ask for expressions of parameters to be shared: others may need them.
             graph.consumed[list(graph.constants)] = 0
         self.first.consumed[self._heads] = 1
@@ -383,10 +394,6 @@ def _prepare(run: executor.Run, parts: np.ndarray) -> None:
     for kind, needs in zip(run.plan.kinds, run.plan.used[:, U_NEEDS].tolist(), strict=True):
         if needs and TABLE.numbers[kind.index, words.BACKWARD] == words.UNPREPARED:
             kind.prepare_backward(backward_program)
-
-
-def _is_wanted(graph: Graph, row: int) -> bool:
-    return bool(graph.wanted[graph.head[row]])
 
 
 Tensor.backward = Sequence.backward = backward  # type: ignore[assignment,method-assign]

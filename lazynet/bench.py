@@ -11,11 +11,11 @@ from functools import partial
 from typing import Any
 
 from lazynet import backward as backwards
-from lazynet import graph as graphs
-from lazynet import modes, race
+from lazynet import modes, race, running
 from lazynet.batching.policies import NAMES
 from lazynet.demo import WORKLOADS, Workload
 from lazynet.executor import Run
+from lazynet.graph import Graph
 from lazynet.ops.reduce import mean
 from lazynet.ops.reduce import sum as total
 from lazynet.optim import Adam, Optimizer
@@ -50,15 +50,15 @@ class Stopwatch:
         self._plan = self._backward = 0.0
 
     def __enter__(self) -> Stopwatch:
-        graphs.observers.append(self._ran)
+        running.observers.append(self._ran)
         backwards.observers.append(self._went_back)
         return self
 
     def __exit__(self, *error: object) -> None:
-        graphs.observers.remove(self._ran)
+        running.observers.remove(self._ran)
         backwards.observers.remove(self._went_back)
 
-    def _ran(self, graph: graphs.Graph, run: Run) -> None:
+    def _ran(self, graph: Graph, run: Run) -> None:
         self._plan += sum(run.seconds[phase] for phase in ("decode", "schedule", "lay out"))
 
     def _went_back(self, done: backwards.Pass) -> None:

@@ -41,11 +41,14 @@ class Retained(NamedTuple):
         return Sequence(graph, self.row, self.type, self.length)
 
 
-def stops_of(graph: Graph, run: Run) -> dict[int, list[Any]]:
+def stops_of(graph: Graph, run: Run, wanted: np.ndarray) -> dict[int, list[Any]]:
     """The hooks and kept gradients of a forward, by the batch before which backward stops for them.
 
     A hook of several values waits for the last batch that made one of them, which is the first that
     backward comes to. Gradients are kept as the hooks leave them.
+
+    Args:
+        wanted: whether backward visits a node, by its first row.
     """
     position = np.empty_like(run.plan.order)
     position[run.plan.order] = np.arange(len(run.plan.order), dtype=run.plan.order.dtype)
@@ -56,7 +59,7 @@ def stops_of(graph: Graph, run: Run) -> dict[int, list[Any]]:
         head = graph.head[row]
         node = int(np.searchsorted(firsts, head))
         here = node < len(firsts) and firsts[node] == head
-        if not (here and graph.wanted[head] and graph.needs[head]):
+        if not (here and wanted[head] and graph.needs[head]):
             return -1
         return int(np.searchsorted(begins, position[node], side="right")) - 1
 
@@ -116,11 +119,21 @@ class Held:
                 signal.raise_signal(signal.SIGINT)
 
 
+class _Innermost(threading.local):
+    """The careful backward that a thread is in; a hook of it may begin another."""
+
+    backward: Careful | None = None
+
+
+_innermost = _Innermost()
+
+
 class Careful:
     """While backward runs: keep the gradients of hooked leaves apart, and undo all if it fails.
 
     Copies of gradients are made only where there is code of users that can fail. Where there is
-    none, backward is one step for Ctrl-C, which waits for its end.
+    none, backward is one step for Ctrl-C, which waits for its end. What hooks see of a leaf is of
+    one backward: what others, begun by hooks, give the leaf is added when that one has ended.
 
     Args:
         finish: what is done at the end if nothing failed.
@@ -131,6 +144,8 @@ class Careful:
         self._hooked = [leaf for leaf in self._leaves if leaf.hooks]
         self._fresh = [leaf for leaf in self._leaves if leaf.gradient is None]
         self._before: list[tuple[Leaf, Any, Any]] | None = None
+        self._outer: Careful | None = None  # the one whose hook began this one
+        self._given: dict[int, np.ndarray] = {}  # by leaf, what backwards of hooks gave
         self._held: Held | None = None
         self._graphs, self._finish = graphs, finish
 
@@ -150,6 +165,7 @@ class Careful:
         except BaseException:  # Ctrl-C, before there is anything to leave
             self._undo()
             raise
+        self._outer, _innermost.backward = _innermost.backward, self
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
@@ -165,6 +181,8 @@ class Careful:
             self._undo()
             raise
         finally:
+            if self._before is not None:
+                _innermost.backward = self._outer
             if self._held is not None:
                 self._held.release()
 
@@ -181,10 +199,20 @@ class Careful:
         for leaf, before, recorded in self._before or ():
             if id(leaf) in changed:
                 leaf.want_gradient()  # of which a hook may have changed any row
-                new = changed[id(leaf)]
+                new = changed[id(leaf)] + self._given.get(id(leaf), 0)
+                if outer := self._keeping_apart(leaf):
+                    outer._given[id(leaf)] = outer._given.get(id(leaf), 0) + new
+                    new = 0
                 leaf.gradient[...] = new if before is None else before + new
             elif leaf.gradient is None:
                 _put_back(leaf, before, recorded)
+
+    def _keeping_apart(self, leaf: Leaf) -> Careful | None:
+        """The backward around this one that keeps the gradient of a leaf for its hooks."""
+        outer = self._outer
+        while outer is not None and not any(kept is leaf for kept in outer._hooked):
+            outer = outer._outer
+        return outer
 
     def _undo(self) -> None:
         """Give leaves back the gradients that they had."""

@@ -30,7 +30,7 @@ from lazynet.batching.expressions import (
     no_patterns,
     shorten,
 )
-from lazynet.graph import EXPRESSIONS, LINK
+from lazynet.graph import LINK
 from lazynet.kernels.jit import MAKING
 from lazynet.op import TABLE, RowType, Signature, row_type
 from lazynet.program import ref_of
@@ -182,4 +182,4 @@ def _row_of(types: list[RowType]) -> RowType:
     return row_type(row.dtype, (row.stride // np.dtype(row.dtype).itemsize,))
 
 
-EXPRESSIONS.append(Expressions())
+EXPRESSIONS = Expressions()

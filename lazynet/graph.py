@@ -2,8 +2,8 @@
 
 A graph is a tape of integers. Handles (`tensor.py`) own it; the thread that records holds it
 weakly, so that a loop that drops its values drops its graph. Recording moves on to a new graph
-after a backward, and under `no_grad` after a forward that leaves a large graph; an older value that
-is used again enters the new graph as a link.
+after a backward, and after a forward that leaves a large one; an older value that is used again
+enters the new graph as a link.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ import bisect
 import itertools
 import struct
 from _thread import get_ident
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazynet import executor
 from lazynet.arena import POOL, Arena
 from lazynet.batching import layout as words
-from lazynet.batching.policies import NAMES
-from lazynet.debugging import call_site, debugging, first_fault, note_look, notes_lines
-from lazynet.device import CPU, Device, default_device, product_precision, running_in
+from lazynet.debugging import call_site, notes_lines
+from lazynet.device import CPU, Device, default_device, product_precision
 from lazynet.leaf import READERS, Leaf
 from lazynet.links import Links
 from lazynet.op import Op, RowType, Signature
@@ -31,23 +29,18 @@ from lazynet.recording import (
     go_on,
     here,
     leave,
-    note_forward,
-    policy,
     recorded_last,
     recording_gradients,
 )
 
-observers: list[Any] = []
+if TYPE_CHECKING:
+    from lazynet.executor import Run
+
+RUNNING: list[Any] = []  # what computes what is pending: `running.py` enters itself
 _numbers = itertools.count()
 _ROOM = FIRST_ROW + 256  # rows that there is room for at first
-BYTES_OF_A_ROW = 15  # in place, head, needs, wanted and consumed
-# Under `no_grad` recording moves on to a new graph after a forward, once the graph holds that many
-# bytes: memory stays bounded, and programs that look at values seldom pay for links.
-BYTES_WITHOUT_GRADIENTS = 1 << 26
+BYTES_OF_A_ROW = 14  # in place, head, needs and consumed
 MOST_LINKED = 1024  # rows of a leaf, for each use of it, that is linked as a whole
-# How a tape is made shorter by what nobody can ask for any more: `expressions.py` enters itself.
-EXPRESSIONS: list[Any] = []
-LEAST_NOTED = 256  # rows that may have been dropped, for that to be looked into
 NOWHERE = -1  # the address of rows that were not computed, as nobody can ask for them
 _PACKERS = [struct.Struct(f"{count}i").pack for count in range(256)]
 
@@ -57,14 +50,12 @@ class Graph:
 
     __slots__ = (
         "__weakref__",
-        "_elsewhere",
-        "_place",
-        "_running",
         "arena",
         "constants",
         "consumed",
         "device",
         "done",
+        "elsewhere",
         "failures",
         "gradients",
         "head",
@@ -80,8 +71,10 @@ class Graph:
         "numbers",
         "open",
         "owner",
+        "place",
         "precision",
         "retained",
+        "running",
         "runs",
         "shortened",
         "sites",
@@ -89,7 +82,6 @@ class Graph:
         "thread",
         "values",
         "versions",
-        "wanted",
     )
 
     def __init__(self, device: Device | None = CPU):
@@ -101,10 +93,10 @@ class Graph:
         self.done = self.values  # the next row to be computed
         self.owner = get_ident()
         self.open = True
-        self._running = False
+        self.running = False
         self.thread = self.owner  # what fast recording compares; 0 sends it the long way
         self.arena = Arena(device.pool if device else POOL)
-        self.runs: list[executor.Run] = []
+        self.runs: list[Run] = []
         self.literals: dict[Any, tuple[int, Any]] = {}
         self.numbers: dict[str, dict[float, int]] = {}  # the same, for quick look-up: by dtype
         # Leaves that are linked as a whole, for quick look-up: their first row, by type of handle.
@@ -122,12 +114,13 @@ class Graph:
         self.versions: dict[int, int] = {}
         self.links = Links()
         self.marks = [(self.values, int(recording_gradients.get()))]
-        self._place = np.empty(_ROOM, np.int64)
+        self.place = np.empty(
+            _ROOM, np.int64
+        )  # the address of every row, as far as rows were computed
         # First row and addresses of rows that lie elsewhere, until the next forward places them.
-        self._elsewhere: list[tuple[int, np.ndarray]] = []
+        self.elsewhere: list[tuple[int, np.ndarray]] = []
         self.head = np.empty(_ROOM, np.int32)
         self.needs = np.zeros(_ROOM, np.uint8)
-        self.wanted = np.zeros(_ROOM, np.uint8)
         self.consumed = np.zeros(_ROOM, np.uint8)
         if self.sites is not None:
             self.thread = 0
@@ -142,34 +135,30 @@ class Graph:
 
     # -- rows ------------------------------------------------------------------------------------
 
-    @property
-    def place(self) -> np.ndarray:
-        """The address of every row, as far as rows were computed."""
-        return self._place
-
-    def _grow(self, rows: int) -> None:
-        if rows <= len(self._place):
+    def grow(self, rows: int) -> None:
+        """Make room for so many rows."""
+        if rows <= len(self.place):
             return
-        size = max(rows, 2 * len(self._place))
+        size = max(rows, 2 * len(self.place))
         grown = []
-        for old in (self._place, self.head, self.needs, self.wanted, self.consumed):
+        for old in (self.place, self.head, self.needs, self.consumed):
             new = np.zeros(size, old.dtype)
             new[: len(old)] = old
             grown.append(new)
-        self._place, self.head, self.needs, self.wanted, self.consumed = grown  # or none of them
+        self.place, self.head, self.needs, self.consumed = grown  # or none of them
 
     def addresses(self, first: int, step: int, count: int) -> np.ndarray:
         """The addresses of rows, computing them if they are pending."""
         if first >= self.done or first + step * (count - 1) >= self.done:
             self.forward()
         self.raise_failure(first)
-        return self._place[first + step * np.arange(count)]
+        return self.place[first + step * np.arange(count)]
 
     def raise_failure(self, row: int) -> None:
         """Raise the error, if there was one, that kept a row from being computed."""
         if row in self.failures:
             raise self.failures[row].with_traceback(None)
-        if self.shortened and self._place[row] == NOWHERE:
+        if self.shortened and self.place[row] == NOWHERE:
             raise RuntimeError("a value was dropped, and is asked for")
 
     def needs_gradient(self, row: int) -> bool:
@@ -212,17 +201,17 @@ class Graph:
         count = len(addresses)
         # The number comes from the tape: finalizers may have recorded while we looked.
         vid = self.append(LINK, words_of(-LINK.index - 1, count), count)
-        self._elsewhere.append((vid, addresses))
-        self._grow(vid + count)
+        self.elsewhere.append((vid, addresses))
+        self.grow(vid + count)
         if needs:  # they are 0 until then
             self.needs[vid : vid + count] = 1
         return vid
 
     def link_nothing(self, first: int, count: int, error: Exception) -> None:
         """Put rows on the tape that could not be computed."""
-        self._grow(first + count)
+        self.grow(first + count)
         self.needs[first : first + count] = 0
-        self._elsewhere.append((first, np.zeros(count, np.int64)))
+        self.elsewhere.append((first, np.zeros(count, np.int64)))
         self.tape += words_of(-LINK.index - 1, count)
         self.failures.update(dict.fromkeys(range(first, first + count), error))
 
@@ -278,77 +267,9 @@ class Graph:
 
         What finalizers and signal handlers record in the meantime stays pending.
         """
-        if not self.pending and not self.tape:
-            return
-        if self.owner == 0:
-            raise RuntimeError(
-                "this value is pending, and the thread that recorded it has ended; ask for it (or "
-                "call ln.forward) there, before it ends"
-            )
-        if self.owner != get_ident():
-            raise RuntimeError(
-                "this value is pending in another thread; ask for it there (or call ln.forward "
-                "on it there) before using it here"
-            )
-        go_on()
-        if self._running:
-            executor.host.refuse_inside()
-            raise RuntimeError("a value is asked for while its graph is being computed")
-        self._running = True
-        try:
-            self.compute()
-        except Exception:
-            from lazynet.apart import set_apart
+        RUNNING[0](self)
 
-            set_apart(self)
-            raise
-        finally:
-            self._running = False
-        if not recording_gradients.get() and self.arena.size() > BYTES_WITHOUT_GRADIENTS:
-            self.close()
-
-    def compute(self, stop: int | None = None) -> None:
-        """Compute what the tape holds, which makes rows up to `stop` (by default, all)."""
-        dropped = self._dropped() if stop is None else None
-        tape, values = self._recorded() if stop is None else (bytes(self.tape), stop)
-        if max(values, len(tape) // 4) > executor.MOST_ROWS:
-            self._leave()
-            raise MemoryError(
-                f"{values} rows are recorded, more than a graph can number; ask for some of the "
-                "values before recording the others"
-            )
-        self._grow(values)
-        integers = np.frombuffer(tape, np.int32)
-        if dropped is not None:
-            self._place[self.done : values], self.shortened = NOWHERE, True
-            integers = EXPRESSIONS[0].shorter(integers, self.done, values, dropped)
-        for vid, addresses in self._elsewhere:
-            self._place[vid : vid + len(addresses)] = addresses
-        place, head, needs = self._place, self.head, self.needs
-        try:
-            with running_in(self.precision):
-                run = executor.forward(
-                    integers,
-                    self.done,
-                    place[:values],
-                    head[:values],
-                    needs[:values],
-                    self.marks,
-                    [rows for rows in self._elsewhere if rows[0] < values],
-                    self.arena,
-                    NAMES[policy()],
-                    self.device,
-                )
-        except BaseException:
-            self._leave()  # what is recorded from here on does not wait for what failed
-            raise
-        if self._place is not place:  # it grew in the meantime
-            self._place[:values] = place[:values]
-            self.head[:values], self.needs[:values] = head[:values], needs[:values]
-        self._note_versions(run)
-        self._note_run(run, len(tape), values)
-
-    def _recorded(self) -> tuple[bytes, int]:
+    def recorded(self) -> tuple[bytes, int]:
         """A copy of the tape, and how many rows there are of just what is on it.
 
         Where anything is called, finalizers and signal handlers may record.
@@ -357,47 +278,6 @@ class Graph:
             values, tape = self.values, bytes(self.tape)
             if self.values == values and len(self.tape) == len(tape):
                 return tape, values
-
-    def _note_run(self, run: executor.Run, taken: int, values: int) -> None:
-        """Note that so many bytes of the tape have run, which made rows up to `values`."""
-        # Signals are noticed where functions are called: all of the following is done, or nothing.
-        gone_through = [run] if self._leads_back(run, values) else []
-        del self.tape[:taken]
-        self.done = values
-        self.runs += gone_through
-        self._elsewhere = [rows for rows in self._elsewhere if rows[0] >= values]
-        flag = int(self.records_gradients(values))
-        self.marks = [(values, flag), *(mark for mark in self.marks if mark[0] > values)]
-        note_forward()
-        for observer in observers:
-            observer(self, run)
-        if policy() != "none":
-            note_look(run)
-        if debugging.get() and (found := first_fault(self, run)):
-            raise FloatingPointError(found)
-
-    def _leads_back(self, run: executor.Run, values: int) -> bool:
-        """Whether a leaf that wants a gradient lies behind rows of a run: of nodes, or of views."""
-        views = run.plan.root.size and self.needs[self.done : values].any()
-        return run.plan.differentiable or bool(views)
-
-    def _dropped(self) -> np.ndarray | None:
-        """The pending rows that nobody can ask for, where it is worth while to know them.
-
-        Derivatives that are values, and users who look for a fault, have read the nodes one by one.
-        """
-        noted, self.noted = self.noted, []
-        if len(noted) < LEAST_NOTED or len(self.marks) > 1 or policy() == "none":
-            return None
-        read = "nodes" in self.memo or self.sites is not None
-        return None if read else EXPRESSIONS[0].dropped(noted)
-
-    def _note_versions(self, run: executor.Run) -> None:
-        for number in run.plan.read:
-            leaf = executor.STATICS.leaf(number)
-            if leaf is not None:
-                self.note_version(leaf)
-                run.leaves.append(leaf)  # backward reads it, too
 
     def note_version(self, leaf: Leaf) -> None:
         """Note the version of a parameter that is used here, unless it was used before."""
@@ -408,7 +288,7 @@ class Graph:
         """End recording here: later nodes go to a new graph, which links to this one."""
         if self.pending:
             self.forward()
-        self._leave()
+        self.end()
         self.links.keep(self.needs)
 
     def shrink(self, rows: list[int], width: int) -> None:
@@ -416,11 +296,11 @@ class Graph:
         arena = Arena(self.device.pool)
         addresses = [arena.allocate(width) for _ in rows]
         for address, row in zip(addresses, rows, strict=True):
-            self.device.copy(address, int(self._place[row]), width)
+            self.device.copy(address, int(self.place[row]), width)
         count = len(rows)
-        self.arena, self._place = arena, np.array(addresses, np.int64)
+        self.arena, self.place = arena, np.array(addresses, np.int64)
         self.values = self.done = count
-        self.head, self.wanted = np.zeros(count, np.int32), np.zeros(count, np.uint8)
+        self.head = np.zeros(count, np.int32)
         self.needs, self.consumed = np.ones(count, np.uint8), np.ones(count, np.uint8)
         self.runs, self.links = [], Links()
         self.literals, self.numbers, self.linked = {}, {}, {}
@@ -428,7 +308,8 @@ class Graph:
         if self.sites:
             self.sites = {}
 
-    def _leave(self) -> None:
+    def end(self) -> None:
+        """Record into this graph no longer."""
         self.open = False
         self.thread = 0
         leave(self)

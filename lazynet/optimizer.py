@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lazynet.device import Device
-from lazynet.elsewhere import DYNET_OPTIMIZERS, TellsSettings, missing
+from lazynet.elsewhere import DYNET_OPTIMIZERS
 from lazynet.kernels.jit import clock
 from lazynet.leaf import Leaf
 from lazynet.parameter import Parameter
 from lazynet.recording import settle
 from lazynet.touched import table_of_rows
+from lazynet.unknown import TellsSettings, missing
 
 Group = dict[str, Any]
 _NOT_NEGATIVE = (

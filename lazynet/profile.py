@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from lazynet import backward as backwards
-from lazynet import graph as graphs
-from lazynet import optim
+from lazynet import optim, running
 from lazynet.batching import layout as words
 from lazynet.batching.decode import ITEM_COUNT, SIGNATURE, U_SIGNATURE
 from lazynet.batching.layout import B_ITEMS, B_SEGMENTS, B_SIGNATURE, B_TIMES
@@ -23,6 +22,7 @@ from lazynet.batching.policies import longest_chains
 from lazynet.debugging import noting_lines
 from lazynet.device import OPENED
 from lazynet.executor import Run, watching
+from lazynet.graph import BYTES_OF_A_ROW, Graph
 from lazynet.kernels.jit import clock, compiling
 from lazynet.leaf import GOING
 from lazynet.lines import Lines, milliseconds, table, timed
@@ -143,14 +143,14 @@ class profile:
 
     def _hooks(self) -> list[tuple[list[Any], Any]]:
         return [
-            (graphs.observers, self._forward),
+            (running.observers, self._forward),
             (backwards.observers, self._backward),
             (optim.observers, self._update),
         ]
 
     # -- what happens inside -----------------------------------------------------------------------
 
-    def _forward(self, graph: graphs.Graph, run: Run) -> None:
+    def _forward(self, graph: Graph, run: Run) -> None:
         if get_ident() != self._thread:
             return
         start = clock()
@@ -159,7 +159,7 @@ class profile:
         self.kernel_calls += run.calls
         self.bytes_gathered += run.bytes_gathered
         self.bytes_recorded += run.tape.nbytes + run.plan.columns.nbytes + run.plan.order.nbytes
-        self.bytes_recorded += (graph.done - run.base) * graphs.BYTES_OF_A_ROW
+        self.bytes_recorded += (graph.done - run.base) * BYTES_OF_A_ROW
         self.bytes_computed += graph.arena.size() - self._arenas.get(graph.number, 0)
         self._arenas[graph.number] = graph.arena.size()
         for phase, seconds in run.seconds.items():

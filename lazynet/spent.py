@@ -58,7 +58,7 @@ def release_links(graph: Graph) -> None:
     Without this, a loop that carries a detached state from step to step would keep every step.
     """
     if graph.links and not graph.open:
-        used = np.zeros(len(graph.wanted), np.uint8)
+        used = np.zeros(graph.values, np.uint8)
         for run in graph.runs:
             columns, signatures = run.plan.columns, run.plan.signatures
             mark_unspent(

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazynet import elsewhere
+from lazynet import unknown
 from lazynet.arrays import array_of, dtype_of
+from lazynet.debugging import warn
 from lazynet.device import CPU, Device, DeviceError, device_of
+from lazynet.elsewhere import OF_SEQUENCES, OF_VALUES
 from lazynet.leaf import STATICS, Leaf, leaf_of
 from lazynet.methods import Methods
 from lazynet.op import RowType, row_type
@@ -46,8 +48,8 @@ class Value(Methods):
                 return object.__getattribute__(self, name)
             kind = type(self).__name__
             of_rows = isinstance(self, Sequence)
-            table = elsewhere.OF_SEQUENCES if of_rows else elsewhere.OF_VALUES
-            raise elsewhere.missing(self, f"{kind!r} object", name, table)
+            table = OF_SEQUENCES if of_rows else OF_VALUES
+            raise unknown.missing(self, f"{kind!r} object", name, table)
 
     @property
     def dtype(self) -> np.dtype:
@@ -219,7 +221,7 @@ class Tensor(Value):
     @property
     def size(self) -> int:
         """The number of elements."""
-        elsewhere.refuse_calling(elsewhere.SIZE_CALLED)
+        unknown.refuse_calling(unknown.SIZE_CALLED)
         return self.type.size
 
     def __len__(self) -> int:
@@ -228,7 +230,7 @@ class Tensor(Value):
         return self.type.shape[0]
 
     def __iter__(self):
-        elsewhere.refuse_unpacking(self, len(self) if self.type.shape else 0)
+        unknown.refuse_unpacking(self, len(self) if self.type.shape else 0)
         if not self.type.shape:
             raise TypeError("a scalar has no rows to iterate over")
         return (self[k] for k in range(self.type.shape[0]))
@@ -322,7 +324,7 @@ class Sequence(Value):
     @property
     def size(self) -> int:
         """The number of elements of all rows."""
-        elsewhere.refuse_calling(elsewhere.SIZE_CALLED)
+        unknown.refuse_calling(unknown.SIZE_CALLED)
         return self.length * self.type.size
 
     def _last(self) -> int:
@@ -338,7 +340,7 @@ class Sequence(Value):
         )
 
     def __iter__(self):
-        elsewhere.refuse_unpacking(self, self.length)
+        unknown.refuse_unpacking(self, self.length)
         return self._rows()
 
     def _rows(self):
@@ -371,6 +373,8 @@ def tensor(
 ) -> Tensor:
     """A leaf with a copy of `data`; Python floats become float32, as in PyTorch.
 
+    Values are joined by `ln.stack` or `ln.sequence`, which keep their gradients.
+
     Args:
         data: a number, nested lists, a numpy array, or anything with `__array__` or `__dlpack__`.
         dtype: float32, float64, int64 or bool; by default that of `data`.
@@ -380,6 +384,12 @@ def tensor(
     Raises:
         TypeError: for a dtype that is not one of these, or a gradient of integers.
     """
+    if data.__class__ in (list, tuple) and _lead_back(data):
+        warn(
+            "tensor: only the numbers of these values are taken, and no gradient will lead back "
+            "to them; ln.stack or ln.sequence makes one value of them (x.detach() or x.item() "
+            "says that numbers are meant)"
+        )
     array = numbers_of(data) if dtype is None else np.asarray(data, dtype_of(dtype))
     leaf = leaf_of(array, requires_grad, device_of(device))
     if requires_grad and leaf.type.dtype not in FLOATS:
@@ -394,6 +404,15 @@ def _rebuilt(array: np.ndarray, requires_grad: bool, ragged: bool, device: Devic
         return whole
     row = row_type(whole.type.dtype, array.shape[1:])
     return Sequence(whole.graph, 0, row, len(array))
+
+
+def _lead_back(data: Any) -> bool:
+    """Whether there are values in a list, or in lists in it, that want gradients."""
+    kinds = set(map(type, data))  # of long lists of numbers one is enough
+    if kinds & {list, tuple} and any(_lead_back(x) for x in data if x.__class__ in (list, tuple)):
+        return True
+    values = any(issubclass(kind, Value) for kind in kinds)
+    return values and any(x.requires_grad for x in data if isinstance(x, Value))
 
 
 def numbers_of(data) -> np.ndarray:

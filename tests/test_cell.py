@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import lazynet as ln
-from lazynet import graph as graphs
-from lazynet import nn
+from lazynet import nn, running
 
 generator = np.random.default_rng(3)
 
@@ -159,11 +158,11 @@ def nodes_of(program):
     def observe(graph, run):
         seen.append((run.plan.columns.shape[0], run.batches))
 
-    graphs.observers.append(observe)
+    running.observers.append(observe)
     try:
         ln.forward(flat(program()))
     finally:
-        graphs.observers.remove(observe)
+        running.observers.remove(observe)
     return tuple(np.sum(seen, axis=0).tolist())
 
 

@@ -375,7 +375,7 @@ def test_a_policy_named_in_a_with_block_wins_over_the_global_one():
     def note(graph, run):
         runs.append(run.batches)
 
-    ln.graph.observers.append(note)
+    ln.running.observers.append(note)
     try:
         ln.set_batching("none")
         values = [ln.tanh(vector(3)) for _ in range(5)]
@@ -385,7 +385,7 @@ def test_a_policy_named_in_a_with_block_wins_over_the_global_one():
         ln.forward(values)
     finally:
         ln.set_batching("auto")
-        ln.graph.observers.remove(note)
+        ln.running.observers.remove(note)
     assert runs == [1, 5]
 
 

@@ -254,13 +254,13 @@ def test_the_tagger_records_as_many_nodes_for_a_sentence_of_any_length():
     words, tags = data.Vocabulary("abc"), data.Vocabulary("XY", unknown=None)
     model, seen = module.Tagger(words, tags, 8), []
     observe = lambda graph, run: seen.append(run.plan.columns.shape[0])  # noqa: E731
-    ln.graph.observers.append(observe)
+    ln.running.observers.append(observe)
     try:
         for length in (1, 2, 50, 500):
             loss = ln.cross_entropy(model(["a"] * length), [0] * length)
             loss.backward()
     finally:
-        ln.graph.observers.remove(observe)
+        ln.running.observers.remove(observe)
     assert seen == [seen[0]] * 4 and seen[0] < 12
 
 

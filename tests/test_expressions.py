@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lazynet as ln
-from lazynet import expressions, graph, nn
+from lazynet import expressions, nn, running
 from lazynet.batching.decode import count, decode
 from lazynet.batching.layout import ROWS
 from lazynet.graph import LINK, NOWHERE
@@ -28,9 +28,9 @@ def tapes(monkeypatch):
     """Expressions are compiled when they have come once; gives the tapes that ran."""
     ran = []
     monkeypatch.setattr(expressions, "OFTEN", 1)
-    monkeypatch.setattr(graph, "LEAST_NOTED", 1)
-    monkeypatch.setattr(graph, "EXPRESSIONS", [expressions.Expressions()])
-    monkeypatch.setattr(graph, "observers", [lambda _, run: ran.append((run.tape, run.base))])
+    monkeypatch.setattr(running, "LEAST_NOTED", 1)
+    monkeypatch.setattr(running, "EXPRESSIONS", expressions.Expressions())
+    monkeypatch.setattr(running, "observers", [lambda _, run: ran.append((run.tape, run.base))])
     for _ in range(2):  # the short ways are compiled after the first forward
         (ln.tensor(1.0) + 1.0).item()
     return ran
@@ -375,7 +375,7 @@ def test_expressions_are_given_up_when_there_are_too_many_kinds(tapes, monkeypat
 
 
 def test_kinds_are_forgotten_when_there_is_no_room_for_more(tapes):
-    found = graph.EXPRESSIONS[0]
+    found = running.EXPRESSIONS
     before = found.patterns
     thrice(lambda: [ln.exp(ln.sin(ln.tensor(X))).numpy()])
     before.count[0] = len(before.table)
@@ -438,7 +438,7 @@ def test_modules_written_op_by_op_learn_the_same(tapes):
 def test_random_programs_that_drop_their_values_agree(seed, size, forwards):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(expressions, "OFTEN", 1)
-        patch.setattr(graph, "LEAST_NOTED", 1)
+        patch.setattr(running, "LEAST_NOTED", 1)
         program = Program(seed, size, forwards)
         for _ in range(2):
             loss, gradients = program.lazy_and_dropped()

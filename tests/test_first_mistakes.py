@@ -570,3 +570,23 @@ def test_tensors_that_are_meant_to_meet_each_row_are_not_told_of():
     assert (VECTORS.unsqueeze(1) - ln.ones(SIZE, 3)).shape == (SIZE, SIZE, 3)
     assert (SCORES * ln.ones(5)).shape == (SIZE, 5) and (VECTORS * ln.ones(3)).shape == (SIZE, 3)
     assert (SCORES[:1] * ln.Parameter([2.0])).shape == (1, 1) and (SCORES + SCORES).shape == (SIZE,)
+
+
+def test_a_tensor_of_values_that_want_gradients_is_told_of():
+    y = ln.tensor([1.0, 2.0], requires_grad=True) * 2.0
+    for values in ([y[0], y[1]], (0.5, y[0]), [[1.0, y[0]], [2.0, 3.0]], [y, y]):
+        with pytest.warns(UserWarning, match=r"tensor: only the numbers .* ln\.stack") as caught:
+            made = ln.tensor(values)
+        assert caught[0].filename == __file__
+        assert not made.requires_grad
+    assert made.tolist() == [[2.0, 4.0], [2.0, 4.0]]
+
+
+def test_a_tensor_of_numbers_is_not_told_of():
+    y = ln.tensor([1.0, 2.0], requires_grad=True) * 2.0
+    fixed = ln.tensor([1.0, 2.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ln.tensor([y.detach(), fixed]).tolist() == [[2.0, 4.0], [1.0, 2.0]]
+        assert ln.tensor([y[0].item(), 1.0]).tolist() == [2.0, 1.0]
+        assert ln.stack([y, y]).requires_grad

@@ -101,9 +101,9 @@ def test_folds_of_many_examples_run_as_one_batch_for_each_height():
     def note(graph, run):
         counted.append(run.batches)
 
-    from lazynet import graph as graphs
+    from lazynet import running
 
-    graphs.observers.append(note)
+    running.observers.append(note)
     try:
         for examples in (1, 50):
             found = [
@@ -112,7 +112,7 @@ def test_folds_of_many_examples_run_as_one_batch_for_each_height():
             ]
             assert np.isfinite(found[-1].numpy()).all()
     finally:
-        graphs.observers.remove(note)
+        running.observers.remove(note)
     assert counted[0] == counted[1]
 
 

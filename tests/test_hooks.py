@@ -203,3 +203,24 @@ def test_a_hook_does_not_keep_a_graph():
         assert graph() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("factor", [None, 10.0], ids=["plain leaf", "hooked leaf"])
+@pytest.mark.parametrize("policy", NAMES)
+def test_a_hook_may_run_another_backward_through_the_same_graph(policy, factor):
+    with ln.batching(policy):
+        x, seen = leaf(), []
+        if factor is not None:
+            x.register_hook(lambda g: seen.append(g.numpy()) or g * factor)
+        x.sum().backward()
+        side = (x * 5.0).sum()
+        a = x * 2.0
+        b = a.square()
+        a.register_hook(lambda g: seen.append(g.numpy()))
+        b.register_hook(lambda g: side.backward())
+        (b * 3.0).sum().backward()
+    scale = factor or 1.0
+    np.testing.assert_allclose(x.grad.numpy(), scale * (1.0 + 5.0 + 24.0 * A))
+    of_leaf = [np.ones(3), np.full(3, 5.0), 24.0 * A]
+    expected = [*of_leaf[:2], 12.0 * A, of_leaf[2]] if factor else [12.0 * A]
+    np.testing.assert_allclose(np.array(seen), np.array(expected))

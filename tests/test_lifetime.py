@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lazynet as ln
-from lazynet import executor, nn
+from lazynet import executor, nn, running
 
 pytestmark = pytest.mark.usefixtures("collects_quickly")
 ROWS = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32)
@@ -266,3 +266,23 @@ def test_what_only_backward_would_read_is_dropped_where_none_may_come(policy):
         np.testing.assert_array_equal(value, expected)
         assert size < 0.6 * kept
         assert size >= 11 * 8000  # the values themselves, which somebody may ask for
+
+
+@pytest.mark.parametrize("bytes_of_a_run", [0, 1 << 10])
+def test_a_value_that_is_kept_does_not_keep_what_comes_after_it(monkeypatch, bytes_of_a_run):
+    monkeypatch.setattr(running, "MOST_BYTES", 1 << 13)
+    monkeypatch.setattr(running, "BYTES_OF_A_RUN", bytes_of_a_run)
+    w = ln.tensor(np.linspace(-1, 1, 256), requires_grad=True)
+    kept, met = ln.tanh(w), weakref.WeakSet()
+    kept.numpy()
+    for _ in range(40):
+        y = ln.tanh(kept * w)
+        y.numpy()
+        met.add(y.graph)
+    assert len(met) <= 2
+    assert kept.graph.arena.size() <= 1 << 14
+    (y * kept).sum().backward()
+    t, v = np.tanh(w.numpy()), w.numpy()
+    u = np.tanh(t * v)
+    of_t = u + t * (1 - u * u) * v
+    np.testing.assert_allclose(w.grad.numpy(), of_t * (1 - t * t) + t * (1 - u * u) * t, rtol=1e-5)

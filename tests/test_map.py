@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lazynet as ln
-from lazynet import graph as graphs
+from lazynet import running
 
 generator = np.random.default_rng(0)
 WEIGHT = ln.Parameter(generator.standard_normal((8, 8)))
@@ -27,11 +27,11 @@ def walk(number):
 def forwards(run):
     seen = []
     observe = lambda graph, r: seen.append(r)  # noqa: E731
-    graphs.observers.append(observe)
+    running.observers.append(observe)
     try:
         result = run()
     finally:
-        graphs.observers.remove(observe)
+        running.observers.remove(observe)
     return result, len(seen)
 
 

@@ -5,7 +5,7 @@ import pytest
 from naive import ROWS, RUNS, SEGMENTS
 
 import lazynet as ln
-from lazynet import graph as graphs
+from lazynet import running
 from lazynet.batching import layout as words
 from lazynet.op import REGISTRY
 from lazynet.ops.elementwise import cast
@@ -347,11 +347,11 @@ class observed:
     def __enter__(self):
         self.runs = []
         self._observer = lambda graph, run: self.runs.append(run)
-        graphs.observers.append(self._observer)
+        running.observers.append(self._observer)
         return self.runs
 
     def __exit__(self, *error):
-        graphs.observers.remove(self._observer)
+        running.observers.remove(self._observer)
 
 
 def test_ops_and_attributes_never_share_a_batch():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lazynet as ln
-from lazynet import backward, executor, graph, interpreter, nn, optim
+from lazynet import backward, executor, interpreter, nn, optim, running
 from lazynet.batching import emit
 from lazynet.batching.frame import FRAME_WORDS, OWNER
 from lazynet.profile import PHASES
@@ -236,7 +236,7 @@ def test_signatures_share_the_time_of_the_kernels_and_nobody_else_watches(monkey
     assert totals == sorted(totals, reverse=True)
     assert "forward ms" in repr(p)
     runs = []
-    monkeypatch.setattr(graph, "observers", [lambda _, run: runs.append(run)])
+    monkeypatch.setattr(running, "observers", [lambda _, run: runs.append(run)])
     ln.tanh(x).numpy()
     assert runs and not len(runs[0].spent)  # nobody watches
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import lazynet as ln
-from lazynet import graph as graphs
-from lazynet import nn
+from lazynet import nn, running
 
 generator = np.random.default_rng(1)
 
@@ -105,13 +104,13 @@ def test_a_state_may_be_a_view():
 def test_the_nodes_of_a_sentence_are_as_many_whatever_its_length():
     seen = []
     observe = lambda graph, run: seen.append(run.plan.columns.shape[0])  # noqa: E731
-    graphs.observers.append(observe)
+    running.observers.append(observe)
     try:
         for n in (2, 40):
             x = ln.sequence(np.zeros((n, 3)))
             ln.scan(two_states, (ln.tensor(np.zeros(4)),) * 2, x)[0].sum().item()
     finally:
-        graphs.observers.remove(observe)
+        running.observers.remove(observe)
     assert seen[0] == seen[1]
 
 

@@ -5,7 +5,7 @@ Nothing here knows the engine: an example is a plain Python object, a minibatch 
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from lazynet import elsewhere as _elsewhere
+from lazynet import unknown as _unknown
 from lazynet.data import builtin as builtin
 from lazynet.data.loader import Loader as Loader
 from lazynet.data.readers import DataError as DataError
@@ -18,6 +18,7 @@ from lazynet.data.readers import read_text as read_text
 from lazynet.data.tree import Tree as Tree
 from lazynet.data.tree import read_trees as read_trees
 from lazynet.data.vocabulary import Vocabulary as Vocabulary
+from lazynet.elsewhere import TORCH_DATA as _TORCH_DATA
 
 __all__ = [
     "DataError",
@@ -35,4 +36,4 @@ __all__ = [
 ]
 
 if not _TYPE_CHECKING:  # a type checker would take any name for one that is there
-    __getattr__ = _elsewhere.tells(__name__, _elsewhere.TORCH_DATA)
+    __getattr__ = _unknown.tells(__name__, _TORCH_DATA)

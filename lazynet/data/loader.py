@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
-from lazynet.elsewhere import TORCH_LOADERS, TellsSettings, missing
+from lazynet.elsewhere import TORCH_LOADERS
+from lazynet.unknown import TellsSettings, missing
 
 Example = TypeVar("Example")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazynet.elsewhere import instead_of
 from lazynet.nn import functional as F
 from lazynet.nn.module import Module
 from lazynet.parameter import Parameter
 from lazynet.record import ShapeError
+from lazynet.unknown import instead_of
 
 
 class _Activation(Module):

@@ -17,13 +17,14 @@ from lazynet import automatic
 from lazynet.anew import Home
 from lazynet.debugging import warn
 from lazynet.device import OPENED, Device, device_among, device_of, on_device
-from lazynet.elsewhere import OF_MODULES, TellsSettings, missing
+from lazynet.elsewhere import OF_MODULES
 from lazynet.nn import hooks
 from lazynet.nn.state import Entry, IncompatibleKeys, cast, load, move
 from lazynet.nn.told import RAISED, explained
 from lazynet.parameter import Parameter
 from lazynet.snapshot import note_change
 from lazynet.tensor import Tensor, tensor
+from lazynet.unknown import TellsSettings, missing
 
 _ANEW = "_made_anew"  # an attribute that is no member
 

@@ -9,11 +9,11 @@ import inspect
 import struct
 from typing import Any
 
-from lazynet.elsewhere import unknown_setting
 from lazynet.nested import leaves_of
 from lazynet.ops import told
 from lazynet.record import DtypeError, ShapeError
 from lazynet.tensor import Value
+from lazynet.unknown import unknown_setting
 
 RAISED = (
     TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError, ZeroDivisionError,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazynet.elsewhere import TORCH_UTILS, tells
+from lazynet.elsewhere import TORCH_UTILS
 from lazynet.graph import Graph, current_graph
 from lazynet.nn.module import Module
 from lazynet.nn.recurrent import _Network
@@ -18,6 +18,7 @@ from lazynet.ops.statistics import norm
 from lazynet.parameter import Parameter
 from lazynet.recording import recording_gradients
 from lazynet.tensor import Tensor
+from lazynet.unknown import tells
 
 
 def _given(name: str, parameters: Parameter | Iterable[Parameter]) -> list[Parameter]:
