@@ -135,6 +135,7 @@ def names_page():
         module=elsewhere.TORCH_MODULES,
         data=elsewhere.TORCH_DATA,
         loader=elsewhere.TORCH_LOADERS,
+        optim=elsewhere.TORCH_OPTIM,
         **{"nn.utils": elsewhere.TORCH_UTILS},
     )
     of_dynet = names_of(

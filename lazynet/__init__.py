@@ -120,6 +120,7 @@ from lazynet.ops.functions import isinf as isinf
 from lazynet.ops.functions import isnan as isnan
 from lazynet.ops.functions import lgamma as lgamma
 from lazynet.ops.functions import log1p as log1p
+from lazynet.ops.functions import logaddexp as logaddexp
 from lazynet.ops.functions import logical_and as logical_and
 from lazynet.ops.functions import logical_not as logical_not
 from lazynet.ops.functions import logical_or as logical_or

@@ -174,7 +174,7 @@ def _named(name: str) -> Device:
 def _about_dtypes(name: Any) -> str:
     """What to say to who wants another dtype."""
     try:
-        np.dtype(name)
+        np.dtype(str(name).rpartition(".")[2] if not isinstance(name, type) else name)
     except TypeError:
         return ""
     return "; x.astype(dtype), and .float() and .double() also of modules, change the dtype"

@@ -28,6 +28,7 @@ TORCH_VALUES = {
     "contiguous": "nothing; where values lie is not yours to keep",
     "count_nonzero": "ln.sum(x != 0)",
     "data": "x.detach(), or x.numpy()",
+    "diag": "x.diagonal(); of a vector, x * ln.tensor(numpy.eye(n), x.dtype)",
     "diff": "x[1:] - x[:-1]",
     "dim": "x.ndim",
     "divide": "x / y",
@@ -40,13 +41,17 @@ TORCH_VALUES = {
     "half": "ln.autocast, for products of half precision",
     "index_add": "ln.segment_sum(rows, numbers, count), or x.scatter_add(dim, numbers, source)",
     "indices": "x.argmax(dim); max(dim) gives values alone",
+    "inner": "ln.dot(x, y)",
     "int": "x.long(); integers have 64 bits",
     "is_contiguous": "nothing; where values lie is not yours to keep",
     "is_cuda": "x.device",
     "is_floating_point": "x.dtype.kind == 'f'",
     "isclose": _NUMBERS,
+    "kron": "ln.outer(x, y).reshape(-1)",
+    "lerp": "x + weight * (y - x)",
     "log10": "x.log() / math.log(10)",
     "log2": "x.log() / math.log(2)",
+    "logit": "ln.log(x / (1.0 - x))",
     "masked_fill": _WHERE,
     "masked_select": "x[mask]",
     "median": _NUMBERS,
@@ -55,6 +60,7 @@ TORCH_VALUES = {
     "multinomial": "ln.categorical(ln.log(p))",
     "multiply": "x * y",
     "mv": "x @ y",
+    "nan_to_num": "ln.where(x == x, x, number)",
     "narrow": "a slice, x[start:stop]",
     "ndimension": "x.ndim",
     "negative": "-x",
@@ -87,10 +93,16 @@ TORCH_VALUES = {
     "zero_grad": "a new tensor, or ln.Parameter(data), which keeps its gradient until zero_grad()",
 }
 DYNET_VALUES = {
+    "as_array": _DATA,
     "forward": _DATA,
+    "grad_as_array": "x.grad.numpy()",
     "gradient": "x.grad, of a leaf or after x.retain_grad()",
+    "init_row": "p.data[k] = numbers",
     "npvalue": _DATA,
+    "row_as_array": "x[k].numpy()",
     "scalar_value": "x.item()",
+    "set_updated": "p.requires_grad = False",
+    "set_value": "p.copy_(array)",
     "value": "x.item(), or x.numpy()",
     "vec_value": _DATA,
 }
@@ -116,9 +128,16 @@ DYNET_MODULES = {
 }
 DYNET_OPTIMIZERS = {
     "learning_rate": "opt.param_groups[0]['lr'], or ln.optim.lr_scheduler",
+    "restart": "another optimizer of the same parameters",
     "set_clip_threshold": "ln.nn.utils.clip_grad_norm_(model.parameters(), norm)",
+    "set_sparse_updates": "ln.optim.SparseAdam or ln.optim.SparseSGD",
     "update": "opt.step(), and opt.zero_grad() before the next backward",
 }
+
+_STEPS = "ln.optim.AdamW, or a class of your own, of ln.optim.Optimizer"
+TORCH_OPTIM = dict.fromkeys(
+    ("ASGD", "Adadelta", "Adafactor", "Adamax", "LBFGS", "NAdam", "RAdam", "Rprop"), _STEPS
+)
 
 # Of what functions, modules, optimizers and loaders are called with, by name.
 TORCH_SETTINGS = {
@@ -161,6 +180,7 @@ TORCH_PACKAGE = {
     "clip": "ln.clamp(x, min, max)",
     "compile": "ln.cell, over a function or a forward",
     "concat": "ln.cat(values)",
+    "diag": "ln.diagonal(x); of a vector, x * ln.tensor(numpy.eye(n), x.dtype)",
     "distributions": "ln.categorical(logits), ln.bernoulli(p), ln.normal(mean, std)",
     "empty": "ln.zeros(shape)",
     "equal": "numpy.array_equal(x.numpy(), y.numpy())",
@@ -172,17 +192,22 @@ TORCH_PACKAGE = {
     "hstack": "ln.cat(values)",
     "index_add": "ln.segment_sum(rows, numbers, count), or ln.scatter_add(x, dim, numbers, source)",
     "inference_mode": "ln.no_grad()",
+    "inner": "ln.dot(x, y)",
     "int64": _DTYPE,
     "is_tensor": "isinstance(x, (ln.Tensor, ln.Sequence))",
+    "kron": "ln.outer(x, y).reshape(-1)",
+    "lerp": "x + weight * (y - x)",
     "linspace": "ln.tensor(numpy.linspace(a, b, n))",
     "log10": "ln.log(x) / math.log(10)",
     "log2": "ln.log(x) / math.log(2)",
+    "logit": "ln.log(x / (1.0 - x))",
     "long": _DTYPE,
     "masked_fill": _WHERE,
     "masked_select": "x[mask]",
     "mm": "x @ y",
     "multinomial": "ln.categorical(ln.log(p))",
     "mv": "x @ y",
+    "nan_to_num": "ln.where(x == x, x, number)",
     "nonzero": "numpy.nonzero(x.numpy())",
     "numel": "x.size",
     "rand_like": "ln.rand(x.shape); of rows, ln.rand(x.shape[1:], length=len(x))",
@@ -191,6 +216,7 @@ TORCH_PACKAGE = {
     "scatter": "ln.where(mask, value, x), or ln.scatter_add(x, dim, numbers, source)",
     "set_default_dtype": "module.double(), or dtypes of tensors",
     "set_grad_enabled": "ln.no_grad() or ln.enable_grad()",
+    "tensordot": "ln.einsum(letters, x, y)",
     "unique": _NUMBERS,
     "utils": "ln.nn.utils, ln.data",
     "vstack": "ln.cat(values, 0), or ln.stack(vectors)",
@@ -206,9 +232,11 @@ TORCH_DATA = {
 TORCH_LOADERS = {"dataset": "loader.examples"}
 TORCH_UTILS = {"rnn": "nothing; examples have any length, and nothing is padded or packed"}
 DYNET_PACKAGE = {
+    "AdadeltaTrainer": "ln.optim.Adam(model.parameters())",
     "AdagradTrainer": "ln.optim.Adagrad(model.parameters())",
     "AdamTrainer": "ln.optim.Adam(model.parameters())",
     "affine_transform": "ln.linear(x, weight, bias), or sums of products",
+    "AmsgradTrainer": "ln.optim.Adam(model.parameters())",
     "average": "ln.mean(values)",
     "binary_log_loss": 'ln.nn.functional.binary_cross_entropy(x, target, reduction="sum")',
     "BiRNNBuilder": "ln.nn.LSTM(size, hidden, bidirectional=True)",
@@ -224,8 +252,11 @@ DYNET_PACKAGE = {
     "concatenate_to_batch": "nothing; examples become a batch by themselves",
     "constant": "ln.full(shape, number)",
     "ConstInitializer": "ln.nn.init.constant_(parameter, value)",
+    "contract3d_1d": "ln.einsum('ijk,k->ij', x, y)",
     "conv2d": "ln.nn.functional.conv2d(x, weight)",
     "CoupledLSTMBuilder": "ln.nn.CoupledLSTM(size, hidden)",
+    "cube": "x ** 3",
+    "CyclicalSGDTrainer": "ln.optim.SGD, and ln.optim.lr_scheduler.CyclicLR",
     "dot_product": "ln.dot(x, y)",
     "emax": "ln.maximum(x, y), of two; functools.reduce(ln.maximum, values)",
     "esum": "ln.sum(values)",
@@ -234,19 +265,23 @@ DYNET_PACKAGE = {
     "GRUBuilder": "ln.nn.GRU(size, hidden)",
     "HierarchicalSoftmaxBuilder": "ln.nn.HierarchicalSoftmax",
     "hinge": "ln.nn.functional.multi_margin_loss(x, target) * x.size",
+    "IdentityInitializer": "ln.nn.init.eye_(parameter)",
     "inputTensor": _TENSOR,
     "inputVector": _TENSOR,
     "kmax_pooling": "ln.nn.functional.k_max_pool(x, k)",
     "l1_distance": "ln.sum(ln.abs(x - y))",
+    "l2_norm": "ln.norm(x)",
     "layer_norm": "ln.nn.LayerNorm(size)",
     "logistic": "ln.sigmoid(x)",
     "lookup_batch": _LOOKUP,
     "LSTMBuilder": _LSTM,
     "max_dim": "ln.max(x, dim)",
+    "maxpooling2d": "ln.nn.functional.max_pool2d(x, size)",
     "mean_dim": "ln.mean(x, dim)",
     "mean_elems": "ln.mean(x)",
     "min_dim": "ln.min(x, dim)",
     "Model": _MODEL,
+    "moment_elems": "ln.mean(x**k)",
     "MomentumSGDTrainer": "ln.optim.SGD(model.parameters(), lr, momentum=0.9)",
     "nobackprop": "x.detach()",
     "noise": "ln.gaussian_noise(x, std)",
@@ -266,6 +301,7 @@ DYNET_PACKAGE = {
     "rectify": "ln.relu(x)",
     "renew_cg": "nothing; graphs begin and end by themselves",
     "RMSPropTrainer": "ln.optim.RMSprop(model.parameters())",
+    "SaxeInitializer": "ln.nn.init.orthogonal_(parameter)",
     "scalarInput": _TENSOR,
     "select_cols": "x[:, numbers]",
     "select_rows": "x[numbers]",
@@ -278,6 +314,9 @@ DYNET_PACKAGE = {
     "sum_batches": "ln.sum(losses)",
     "sum_dim": "ln.sum(x, dim)",
     "sum_elems": "ln.sum(x)",
+    "to_device": "x.to(device)",
+    "trace_of_product": "ln.sum(x * y)",
+    "UniformInitializer": "ln.nn.init.uniform_(parameter, -scale, scale)",
     "VanillaLSTMBuilder": _LSTM,
     "vecInput": _TENSOR,
     "weight_norm": "ln.nn.utils.weight_norm(module)",
@@ -285,6 +324,7 @@ DYNET_PACKAGE = {
 }
 
 OF_VALUES = {**TORCH_VALUES, **DYNET_VALUES}
-OF_SEQUENCES = {**OF_VALUES, "T": "x.mT, of each row; x @ ln.stack(vectors, 1), for all products"}
+_TURNED = "x.mT, of each row; x @ ln.stack(vectors, 1), for all products"
+OF_SEQUENCES = {**OF_VALUES, "T": _TURNED, "t": _TURNED}
 OF_MODULES = {**TORCH_MODULES, **DYNET_MODULES}
 OF_PACKAGE = {**TORCH_PACKAGE, **DYNET_PACKAGE}

@@ -69,7 +69,10 @@ def load(path: str | os.PathLike[str]) -> Any:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             header = (file.metadata() or {}).get(_FORMAT)
     except SafetensorError as error:
-        raise ValueError(f"load: {path} is no whole safetensors file ({error})") from None
+        raise ValueError(
+            f"load: {path} is no whole safetensors file ({error}); what torch.save wrote, "
+            "torch.load reads"
+        ) from None
     if header is None:
         return arrays
     try:

@@ -25,11 +25,15 @@ class Parameter(Tensor):
     """
 
     __slots__ = ()
+    _assigned = "p.data[index] = numbers changes a parameter"
 
     def __init__(self, data, requires_grad: bool = True, device: str | Device | None = None):
         leaf = leaf_of(numbers_of(data), requires_grad, device_of(device))
         if leaf.type.dtype not in FLOATS:
-            raise TypeError(f"a parameter holds float32 or float64, not {leaf.type.dtype}")
+            raise TypeError(
+                f"a parameter holds float32 or float64, not {leaf.type.dtype}; it is made of its "
+                "numbers: ln.Parameter(ln.zeros(3, 4)), and ln.nn.init draws them"
+            )
         STATICS.add(leaf)
         super().__init__(leaf, 0, leaf.type)
 

@@ -247,7 +247,7 @@ def as_value(x: Any, name: str) -> Any:
         made.graph.copies = {}
         return made
     if isinstance(x, (list, tuple)):
-        advice = "ln.tensor(list) makes a Tensor of numbers, ln.sequence(list) rows of them"
+        advice = "ln.tensor(list) makes a Tensor of numbers, ln.sequence(list) a Sequence of them"
         if any(isinstance(part, Value) for part in x):
             advice = "ln.sequence(list) or ln.stack(list) makes one of a list of Tensors"
         raise TypeError(

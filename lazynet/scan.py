@@ -70,7 +70,7 @@ def _scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Sequ
     """`scan`, where there is no shorter way."""
     if not isinstance(x, Sequence) or not isinstance(states, (tuple, list)) or not callable(step):
         raise TypeError(
-            "scan: expected a step, a tuple of states and a Sequence, not "
+            "scan: expected a step, a tuple of states and a Sequence, in this order, not "
             f"{', '.join(type(given).__name__ for given in (step, states, x))}"
         )
     if not all([isinstance(s, Value) for s in states]):

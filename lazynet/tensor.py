@@ -28,6 +28,7 @@ class Value(Methods):
     """What Tensor and Sequence share: a graph (or a leaf), a first row, and the rows' type."""
 
     __slots__ = ("graph", "id", "type")
+    _assigned = "build a new value with ln.where, ln.cat or ln.stack"
     graph: Any
     id: int
     type: RowType
@@ -159,7 +160,7 @@ class Value(Methods):
     def __setitem__(self, index, value):
         raise TypeError(
             "values are immutable: assigning into one would change what other values were "
-            "computed from; build a new value with ln.where, ln.cat or ln.stack"
+            f"computed from; {self._assigned}"
         )
 
     def tolist(self):

@@ -49,8 +49,10 @@ def grad(function: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool =
         TypeError: when called, if an argument to differentiate holds something that is no float.
     """
 
+    both = value_and_grad(function, argnums, has_aux)
+
     def gradient(*arguments: Any, **named: Any) -> Any:
-        value, found = value_and_grad(function, argnums, has_aux)(*arguments, **named)
+        value, found = both(*arguments, **named)
         return (found, value[1]) if has_aux else found
 
     return gradient
@@ -67,6 +69,8 @@ def value_and_grad(
 
     Arguments and errors as those of `grad`.
     """
+
+    _refuse_values("grad", function)
 
     def both(*arguments: Any, **named: Any) -> Any:
         chosen, arguments = _chosen("grad", arguments, argnums)
@@ -232,6 +236,15 @@ def _chosen(name: str, arguments: tuple, argnums: int | tuple[int, ...]) -> tupl
             made[k] = mapped(arguments[k], lambda x: _differentiable(name, x))
     found = tuple(made[k] for k in numbers)
     return (found[0] if isinstance(argnums, int) else found), tuple(made)
+
+
+def _refuse_values(name: str, function: Any) -> None:
+    """Raise for a value that was computed already."""
+    if isinstance(function, Value):
+        raise TypeError(
+            f"{name}: expected a function, not a {type(function).__name__}; the gradients of a "
+            "value are ln.gradients(y, [x]), or y.backward() and x.grad"
+        )
 
 
 def _differentiable(name: str, x: Any) -> Value:

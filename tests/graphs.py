@@ -77,6 +77,10 @@ ELEMENTWISE = {
         lambda p, x: x.reshape(2, 2).sum(-2).reshape(2, 1).reshape(2) @ (p["wide"] * 0.5),
         lambda p, x: x.reshape(*x.shape[:-1], 2, 2).sum(-2) @ p["wide"] * 0.5,
     ),
+    "log_of_sum": (
+        lambda p, x: x.logsumexp(-1, keepdim=True) * 0.25 + x * 0.5,
+        lambda p, x: np.log(np.exp(x).sum(-1, keepdims=True)) * 0.25 + x * 0.5,
+    ),
     "scale": (lambda p, x: p["bias"] * x + x / 2, lambda p, x: p["bias"] * x + x / 2),
     "power": (lambda p, x: (x * x + 1.0) ** 0.5 - 1.0, lambda p, x: (x * x + 1.0) ** 0.5 - 1.0),
 }
@@ -108,6 +112,10 @@ SEQUENCES = {
     "slice": (lambda p, x: x[1:], lambda p, x: x[1:]),
     "strided": (lambda p, x: x[::-2], lambda p, x: x[::-2]),
     "row_sum": (lambda p, x: ln.tanh(x.sum(0)), lambda p, x: np.tanh(x.sum(0))),
+    "weighted": (
+        lambda p, x: (x @ p["bias"]).softmax(0) @ x,
+        lambda p, x: softmax(x @ p["bias"], 0) @ x if len(x) else np.zeros(4),
+    ),
     "row_softmax": (lambda p, x: x.softmax(0), lambda p, x: softmax(x, 0) if len(x) else x),
     "attention": (lambda p, x: lazy_attention(x) * 0.5, lambda p, x: naive_attention(x) * 0.5),
     "log_scan": (
@@ -220,7 +228,7 @@ class Program:
         table = tables.get(kind, SEQUENCES)
         name = random.choice(list(table))
         length = {
-            "rows": 2, "row_sum": None, "ends": None, "max": None,
+            "rows": 2, "row_sum": None, "weighted": None, "ends": None, "max": None,
             "slice": max((n or 0) - 1, 0), "strided": ((n or 0) + 1) // 2,
         }.get(name, length)  # fmt: skip
         return name, length, *table[name], operands, ()

@@ -65,6 +65,7 @@ ROWS = {
     "acos": np.arccos,
     "atan": np.arctan,
     "atan2": np.arctan2,
+    "logaddexp": lambda x, y: np.log(np.exp(x) + np.exp(y)),
     "sinh": np.sinh,
     "cosh": np.cosh,
     "asinh": np.arcsinh,

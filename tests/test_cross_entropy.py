@@ -146,3 +146,38 @@ class TestMultiMargin:
                 ),
                 (normal(3, 3),), many=True,
             )  # fmt: skip
+
+
+class TestOfNumbers:
+    """A choice among any number of things, each with a score: rows are numbers."""
+
+    @pytest.mark.parametrize("reduction", REDUCTIONS)
+    @pytest.mark.parametrize("length", [1, 5])
+    def test_is_that_of_one_row(self, length, reduction):
+        x = normal(length)
+        for target in range(length):
+            got = F.cross_entropy(ln.sequence(x), target, reduction)
+            assert got.shape == ()
+            assert got.item() == pytest.approx(-naive.log_softmax(x)[target])
+            of_logs = F.nll_loss(ln.sequence(x).log_softmax(0), target, reduction)
+            assert of_logs.item() == pytest.approx(got.item())
+
+    def test_gradients(self):
+        x = normal(4)
+        ln.check_grads(lambda x: F.cross_entropy(ln.sequence(x), 2), [x], order=2)
+        ln.check_grads(lambda x: F.nll_loss(ln.sequence(x).log_softmax(0), 0), [x], order=2)
+
+    def test_batches_over_examples_of_any_length(self):
+        weight, data = ln.tensor(normal(3)), [normal(1 + k % 7, 3) for k in range(50)]
+        batches_over_examples(lambda k: ln.cross_entropy(ln.sequence(data[k]) @ weight, k % 7))
+
+    @pytest.mark.parametrize("target", [3, -1])
+    def test_what_is_out_of_range(self, target):
+        with pytest.raises(IndexError, match=f"cross_entropy: index {target} .* expected 0 to 2"):
+            ln.cross_entropy(ln.sequence(normal(3)), target)
+
+    def test_one_target_alone(self):
+        with pytest.raises(
+            ln.ShapeError, match=r"cross_entropy: .* numbers of which one is the targ"
+        ):
+            ln.cross_entropy(ln.sequence(normal(3)), [1, 0, 2])

@@ -8,7 +8,7 @@ from test_merging import Textbook, same
 from test_merging import run as run_textbook
 
 import lazynet as ln
-from lazynet import automatic, expressions, graph
+from lazynet import automatic, expressions, running
 from lazynet.automatic import AutomaticCell
 from lazynet.device import device_of, on_device
 
@@ -49,7 +49,7 @@ def test_scans_of_users_over_sequences_of_several_lengths(kept):
 
 def test_ops_that_run_as_one_because_nobody_holds_them(monkeypatch):
     monkeypatch.setattr(expressions, "OFTEN", 1)
-    monkeypatch.setattr(graph, "LEAST_NOTED", 1)
+    monkeypatch.setattr(running, "LEAST_NOTED", 1)
 
     def evaluate():
         u, v, w = (ln.Parameter(draw(3, 3)) for _ in range(3))

@@ -500,6 +500,7 @@ def test_what_is_told_is_there():
         (elsewhere.TORCH_DATA, (data,)),
         (elsewhere.TORCH_LOADERS, (data.Loader([1], 1),)),
         (elsewhere.TORCH_UTILS, (nn.utils,)),
+        (elsewhere.TORCH_OPTIM, (optim,)),
         (elsewhere.OF_MODULES, (layer, nn.LSTM(2, 2), nn.ModuleList())),
         (elsewhere.TORCH_SETTINGS, ()),
         (elsewhere.DYNET_OPTIMIZERS, (optim.Adam(layer.parameters()),)),
@@ -590,3 +591,37 @@ def test_a_tensor_of_numbers_is_not_told_of():
         assert ln.tensor([y.detach(), fixed]).tolist() == [[2.0, 4.0], [1.0, 2.0]]
         assert ln.tensor([y[0].item(), 1.0]).tolist() == [2.0, 1.0]
         assert ln.stack([y, y]).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("mistake", "told"),
+    [
+        (lambda: ln.grad(ln.ones(2).sum(), [ln.ones(2)]), r"grad: expected a function.*gradients"),
+        (lambda: ln.value_and_grad(ln.ones(2)), r"grad: expected a function, not a Tensor"),
+        (lambda: nn.init.xavier_uniform_(nn.Linear(2, 2)), r"not a Linear; .* module\.weight"),
+        (lambda: nn.init.zeros_(ln.zeros(2)), r"zeros_: expected a parameter, not a Tensor"),
+        (lambda: ln.Parameter(3, 4), r"float64, not int64; .* ln\.Parameter\(ln\.zeros\(3, 4\)\)"),
+        (lambda: operator.setitem(ln.Parameter([1.0]), 0, 2.0), r"; p\.data\[index\] = numbers"),
+        (lambda: operator.setitem(ln.ones(2), 0, 2.0), r"; build a new value with ln\.where"),
+        (lambda: ln.scan(rows(2), ln.ones(2), ln.tanh), "a Sequence, in this order, not Sequence"),
+    ],
+)
+def test_what_was_meant_is_told(mistake, told):
+    with pytest.raises(TypeError, match=told):
+        mistake()
+
+
+def test_dtypes_of_others_are_no_devices():
+    class Other:
+        def __str__(self):
+            return "torch.float64"
+
+    for dtype in (Other(), np.float64, "float64"):
+        with pytest.raises(ln.DeviceError, match=r"x\.astype\(dtype\)"):
+            ln.ones(2).to(dtype)
+
+
+def test_files_of_others_are_told_of(tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"PK" + bytes(64))
+    with pytest.raises(ValueError, match=r"no whole safetensors file .*torch\.load"):
+        ln.load(tmp_path / "model.pt")

@@ -131,3 +131,23 @@ def test_matrices_of_many_examples_are_one_batch():
     with ln.profile() as seen:
         ln.forward(values)
     assert all(entry.batches == 1 for entry in seen.signatures.values())
+
+
+def test_numbers_before_rows_add_them_up():
+    weights, table = np.array([0.5, 0.25, 2.0]), np.arange(6.0).reshape(3, 2)
+    for n in (3, 1, 0):
+        got = ln.sequence(weights[:n]) @ ln.sequence(table[:n])
+        np.testing.assert_allclose(got.numpy(), weights[:n] @ table[:n])
+    got = ln.sequence(weights) @ ln.sequence(weights)
+    assert got.shape == () and got.item() == pytest.approx(weights @ weights)
+    ln.check_grads(lambda w, x: ln.sequence(w) @ ln.sequence(x), [weights, table], order=2)
+
+
+def test_numbers_before_other_rows_are_refused():
+    weights = ln.sequence([1.0, 2.0])
+    with pytest.raises(ln.ShapeError, match=r"matmul: \(2,\) and \(3, 4\) do not match"):
+        weights @ ln.sequence(np.ones((3, 4), np.float32))
+    with pytest.raises(ln.DtypeError, match="matmul: operands must be of one float dtype"):
+        weights @ ln.sequence(np.ones((2, 4)))
+    with pytest.raises(ln.ShapeError, match=r"matmul: expected vectors or matrices, not rows of"):
+        ln.sequence(np.ones((2, 4), np.float32)) @ weights

@@ -26,7 +26,7 @@ UNARY = {
     "acosh": (1.2, 3.0),
     "round": (-2.4, 2.4),
 }
-OF_TWO = "add sub mul div maximum minimum atan2 remainder pow"
+OF_TWO = "add sub mul div maximum minimum atan2 logaddexp remainder pow"
 BINARY = dict.fromkeys(OF_TWO.split(), (0.3, 2.0))
 COMPARISONS = ["lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical_or", "logical_xor"]
 PAIRS = [((), ()), ((5,), (5,)), ((3, 4), (3, 4)), ((3, 4), (4,)), ((2, 1), (1, 3)), ((), (2, 2))]

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from lazynet.ops.random import numpy_generator
 from lazynet.parameter import Parameter
+
+
+def _of_parameters(function: Callable) -> Callable:
+    """Let a function that fills a parameter tell what it was given instead of one."""
+
+    @functools.wraps(function)
+    def filling(parameter: Parameter, *args: Any, **kwargs: Any) -> Parameter:
+        if not isinstance(parameter, Parameter):
+            raise TypeError(
+                f"{function.__name__}: expected a parameter, not a {type(parameter).__name__}; a "
+                "module has several: module.weight, or for p in module.parameters()"
+            )
+        return function(parameter, *args, **kwargs)
+
+    return filling
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -41,31 +59,37 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     return gains[nonlinearity]
 
 
+@_of_parameters
 def uniform_(parameter: Parameter, a: float = 0.0, b: float = 1.0) -> Parameter:
     """Uniform in [a, b)."""
     return parameter.copy_(numpy_generator().uniform(a, b, parameter.shape))
 
 
+@_of_parameters
 def normal_(parameter: Parameter, mean: float = 0.0, std: float = 1.0) -> Parameter:
     """Normal with this mean and standard deviation."""
     return parameter.copy_(numpy_generator().normal(mean, std, parameter.shape))
 
 
+@_of_parameters
 def constant_(parameter: Parameter, value: float) -> Parameter:
     """One number everywhere."""
     return parameter.copy_(np.full(parameter.shape, value))
 
 
+@_of_parameters
 def zeros_(parameter: Parameter) -> Parameter:
     """0 everywhere."""
     return constant_(parameter, 0.0)
 
 
+@_of_parameters
 def ones_(parameter: Parameter) -> Parameter:
     """1 everywhere."""
     return constant_(parameter, 1.0)
 
 
+@_of_parameters
 def trunc_normal_(
     parameter: Parameter, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
 ) -> Parameter:
@@ -88,6 +112,7 @@ def trunc_normal_(
     return parameter.copy_(drawn.reshape(parameter.shape))
 
 
+@_of_parameters
 def dirac_(parameter: Parameter, groups: int = 1) -> Parameter:
     """A convolution's weight (out, in, ...) that gives what it is given: 1 in the middle, else 0.
 
@@ -108,6 +133,7 @@ def dirac_(parameter: Parameter, groups: int = 1) -> Parameter:
     return parameter.copy_(value)
 
 
+@_of_parameters
 def sparse_(parameter: Parameter, sparsity: float, std: float = 0.01) -> Parameter:
     """Normal, with the share `sparsity` of each column of a matrix 0 (Martens, 2010).
 
@@ -124,6 +150,7 @@ def sparse_(parameter: Parameter, sparsity: float, std: float = 0.01) -> Paramet
     return parameter.copy_(value)
 
 
+@_of_parameters
 def eye_(parameter: Parameter) -> Parameter:
     """1 on the diagonal of a matrix, 0 elsewhere.
 
@@ -135,6 +162,7 @@ def eye_(parameter: Parameter) -> Parameter:
     return parameter.copy_(np.eye(parameter.shape[0], parameter.shape[1]))
 
 
+@_of_parameters
 def xavier_uniform_(parameter: Parameter, gain: float = 1.0) -> Parameter:
     """Uniform in (-a, a), a = gain sqrt(6 / (fan in + fan out)) (Glorot and Bengio, 2010).
 
@@ -145,6 +173,7 @@ def xavier_uniform_(parameter: Parameter, gain: float = 1.0) -> Parameter:
     return uniform_(parameter, -bound, bound)
 
 
+@_of_parameters
 def xavier_normal_(parameter: Parameter, gain: float = 1.0) -> Parameter:
     """Normal, std = gain sqrt(2 / (fan in + fan out)) (Glorot and Bengio, 2010).
 
@@ -161,6 +190,7 @@ def _kaiming(parameter: Parameter, a: float, mode: str, nonlinearity: str) -> fl
     return calculate_gain(nonlinearity, a) / math.sqrt(fan)
 
 
+@_of_parameters
 def kaiming_uniform_(
     parameter: Parameter, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Parameter:
@@ -173,6 +203,7 @@ def kaiming_uniform_(
     return uniform_(parameter, -bound, bound)
 
 
+@_of_parameters
 def kaiming_normal_(
     parameter: Parameter, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Parameter:
@@ -184,6 +215,7 @@ def kaiming_normal_(
     return normal_(parameter, 0.0, _kaiming(parameter, a, mode, nonlinearity))
 
 
+@_of_parameters
 def orthogonal_(parameter: Parameter, gain: float = 1.0) -> Parameter:
     """Gain times a matrix with orthonormal rows or columns, uniformly drawn (Saxe et al., 2013).
 

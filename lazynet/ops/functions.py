@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from lazynet.op import Op, Sample
-from lazynet.ops.elementwise import as_floats, cast, exp, prepare, where, zero_of
+from lazynet.ops.elementwise import as_floats, cast, exp, prepare, sigmoid, where, zero_of
 from lazynet.ops.lifting import PAIRS, elementwise
 from lazynet.ops.told import told
 from lazynet.ops.ways import binary, note_values, unary, with_numbers
@@ -36,6 +36,13 @@ EXPM1 = elementwise("expm1", "y = exp(x) - 1", "expm1(x0)", lambda g, y, x: (g *
 LOG1P = elementwise(
     "log1p", "y = log(1 + x)", "log1p(x0)", lambda g, y, x: (g / (x + 1.0),),
     samples=within(-0.5, 2.0),
+)  # fmt: skip
+_LOG_2 = math.log(2.0)  # apart, as equal infinities have no difference
+LOGADDEXP = elementwise(
+    "logaddexp", "z = log(exp(x) + exp(y))",
+    f"where(x0 == x1, x0 + c({_LOG_2}), "
+    "maximum(x0, x1) + log1p(exp(minimum(x0, x1) - maximum(x0, x1))))",
+    lambda g, z, x, y: (g * sigmoid(x - y), g * sigmoid(y - x)), samples=PAIRS,
 )  # fmt: skip
 RSQRT = elementwise(
     "rsqrt", "y = 1 / sqrt(x)", "c(1) / sqrt(x0)", lambda g, y, x: (g * -0.5 * y * y * y,),
@@ -235,7 +242,7 @@ expm1, log1p = unary(EXPM1, as_floats), unary(LOG1P, as_floats)
 rsqrt, reciprocal = unary(RSQRT, as_floats), unary(RECIPROCAL, as_floats)
 sin, cos, tan = unary(SIN, as_floats), unary(COS, as_floats), unary(TAN, as_floats)
 asin, acos, atan = unary(ASIN, as_floats), unary(ACOS, as_floats), unary(ATAN, as_floats)
-atan2 = binary(ATAN2, _float_prepare)
+atan2, logaddexp = binary(ATAN2, _float_prepare), binary(LOGADDEXP, _float_prepare)
 sinh, cosh = unary(SINH, as_floats), unary(COSH, as_floats)
 asinh, acosh, atanh = unary(ASINH, as_floats), unary(ACOSH, as_floats), unary(ATANH, as_floats)
 erf, erfc, erfinv = unary(ERF, as_floats), unary(ERFC, as_floats), unary(ERFINV, as_floats)
@@ -306,9 +313,10 @@ def clamp(x, min=None, max=None):
 
 
 _METHODS = (
-    expm1, log1p, rsqrt, reciprocal, sin, cos, tan, asin, acos, atan, atan2, sinh, cosh, asinh,
-    acosh, atanh, erf, erfc, erfinv, lgamma, digamma, floor, ceil, round, trunc, isnan, isinf,
-    isfinite, logical_and, logical_or, logical_xor, logical_not, remainder, floor_divide, clamp,
+    expm1, log1p, logaddexp, rsqrt, reciprocal, sin, cos, tan, asin, acos, atan, atan2, sinh, cosh,
+    asinh, acosh, atanh, erf, erfc, erfinv, lgamma, digamma, floor, ceil, round, trunc, isnan,
+    isinf, isfinite, logical_and, logical_or, logical_xor, logical_not, remainder, floor_divide,
+    clamp,
 )  # fmt: skip
 for _class in (Tensor, Sequence):
     for _method in _METHODS:

@@ -128,12 +128,15 @@ def _matmul(a, b):
     """The matrix product of each row: C = A B; vectors are rows on the left, columns on the right.
 
     Shapes: (m, k) (k, n) -> (m, n); (k,) (k, n) -> (n,); (m, k) (k,) -> (m,); (k,) (k,) -> ().
-    A Sequence stands for its rows one by one; two ragged axes (`q @ k.T`) are not a value.
+    A Sequence stands for its rows one by one; two ragged axes (`q @ k.T`) are not a value. With a
+    Sequence of numbers on the left, the rows on the right are added up, each times its number.
 
     Raises:
         ShapeError: if the inner sizes differ. DtypeError: if the dtypes differ.
     """
     a, b = as_value(a, "matmul"), as_value(b, "matmul")
+    if isinstance(a, Sequence) and isinstance(b, Sequence) and not a.type.shape:
+        return _weighted(a, b)
     for x in (a, b):
         if len(x.type.shape) not in (1, 2):
             raise ShapeError(
@@ -159,6 +162,14 @@ def _matmul(a, b):
     types = tuple(x.graph if x.__class__ is Parameter else x.type for x in (left, right))
     _note_product(a, b, MATMUL.signature(types, (("ta", 0), ("tb", turned))), c.type)
     return c
+
+
+def _weighted(weights, rows):
+    """The sum of rows, each times its weight: (n,) (n, k) -> (k,)."""
+    check_dtypes("matmul", weights.type, rows.type)
+    if len(rows.type.shape) > 1 or weights.length != rows.length:
+        raise ShapeError(f"matmul: {weights.shape} and {rows.shape} do not match")
+    return sum_of(weights * rows, 0)
 
 
 # -- linear ----------------------------------------------------------------------------------------

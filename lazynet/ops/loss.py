@@ -16,7 +16,7 @@ from lazynet.ops.elementwise import relu, where
 from lazynet.ops.index import one_hot
 from lazynet.ops.reshape import reshape
 from lazynet.ops.rows import sequence
-from lazynet.ops.softmax import log_softmax, nll
+from lazynet.ops.softmax import log_softmax, logsumexp, nll
 from lazynet.ops.told import told
 from lazynet.ops.views import indices, pick, plainly
 from lazynet.record import ShapeError, as_value
@@ -67,6 +67,15 @@ def _is_usual(x, target) -> bool:
     return fit and len(x.type.shape) == 1 and x.type.is_float
 
 
+def _is_choice(x) -> bool:
+    """Whether these are numbers, one for each of any number of things to choose from."""
+    return isinstance(x, Sequence) and not x.type.shape and x.type.is_float
+
+
+def _chosen(name: str, x, target: int):
+    return x[int(indices([target], len(x), name)[0])]
+
+
 def _checked(name: str, x, target):
     """The scores, and the targets: an integer for a Tensor, a list or an array for a Sequence."""
     if _is_usual(x, target):
@@ -74,6 +83,8 @@ def _checked(name: str, x, target):
     x = as_value(x, name)
     if len(x.type.shape) != 1 or not x.type.is_float:
         advice = ""
+        if isinstance(x, Sequence) and not x.type.shape:
+            advice = "; numbers of which one is the target take that alone"
         if isinstance(x, Tensor) and x.ndim == 2:
             advice = "; ln.sequence(x) makes rows of it"
         elif len(x.type.shape) == 2 and x.type.shape[0] == 1:
@@ -102,11 +113,12 @@ def nll_loss(
 ):
     """Negative log-likelihood: -weight[target] x[target] for each row.
 
-    Shapes: (classes,) -> (); n rows -> (), with reduction "none" n rows ().
+    Shapes: (classes,) -> (); n rows -> (), with reduction "none" n rows (); n numbers, a Sequence
+    of which the target chooses one -> ().
 
     Args:
         log_probabilities: rows of (classes,).
-        target: an integer for a Tensor, a list of integers for a Sequence.
+        target: an integer for a Tensor or for numbers, a list of integers for rows.
         reduction: "mean" over the rows (divided by the sum of their weights), "sum", or "none". A
             Tensor is one row, whose loss is the same in all three: its weight stays in.
         weight: an array of (classes,), 1 by default.
@@ -121,6 +133,9 @@ def nll_loss(
     Raises:
         IndexError: if a target is out of range. ShapeError: if their number is not that of rows.
     """
+    plain = weight is None and target.__class__ is int
+    if plain and _is_choice(log_probabilities):
+        return -_chosen("nll_loss", log_probabilities, target)
     x, target = _checked("nll_loss", log_probabilities, target)
     return _picked("nll_loss", _negative, x, target, reduction, weight, ignore_index)
 
@@ -200,12 +215,13 @@ def cross_entropy(
 ):  # fmt: skip
     """-log softmax(x)[target] for each row; the mean over the rows, as PyTorch's.
 
-    Shapes: (classes,) -> (); n rows -> (), with reduction "none" n rows ().
+    Shapes: (classes,) -> (); n rows -> (), with reduction "none" n rows (); n numbers, a Sequence
+    of which the target chooses one, as where a model points at a word -> ().
 
     Args:
         logits: rows of (classes,).
-        target: an integer for a Tensor, a list of integers for a Sequence; or a distribution over
-            the classes for each row: floats of the shape of the logits.
+        target: an integer for a Tensor or for numbers, a list of integers for rows; or a
+            distribution over the classes for each row: floats of the shape of the logits.
         reduction: "mean" over the rows, "sum", or "none".
         weight: an array of (classes,), 1 by default; the mean is divided by the targets' weights.
             A Tensor is one row, whose loss is the same in all three: its weight stays in.
@@ -214,6 +230,8 @@ def cross_entropy(
 
     >>> round(float(ln.cross_entropy(ln.tensor([0.0, 0.0]), 1)), 4)
     0.6931
+    >>> round(float(ln.cross_entropy(ln.sequence([0.0, 0.0, 0.0]), 2)), 4)
+    1.0986
 
     Returns:
         (); with reduction "none" one number a row.
@@ -242,6 +260,9 @@ def _cross_entropy(
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], not {label_smoothing}")
     if getattr(target, "dtype", _INTEGERS).kind == "f":
         return _of_distributions(logits, target, reduction, weight, label_smoothing)
+    plain = weight is None and not label_smoothing and target.__class__ is int
+    if plain and _is_choice(logits):
+        return logsumexp(logits, 0) - _chosen("cross_entropy", logits, target)
     x, target = _checked("cross_entropy", logits, target)
     if not label_smoothing:
         return _picked("cross_entropy", nll, x, target, reduction, weight, ignore_index)

@@ -89,10 +89,13 @@ def matmul(a, b):
 
     Shapes: (m, k) (k, n) -> (m, n); (k,) (k, n) -> (n,); (m, k) (k,) -> (m,); (k,) (k,) -> ();
     (..., m, k) (..., k, n) -> (..., m, n), the axes in front broadcast. A Sequence stands for its
-    rows one by one; two ragged axes (`q @ k.T`) are not a value.
+    rows one by one; two ragged axes (`q @ k.T`) are not a value. A Sequence of n numbers on the
+    left adds up n rows, each times its number, as in attention: (n,) (n, k) -> (k,).
 
     >>> ln.matmul(ln.ones(5, 1, 2, 3), ln.ones(4, 3, 2)).shape
     (5, 4, 2, 2)
+    >>> (ln.sequence([0.5, 0.25]) @ ln.sequence([[2.0, 4.0], [4.0, 8.0]])).tolist()
+    [2.0, 4.0]
 
     Raises:
         ShapeError: if the inner sizes differ. DtypeError: if the dtypes differ.

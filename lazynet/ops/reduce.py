@@ -168,7 +168,7 @@ def reduced(name: str, op: Op, x, axis, keepdim: bool = False):
         kept = (1,) * len(x.type.shape) if keepdim else ()
         flat = reshaped(x.type, (x.type.size,))
     else:
-        kept = (*x.type.shape[:own], *([1] * keepdim), *x.type.shape[own + 1 :])
+        kept = (*x.type.shape[:own], *([1] * bool(keepdim)), *x.type.shape[own + 1 :])
         flat = x.type
     along = None
     if axis is not None or flat.size != 1:
