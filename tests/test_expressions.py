@@ -132,10 +132,10 @@ def test_arguments_that_are_one_value_are_one_argument(tapes):
         return y.numpy(), x.grad.numpy()
 
     thrice(program)
-    tape, base = tapes[-3]
-    fused = [n for n in read_tape(tape.tolist(), base) if n.signature.op.name.startswith("fused")]
-    (node,) = fused
-    assert len(node.arguments) == 2  # x, and the row of 1.0
+    nodes = [node for tape, base in tapes for node in read_tape(tape.tolist(), base)]
+    fused = [node for node in nodes if node.signature.op.name.startswith("fused")]
+    assert fused
+    assert {len(node.arguments) for node in fused} == {2}  # x, and the row of 1.0
 
 
 def test_parts_of_one_row_are_read_from_the_whole_row(tapes):
@@ -361,7 +361,8 @@ def test_an_expression_has_only_so_many_ops_and_arguments(tapes):
         total.sum().backward()
         return total.numpy(), values[0].grad.numpy(), values[29].grad.numpy()
 
-    thrice(program)
+    for _ in range(2):  # expressions of expressions come later
+        thrice(program)
     tape, base = tapes[-3]
     nodes = [n for n in read_tape(tape.tolist(), base) if n.signature.op.name.startswith("fused")]
     assert len(nodes) > 3
