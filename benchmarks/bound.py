@@ -18,13 +18,13 @@ import lazynet as ln
 from benchmarks import workloads
 from benchmarks.workloads import Spec, corpus
 from lazynet import executor
-from lazynet.batching.emit import CALL_LENGTH
+from lazynet.interpreter import places_of
 from lazynet.kernels import blas, cpu
 from lazynet.kernels.memory import load
+from lazynet.kernels.products import WORDS, A, B, C
 from lazynet.race import Steps
 
 _GEMM = blas.GEMM["float32"]
-_ATTRIBUTES = 7  # of a product, before its three operands: accumulate, m, n, k, ta, tb after items
 
 
 class Product(NamedTuple):
@@ -50,11 +50,9 @@ def recorded() -> Iterator[list[Product]]:
     kernels = {cpu.kernel("matmul", dtype) for dtype in ("float32", "float64")}
 
     def read(calls: np.ndarray, stop: int, *watch: np.ndarray) -> None:
-        at = 0
-        while at < stop:
+        for at in places_of(calls, stop):
             if int(calls[at]) in kernels:
-                found.extend(_products(calls[at + 2 : at + 2 + _ATTRIBUTES + 9].tolist()))
-            at += int(calls[at + 1] & CALL_LENGTH)
+                found.extend(_products(calls[at + 2 : at + 2 + WORDS].tolist()))
         execute(calls, stop, *watch)
 
     executor.execute = read
@@ -69,10 +67,10 @@ def _products(record: list[int]) -> list[Product]:
 
     A call without items runs nothing: another one does its work as well.
     """
-    items, accumulate, m, n, k, ta, tb = record[:_ATTRIBUTES]
+    items, accumulate, m, n, k, ta, tb = record[:A]
     if items == 0:
         return []
-    a, b, c = (record[at : at + 3] for at in (7, 10, 13))  # base, stride, vector
+    a, b, c = (record[at : at + 3] for at in (A, B, C))  # base, stride, vector
     shared_b, shared_c = (not operand[1] and not operand[2] for operand in (b, c))
     if not ta and shared_b and not a[2] and not c[2]:
         return [Product(m * items, n, k, ta, tb)]

@@ -22,6 +22,7 @@ from benchmarks.workloads import Spec, parser
 from lazynet import executor, nn, optim, race, running
 from lazynet.batching.policies import NAMES
 from lazynet.debugging import PerformanceHint
+from lazynet.interpreter import places_of
 from lazynet.kernels import blas
 from lazynet.kernels.jit import jit
 from lazynet.kernels.memory import call
@@ -85,13 +86,6 @@ def _same_call(calls, times, context):
         call(calls[0], record, context)
 
 
-def _count_calls(words, stop: int) -> int:
-    at = calls = 0
-    while at < stop:
-        at, calls = at + int(words[at + 1]), calls + 1
-    return calls
-
-
 def interpreter(scale: float) -> list[Row]:
     """The executor's own cost: a stream of calls on one row of one element, minus the kernel."""
     count = _size(100_000, scale)
@@ -100,7 +94,7 @@ def interpreter(scale: float) -> list[Row]:
 
     def timed(words, stop, _) -> None:
         execute(words, stop)  # everything is in memory from here on
-        calls, context = _count_calls(words, stop), blas.context().ctypes.data
+        calls, context = len(list(places_of(words, stop))), blas.context().ctypes.data
 
         def walk() -> float:
             start = time.perf_counter()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -60,6 +61,14 @@ def _now(watch):
     first = np.int64(watch.ctypes.data)
     call(watch[W_CLOCK], watch[W_WHICH], first + 8 * W_SECONDS)
     return 1_000_000_000 * load(first + 8 * W_SECONDS) + load(first + 8 * W_NANOSECONDS)
+
+
+def places_of(calls: np.ndarray, stop: int) -> Iterator[int]:
+    """Where each call begins, of those before a word."""
+    at = 0
+    while at < stop:
+        yield at
+        at += int(calls[at + 1] & CALL_LENGTH)
 
 
 @inline

@@ -15,9 +15,9 @@ from lazynet.batching.emit import CALL_LENGTH, LOOP_BEGINS, LOOP_CALL
 from lazynet.kernels.cuda_scan import ON_CHIP
 from lazynet.kernels.generate import Elementwise
 from lazynet.kernels.jit import made_from
+from lazynet.kernels.products import TA, TB, B, K, N
 
 WANTED = os.environ.get("LAZYNET_PERSISTENT_SCANS", "") == "1"
-_N, _K, _TA, _TB, _B = 5, 6, 7, 8, 12  # words of the call of a product
 
 
 class Loop(NamedTuple):
@@ -58,12 +58,12 @@ def _loop(calls: np.ndarray, places: list[int], sources: list[Any], stop: int) -
     for place, source in zip(places, sources, strict=True):
         if isinstance(source, Elementwise):
             continue
-        call = calls[place : place + _B + 3].tolist()
-        if source[0] != "matmul" or call[_TA]:
+        record = calls[place + 2 : place + 2 + B + 3].tolist()
+        if source[0] != "matmul" or record[TA]:
             return None
-        n, k, (base, stride, vector) = call[_N], call[_K], call[_B:]
+        n, k, (base, stride, vector) = record[N], record[K], record[B:]
         small = n * k * np.dtype(dtype).itemsize <= ON_CHIP
         if not kept[0] and small and not stride and not vector:
-            kept = base, n, k, call[_TB]
+            kept = base, n, k, record[TB]
     rows = max(int(calls[place + 2]) for place in places)
     return Loop(stop, tuple(dict.fromkeys(sources)), dtype, rows, kept)

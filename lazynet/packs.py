@@ -26,6 +26,7 @@ from lazynet.device import CPU
 from lazynet.kernels import packing, threads
 from lazynet.kernels.jit import borrowing, entered, inline, offered
 from lazynet.kernels.memory import load, store
+from lazynet.kernels.products import ITEMS, TB, B, K, M, N
 from lazynet.kernels.small_products import (
     COLUMNS,
     COPY,
@@ -45,8 +46,6 @@ MOST = 64  # matrices that are counted: products look for theirs one after the o
 # each on average.
 LEAST_COLUMNS, LEAST_TIMES, LEAST_ROWS, LEAST_EACH = 16, 4, 128, 4
 WORTH_COUNTING = 600  # words of calls: some thirty calls
-# Words of a product's record.
-_ITEMS, _M, _N, _K, _TB, _B = 0, 2, 3, 4, 6, 10
 _CALL, _OPERANDS = 14, 8  # words of a call that packs, and where its operands begin
 _PANEL32, _PANEL64 = panel("float32"), panel("float64")
 
@@ -88,10 +87,10 @@ def count_products(at, stop, matrices):
         at += 8 * (second & CALL_LENGTH)
         if size == 0:
             continue
-        rows, n = word(record, _ITEMS) * word(record, _M), word(record, _N)
+        rows, n = word(record, ITEMS) * word(record, M), word(record, N)
         if rows > MOST_PACKED or n < LEAST_COLUMNS:
             continue
-        k, matrix, transposed = word(record, _K), word(record, _B), word(record, _TB)
+        k, matrix, transposed = word(record, K), word(record, B), word(record, TB)
         row = place_of(matrix, transposed, n, k, matrices, end)
         if row == matrices + 8 * COUNTED * MOST:
             continue

@@ -385,13 +385,13 @@ def tensor(
     Raises:
         TypeError: for a dtype that is not one of these, or a gradient of integers.
     """
+    array = numbers_of(data) if dtype is None else np.asarray(data, dtype_of(dtype))
     if data.__class__ in (list, tuple) and _lead_back(data):
         warn(
             "tensor: only the numbers of these values are taken, and no gradient will lead back "
             "to them; ln.stack or ln.sequence makes one value of them (x.detach() or x.item() "
             "says that numbers are meant)"
         )
-    array = numbers_of(data) if dtype is None else np.asarray(data, dtype_of(dtype))
     leaf = leaf_of(array, requires_grad, device_of(device))
     if requires_grad and leaf.type.dtype not in FLOATS:
         raise TypeError(f"only float tensors can require gradients, not {leaf.type.dtype}")

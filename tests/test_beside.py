@@ -13,6 +13,7 @@ from lazynet.batching.emit import (
     operands_of_call,
 )
 from lazynet.batching.layout import B_BESIDE
+from lazynet.interpreter import places_of
 
 generator = np.random.default_rng(3)
 LENGTHS = [7, 0, 1, 30, 4, 12, 30]
@@ -131,11 +132,7 @@ def test_loops_lie_one_behind_the_other(monkeypatch):
     seconds = []
 
     def note(calls, stop, watch):
-        at, found = 0, []
-        while at < stop:
-            found.append(int(calls[at + 1]))
-            at += found[-1] & CALL_LENGTH
-        seconds.append(found)
+        seconds.append([int(calls[at + 1]) for at in places_of(calls, stop)])
         return execute(calls, stop, watch)
 
     execute = executor.execute

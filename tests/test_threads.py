@@ -10,7 +10,8 @@ from numba.core.compiler_lock import global_compiler_lock
 
 import lazynet as ln
 from lazynet import executor, nn
-from lazynet.batching.emit import CALL_LENGTH, operands_of_call
+from lazynet.batching.emit import operands_of_call
+from lazynet.interpreter import places_of
 from lazynet.kernels import threads, updates
 from lazynet.leaf import STATICS
 
@@ -62,10 +63,8 @@ def test_large_calls_are_marked_to_be_split(monkeypatch):
     marked = []
 
     def count(calls, stop, watch):
-        at = 0
-        while at < stop:
+        for at in places_of(calls, stop):
             marked.append(operands_of_call.py_func(int(calls[at + 1])) != 0)
-            at += int(calls[at + 1]) & CALL_LENGTH
         return execute(calls, stop, watch)
 
     execute = executor.execute

@@ -123,7 +123,7 @@ class Rows(NamedTuple):
     producer: np.ndarray  # the node that makes a pending row; -1 of a link
 
 
-class Found(NamedTuple):
+class Decoded(NamedTuple):
     """What `decode` gives, as far as it is filled, and local signature numbers by signature."""
 
     signature: np.ndarray
@@ -156,7 +156,7 @@ def decode(tape, numbers, base, columns, ids, marks, head, needs, root, shift):
     used = np.empty((min(nodes, 2 * numbers.shape[0]), USED_WORDS), np.int32)
     local = np.full((numbers.shape[0], 2), -1, np.int32)
     rows = Rows(head, needs, root, shift, np.empty(head.size - base, np.int32))
-    found = Found(signature, starts, dependencies, used, local)
+    found = Decoded(signature, starts, dependencies, used, local)
     count, signatures = read_nodes(tape, numbers, base, columns, marks, rows, found)
     return signature, starts, dependencies[:count].copy(), used[:signatures].copy()
 

@@ -44,7 +44,7 @@ class Patterns(NamedTuple):
     count: np.ndarray  # of one element: the number of the next one
 
 
-class Found(NamedTuple):
+class Candidates(NamedTuple):
     """Elementwise nodes of one row each, by number."""
 
     arguments: np.ndarray
@@ -77,7 +77,7 @@ def shorten(tape, numbers, base, rows, unheld, single, patterns, link):
     for row in unheld:
         if row >= base and uses[row - base] == 1:
             free[row - base] = 1
-    found = Found(
+    found = Candidates(
         np.empty((nodes, MOST_ARGUMENTS), np.int32), np.empty(nodes, np.int32),
         np.empty(nodes, np.int32), np.full(nodes, -1, np.int32), np.zeros(nodes, np.uint8),
         np.full(rows, -1, np.int32), free,

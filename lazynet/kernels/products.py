@@ -4,6 +4,9 @@ from lazynet.kernels.memory import address, load
 from lazynet.kernels.threads import WHOLE
 from lazynet.kernels.words import itemsize, part_of_product, plain_product, stackable
 
+# The words of a product's record. Of A, B and C each: base, stride and vector.
+ITEMS, ACCUMULATE, M, N, K, TA, TB, A, B, C, WORDS = 0, 1, 2, 3, 4, 5, 6, 7, 10, 13, 16
+
 
 def matmul(call, context):
     """C (+)= op(A) op(B) for each item; attributes: accumulate, m, n, k, ta, tb.
@@ -11,10 +14,10 @@ def matmul(call, context):
     Items that share B are one product of their stacked rows; items that accumulate into one C from
     transposed A are one product over their stacked rows (a weight gradient). Bound: BLAS.
     """
-    items = load(call)
-    accumulate, m, n, k = load(call + 8), load(call + 16), load(call + 24), load(call + 32)
-    ta, tb = load(call + 40), load(call + 48)
-    a, b, c = call + 56, call + 80, call + 104
+    items, accumulate = load(call + 8 * ITEMS), load(call + 8 * ACCUMULATE)
+    m, n, k = load(call + 8 * M), load(call + 8 * N), load(call + 8 * K)
+    ta, tb = load(call + 8 * TA), load(call + 8 * TB)
+    a, b, c = call + 8 * A, call + 8 * B, call + 8 * C
     lda, ldb, ldc = (m if ta else k), (k if tb else n), n
     stack_a, stride_a = stackable(a, (m * k) * itemsize, k if ta else m)
     stack_b, stride_b = stackable(b, (k * n) * itemsize, n if tb else k)
