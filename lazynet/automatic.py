@@ -79,16 +79,16 @@ class _OfModule(Cell):
     def _traced(
         self, values: list[Any], arguments: Any, named: Any, plain: Callable | None = None
     ) -> tuple[Trace, Trace]:
-        assert self._guard is not None
-        if not (self._guard.sure and self._guard.quick):
+        guard = self.states.guard
+        assert guard is not None
+        if not (guard.sure and guard.quick):
             raise Unproven("it reads what may change unseen, or takes long to look at")
-        known = (trace for traces in self._states.values() for trace in traces.known.values())
-        if len({trace.index for trace in known}) >= MOST_KINDS:
+        if len({trace.index for trace in self.states.traces()}) >= MOST_KINDS:
             raise Unproven(f"it is called with more than {MOST_KINDS} kinds of arguments")
         self._home.traces += 1
         if self._home.traces > MOST_TRACES:
             raise Unproven(f"its class has more than {MOST_TRACES} kinds of calls")
-        watcher = Watcher(self._guard)
+        watcher = Watcher(guard)
         try:
             found, again = super()._traced(values, arguments, named, watcher.watched(self._plain))
         except HookInside:

@@ -23,9 +23,10 @@ from lazynet.lists import ItemsDiffer, listed
 from lazynet.nested import mapped
 from lazynet.ops.rows import sequence
 from lazynet.ops.ways import with_leaves
-from lazynet.purity import Guard, ImpureFunction, weakly
+from lazynet.purity import Guard, weakly
 from lazynet.quick_calls import calls
 from lazynet.record import ShapeError, enter, graph_of, handles
+from lazynet.states import Known, States
 from lazynet.tensor import Sequence, Tensor
 from lazynet.trace import HookInside, TraceGraph
 from lazynet.traces import ListTrace, Trace
@@ -46,9 +47,7 @@ class Cell:
         self._function = function
         self._owner = None if owner is None else weakly(owner)
         self.held: Any = None  # the object, where nobody else may hold it
-        self._guard: Guard | None = None
-        self._states: dict[Any, _Traces] = {}  # by the state behind the function
-        self._now = _Traces()
+        self.states = States(_Known)
         self._bound: dict[int, Cell] = {}
         self._first: Cell | None = None  # where this one was made anew
         self._class: weakref.ref[type] | None = None  # the class that it is a method of, unbound
@@ -78,10 +77,10 @@ class Cell:
             placed = self._placed(arguments, named)
             if placed is not None:
                 return self(*placed)
-        guard = self._guard
+        guard = self.states.guard
         if guard is not None and not named:
-            made = calls.record(guard.watched, self._now.kinds, *arguments)
-            if made is None and self._holds(guard):
+            made = calls.record(guard.watched, self.states.now.kinds, *arguments)
+            if made is None and self.states.hold():
                 made = self._record_shortly(arguments)
             if made is not None:
                 return made
@@ -102,7 +101,7 @@ class Cell:
     def first(self) -> Cell:
         """The cell of this function when it was made the first time (see `anew.py`)."""
         of_class = self._class is not None or (self._owner is not None and self.held is None)
-        if self._guard is not None or of_class:
+        if self.states.guard is not None or of_class:
             return self
         found, function = self._first, self._function
         if found is None or not close_over_the_same(found._function, function):
@@ -129,9 +128,10 @@ class Cell:
 
     def _record_shortly(self, arguments: Any) -> Any:
         """The short way where all is as it was; None for a kind of call that it does not know."""
-        made = calls.record(None, self._now.kinds, *arguments)
-        if made is None and self._now.kinds:
-            made = with_leaves(calls, None, self._now.kinds, *arguments)
+        kinds = self.states.now.kinds
+        made = calls.record(None, kinds, *arguments)
+        if made is None and kinds:
+            made = with_leaves(calls, None, kinds, *arguments)
         return made
 
     def _record(self, key: Any, values: list[Any], arguments: Any, named: Any) -> Any:
@@ -191,41 +191,23 @@ class Cell:
             every.append(found)
         return rebuild([sequence(list(rows)) for rows in zip(*every, strict=True)])
 
-    def state(self) -> Any:
-        """A key for what the function reads besides its arguments; None before the first trace."""
-        guard = self._guard
-        if guard is None:
-            return None
-        self._holds(guard)
-        return guard.state
-
-    def _holds(self, guard: Guard) -> bool:
-        """Whether the state is as it was; if not, `_now` are the traces for what it is now."""
-        if guard.holds():
-            return True
-        self._now = self._states.get(guard.state) or self._states.setdefault(guard.state, _Traces())
-        return False
-
     def find_trace(
         self, key: Any, values: list[Any], arguments: Any, named: Any = _NOTHING
     ) -> Trace:
         """The trace for arguments of that kind; made if there is none yet."""
-        guard = self._guard
-        if guard is None:
-            guard = self._guard = Guard(self._function, self._owner)
-            self._states[guard.state] = self._now
-        self._holds(guard)
-        found = self._now.known.get(key)
+        states = self.states
+        if states.guard is None:
+            states.watch(Guard(self._function, self._owner))
+        states.hold()
+        found = states.now.traces.get(key)
         if found is None:
             self._check_constants(key)
-            guard.include(classes_in(key))
-            before = guard.state
-            self._now = self._states.setdefault(before, self._now)
+            states.include(classes_in(key))
+            before = states.guard.state
             found, again = self._traced(values, arguments, named)
-            if self.state() != before or not found.same_as(again):
-                raise ImpureFunction(self.__name__)
-            again.give_constants()
-            self._now.add(key, found, () if named else arguments)
+            states.check(self.__name__, before, found, again)
+            states.now.add(key, found)
+            states.now.note_form(found, () if named else arguments)
         return found
 
     def _check_constants(self, key: Any) -> None:
@@ -252,8 +234,7 @@ class Cell:
 
     def explain(self) -> str:
         """What the cell was compiled to: for each kind of arguments its programs as text."""
-        states = self.first()._states.values()
-        known = [trace for state in states for trace in state.known.values()]
+        known = list(self.first().states.traces())
         if not known:
             return f"{self.__name__}: not called yet"
         traces: dict[int, Trace] = {}
@@ -275,19 +256,16 @@ class Cell:
         return f"<cell {self.__name__}>"
 
 
-class _Traces:
+class _Known(Known):
     """What a cell was traced to while the state behind it was the same."""
 
-    def __init__(self):
-        self.known: dict[Any, Trace] = {}  # by kind of call
-        self.kinds: tuple[Any, ...] = ()  # of calls that are recorded the short way
+    def __init__(self) -> None:
+        super().__init__()
         self._lists: list[ListTrace] = []  # one for each program
         self._lengths: dict[Any, set[int]] = {}  # of lists, by all else that makes a kind of call
-        self._constants: list[Any] = []  # of the traces
 
-    def add(self, key: Any, trace: Trace, arguments: Any) -> None:
-        self.known[key] = trace
-        self._constants += trace.give_constants()
+    def note_form(self, trace: Trace, arguments: Any) -> None:
+        """Record calls with such arguments the short way, if they can be."""
         form = _form(arguments)
         if isinstance(trace, ListTrace):
             if not any(trace.join(other) for other in self._lists):
@@ -295,8 +273,7 @@ class _Traces:
             form = self._of_any_length(trace, arguments)
         plain = not trace.lifted and not trace.graph.draws
         if arguments and form and plain:
-            outputs, result = len(trace.rows), trace.result
-            self.kinds = shortcut.noted(self.kinds, form, trace.index, outputs, result)
+            self.record_shortly(form, trace.index, len(trace.rows), trace.result)
 
     def _of_any_length(self, trace: ListTrace, arguments: Any) -> Any:
         """The form of a call over a list; None if it is known, where its length is noted."""

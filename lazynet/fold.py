@@ -241,7 +241,7 @@ def fold(cell: Callable, x: Sequence, children: Structure | Listed[Listed[int]])
 def _plan(cell: Cell, graph: Graph, x: Sequence, structure: Structure) -> _Plan | None:
     """The plan for a cell on a structure, as the cell is now; None for one that draws."""
     step = 0 if x.length == 1 else x.step
-    key = (cell, x.type, x.length, step, cell.state())
+    key = (cell, x.type, x.length, step, cell.states.state())
     plan = structure.plans.get(key)
     if plan is None:
         everywhere = x.length == len(structure)
@@ -255,7 +255,7 @@ def _plan(cell: Cell, graph: Graph, x: Sequence, structure: Structure) -> _Plan 
         if len(structure.plans) == _MOST_PLANS:
             structure.plans.clear()
         plan = _Plan(structure, traces, everywhere, step)
-        structure.plans[*key[:-1], cell.state()] = plan
+        structure.plans[*key[:-1], cell.states.state()] = plan
     return plan
 
 

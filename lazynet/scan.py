@@ -21,16 +21,17 @@ from lazynet.graph import words_of
 from lazynet.op import RowType, Signature
 from lazynet.ops.views import as_stored
 from lazynet.program import Program, Ref, ref_of
-from lazynet.purity import Guard, ImpureFunction, Kept, weakly
+from lazynet.purity import Guard, Kept, weakly
 from lazynet.quick_calls import calls
 from lazynet.record import ShapeError, enter, graph_of
+from lazynet.states import States
 from lazynet.tensor import Sequence, Tensor, Value
 from lazynet.traced import Traced
 
 # By the object that a step belongs to, then by its function.
 _known = Kept()
-# The traces of steps that are functions or objects, by number: what a short look finds.
-_met: dict[int, weakref.ref[_Traces]] = {}
+# What is known of steps that are functions or objects, by number: what a short look finds.
+_met: dict[int, weakref.ref[_States]] = {}
 
 
 def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Sequence, ...]:
@@ -58,9 +59,9 @@ def scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Seque
         ImpureFunction: if it changes what it reads, or does not do the same when called twice.
     """
     met = _met.get(id(step))
-    traces = None if met is None else met()
-    if traces is not None and traces.called is type(step).__call__:
-        made = calls.record(traces.watched(), traces.kinds, x, states)
+    known = None if met is None else met()
+    if known is not None and known.called is type(step).__call__:
+        made = calls.record(known.guard and known.guard.watched, known.now.kinds, x, states)
         if made is not None:
             return made
     return _scan(step, states, x)
@@ -77,7 +78,7 @@ def _scan(step: Callable, states: tuple[Tensor, ...], x: Sequence) -> tuple[Sequ
         raise TypeError(f"scan: states are Tensors, not {type(states[0]).__name__}")
     # A state is a row stored by itself: the next one is.
     states = tuple([s if s.type is s.type.stored else as_stored(s) for s in states])
-    traced = _traces_of(step).find(step, (x.type, *[s.type for s in states]))
+    traced = _states_of(step).find(step, (x.type, *[s.type for s in states]))
     return _recorded(traced.signature(), states, x)
 
 
@@ -98,7 +99,7 @@ class Step:
 
     def __init__(self, function: Callable, weights: Any):
         self.function, self.weights = function, weights
-        self.traces = _Traces()
+        self.states = _States()
 
     def __call__(self, x: Any, state: Any) -> Any:
         return self.function(x, state, self.weights)
@@ -107,71 +108,30 @@ class Step:
         return Step, (self.function, self.weights)
 
 
-class _Traces:
-    """What a step was traced to, by the state behind it and the kinds of its arguments."""
+class _States(States):
+    """What a step was traced to, by the state behind it and the types of its arguments."""
 
-    def __init__(self, guard: Guard | None = None):
-        self._guard = guard
-        self._states: dict[Any, _Known] = {}
-        self._now = _Known()
-        self.called: Any = None  # what is called when one calls the step, when it was met last
-        if guard is not None:
-            self._states[guard.state] = self._now
-
-    @property
-    def kinds(self) -> tuple[Any, ...]:
-        """Kinds of scans that are recorded the short way (see `shortcut.noted`)."""
-        return self._now.kinds
-
-    def watched(self) -> Any:
-        """What must be as it was for that; None for nothing."""
-        return None if self._guard is None else self._guard.watched
+    called: Any = None  # what is called when one calls the step, when it was met last
 
     def find(self, step: Callable, rows: tuple[RowType, ...]) -> Scan:
-        before = self._state()
-        found = self._now.scans.get(rows)
+        """The step traced for a row and states of these types."""
+        before = self.state()
+        found = self.now.traces.get(rows)
         if found is None:
             found = Scan(step, rows)
-            if self._guard is not None:
-                again = Scan(step, rows)
-                if self._state() != before or not found.same_as(again):
-                    raise ImpureFunction(found.name)
-                again.give_constants()
-            self._now.add(rows, found)
+            if self.guard is not None:
+                self.check(found.name, before, found, Scan(step, rows))
+            self.now.add(rows, found)
+            row, *states = rows
+            form = shortcut.Rows(row), tuple(states)
+            self.now.record_shortly(form, found.signature().index, len(states), tuple)
         return found
 
-    def _state(self) -> Any:
-        """A key for what the step reads besides its arguments; `_now` are the traces for it."""
-        guard = self._guard
-        if guard is None:
-            return None
-        if not guard.holds():
-            self._now = self._states.get(guard.state) or self._states.setdefault(
-                guard.state, _Known()
-            )
-        return guard.state
 
-
-class _Known:
-    """What a step was traced to while the state behind it was the same."""
-
-    def __init__(self):
-        self.scans: dict[tuple[RowType, ...], Scan] = {}
-        self.kinds: tuple[Any, ...] = ()
-        self._constants: list[Any] = []  # of the scans
-
-    def add(self, rows: tuple[RowType, ...], found: Scan) -> None:
-        self.scans[rows] = found
-        self._constants += found.give_constants()
-        row, *states = rows
-        index, form = found.signature().index, (shortcut.Rows(row), tuple(states))
-        self.kinds = shortcut.noted(self.kinds, form, index, len(states), tuple)
-
-
-def _traces_of(step: Callable) -> _Traces:
-    """The traces of a step; those of a method are kept with its object."""
+def _states_of(step: Callable) -> _States:
+    """What is known of a step; that of a method is kept with its object."""
     if isinstance(step, Step):
-        return _meet(step, step.traces)
+        return _meet(step, step.states)
     passing = isinstance(step, types.MethodType)  # Python makes one wherever it is named
     given, step = step, without_cell(step)
     if isinstance(step, Cell):
@@ -189,16 +149,16 @@ def _traces_of(step: Callable) -> _Traces:
     found = known.get(key)
     if found is None:
         guard = Guard(function, None if owner is None else weakly(owner))
-        found = known[key] = _Traces(guard)
+        found = known[key] = _States(guard=guard)
     return found if passing else _meet(given, found)
 
 
-def _meet(step: Callable, traces: _Traces) -> _Traces:
-    """Note the traces of something that stays what it is as long as it lives."""
+def _meet(step: Callable, states: _States) -> _States:
+    """Note what is known of something that stays what it is as long as it lives."""
     if id(step) not in _met:
         weakref.finalize(step, _met.pop, id(step), None).atexit = False
-    _met[id(step)], traces.called = weakref.ref(traces), type(step).__call__
-    return traces
+    _met[id(step)], states.called = weakref.ref(states), type(step).__call__
+    return states
 
 
 class Scan(Traced):

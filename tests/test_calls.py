@@ -116,9 +116,9 @@ def test_references_are_counted(x):
             nested(y, state, scale, name, items), nested(x, None, 2.5), joined(y, [x])
 
     work()
-    kinds = nested._now.kinds
-    things = [x, y, items, scale, name, state, state[1], x.type, kinds, kinds[0], nested._guard]
-    things += [nested._guard.watched, x.graph, many._now.kinds[-1][3], None]
+    kinds = nested.states.now.kinds
+    things = [x, y, items, scale, name, state, state[1], x.type, x.graph, kinds, kinds[0], None]
+    things += [nested.states.guard, nested.states.guard.watched, many.states.now.kinds[-1][3]]
     counts_references(work, things)
 
 
@@ -140,7 +140,7 @@ def test_a_result_that_cannot_be_built_raises_what_it_raised(x):
     Odd.__new__ = fail
     for _ in range(2):
         with pytest.raises(OverflowError, match="no room"):
-            quick_calls.calls.record(None, odd._now.kinds, x)
+            quick_calls.calls.record(None, odd.states.now.kinds, x)
     ln.forward()
 
 

@@ -513,7 +513,7 @@ def test_bases_behind_a_definition_cost_nothing_and_are_seen_through_super():
     for _ in range(2):
         assert plain(x).shape == (2,)
         assert last(x).tolist() == [3.0, 6.0]
-    _, _, _, functions, *others = plain.forward._guard.watched
+    _, _, _, functions, *others = plain.forward.states.guard.watched
     assert len(functions) == 1 and not any(others)  # its own code, and one count
     Middle.factor = lambda self: 10.0
     assert last(x).tolist() == [11.0, 22.0]
