@@ -70,7 +70,11 @@ class _Gradients(contextlib.ContextDecorator):
 
     def __enter__(self):
         self._tokens.append(recording_gradients.set(self._enabled))
-        _sync()
+        try:
+            _sync()
+        except BaseException:  # Ctrl-C: Python leaves no block that was not entered
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,12 @@ from lazynet.device import CPU, Device
 from lazynet.leaf import Leaf
 from lazynet.op import RowType
 
+# Held while rows of a value move (`spent.py`), and by whoever reads: perhaps another thread.
+MOVING = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a child is forked while nobody moves rows
+    os.register_at_fork(
+        before=MOVING.acquire, after_in_parent=MOVING.release, after_in_child=MOVING.release
+    )
 _SCALARS: dict[str, Any] = {
     "float32": ctypes.c_float,
     "float64": ctypes.c_double,

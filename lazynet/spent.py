@@ -12,6 +12,7 @@ import numpy as np
 
 from lazynet.batching.marks import mark_unspent
 from lazynet.graph import Graph
+from lazynet.reading import MOVING
 from lazynet.tensor import Sequence, Value, rows_of
 
 
@@ -44,10 +45,11 @@ def shrink_spent() -> None:
         # One reference is the value's, one is ours, one is the argument of getrefcount.
         if value.graph is graph and not graph.retained and sys.getrefcount(graph) == 3:
             if value.type.offset == 0 and value.type.stride == value.type.width:
-                graph.shrink(rows_of(value), value.type.width)
-                value.id = 0
-                if isinstance(value, Sequence):
-                    value.step = 1
+                with MOVING:
+                    graph.shrink(rows_of(value), value.type.width)
+                    value.id = 0
+                    if isinstance(value, Sequence):
+                        value.step = 1
         elif value.graph is graph:
             graphs.append((graph_reference, value_reference))
 

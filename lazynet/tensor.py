@@ -17,7 +17,7 @@ from lazynet.elsewhere import OF_SEQUENCES, OF_VALUES
 from lazynet.leaf import STATICS, Leaf, leaf_of
 from lazynet.methods import Methods
 from lazynet.op import RowType, row_type
-from lazynet.reading import read_number, read_row, read_rows
+from lazynet.reading import MOVING, read_number, read_row, read_rows
 from lazynet.recording import pending_graph
 
 FLOATS = ("float32", "float64")
@@ -100,7 +100,10 @@ class Value(Methods):
     @property
     def pending(self) -> bool:
         """Whether the value has still to be computed."""
-        return not isinstance(self.graph, Leaf) and self._last() >= self.graph.done
+        if isinstance(self.graph, Leaf):
+            return False
+        with MOVING:
+            return self._last() >= self.graph.done
 
     def _last(self) -> int:
         return self.id
@@ -110,7 +113,8 @@ class Value(Methods):
             wait_for(self)
         graph = self.graph
         if (graph.failures or graph.shortened) and self._last() >= 0:
-            graph.raise_failure(self.id)
+            with MOVING:
+                graph.raise_failure(self.id)
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:
@@ -244,7 +248,8 @@ class Tensor(Value):
         return self._content()
 
     def _content(self) -> np.ndarray:
-        return read_row(self.graph, self.id, self.type)
+        with MOVING:
+            return read_row(self.graph, self.id, self.type)
 
     def item(self) -> Any:
         """The value of a tensor of one element, as a Python number. Runs what is pending.
@@ -257,7 +262,8 @@ class Tensor(Value):
         self._wait()
         if isinstance(self.graph, Leaf):
             return self.numpy().item()
-        return read_number(self.graph, self.id, self.type)
+        with MOVING:
+            return read_number(self.graph, self.id, self.type)
 
     def _no_number(self, asked: str) -> ValueError:
         """The error of who asked for one number where there are several, or none."""
@@ -366,7 +372,8 @@ class Sequence(Value):
         return self._content()
 
     def _content(self) -> np.ndarray:
-        return read_rows(self.graph, self.id, self.step, self.length, self.type)
+        with MOVING:
+            return read_rows(self.graph, self.id, self.step, self.length, self.type)
 
 
 def tensor(

@@ -7,6 +7,7 @@ import pytest
 
 import lazynet as ln
 from lazynet import nn, optim
+from lazynet.graph import Graph
 
 X = ln.tensor([1.0, -2.0])
 
@@ -98,3 +99,31 @@ def test_a_generator_goes_on_in_its_mode():
     with pytest.raises(KeyError):
         thrown.throw(KeyError("x"))
     assert ln.is_grad_enabled()
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_a_value_is_read_in_another_thread_while_its_graph_shrinks(monkeypatch, rows):
+    """Of a loss that backward began at, all else goes at the next backward, and its row moves."""
+    layer, read, shrink = nn.Linear(2, 2), [], Graph.shrink
+
+    def shrink_while_read(graph, *arguments):
+        shrink(graph, *arguments)
+        reader = threading.Thread(target=lambda: read.append(first.numpy()))
+        reader.start()
+        reader.join(0.2)  # what does not wait for the end is done by then
+        readers.append(reader)
+
+    def one():
+        y = layer(ln.sequence([X, X + 1.0]) if rows else X)
+        y.backward(np.ones(y.shape))
+        return y
+
+    readers: list[threading.Thread] = []
+    first = one()
+    expected = first.numpy()
+    monkeypatch.setattr(Graph, "shrink", shrink_while_read)
+    one()
+    assert readers
+    for reader in readers:
+        reader.join()
+    np.testing.assert_array_equal(read, [expected] * len(readers))
