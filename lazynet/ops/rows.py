@@ -111,7 +111,8 @@ def stack(values, dim: int = 0):
     """Values joined along a new axis: a Sequence, as of `sequence`, where that is the first.
 
     Shapes: n Tensors -> n rows; along another axis n Tensors of (2, 3) -> (2, n, 3) for dim 1, and
-    n Sequences of rows (3,) -> rows of (n, 3).
+    n Sequences of rows (3,) -> rows of (n, 3). All rows of a Sequence as one Tensor (n, 3) are
+    `ln.stack(rows, dim=1).T`, a matrix as any other.
 
     >>> x, y = ln.tensor([1.0, 2.0]), ln.tensor([3.0, 4.0])
     >>> ln.stack([x, y]).tolist(), ln.stack([x, y], dim=1).tolist()
