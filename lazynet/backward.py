@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import reprlib
-from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,16 +20,15 @@ from lazynet.batching import layout as words
 from lazynet.batching.decode import U_NEEDS, U_SIGNATURE
 from lazynet.batching.marks import P_BATCH, mark, spend, split
 from lazynet.batching.measure import M_WIDEST
-from lazynet.careful import Careful, Retained, hooked, stops_of
+from lazynet.careful import Careful, hooked
 from lazynet.device import running_in
 from lazynet.graph import Graph
 from lazynet.kernels.jit import clock, interruptible
-from lazynet.leaf import GOING, STATICS, Leaf, leaf_of
-from lazynet.modes import no_grad
+from lazynet.leaf import GOING, STATICS, Leaf
 from lazynet.op import TABLE
-from lazynet.reading import gather_bytes
 from lazynet.spent import note_spent, release_links, shrink_spent
-from lazynet.tensor import Sequence, Tensor, Value, rows_of, tensor
+from lazynet.stops import Gradients, stops_of
+from lazynet.tensor import Sequence, Tensor, Value, rows_of
 from lazynet.touched import rows_looked_up
 from lazynet.trace import backward_program
 
@@ -247,87 +245,47 @@ class _Plan:
                     self._statics[id(run)] = statics
                     leaves += filter(None, map(STATICS.leaf, statics))
         with Careful(leaves, self.graphs, _nothing if retain_graph else self.spend):
-            chunks = self._allocate()
+            gradients = Gradients(self._allocate(), self.device)
             plans = [run.plan for graph in self.graphs for run in graph.runs]
             widest = max((plan.sizes[M_WIDEST] for plan in plans), default=0)
             trash = self.device.pool.take(widest)
             self.mirrors.append((0, 0, trash))
-            self._put(chunks, value, seed)
+            gradients.add(value, seed)
             for graph in self.graphs:
                 for run in reversed(graph.runs):
-                    self._go_through(graph, run, chunks, trash.address)
+                    self._go_through(graph, run, gradients, trash.address)
 
-    def _go_through(self, graph: Graph, run: executor.Run, chunks: np.ndarray, trash: int) -> None:
-        """Run backward through one forward; it stops where hooks want to see gradients."""
+    def _go_through(
+        self, graph: Graph, run: executor.Run, gradients: Gradients, trash: int
+    ) -> None:
+        """Run backward through one forward; it stops where somebody wants to see gradients."""
         parts = self._parts[id(run)]
         if not len(parts):
             return
-        gradients = STATICS.gradients(self._statics[id(run)])
+        of_parameters = STATICS.gradients(self._statics[id(run)])
         _note_rows(run, parts, self._statics[id(run)])
-        stops = (
-            stops_of(graph, run, self._wanted[graph.number])
-            if graph.hooks or graph.retained
-            else {}
-        )
+        stops = stops_of(graph, run, parts[:, P_BATCH], self._wanted[graph.number])
         end = len(parts)
-        for batch in (*sorted(stops, reverse=True), -1):
+        for batch in sorted({*stops, -1}, reverse=True):
             start = int(np.searchsorted(parts[:, P_BATCH], batch, side="right"))
             if start < end:
                 self.batches += end - start
                 with running_in(graph.precision):
                     calls, spent = executor.backward(
-                        run, parts[start:end], chunks, trash, gradients, self.device
+                        run, parts[start:end], gradients.chunks, trash, of_parameters, self.device
                     )
                 self.calls += calls
                 if len(spent):
                     self._note_time(run, spent)
             end = start
             for stop in stops.get(batch, ()):
-                if isinstance(stop, Retained):
-                    self._keep(graph, stop, chunks)
-                else:
-                    self._call(graph, stop, chunks)
+                stop.act(graph, gradients)
 
     def _note_time(self, run: executor.Run, spent: np.ndarray) -> None:
         """Add what the kernels of each signature took."""
         kinds = run.plan.used[:, U_SIGNATURE].tolist()
         for kind, nanoseconds in zip(kinds, spent.tolist(), strict=False):
             self.spent[kind] = self.spent.get(kind, 0) + nanoseconds
-
-    def _call(self, graph: Graph, hook: Any, chunks: np.ndarray) -> None:
-        """Let a hook see the gradients of its values, and put there what it gives."""
-        wanted = self._wanted[graph.number]
-        places = [
-            self._gradient_addresses(chunks, value) if wanted[graph.head[value.id]] else []
-            for value in hook.values(graph)
-        ]
-        given = [
-            self._read(value, addresses) if addresses and all(addresses) else None
-            for value, addresses in zip(hook.values(graph), places, strict=True)
-        ]
-        with no_grad():
-            changed = hook.apply(given)
-            for old, new, addresses in zip(given, changed, places, strict=True):
-                if new is not old:
-                    self._write(new, addresses)
-
-    def _keep(self, graph: Graph, retained: Retained, chunks: np.ndarray) -> None:
-        """Copy out a gradient that `retain_grad` asked for."""
-        value = retained.value(graph)
-        found = self._read(value, self._gradient_addresses(chunks, value))
-        before, rows = graph.gradients.get(retained.key), found.numpy()
-        graph.gradients[retained.key] = rows if before is None else before + rows
-
-    def _read(self, value: Value, addresses: list[int]) -> Any:
-        rows = gather_bytes(np.array(addresses), value.type, self.device)
-        if isinstance(value, Tensor):
-            return tensor(rows[0], device=self.device)
-        leaf = leaf_of(rows, device=self.device)
-        return Sequence(leaf, 0, value.type, len(rows))
-
-    def _write(self, new: Any, addresses: list[int]) -> None:
-        for address, row in zip(addresses, new.numpy().reshape(len(addresses), -1), strict=True):
-            self.device.write(address, row)
 
     def _allocate(self) -> np.ndarray:
         """Zeroed gradients for all rows of the visited graphs and leaves; the table of chunks."""
@@ -346,22 +304,6 @@ class _Plan:
             start, gradient = leaf.address, leaf.gradient_address()
             table.append((start, start + leaf.array.nbytes, gradient - start))
         return np.array(sorted(table), np.int64).reshape(-1, 3)
-
-    def _put(self, chunks: np.ndarray, value: Value, seed: np.ndarray) -> None:
-        rows = seed.reshape(len(self.rows), value.type.size)
-        for row, address in zip(rows, self._gradient_addresses(chunks, value), strict=True):
-            self.device.add(address, row)
-
-    def _gradient_addresses(self, chunks: np.ndarray, value: Value) -> list[int]:
-        starts, found, place = chunks[:, 0].tolist(), [], value.graph.place
-        for row in rows_of(value):
-            address = int(place[row])
-            k = bisect_right(starts, address) - 1
-            if k < 0 or address >= chunks[k, 1]:
-                found.append(0)
-            else:
-                found.append(address + int(chunks[k, 2]) + value.type.offset)
-        return found
 
     def spend(self) -> None:
         """Note that the marked nodes have been gone through."""

@@ -6,75 +6,17 @@ import _signal  # type: ignore[import-not-found]  # `signal` without enums, its 
 import signal
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from lazynet.batching.decode import FIRST
-from lazynet.batching.layout import B_FIRST_NODE
-from lazynet.executor import Run
+from lazynet.debugging import debugging
 from lazynet.graph import Graph
 from lazynet.leaf import Leaf
 from lazynet.modes import no_grad
-from lazynet.op import RowType
-from lazynet.tensor import Sequence, Tensor, Value, tensor
+from lazynet.tensor import tensor
 
 _SIGINT = int(signal.SIGINT)
-
-
-class Retained(NamedTuple):
-    """A value whose gradient `retain_grad` asked for."""
-
-    row: int
-    type: RowType
-    length: int | None  # None for a Tensor
-
-    @property
-    def key(self) -> tuple[int, RowType]:
-        """What the graph knows its gradient by."""
-        return self.row, self.type
-
-    def value(self, graph: Graph) -> Value:
-        """A handle of it; not kept, because it would keep the graph."""
-        if self.length is None:
-            return Tensor(graph, self.row, self.type)
-        return Sequence(graph, self.row, self.type, self.length)
-
-
-def stops_of(graph: Graph, run: Run, wanted: np.ndarray) -> dict[int, list[Any]]:
-    """The hooks and kept gradients of a forward, by the batch before which backward stops for them.
-
-    A hook of several values waits for the last batch that made one of them, which is the first that
-    backward comes to. Gradients are kept as the hooks leave them.
-
-    Args:
-        wanted: whether backward visits a node, by its first row.
-    """
-    position = np.empty_like(run.plan.order)
-    position[run.plan.order] = np.arange(len(run.plan.order), dtype=run.plan.order.dtype)
-    begins, firsts = run.laid.batches[:, B_FIRST_NODE], run.plan.columns[:, FIRST]
-
-    def batch_of(row: int) -> int:
-        """The batch that made a row; -1 if it is of another forward, or nothing leads there."""
-        head = graph.head[row]
-        node = int(np.searchsorted(firsts, head))
-        here = node < len(firsts) and firsts[node] == head
-        if not (here and wanted[head] and graph.needs[head]):
-            return -1
-        return int(np.searchsorted(begins, position[node], side="right")) - 1
-
-    waiting: list[tuple[list[int], Any]] = [
-        (hook.rows, hook)
-        for hook in dict.fromkeys(hook for hooks in graph.hooks.values() for hook in hooks)
-    ]
-    for (row, type_), length in graph.retained.items():
-        waiting.append(([row], Retained(row, type_, length)))
-    found: dict[int, list[Any]] = {}
-    for rows, stop in waiting:
-        batch = max(map(batch_of, rows))
-        if batch >= 0:
-            found.setdefault(batch, []).append(stop)
-    return found
 
 
 def _in_python(graph: Graph) -> bool:
@@ -150,7 +92,8 @@ class Careful:
         self._graphs, self._finish = graphs, finish
 
     def __enter__(self) -> Careful:
-        if not (self._hooked or any(graph.hooks or _in_python(graph) for graph in self._graphs)):
+        asked = any(graph.hooks or _in_python(graph) for graph in self._graphs)
+        if not (self._hooked or asked or debugging.get()):
             self._held = Held()
             return self
         self._graphs[0].close()  # what hooks record goes to another graph

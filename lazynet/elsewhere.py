@@ -90,7 +90,7 @@ TORCH_VALUES = {
     "values": "nothing; max(dim) gives values alone",
     "view_as": "x.reshape(y.shape)",
     "zero_": f"{_CHANGED}, ln.zeros_like(x) makes one; ln.nn.init changes parameters",
-    "zero_grad": "a new tensor, or ln.Parameter(data), which keeps its gradient until zero_grad()",
+    "zero_grad": "x.grad = None, of a leaf",
 }
 DYNET_VALUES = {
     "as_array": _DATA,

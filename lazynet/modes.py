@@ -243,11 +243,11 @@ def get_num_threads() -> int:
 
 
 class debug(contextlib.ContextDecorator):
-    """Remember the line that recorded each node, and check every result for NaN.
+    """Remember the line that recorded each node, and check every result and gradient for NaN.
 
     Values are otherwise those of numpy: log(-1) is NaN, 1 / 0 and exp(1000) are infinite, and
     nothing is raised. Inside this, the first NaN raises FloatingPointError with the op and the line
-    that recorded it. Slower; for finding mistakes.
+    that recorded it, in `backward` also that of a gradient. Slower; for finding mistakes.
 
         >>> with ln.debug(inf=True):
         ...     ln.log(ln.tensor([0.0])).numpy()

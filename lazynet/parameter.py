@@ -111,20 +111,6 @@ class Parameter(Tensor):
         if collected and not set_to_none:
             self.graph.want_gradient()  # zeros
 
-    @property
-    def grad(self) -> Tensor | None:
-        """What backward collected, copied; None before the first backward after `zero_grad`.
-
-        After `backward(create_graph=True)` it is the lazy value itself, to be differentiated.
-        """
-        return super().grad
-
-    @grad.setter
-    def grad(self, value) -> None:
-        self.graph.clear_gradient()
-        if value is not None:
-            self.graph.want_gradient()[...] = np.asarray(value)
-
     def __copy__(self):
         return self.__deepcopy__({})  # parameters do change
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from lazynet.autodiff import behind, gradients
 from lazynet.backward import NO_GRADIENT, RECORDED
-from lazynet.careful import Held, Retained
+from lazynet.careful import Held
 from lazynet.graph import Graph
 from lazynet.leaf import Leaf
+from lazynet.stops import Retained
 from lazynet.tape import Node, node_of
 from lazynet.tensor import Tensor, Value, tensor
 

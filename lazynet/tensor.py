@@ -77,7 +77,11 @@ class Value(Methods):
 
     @property
     def grad(self) -> Tensor | None:
-        """The gradient of a leaf, or of a value after `retain_grad`; None before backward."""
+        """What backward collected for a leaf, or a value after `retain_grad`, copied; None before.
+
+        Of a leaf it can be set, to None or to numbers. After `backward(create_graph=True)` it is
+        the lazy value itself, to be differentiated.
+        """
         if isinstance(self.graph, Leaf):
             _ask("grad")
             if self.type is not self.graph.type:
@@ -89,6 +93,14 @@ class Value(Methods):
         if gradient is None or isinstance(gradient, Value):
             return gradient  # type: ignore[return-value]
         return tensor(np.asarray(gradient), device=self.graph.device)
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if not isinstance(self.graph, Leaf) or self.type is not self.graph.type:
+            raise AttributeError("grad: that of a leaf can be set, and this is computed from one")
+        self.graph.clear_gradient()
+        if value is not None:
+            self.graph.want_gradient()[...] = np.asarray(value)
 
     @property
     def is_leaf(self) -> bool:

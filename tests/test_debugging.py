@@ -1,6 +1,7 @@
 """Domain errors: values are numpy's, and under `ln.debug` the line that made them is told."""
 
 import inspect
+import re
 
 import numpy as np
 import pytest
@@ -139,3 +140,52 @@ def test_the_hint_that_nothing_batches_stands_at_the_line_that_asked():
             ln.tanh(ln.tensor([1.0])).item()
             line = inspect.currentframe().f_lineno - 1
     assert [(hint.filename, hint.lineno) for hint in told] == [(__file__, line)]
+
+
+# name: (the program, what backward makes, of which operation)
+MADE_BACK = {
+    "a chosen log": (lambda x: ln.where(x > 0.0, ln.log(x), 0.0), "log: NaN"),
+    "a chosen root of rows": (lambda x: ln.where(x > 0.0, ln.sqrt(ln.sequence([x])[0]), 0.0),
+                              "sqrt: NaN"),
+    "a root": (lambda x: ln.sqrt(x), "sqrt: inf"),
+    "a cell": (lambda x: root(x), "sqrt: inf"),
+    "a scan": (lambda x: ln.scan(root_of_state, (x,), ln.sequence([x]))[0], "root_of_state: inf"),
+    "a parameter": (lambda x: ln.linear(x * 1e-30, BIG).sum() * 1e30, "linear: inf"),
+}  # fmt: skip
+BIG = ln.Parameter(np.full((1, 2), 1e30, np.float32))
+
+
+@ln.cell
+def root(x):
+    return ln.sqrt(x)
+
+
+def root_of_state(x, states):
+    return (ln.sqrt(states[0]),)
+
+
+@pytest.mark.parametrize("name", MADE_BACK)
+@pytest.mark.parametrize("policy", ["auto", "none"])
+def test_what_backward_makes_is_told_with_the_line(name, policy):
+    program, told = MADE_BACK[name]
+    x = ln.tensor([0.0, 4.0], requires_grad=True)
+    (x * 3.0).sum().backward()
+    with ln.batching(policy):
+        program(x).sum().backward()  # nothing is raised otherwise
+        x.grad = None
+        (x * 3.0).sum().backward()
+        with pytest.raises(FloatingPointError) as error, ln.debug(inf="inf" in told):
+            program(x).sum().backward()
+    assert re.match(rf"backward of {told} in the gradient of an operand of .*", str(error.value))
+    assert f"recorded at {__file__}" in str(error.value)
+    np.testing.assert_array_equal(x.grad.numpy(), [3.0, 3.0])  # nothing was added
+
+
+def test_gradients_that_are_infinite_already_are_not_made_again():
+    x = ln.tensor([0.0], requires_grad=True)
+    with pytest.raises(FloatingPointError, match=r"of mul: NaN .*; that of its result is inf"), \
+            ln.debug():  # fmt: skip
+        ln.sqrt(ln.sqrt(x) * x * 0.0).sum().backward()
+    with ln.debug():
+        ln.sqrt(x).sum().backward()
+    assert x.grad.tolist() == [np.inf]

@@ -625,3 +625,18 @@ def test_files_of_others_are_told_of(tmp_path):
     (tmp_path / "model.pt").write_bytes(b"PK" + bytes(64))
     with pytest.raises(ValueError, match=r"no whole safetensors file .*torch\.load"):
         ln.load(tmp_path / "model.pt")
+
+
+def test_the_gradient_of_a_leaf_is_set_and_no_other():
+    x = ln.tensor([1.0, 2.0], requires_grad=True)
+    for expected in ([2.0, 4.0], [4.0, 8.0]):
+        x.square().sum().backward()
+        assert x.grad.tolist() == expected
+    x.grad = None
+    assert x.grad is None
+    x.grad = [1.0, 0.0]
+    x.square().sum().backward()
+    assert x.grad.tolist() == [3.0, 4.0]
+    for value in (x * 1.0, x[:1], x[0]):
+        with pytest.raises(AttributeError, match="grad: that of a leaf can be set"):
+            value.grad = None
