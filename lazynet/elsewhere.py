@@ -131,7 +131,8 @@ DYNET_OPTIMIZERS = {
     "restart": "another optimizer of the same parameters",
     "set_clip_threshold": "ln.nn.utils.clip_grad_norm_(model.parameters(), norm)",
     "set_sparse_updates": "ln.optim.SparseAdam or ln.optim.SparseSGD",
-    "update": "opt.step(), and opt.zero_grad() before the next backward",
+    "update": "opt.step(), and opt.zero_grad() before the next backward; it clips nothing, as "
+    "ln.nn.utils.clip_grad_norm_(model.parameters(), 5.0) before it does",
 }
 
 _STEPS = "ln.optim.AdamW, or a class of your own, of ln.optim.Optimizer"
