@@ -62,7 +62,7 @@ class Gradients:
         rows = gather_bytes(np.array(addresses), value.type, self._device)
         if isinstance(value, Tensor):
             return tensor(rows[0], device=self._device)
-        return Sequence(leaf_of(rows, device=self._device), 0, value.type, len(rows))
+        return Sequence(leaf_of(rows, device=self._device), 0, value.type.stored, len(rows))
 
     def write(self, value: Value, gradient: Value) -> None:
         """Let a value have this gradient."""

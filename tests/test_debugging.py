@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import lazynet as ln
-from lazynet import nn
+from lazynet import nn, stops
+from lazynet.tape import operands_of
 
 # name: (the program, what is made)
 MADE = {
@@ -189,3 +190,19 @@ def test_gradients_that_are_infinite_already_are_not_made_again():
     with ln.debug():
         ln.sqrt(x).sum().backward()
     assert x.grad.tolist() == [np.inf]
+
+
+def test_a_look_reads_the_gradients_of_parts_of_rows(monkeypatch):
+    seen = []
+
+    def note(graph, nodes, gradient):
+        for node in nodes:
+            if node.signature.op.name == "cat":
+                seen.extend(gradient(x).tolist() for x in operands_of(graph, node))
+
+    monkeypatch.setattr(stops, "first_fault_back", note)
+    x = ln.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], requires_grad=True)
+    with ln.debug():
+        first, rest = ln.split(ln.sequence(x) * 1.0, (1, 2))
+        (ln.cat([rest, first]) * ln.tensor([1.0, 10.0, 100.0])).sum().backward()
+    assert seen == [[[1.0, 10.0]] * 2, [[100.0]] * 2]
