@@ -6,6 +6,7 @@ from graphs import Program, programs
 from hypothesis import given, settings
 
 import lazynet as ln
+from lazynet import running
 from lazynet.batching.policies import NAMES
 
 BATCHED = [policy for policy in NAMES if policy != "none"]
@@ -37,6 +38,22 @@ def test_every_policy_gives_what_one_by_one_gives(policy, program):
     compare(values, expected, "value")
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-9, atol=1e-9)
     compare(gradients, expected_gradients, "gradient")
+
+
+@pytest.mark.parametrize("policy", ["auto", "none"])
+@settings(max_examples=40)
+@given(program=programs())
+def test_graphs_that_end_after_each_forward_give_the_same(policy, program):
+    """As large ones do: what is computed enters the next one by links."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "MOST_BYTES", 0)
+        values, loss, gradients = program.lazy(policy)
+        dropped = program.lazy_and_dropped()
+    expected, expected_loss, expected_gradients = program.lazy(policy)
+    compare(values, expected, "value")
+    np.testing.assert_allclose([loss, dropped[0]], expected_loss, rtol=1e-9, atol=1e-9)
+    compare(gradients, expected_gradients, "gradient")
+    compare(dropped[1], expected_gradients, "gradient of what was dropped")
 
 
 @pytest.mark.parametrize("policy", BATCHED)
