@@ -53,7 +53,7 @@ def connect(graph, rank, words, edges):
     for i in range(signature.size):
         words[i, W_SIGNATURE], words[i, W_WAITING] = signature[i], starts[i + 1] - starts[i]
         words[i, W_FIRST_EDGE] = words[i, W_LAST_EDGE] = -1
-        words[i, W_RANK] = rank[i] if rank.size > 0 else 0
+        words[i, W_RANK] = rank[i]
         depth = np.int32(0)
         for e in range(starts[i], starts[i + 1]):
             d = dependencies[e]
@@ -85,19 +85,22 @@ def _score(share, behind, paths):
     return np.float64(paths)
 
 
-@inline
-def new_agenda(words, signatures, longest):
-    """An agenda with nothing on it, and room to count: a signature has `longest` ranks, or one."""
-    agenda = np.zeros((signatures, AGENDA_WORDS), np.int64)
+@borrowing
+def clear_agenda(words, longest, agenda, counts):
+    """Begin with nothing on the agenda, and nothing counted; a signature has `longest` ranks."""
+    for s in range(agenda.shape[0]):
+        for k in range(AGENDA_WORDS):
+            agenda[s, k] = 0
     for i in range(words.shape[0]):
         agenda[words[i, W_SIGNATURE], A_PENDING] += 1
+        for k in range(COUNTS):  # there are no more ranks than nodes
+            counts[i, k] = 0
     nodes = ranks = np.int64(0)
-    for s in range(signatures):
+    for s in range(agenda.shape[0]):
         agenda[s, A_HEAD] = agenda[s, A_TAIL] = nodes
         agenda[s, A_RANKS] = ranks
         nodes += agenda[s, A_PENDING]
-        ranks += longest[s] if longest.size > 0 else 1
-    return agenda, np.zeros((ranks, COUNTS), np.int32)
+        ranks += longest[s]
 
 
 @borrowing
@@ -165,22 +168,22 @@ def leave(words, i, s, both, agenda, counts):
 
 
 @borrowing
-def run_agenda(words, edges, way, order, agenda, counts, run, batches):
-    """Fill the order and the batches; gives how many batches there are."""
+def run_agenda(words, edges, way, order, agenda, counts, run, batches, at):
+    """Fill the order and the batches, from place `at` on; gives how many batches there are."""
     both = way == BOTH
     enter_all(words, both, order, agenda, counts)
     count = done = 0
-    while done < run.size:
+    while done < words.shape[0]:
         s = best_signature(way, agenda, counts)
         start, stop = agenda[s, A_HEAD], agenda[s, A_TAIL]
-        batches[count, 0], batches[count, 1] = s, done
-        batches[count, 2] = done + stop - start
+        batches[at + count, 0], batches[at + count, 1] = s, done
+        batches[at + count, 2] = done + stop - start
         count += 1
         agenda[s, A_HEAD], agenda[s, A_PATHS] = stop, 0
         agenda[s, A_PENDING] -= stop - start
         for x in range(start, stop):
             i = order[x]
-            run[done] = i
+            run[at + done] = i
             done += 1
             leave(words, i, s, both, agenda, counts)
             edge = words[i, W_FIRST_EDGE]
@@ -193,19 +196,20 @@ def run_agenda(words, edges, way, order, agenda, counts, run, batches):
     return count
 
 
-@inline
-def by_agenda(graph, signatures, rank, longest, words, edges, way):
+@borrowing
+def by_agenda(graph, rank, longest, words, edges, way, order, agenda, counts, run, batches, at):
     """Keep the ready nodes by signature; run all of one signature, then see what became ready.
 
     The signature goes first whose pending nodes have the least average depth; looking AHEAD, the
     one with the largest share of ready nodes among its nodes of least rank, and that among equals;
     looking BOTH ways, the one with the best `_score`. Nodes become ready in first-in-first-out
-    order, so that neighbours stay neighbours.
+    order, so that neighbours stay neighbours. Gives how many batches there are.
+
+    Args:
+        rank, longest: of nodes, and of signatures how many ranks they have.
+        words, edges, order, agenda, counts: room.
+        run, batches: filled from place `at` on.
     """
-    nodes = words.shape[0]
     connect(graph, rank, words, edges)
-    agenda, counts = new_agenda(words, signatures, longest)
-    order, run = np.empty(nodes, np.int32), np.empty(nodes, np.int32)
-    batches = np.empty((nodes, 3), np.int32)
-    count = run_agenda(words, edges, way, order, agenda, counts, run, batches)
-    return run, batches[:count].copy()
+    clear_agenda(words, longest, agenda, counts)
+    return run_agenda(words, edges, way, order, agenda, counts, run, batches, at)

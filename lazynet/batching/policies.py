@@ -17,8 +17,10 @@ Arguments come first, one signature a batch, every node once.
 import numpy as np
 
 from lazynet.batching.agenda import (
+    AGENDA_WORDS,
     AHEAD,
     BOTH,
+    COUNTS,
     EDGE_WORDS,
     PLAIN,
     W_BEHIND,
@@ -26,7 +28,7 @@ from lazynet.batching.agenda import (
     WORDS,
     by_agenda,
 )
-from lazynet.kernels.jit import inline, jit
+from lazynet.kernels.jit import borrowing, entered, inline, jit
 
 NONE, DEPTH, AGENDA, FRONTIER, AUTO = range(5)
 NAMES = {"none": NONE, "depth": DEPTH, "agenda": AGENDA, "frontier": FRONTIER, "auto": AUTO}
@@ -52,22 +54,36 @@ def schedule(signature, starts, dependencies, signatures, policy):
     if policy == AUTO and nodes * signatures > FRONTIER_LIMIT:
         policy = AGENDA
     longest = np.empty((0 if policy == AGENDA else nodes, signatures), np.int32)
-    return by_ready(*graph, longest, words, edges, policy)
+    rank, top = np.empty(nodes, np.int32), np.empty(signatures, np.int32)
+    agenda = np.empty((signatures, AGENDA_WORDS), np.int64)
+    order, counts = np.empty(nodes, np.int32), np.empty((nodes, COUNTS), np.int32)
+    run, batches = np.empty(2 * nodes, np.int32), np.empty((2 * nodes, 3), np.int32)
+    found = by_ready(
+        *graph, longest, rank, top, words, edges, policy, order, agenda, counts, run, batches
+    )
+    first, count = (found & 1) * nodes, found >> 1
+    return run[first : first + nodes].copy(), batches[first : first + count].copy()
 
 
 def longest_chains(signature, starts, dependencies, signatures) -> np.ndarray:
     """How many nodes of each signature lie on the longest chain of it; so many batches it needs."""
     group = max(CHAINS_AT_ONCE // max(len(signature), 1), 1)
     if signatures <= group:
-        room = np.empty((len(signature), signatures), np.int32)
-        return chains(signature, starts, dependencies, room)[1]
-    room = np.empty((len(signature), group + 1), np.int32)
+        return _longest(signature, starts, dependencies, signatures)
     found = []
     for first in range(0, signatures, group):
         local = signature - first
         local[(local < 0) | (local >= group)] = group  # the others, as one
-        found.append(chains(local, starts, dependencies, room)[1][:group])
+        found.append(_longest(local, starts, dependencies, group + 1)[:group])
     return np.concatenate(found)[:signatures]
+
+
+def _longest(signature, starts, dependencies, signatures) -> np.ndarray:
+    """`longest_chains`, of so many signatures at once."""
+    nodes, top = len(signature), np.empty(signatures, np.int32)
+    room = np.empty((nodes, signatures), np.int32), np.empty(nodes, np.int32)
+    chains(signature, starts, dependencies, *room, top)
+    return top
 
 
 def lower_bound(signature, starts, dependencies, signatures) -> int:
@@ -142,80 +158,92 @@ def sorted_by(keys, limit, order):
     return found
 
 
-@jit
-def chains(signature, starts, dependencies, longest):
+@entered
+def chains(signature, starts, dependencies, longest, rank, top):
     """For each node, how many nodes of its own signature lie on the longest chain before it.
 
-    Also the longest chain of each signature. `longest` is room for a word for each node and
-    signature.
+    Also the longest chain of each signature.
+
+    Args:
+        longest: room for a word for each node and signature.
+        rank, top: filled.
     """
-    nodes, signatures = longest.shape
-    rank = np.empty(nodes, np.int32)
-    top = np.zeros(signatures, np.int32)
-    for i in range(nodes):
-        for s in range(signatures):
+    for s in range(top.size):
+        top[s] = 0
+    for i in range(signature.size):
+        for s in range(top.size):
             longest[i, s] = 0
         for e in range(starts[i], starts[i + 1]):
             d = dependencies[e]
-            for s in range(signatures):
+            for s in range(top.size):
                 longest[i, s] = max(longest[i, s], longest[d, s])
         s = signature[i]
         rank[i] = longest[i, s]
         longest[i, s] += 1
         top[s] = max(top[s], longest[i, s])
-    return rank, top
 
 
-@inline
-def chains_behind(graph, signatures, top):
-    """The same seen from the end: 0 for a node with most of its own signature behind it.
+@borrowing
+def chains_behind(signature, starts, dependencies, longest, top, words):
+    """The same seen from the end, in the words of nodes.
 
-    Also the length of the longest path behind each node. `top`: the longest chains.
+    That is 0 for a node with most of its own signature behind it. Also the length of the longest
+    path behind each node. `top`: the longest chains.
     """
-    signature, starts, dependencies = graph
-    nodes = signature.size
-    longest = np.zeros((nodes, signatures), np.int32)
-    rank = np.empty(nodes, np.int32)
-    paths = np.zeros(nodes, np.int32)
-    for i in range(nodes - 1, -1, -1):
+    for i in range(signature.size):
+        words[i, W_PATH] = 0
+        for s in range(top.size):
+            longest[i, s] = 0
+    for i in range(signature.size - 1, -1, -1):
         s = signature[i]
-        rank[i] = top[s] - 1 - longest[i, s]
+        words[i, W_BEHIND] = top[s] - 1 - longest[i, s]
         longest[i, s] += 1
         for e in range(starts[i], starts[i + 1]):
             d = dependencies[e]
-            paths[d] = max(paths[d], paths[i] + 1)
-            for k in range(signatures):
+            words[d, W_PATH] = max(words[d, W_PATH], words[i, W_PATH] + 1)
+            for k in range(top.size):
                 longest[d, k] = max(longest[d, k], longest[i, k])
-    return rank, paths
 
 
-@jit
-def by_ready(signature, starts, dependencies, longest, words, edges, policy):
+@entered
+def by_ready(
+    signature, starts, dependencies, longest, rank, top, words, edges, policy, order, agenda,
+    counts, run, batches,
+):  # fmt: skip
     """The policies that keep the ready nodes of each signature: agenda, frontier, auto.
 
     Args:
         longest: room for a word for each node and signature; none for agenda.
+        rank, top: room for a word for each node, and for each signature.
         words, edges: room for what is known of nodes, and of edges.
+        order, agenda, counts: room, see `by_agenda`.
+        run, batches: room for two schedules.
+
+    Returns:
+        twice the number of batches, plus 1 if the better schedule is the second one.
     """
-    graph = signature, starts, dependencies
-    nodes, signatures = longest.shape[0], longest.shape[1]
-    rank, top = np.zeros(0, np.int32), np.zeros(0, np.int32)
+    nodes, bound = signature.size, 0
+    for i in range(nodes if policy == AGENDA else 0):
+        rank[i] = 0
+    for s in range(top.size if policy == AGENDA else 0):
+        top[s] = 1
     if policy != AGENDA:
-        rank, top = chains(signature, starts, dependencies, longest)
-    bound = 0
-    for s in range(top.size):  # as quick as top.sum(), which takes long to compile
-        bound += top[s]
-    found = np.empty(0, np.int32), np.empty((0, 3), np.int32)
+        chains(signature, starts, dependencies, longest, rank, top)
+        for s in range(top.size):
+            bound += top[s]
+    best = which = 0
     for way in (AHEAD, BOTH, PLAIN):
         if policy != AUTO and (policy == AGENDA) != (way == PLAIN):
             continue
         if way == BOTH:
-            behind, paths = chains_behind(graph, signatures, top)
-            for i in range(nodes):  # an assignment of slices takes 3 s to compile
-                words[i, W_BEHIND], words[i, W_PATH] = behind[i], paths[i]
-        other = by_agenda(graph, signatures, rank, top, words, edges, way)
-        if len(found[1]) == 0 or len(other[1]) < len(found[1]):
-            found = other
-        if len(found[1]) == bound:
+            chains_behind(signature, starts, dependencies, longest, top, words)
+        other = 1 - which if best > 0 else which
+        count = by_agenda(
+            (signature, starts, dependencies), rank, top, words, edges, way, order, agenda, counts,
+            run, batches, other * nodes,
+        )  # fmt: skip
+        if best == 0 or count < best:
+            best, which = count, other
+        if best == bound:
             break  # as few batches as there can be
-    return found
+    return 2 * best + which
