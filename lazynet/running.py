@@ -155,9 +155,8 @@ def _note_run(graph: Graph, run: executor.Run, taken: int, values: int) -> None:
 
 
 def _leads_back(graph: Graph, run: executor.Run, values: int) -> bool:
-    """Whether a leaf that wants a gradient lies behind rows of a run: of nodes, or of views."""
-    views = run.plan.root.size and graph.needs[graph.done : values].any()
-    return run.plan.differentiable or bool(views)
+    """Whether a leaf that wants a gradient lies behind rows of a run: of nodes, views or links."""
+    return run.plan.differentiable or bool(graph.needs[graph.done : values].any())
 
 
 RUNNING.append(forward)

@@ -7,8 +7,9 @@ from test_ops import ROW_CASES, SEGMENT_CASES, differentiable, draw, over
 import lazynet as ln
 from lazynet import check_grads, grad, gradients, value_and_grad
 from lazynet.batching import layout as words
+from lazynet.graph import current_graph
 from lazynet.ops.lifting import elementwise
-from lazynet.record import record, record_segments
+from lazynet.record import enter, record, record_segments
 
 generator = np.random.default_rng(0)
 
@@ -189,3 +190,17 @@ def test_leaves_that_are_met_after_the_first_gradients_are_found():
     assert found.tolist() == [7.0, 8.0]
     second.backward(create_graph=True)
     assert z.grad.tolist() == [7.0, 8.0]
+
+
+def test_a_link_that_was_asked_for_alone_leads_back():
+    """A forward that comes between the link to an older graph and the node that wants it."""
+    x = ln.tensor([1.0, 2.0], requires_grad=True)
+    h = ln.tanh(x)
+    h.sum().backward(retain_graph=True)
+    graph, other = current_graph(), ln.tensor([1.0]) * 1.0
+    enter(graph, h)
+    other.numpy()
+    y = (h * 3.0).sum()
+    assert y.graph is graph
+    (found,) = ln.gradients(y, [x])
+    np.testing.assert_allclose(found.numpy(), 3 * (1 - h.numpy() ** 2), rtol=1e-6)
